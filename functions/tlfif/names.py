@@ -1,0 +1,54 @@
+"""The vocabulary that the program, the functions, the node and the local cloud share: names, ports and limits."""
+
+import re
+
+# Tags that select this product's nodes (LAM-004); the stack tag tells dev from prod in one account.
+ENV_TAG, ENV_VALUE = "env", "tinyllama"
+STACK_TAG = "stack"
+LATCH_TAG = "tlfif-budget-latch"
+
+AMI_PARAMETER = "/tl-fif/latest_ami_id"
+ACCESS_LOG_GROUP = "/apigw/tl-fif"
+
+# CloudWatch metrics: one namespace a topic, written as embedded metric format on stdout.
+NAMESPACE_ROUTER = "TLFIF/Router"
+NAMESPACE_GPU = "TLFIF/GPU"
+NAMESPACE_COST = "TLFIF/Cost"
+NAMESPACE_QUEUE = "TLFIF/Queue"
+METRIC_RATE_LIMIT_BREACHES = "RateLimitBreaches"
+METRIC_REDIS_ENQUEUE_FAIL = "RedisEnqueueFail"
+METRIC_EC2_STARTS = "EC2Starts"
+METRIC_AUTO_STOPS = "AutoStops"
+METRIC_QUEUE_DEPTH = "QueueDepth"
+METRIC_CURRENT_SPEND_EUR = "CurrentSpendEUR"
+
+# Limits of the HTTP surface (API-003, LAM-002, EC2-004).
+MAX_PROMPT_BYTES = 6_000
+MIN_IDLE_MINUTES, MAX_IDLE_MINUTES, DEFAULT_IDLE_MINUTES = 1, 30, 5
+BURST_PER_SECOND, SUSTAINED_PER_MINUTE = 5, 20
+BACKLOG_PER_NODE = 500
+BOOT_ETA_S = 90
+
+# The queue (RED-003): one job lives this long unless a worker holds its lease.
+JOB_TTL_S = 300
+CANCELLED_TTL_S = 600
+WAKE_TTL_S = 120
+HEARTBEAT_TTL_S = 15
+LEASE_RENEW_S, LEASE_IDLE_S = 5, 20
+MAX_DELIVERIES = 3
+
+STREAM, GROUP, DEAD_STREAM = "jobs", "gpu", "jobs:dead"
+WAKE_KEY, LATCH_KEY, NODES_KEY, BOOTS_KEY, OWED_KEY = "node:wake", "budget:latch", "nodes", "boot:history", "replies:owed"
+
+REDIS_PORT = 6379
+MODEL_PORT = 8000
+TLS_PORT = 443
+SERVED_MODEL = "tinyllama"
+
+UUID4 = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+LOCALHOST_ORIGIN = re.compile(r"http://localhost(:\d{1,5})?")
+
+
+def reply_key(sub: str, job_id: str) -> str:
+    """The S3 key of one job's reply; the caller's own `sub` is part of it, so nobody can name another's."""
+    return f"replies/{sub}/{job_id}.json"
