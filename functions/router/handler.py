@@ -1,0 +1,69 @@
+"""POST /infer, DELETE /infer/{id}, POST /stop and GET /status: parse → one queue script → render."""
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import redis
+
+from router import actions
+from router.settings import Settings
+from tlfif import emf, names, queue, tokens
+from tlfif.http import Event, Problem, Response, header
+from tlfif.log import log
+
+Route = Callable[["actions.Services", Event, str], Response]
+ROUTES: dict[tuple[str, str], Route] = {
+    ("POST", "/infer"): actions.infer,
+    ("DELETE", "/infer/{id}"): actions.cancel,
+    ("POST", "/stop"): actions.stop,
+    ("GET", "/status"): actions.status,
+}
+
+
+@cache
+def services() -> actions.Services:
+    """Made once per execution environment: a warm call opens nothing."""
+    settings = Settings.from_environment()
+    verifier = tokens.for_pool(
+        os.environ["AWS_REGION"], settings.user_pool_id, settings.client_id, os.environ.get("TLFIF_JWKS_URL")
+    )
+    return actions.Services(settings, queue.connect(settings.redis_host, settings.redis_port), verifier)
+
+
+def handler(event: Event, context: Any) -> Response:
+    """The Lambda entry point. Every refusal is a JSON answer; nothing the caller sends can make it fail."""
+    request_id = context.aws_request_id
+    try:
+        route = ROUTES.get((event.get("httpMethod", ""), event.get("resource", "")))
+        if route is None:
+            raise Problem(404, "not_found", "There is no such route.")
+        return route(services(), event, _caller(event))
+    except Problem as problem:
+        return problem.response(event, request_id)
+    except redis.RedisError as error:
+        return _queue_down(event, request_id, error)
+
+
+def _caller(event: Event) -> str:
+    """The verified `sub`: checked here again, so that the router is safe when it is invoked directly (LAM-002)."""
+    try:
+        claims = services().verifier.verify(tokens.bearer(header(event, "authorization") or ""))
+    except tokens.Rejected as refusal:
+        log("token refused", why=str(refusal))
+        raise Problem(401, "unauthorized", "Send an Authorization header with a valid access token.") from refusal
+    except tokens.KeysUnavailable as error:
+        log("keys unavailable", "ERROR", why=str(error))
+        raise Problem(503, "authorizer_unavailable", "Tokens cannot be checked now.", retry_after_s=5) from error
+    return claims["sub"]
+
+
+def _queue_down(event: Event, request_id: str, error: Exception) -> Response:
+    """503 and the metric the story names (LAM-003)."""
+    emf.emit(
+        names.NAMESPACE_ROUTER, services().settings.stack, {names.METRIC_REDIS_ENQUEUE_FAIL: 1},
+        error=type(error).__name__, detail=str(error)[:200], requestId=request_id,
+    )  # fmt: skip
+    problem = Problem(503, "queue_unavailable", "The job queue does not answer; try again.", retry_after_s=2)
+    return problem.response(event, request_id)

@@ -1,0 +1,63 @@
+-- Shared by every script: prepended to each. Times are milliseconds of the server's own clock.
+local STREAM, GROUP, DEAD = 'jobs', 'gpu', 'jobs:dead'
+local NODES, WAKE, LATCH, BOOTS, OWED = 'nodes', 'node:wake', 'budget:latch', 'boot:history', 'replies:owed'
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function job_key(id) return 'job:' .. id end
+
+-- Phases of the nodes whose heartbeat is fresh: {instance id = phase}. Stale members are dropped on the way.
+local function live_nodes()
+  local phases = {}
+  for _, node in ipairs(redis.call('ZRANGE', NODES, 0, -1)) do
+    local phase = redis.call('HGET', 'node:' .. node, 'phase')
+    if phase then phases[node] = phase else redis.call('ZREM', NODES, node) end
+  end
+  return phases
+end
+
+local function count_nodes()
+  local ready, coming = 0, 0
+  for _, phase in pairs(live_nodes()) do
+    if phase == 'ready' then ready = ready + 1 elseif phase ~= 'draining' then coming = coming + 1 end
+  end
+  return ready, coming
+end
+
+-- How many nodes to start now: 0 unless this caller takes (or already holds) the right to wake.
+local function take_wake(token, ttl_s, up, node_count, slots)
+  local wanted = math.min(node_count, math.ceil(redis.call('XLEN', STREAM) / slots))
+  if up >= wanted then return 0 end
+  if redis.call('SET', WAKE, token, 'NX', 'EX', ttl_s) or redis.call('GET', WAKE) == token then return wanted - up end
+  return 0
+end
+
+-- The 90th percentile of measured boots in ms, '' while there is none.
+local function boot_estimate()
+  local boots = redis.call('LRANGE', BOOTS, 0, -1)
+  if #boots == 0 then return '' end
+  for i, ms in ipairs(boots) do boots[i] = tonumber(ms) end
+  table.sort(boots)
+  return tostring(boots[math.ceil(#boots * 0.9)])
+end
+
+-- The consumer that holds an entry and how often it was delivered; nil when nobody has it.
+local function holder(entry)
+  local ok, pending = pcall(redis.call, 'XPENDING', STREAM, GROUP, entry, entry, 1)
+  if ok and #pending > 0 then return pending[1][2], pending[1][4], pending[1][3] end
+  return nil
+end
+
+-- A reply that must be written although no worker will: kept until somebody has written it.
+local function owe(id, reply_key, status, reason, at)
+  redis.call('HSET', OWED, id, cjson.encode({reply_key = reply_key, status = status, reason = reason, at = at}))
+end
+
+local function fields(entry)
+  local values = {}
+  for i = 1, #entry, 2 do values[entry[i]] = entry[i + 1] end
+  return values
+end

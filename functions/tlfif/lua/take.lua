@@ -1,0 +1,23 @@
+-- A worker's view of its entries: those it just read (ARGV[4] onwards) and those it claims from workers gone silent.
+-- ARGV: consumer, silence in ms after which an entry is abandoned, how many to claim, key TTL in s, entries...
+local consumer, idle_ms, count, ttl_s = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local items = {}
+
+local function add(entry, values)
+  local owner, deliveries = holder(entry)
+  if owner ~= consumer then return end
+  local key = job_key(values.id)
+  redis.call('EXPIRE', key, ttl_s)
+  local cancelled = redis.call('GET', 'cancelled:' .. values.id)
+  items[#items + 1] = {entry, values.id, values.reply_key, deliveries, cancelled or '', redis.call('HGETALL', key)}
+end
+
+for i = 5, #ARGV do
+  local found = redis.call('XRANGE', STREAM, ARGV[i], ARGV[i])
+  if #found > 0 then add(ARGV[i], fields(found[1][2])) else redis.call('XACK', STREAM, GROUP, ARGV[i]) end
+end
+if count > 0 then
+  local claimed = redis.call('XAUTOCLAIM', STREAM, GROUP, consumer, idle_ms, '0', 'COUNT', count)
+  for _, entry in ipairs(claimed[2]) do add(entry[1], fields(entry[2])) end
+end
+return items

@@ -1,0 +1,78 @@
+"""When EC2 is asked for a node, and what its answers mean (LAM-004)."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError
+
+from tlfif import nodes
+from tlfif.nodes import Node, Outcome
+
+
+def states(*states: str, latched: bool = False) -> list[Node]:
+    return [Node(f"i-{number}", state, latched) for number, state in enumerate(states)]
+
+
+@pytest.mark.story("LAM-004")
+@pytest.mark.parametrize(
+    ("present", "wanted", "start", "otherwise"),
+    [
+        ([], 1, (), Outcome.ABSENT),
+        (states("terminated", "shutting-down"), 1, (), Outcome.ABSENT),
+        (states("stopped"), 1, ("i-0",), Outcome.STARTED),
+        (states("stopping"), 1, (), Outcome.STOPPING),
+        (states("pending"), 1, (), Outcome.COMING),
+        (states("running"), 1, (), Outcome.COMING),
+        (states("stopped", latched=True), 1, (), Outcome.LATCHED),
+        (states("stopped", "stopped", "stopped"), 2, ("i-0", "i-1"), Outcome.STARTED),
+        (states("running", "stopped"), 1, ("i-1",), Outcome.STARTED),
+        (states("stopping", "stopped"), 1, ("i-1",), Outcome.STARTED),
+        (states("stopping", "running"), 1, (), Outcome.COMING),
+    ],
+)
+def test_decision(present: list[Node], wanted: int, start: tuple[str, ...], otherwise: Outcome) -> None:
+    assert nodes.decide(present, wanted) == nodes.Decision(start, otherwise)
+
+
+class Ec2:
+    """EC2 with given nodes, answering StartInstances with the given errors in turn."""
+
+    def __init__(self, *states: str, errors: list[Exception | None] | None = None) -> None:
+        self.states, self.errors, self.started = states, errors or [], []
+
+    def describe_instances(self, Filters: Any) -> dict[str, Any]:
+        instances = [{"InstanceId": f"i-{n}", "State": {"Name": s}} for n, s in enumerate(self.states)]
+        return {"Reservations": [{"Instances": instances}]}
+
+    def start_instances(self, InstanceIds: list[str]) -> None:
+        error = self.errors.pop(0) if self.errors else None
+        if error:
+            raise error
+        self.started += InstanceIds
+
+
+def refusal(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": ""}}, "StartInstances")
+
+
+@pytest.mark.story("LAM-004")
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (refusal("InsufficientInstanceCapacity"), Outcome.NO_CAPACITY),
+        (refusal("VcpuLimitExceeded"), Outcome.NO_CAPACITY),
+        (refusal("IncorrectInstanceState"), Outcome.STOPPING),
+        (refusal("RequestLimitExceeded"), Outcome.UNKNOWN),
+        (refusal("UnauthorizedOperation"), Outcome.UNKNOWN),
+        (ConnectTimeoutError(endpoint_url="https://ec2"), Outcome.UNKNOWN),
+    ],
+)
+def test_what_a_refused_start_means(error: Exception, outcome: Outcome) -> None:
+    assert nodes.wake(Ec2("stopped", errors=[error]), "dev", 1)[:2] == (outcome, 0)
+
+
+@pytest.mark.story("LAM-004")
+def test_one_start_that_worked_is_a_start_even_if_the_second_was_refused() -> None:
+    ec2 = Ec2("stopped", "stopped", errors=[None, refusal("InsufficientInstanceCapacity")])
+    assert nodes.wake(ec2, "dev", 2)[:2] == (Outcome.STARTED, 1)
+    assert ec2.started == ["i-0"]
