@@ -40,6 +40,7 @@ MAX_DELIVERIES = 3
 DEAD_BOUND, BOOTS_BOUND = 1_000, 50
 
 STREAM, GROUP, DEAD_STREAM = "jobs", "gpu", "jobs:dead"
+WAKE_KEY, LATCH_KEY = "node:wake", "budget:latch"
 
 REDIS_PORT = 6379
 MODEL_PORT = 8000

@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 import pytest
-from router import requests
 
+from router import requests
 from tlfif import names
 from tlfif.http import Problem
 

@@ -1,0 +1,62 @@
+"""The program: settings, then the components in the order a request meets them, then the stack's outputs."""
+
+import pulumi
+import pulumi_aws as aws
+
+from components.gateway import Gateway, GatewayArgs
+from components.gpu_image import GpuImage, GpuImageArgs
+from components.gpu_node import GpuNodes, GpuNodesArgs
+from components.guardrails import Guardrails, GuardrailsArgs
+from components.identity import Identity
+from components.lambda_function import VpcPlacement
+from components.network import Network, NetworkArgs
+from components.queue import Queue, QueueArgs
+from components.router import Router, RouterArgs
+from components.settings import Settings
+from components.storage import Storage
+from components.tagging import tag_everything
+from tlfif.names import ENV_TAG, ENV_VALUE, STACK_TAG
+
+settings = Settings.load()
+stack = pulumi.get_stack()
+account_id = aws.get_caller_identity().account_id
+tag_everything({ENV_TAG: ENV_VALUE, STACK_TAG: stack})
+
+network = Network("network", NetworkArgs(region=settings.region, gpu_instance_type=settings.gpu.instance_type))
+identity = Identity("identity")
+storage = Storage("storage")
+queue = Queue("queue", QueueArgs(settings=settings.queue, network=network))
+router = Router(
+    "router",
+    RouterArgs(
+        settings=settings,
+        stack=stack,
+        account_id=account_id,
+        identity=identity,
+        queue=queue,
+        storage=storage,
+        vpc=VpcPlacement(subnet_id=network.lambda_subnet.id, security_group_id=network.lambda_group.id),
+    ),
+)
+gateway = Gateway(
+    "gateway",
+    GatewayArgs(
+        settings=settings, stack=stack, identity=identity, router=router.function, storage=storage, network=network
+    ),
+)
+image = GpuImage("gpu-image", GpuImageArgs(ami_id=settings.gpu.ami_id, stack=stack))
+nodes = GpuNodes(
+    "gpu-node",
+    GpuNodesArgs(settings=settings, stack=stack, ami_id=image.ami_id, queue=queue, storage=storage, network=network),
+)
+guardrails = Guardrails("guardrails", GuardrailsArgs(settings=settings, stack=stack, account_id=account_id))
+
+pulumi.export("api_url", gateway.url)
+pulumi.export("ping_url", pulumi.Output.concat(gateway.url, "/ping"))
+pulumi.export("user_pool_id", identity.user_pool.id)
+pulumi.export("user_pool_client_id", identity.client.id)
+pulumi.export("redis_endpoint", queue.host)
+pulumi.export("replies_bucket", storage.bucket.bucket)
+pulumi.export("gpu_instance_ids", [instance.id for instance in nodes.instances])
+pulumi.export("alerts_topic_arn", guardrails.topic.arn)
+pulumi.export("next_step", image.next_step)

@@ -1,0 +1,170 @@
+"""IAM policy documents as plain data: pure functions, so that who may do what is read and tested in one file.
+
+Values may be Pulumi outputs; `pulumi.Output.json_dumps(document(...))` turns a document into the text AWS wants.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+
+from tlfif.names import ENV_TAG, ENV_VALUE, LATCH_TAG, STACK_TAG
+
+Text = pulumi.Input[str]
+Statement = Mapping[str, Any]
+
+
+def document(*statements: Statement) -> dict[str, Any]:
+    """A policy document of these statements."""
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def allow(
+    sid: str, actions: Sequence[str], resources: Text | Sequence[Text], condition: Mapping[str, Any] | None = None
+) -> Statement:
+    """One Allow statement."""
+    statement = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resources}
+    return {**statement, "Condition": condition} if condition else statement
+
+
+def trust(service: str, condition: Mapping[str, Any] | None = None) -> Statement:
+    """Who may take a role: one AWS service."""
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return {**statement, "Condition": condition} if condition else statement
+
+
+# --- what every function may do
+
+
+def write_own_logs(log_group_arn: Text) -> Statement:
+    return allow(
+        "WriteOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], pulumi.Output.concat(log_group_arn, ":*")
+    )
+
+
+def send_traces() -> Statement:
+    """`*`: X-Ray's write actions have no resource level."""
+    return allow("SendTraces", ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "*")
+
+
+def attach_to_vpc() -> Statement:
+    """`*`: Lambda makes its network interfaces with the function's role before they have a name to grant."""
+    return allow(
+        "AttachToVpc",
+        [
+            "ec2:CreateNetworkInterface",
+            "ec2:DeleteNetworkInterface",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSubnets",
+            "ec2:AssignPrivateIpAddresses",
+            "ec2:UnassignPrivateIpAddresses",
+        ],
+        "*",
+    )
+
+
+# --- the nodes
+
+
+def describe_nodes() -> Statement:
+    """`*`: DescribeInstances has no resource level; it reads, and the caller filters by tag."""
+    return allow("DescribeNodes", ["ec2:DescribeInstances"], "*")
+
+
+def _node_tags(stack: str) -> dict[str, str]:
+    return {f"aws:ResourceTag/{ENV_TAG}": ENV_VALUE, f"aws:ResourceTag/{STACK_TAG}": stack}
+
+
+def start_nodes(region: str, account_id: str, stack: str) -> Statement:
+    """Start this stack's nodes, unless the budget's latch is on them."""
+    return allow(
+        "StartNodes",
+        ["ec2:StartInstances"],
+        f"arn:aws:ec2:{region}:{account_id}:instance/*",
+        {"StringEquals": _node_tags(stack), "Null": {f"aws:ResourceTag/{LATCH_TAG}": "true"}},
+    )
+
+
+def stop_nodes(region: str, account_id: str, stack: str) -> Statement:
+    return allow(
+        "StopNodes",
+        ["ec2:StopInstances"],
+        f"arn:aws:ec2:{region}:{account_id}:instance/*",
+        {"StringEquals": _node_tags(stack)},
+    )
+
+
+def stop_self(instance_arn: Text, stack: str) -> Statement:
+    """A node may stop itself and no other: the call must come from the instance it names."""
+    return allow(
+        "StopSelf",
+        ["ec2:StopInstances"],
+        instance_arn,
+        {"ArnEquals": {"ec2:SourceInstanceARN": instance_arn}, "StringEquals": _node_tags(stack)},
+    )
+
+
+def put_metrics(namespace: str) -> Statement:
+    """`*`: PutMetricData has no resource level; the condition holds it to one namespace."""
+    return allow("PutMetrics", ["cloudwatch:PutMetricData"], "*", {"StringEquals": {"cloudwatch:namespace": namespace}})
+
+
+# --- replies
+
+
+def read_replies(bucket_arn: Text) -> Statement:
+    return allow("ReadReplies", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, "/replies/*"))
+
+
+def write_replies(bucket_arn: Text) -> Statement:
+    return allow("WriteReplies", ["s3:PutObject"], pulumi.Output.concat(bucket_arn, "/replies/*"))
+
+
+def see_missing_replies(bucket_arn: Text) -> Statement:
+    """Without ListBucket S3 answers 403 for a key that is not there: a missing reply would look like a fault.
+
+    No s3:prefix condition: a GetObject request carries no such key, so the condition would never hold.
+    """
+    return allow("SeeMissingReplies", ["s3:ListBucket"], bucket_arn)
+
+
+def tls_only(bucket_arn: Text) -> Statement:
+    """A bucket policy: nobody, over a connection in clear."""
+    return {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [bucket_arn, pulumi.Output.concat(bucket_arn, "/*")],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+# --- the gateway and the topic
+
+
+def vpc_only_routes(execution_arn: str, paths: Sequence[str], cidrs: Sequence[str]) -> tuple[Statement, Statement]:
+    """An API's resource policy: everybody may call, but `paths` only from `cidrs`; evaluated before the authorizer."""
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke"}
+    fence = {"Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke"}
+    return (
+        {"Sid": "Callers", **everybody, "Resource": f"{execution_arn}/*"},
+        {
+            "Sid": "VpcOnlyRoutes",
+            **fence,
+            "Resource": [f"{execution_arn}/*/*{path}" for path in paths],
+            "Condition": {"NotIpAddress": {"aws:SourceIp": list(cidrs)}},
+        },
+    )
+
+
+def publish_from(service: str, topic_arn: Text, account_id: str) -> Statement:
+    """A topic policy: one AWS service, acting for this account, may publish."""
+    return {
+        "Sid": "Publish",
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": "sns:Publish",
+        "Resource": topic_arn,
+        "Condition": {"StringEquals": {"aws:SourceAccount": account_id}},
+    }

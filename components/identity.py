@@ -1,0 +1,46 @@
+"""Who may call: a Cognito user pool whose users an operator creates, and the client that signs them in."""
+
+import pulumi
+import pulumi_aws as aws
+
+TOKEN_HOURS = 1
+REFRESH_DAYS = 30
+
+
+class Identity(pulumi.ComponentResource):
+    """User pool and app client; the client has no secret, because a browser cannot keep one."""
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("tl-fif:components:Identity", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        self.user_pool = aws.cognito.UserPool(
+            f"{name}-users",
+            user_pool_tier="LITE",
+            username_attributes=["email"],
+            auto_verified_attributes=["email"],
+            admin_create_user_config={"allow_admin_create_user_only": True},
+            password_policy={
+                "minimum_length": 12,
+                "require_lowercase": True,
+                "require_numbers": True,
+                "require_symbols": False,
+                "require_uppercase": True,
+                "temporary_password_validity_days": 7,
+            },
+            opts=child,
+        )
+        self.client = aws.cognito.UserPoolClient(
+            f"{name}-client",
+            user_pool_id=self.user_pool.id,
+            generate_secret=False,
+            # The password flow is for the headless client; hosted pages cannot return to http://localhost on any port.
+            explicit_auth_flows=["ALLOW_USER_SRP_AUTH", "ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+            prevent_user_existence_errors="ENABLED",
+            enable_token_revocation=True,
+            access_token_validity=TOKEN_HOURS,
+            id_token_validity=TOKEN_HOURS,
+            refresh_token_validity=REFRESH_DAYS,
+            token_validity_units={"access_token": "hours", "id_token": "hours", "refresh_token": "days"},
+            opts=child,
+        )
+        self.register_outputs({"user_pool_id": self.user_pool.id, "client_id": self.client.id})

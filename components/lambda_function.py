@@ -1,0 +1,107 @@
+"""One Lambda function with all that it needs: role, least-privilege policy, log group, bundle and tracing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+import pulumi_aws as aws
+
+from components import bundle, iam
+
+LOG_DAYS = 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class VpcPlacement:
+    """Where a function that must reach the queue runs."""
+
+    subnet_id: pulumi.Input[str]
+    security_group_id: pulumi.Input[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LambdaFunctionArgs:
+    """`source` is the folder of functions/ whose `handler.handler` runs; `statements` is what it may do beyond its own
+    logs, traces and network interfaces."""
+
+    source: str
+    stack: str
+    timeout_s: int
+    memory_mb: int = 512
+    environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    statements: Sequence[iam.Statement] = ()
+    vpc: VpcPlacement | None = None
+
+
+class LambdaFunction(pulumi.ComponentResource):
+    """A Python 3.12 function on arm64."""
+
+    def __init__(self, name: str, args: LambdaFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("tl-fif:components:LambdaFunction", name, None, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        # A fixed name: the pipeline, `make invoke` and the log group name the function too.
+        self._function_name = f"tl-fif-{args.stack}-{args.source.replace('_', '-')}"
+        self.log_group = aws.cloudwatch.LogGroup(
+            f"{name}-logs",
+            name=f"/aws/lambda/{self._function_name}",
+            retention_in_days=LOG_DAYS,
+            opts=self._child,
+        )
+        self.role = aws.iam.Role(
+            f"{name}-role",
+            assume_role_policy=pulumi.Output.json_dumps(iam.document(iam.trust("lambda.amazonaws.com"))),
+            opts=self._child,
+        )
+        self.function = self._create_function(self._create_policy())
+        self.register_outputs({"arn": self.function.arn})
+
+    def allow_invoke(self, role: str, principal: str, source_arn: pulumi.Input[str]) -> None:
+        """Lets one AWS service call the function for one resource of its own."""
+        aws.lambda_.Permission(
+            f"{self._name}-from-{role}",
+            action="lambda:InvokeFunction",
+            function=self.function.name,
+            principal=principal,
+            source_arn=source_arn,
+            opts=self._child,
+        )
+
+    def _create_policy(self) -> aws.iam.RolePolicy:
+        network = [iam.attach_to_vpc()] if self._args.vpc else []
+        own = [iam.write_own_logs(self.log_group.arn), iam.send_traces()]
+        return aws.iam.RolePolicy(
+            f"{self._name}-policy",
+            role=self.role.name,
+            policy=pulumi.Output.json_dumps(iam.document(*own, *network, *self._args.statements)),
+            opts=self._child,
+        )
+
+    def _create_function(self, policy: aws.iam.RolePolicy) -> aws.lambda_.Function:
+        args = self._args
+        return aws.lambda_.Function(
+            f"{self._name}-function",
+            name=self._function_name,
+            role=self.role.arn,
+            runtime="python3.12",
+            architectures=["arm64"],
+            handler=f"{args.source}.handler.handler",
+            code=bundle.archive(args.source),
+            source_code_hash=bundle.source_hash(args.source),
+            memory_size=args.memory_mb,
+            timeout=args.timeout_s,
+            environment={"variables": args.environment},
+            tracing_config={"mode": "Active"},
+            vpc_config=_vpc_config(args.vpc),
+            logging_config={"log_format": "Text", "log_group": self.log_group.name},
+            # Without its policy a function in a VPC cannot be made: Lambda checks that the role may attach it.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+        )
+
+
+def _vpc_config(vpc: VpcPlacement | None) -> aws.lambda_.FunctionVpcConfigArgs | None:
+    if vpc is None:
+        return None
+    return aws.lambda_.FunctionVpcConfigArgs(
+        subnet_ids=[vpc.subnet_id], security_group_ids=[vpc.security_group_id], ipv6_allowed_for_dual_stack=True
+    )

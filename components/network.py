@@ -1,0 +1,166 @@
+"""The VPC: three subnets, no NAT, and security groups whose every rule is listed here."""
+
+from dataclasses import dataclass
+from ipaddress import IPv6Network
+from typing import TypedDict, Unpack
+
+import pulumi
+import pulumi_aws as aws
+
+from tlfif.names import REDIS_PORT
+
+# One /24 each of the VPC's 10.20.0.0/22; the queue's is fixed by RED-002.
+VPC_CIDR = "10.20.0.0/22"
+LAMBDA_CIDR, QUEUE_CIDR, NODE_CIDR = "10.20.0.0/24", "10.20.1.0/24", "10.20.2.0/24"
+HTTPS = 443
+
+
+def ipv6_subnet(vpc_block: str, index: int) -> str:
+    """The `index`-th /64 of the VPC's /56."""
+    network = IPv6Network(vpc_block)
+    return str(IPv6Network((int(network.network_address) + (index << 64), 64)))
+
+
+class _Peer(TypedDict, total=False):
+    """Whom a rule is about: one of these."""
+
+    cidr_ipv4: pulumi.Input[str]
+    cidr_ipv6: pulumi.Input[str]
+    prefix_list_id: pulumi.Input[str]
+    referenced_security_group_id: pulumi.Input[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkArgs:
+    region: str
+    gpu_instance_type: str
+
+
+class Network(pulumi.ComponentResource):
+    """A dual-stack VPC; functions reach AWS over IPv6 and the S3 endpoint, nodes over their own address."""
+
+    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("tl-fif:components:Network", name, None, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self.vpc = aws.ec2.Vpc(
+            f"{name}-vpc",
+            cidr_block=VPC_CIDR,
+            assign_generated_ipv6_cidr_block=True,
+            enable_dns_support=True,
+            enable_dns_hostnames=True,
+            opts=self._child,
+        )
+        self._create_subnets()
+        self._create_routes()
+        self._create_security_groups()
+        self._create_rules()
+        self.register_outputs({"vpc_id": self.vpc.id, "ipv6_cidr": self.vpc.ipv6_cidr_block})
+
+    def _create_subnets(self) -> None:
+        zone = self._zone_with_gpus()
+        self.lambda_subnet = self._subnet("lambda", 0, LAMBDA_CIDR, zone)
+        self.queue_subnet = self._subnet("queue", 1, QUEUE_CIDR, zone)
+        self.node_subnet = self._subnet("node", 2, NODE_CIDR, zone, public=True)
+
+    def _zone_with_gpus(self) -> str:
+        """The first zone that offers the GPU: not every one does, and traffic inside one zone is free."""
+        offered = aws.ec2.get_instance_type_offerings(
+            filters=[{"name": "instance-type", "values": [self._args.gpu_instance_type]}],
+            location_type="availability-zone",
+            opts=pulumi.InvokeOptions(parent=self),
+        )
+        if not offered.locations:
+            raise pulumi.RunError(
+                f"gpu:instanceType = {self._args.gpu_instance_type!r} is not offered in {self._args.region}; "
+                "choose another instance type, or another aws:region."
+            )
+        return sorted(offered.locations)[0]
+
+    def _subnet(self, role: str, index: int, cidr: str, zone: str, *, public: bool = False) -> aws.ec2.Subnet:
+        return aws.ec2.Subnet(
+            f"{self._name}-{role}-subnet",
+            vpc_id=self.vpc.id,
+            cidr_block=cidr,
+            ipv6_cidr_block=self.vpc.ipv6_cidr_block.apply(lambda block: ipv6_subnet(block, index)),
+            assign_ipv6_address_on_creation=True,
+            availability_zone=zone,
+            # Not the instance's own argument: set to true there, the next refresh would replace a stopped node.
+            map_public_ip_on_launch=public,
+            # Offerings change; a subnet, and the node's disk in it, should not move because of that.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["availability_zone"]),
+        )
+
+    def _create_routes(self) -> None:
+        internet = aws.ec2.InternetGateway(f"{self._name}-internet", vpc_id=self.vpc.id, opts=self._child)
+        outbound = aws.ec2.EgressOnlyInternetGateway(f"{self._name}-outbound", vpc_id=self.vpc.id, opts=self._child)
+        public = self._route_table("public", self.node_subnet)
+        private = self._route_table("private", self.lambda_subnet, self.queue_subnet)
+        self._route("public-ipv4", public, destination_cidr_block="0.0.0.0/0", gateway_id=internet.id)
+        self._route("public-ipv6", public, destination_ipv6_cidr_block="::/0", gateway_id=internet.id)
+        self._route("private-ipv6", private, destination_ipv6_cidr_block="::/0", egress_only_gateway_id=outbound.id)
+        self.s3_endpoint = aws.ec2.VpcEndpoint(
+            f"{self._name}-s3",
+            vpc_id=self.vpc.id,
+            service_name=f"com.amazonaws.{self._args.region}.s3",
+            vpc_endpoint_type="Gateway",
+            route_table_ids=[public.id, private.id],
+            opts=self._child,
+        )
+
+    def _route_table(self, role: str, *subnets: aws.ec2.Subnet) -> aws.ec2.RouteTable:
+        table = aws.ec2.RouteTable(f"{self._name}-{role}-routes", vpc_id=self.vpc.id, opts=self._child)
+        for number, subnet in enumerate(subnets):
+            aws.ec2.RouteTableAssociation(
+                f"{self._name}-{role}-association-{number}",
+                route_table_id=table.id,
+                subnet_id=subnet.id,
+                opts=self._child,
+            )
+        return table
+
+    def _route(self, role: str, table: aws.ec2.RouteTable, **target: pulumi.Input[str]) -> None:
+        aws.ec2.Route(f"{self._name}-{role}", aws.ec2.RouteArgs(route_table_id=table.id, **target), opts=self._child)
+
+    def _create_security_groups(self) -> None:
+        self.lambda_group = self._group("lambda", "functions that use the queue")
+        self.queue_group = self._group("queue", "the job queue")
+        self.node_group = self._group("node", "GPU nodes; nobody may connect to them")
+
+    def _group(self, role: str, description: str) -> aws.ec2.SecurityGroup:
+        return aws.ec2.SecurityGroup(
+            f"{self._name}-{role}-group", vpc_id=self.vpc.id, description=f"tl-fif: {description}", opts=self._child
+        )
+
+    def _create_rules(self) -> None:
+        for role, group in (("lambda", self.lambda_group), ("node", self.node_group)):
+            self._ingress(f"queue-from-{role}", self.queue_group, group)
+            self._egress(
+                f"{role}-to-queue", group, REDIS_PORT, "jobs", referenced_security_group_id=self.queue_group.id
+            )
+            self._egress(f"{role}-to-aws-ipv6", group, HTTPS, "AWS's APIs", cidr_ipv6="::/0")
+        self._egress(
+            "lambda-to-s3", self.lambda_group, HTTPS, "replies", prefix_list_id=self.s3_endpoint.prefix_list_id
+        )
+        self._egress("node-to-aws-ipv4", self.node_group, HTTPS, "AWS's APIs", cidr_ipv4="0.0.0.0/0")
+
+    def _ingress(self, role: str, group: aws.ec2.SecurityGroup, source: aws.ec2.SecurityGroup) -> None:
+        aws.vpc.SecurityGroupIngressRule(
+            f"{self._name}-{role}",
+            security_group_id=group.id,
+            referenced_security_group_id=source.id,
+            ip_protocol="tcp",
+            from_port=REDIS_PORT,
+            to_port=REDIS_PORT,
+            description="jobs",
+            opts=self._child,
+        )
+
+    def _egress(self, role: str, group: aws.ec2.SecurityGroup, port: int, why: str, **to: Unpack[_Peer]) -> None:
+        aws.vpc.SecurityGroupEgressRule(
+            f"{self._name}-{role}",
+            aws.vpc.SecurityGroupEgressRuleArgs(
+                security_group_id=group.id, ip_protocol="tcp", from_port=port, to_port=port, description=why, **to
+            ),
+            opts=self._child,
+        )

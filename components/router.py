@@ -1,0 +1,75 @@
+"""The router: the function behind /infer, /stop and /status."""
+
+from dataclasses import dataclass
+
+import pulumi
+
+from components import iam
+from components.identity import Identity
+from components.lambda_function import LambdaFunction, LambdaFunctionArgs, VpcPlacement
+from components.queue import Queue
+from components.settings import Settings
+from components.storage import Storage
+from tlfif.names import BACKLOG_PER_NODE
+
+# Every dependency's failure is answered within 2 s; the rest is a cold start.
+TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterArgs:
+    settings: Settings
+    stack: str
+    account_id: str
+    identity: Identity
+    queue: Queue
+    storage: Storage
+    vpc: VpcPlacement
+
+
+class Router(pulumi.ComponentResource):
+    """Admits jobs to the queue and wakes the nodes; it may start and stop only this stack's."""
+
+    def __init__(self, name: str, args: RouterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("tl-fif:components:Router", name, None, opts)
+        where = (args.settings.region, args.account_id, args.stack)
+        self.function = LambdaFunction(
+            name,
+            LambdaFunctionArgs(
+                source="router",
+                stack=args.stack,
+                timeout_s=TIMEOUT_S,
+                environment=_environment(args),
+                statements=[
+                    iam.describe_nodes(),
+                    iam.start_nodes(*where),
+                    iam.stop_nodes(*where),
+                    iam.read_replies(args.storage.bucket.arn),
+                    iam.write_replies(args.storage.bucket.arn),
+                    iam.see_missing_replies(args.storage.bucket.arn),
+                ],
+                vpc=args.vpc,
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({"function_arn": self.function.function.arn})
+
+
+def _environment(args: RouterArgs) -> dict[str, pulumi.Input[str]]:
+    settings = args.settings
+    return {
+        "TLFIF_STACK": args.stack,
+        "TLFIF_REDIS_HOST": args.queue.host,
+        "TLFIF_REDIS_PORT": args.queue.port,
+        "TLFIF_USER_POOL_ID": args.identity.user_pool.id,
+        "TLFIF_CLIENT_ID": args.identity.client.id,
+        "TLFIF_REPLIES_BUCKET": args.storage.bucket.bucket,
+        "TLFIF_BACKLOG_CAP": str(BACKLOG_PER_NODE * settings.gpu.count),
+        "TLFIF_GPU_COUNT": str(settings.gpu.count),
+        "TLFIF_GPU_SLOTS": str(settings.gpu.slots),
+        "TLFIF_IDLE_MINUTES": str(settings.gpu.idle_minutes),
+        "TLFIF_CAP_EUR": f"{settings.budget.cap_eur:g}",
+        "TLFIF_GPU_EUR_PER_HOUR": f"{settings.gpu_eur_per_hour:.4f}",
+        # The function has no IPv4 way out; AWS's dual-stack hosts are its only ones.
+        "AWS_USE_DUALSTACK_ENDPOINT": "true",
+    }

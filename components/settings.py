@@ -1,0 +1,198 @@
+"""The stack's configuration: `tl-fif:<group>` objects with camelCase keys, read once into one typed, checked model."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from ipaddress import ip_network
+from typing import Annotated, Any, Literal, Self
+
+import pulumi
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from components import pricing
+from tlfif.names import DEFAULT_IDLE_MINUTES, MAX_IDLE_MINUTES, MIN_IDLE_MINUTES
+
+PROJECT = "tl-fif"
+
+
+class SettingsError(pulumi.RunError):
+    """A configuration key or value the program refuses; the message names the key, the value and the fix."""
+
+
+def _cidr(value: str) -> str:
+    ip_network(value)
+    return value
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+
+class GpuSettings(_Group):
+    """The inference nodes."""
+
+    count: int = Field(
+        default=1, ge=1, le=8, description="how many nodes the stack has, each stopped until it is needed"
+    )
+    instance_type: str = Field(default="g4dn.xlarge", description="an x86_64 instance type with one NVIDIA GPU")
+    ami_id: str | None = Field(
+        default=None, pattern=r"^ami-[0-9a-f]{8,17}$", description="an image to use instead of the baked one"
+    )
+    slots: int = Field(
+        default=32, ge=1, le=256, description="how many jobs a node works on at once (vLLM's max-num-seqs)"
+    )
+    idle_minutes: int = Field(
+        default=DEFAULT_IDLE_MINUTES,
+        ge=MIN_IDLE_MINUTES,
+        le=MAX_IDLE_MINUTES,
+        description="minutes without work after which a node stops itself, unless the job says otherwise",
+    )
+    max_lifetime_hours: float = Field(
+        default=4, gt=0, le=24, description="hours after which a node stops, whatever it does"
+    )
+
+
+class QueueSettings(_Group):
+    """The job queue."""
+
+    engine: Literal["valkey", "redis"] = Field(default="valkey", description="the server; Valkey is 20 % cheaper")
+    node_type: str = Field(
+        default="cache.t4g.micro", pattern=r"^cache\.[a-z0-9]+\.[a-z0-9]+$", description="an ElastiCache node type"
+    )
+    replicas: int = Field(default=0, ge=0, le=5, description="additional nodes that can take over")
+
+
+class GatewaySettings(_Group):
+    """The HTTP surface."""
+
+    extra_ping_cidrs: tuple[Annotated[str, AfterValidator(_cidr)], ...] = Field(
+        default=(), description="networks besides the VPC that may call /ping, such as an uptime monitor's"
+    )
+    manage_account: bool = Field(
+        default=True,
+        description="whether this stack sets API Gateway's log role, of which an account has one per region",
+    )
+
+
+class BudgetSettings(_Group):
+    """The spending cap."""
+
+    cap_eur: float = Field(default=20, gt=0, le=10_000, description="the monthly cap in EUR")
+    scope: Literal["account", "tag"] = Field(
+        default="account",
+        description="what the budget counts; `tag` reads 0 until `env` is an active cost-allocation tag",
+    )
+
+
+class CostSettings(_Group):
+    """How money is counted."""
+
+    usd_per_eur: float = Field(default=1.15, gt=0.5, lt=2, description="the exchange rate; AWS bills in USD")
+
+
+class AlertSettings(_Group):
+    """Who hears of trouble."""
+
+    email: str | None = Field(
+        default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="an address that gets the budget's warnings"
+    )
+
+
+class Settings(_Group):
+    """All the program's settings; defaults live here and nowhere else."""
+
+    region: str
+    gpu: GpuSettings = GpuSettings()
+    queue: QueueSettings = QueueSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    budget: BudgetSettings = BudgetSettings()
+    costs: CostSettings = CostSettings()
+    alerts: AlertSettings = AlertSettings()
+
+    @classmethod
+    def load(cls) -> Self:
+        """The running stack's settings; raises SettingsError for an unknown key or a bad value."""
+        return cls.parse(_stack_config())
+
+    @classmethod
+    def parse(cls, config: Mapping[str, Any]) -> Self:
+        """Settings from full keys (`tl-fif:gpu`, `aws:region`) to objects or their JSON text; raises SettingsError."""
+        own = {k.removeprefix(f"{PROJECT}:"): _decode(v) for k, v in config.items() if k.startswith(f"{PROJECT}:")}
+        region = config.get("aws:region")
+        if region not in pricing.REGIONS:
+            raise SettingsError(
+                f"aws:region = {region!r} has no prices. Choose one of {', '.join(pricing.REGIONS)} "
+                "(pulumi config set aws:region us-east-1), or add the region to components/pricing.py."
+            )
+        try:
+            settings = cls.model_validate({**own, "region": region})
+        except ValidationError as error:
+            raise SettingsError("\n".join(_explain(e) for e in error.errors())) from None
+        settings._check_priced()
+        return settings
+
+    def _check_priced(self) -> None:
+        types = pricing.gpu_instance_types(self.region)
+        if self.gpu.instance_type not in types:
+            raise SettingsError(
+                f"gpu:instanceType = {self.gpu.instance_type!r} has no price in {self.region}. Choose one of "
+                f"{', '.join(types)}, or add it to components/pricing.py: the spending cap needs its price."
+            )
+
+    @property
+    def gpu_eur_per_hour(self) -> float:
+        """What one running node costs, in EUR per hour."""
+        usd = sum(line.usd for line in pricing.gpu_hour_lines(self.region, self.gpu.instance_type))
+        return usd / self.costs.usd_per_eur
+
+    @property
+    def cap_usd(self) -> float:
+        """The monthly cap in USD, the account's currency."""
+        return self.budget.cap_eur * self.costs.usd_per_eur
+
+
+def _stack_config() -> dict[str, Any]:
+    """Every configured key: the CLI passes them in the environment, a recording in the context."""
+    return {**pulumi.runtime.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
+
+
+def _decode(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _explain(error: Any) -> str:
+    """One pydantic error as `group:key = value: what is wrong; what it means; how to set it`."""
+    path = [str(part) for part in error["loc"]]
+    group = _group_model(path[0])
+    shown = f"{':'.join(path[:2])} = {error['input']!r}"
+    if error["type"] == "extra_forbidden":
+        return f"{shown}: {_unknown(path, group)}"
+    option = f"--path '{PROJECT}:{'.'.join([*path, '<key>'][:2])}' <value>"
+    field = next((f for f in group.model_fields.values() if path[1:2] == [f.alias]), None)
+    if field is None:
+        return f"{shown}: {path[0]} is a group of keys. Set one of them with: pulumi config set {option}"
+    return (
+        f"{shown}: {error['msg'][0].lower()}{error['msg'][1:]}. It is {field.description}; "
+        f"the default is {field.default!r}. Set it with: pulumi config set {option}"
+    )
+
+
+def _group_model(name: str) -> type[BaseModel]:
+    field = Settings.model_fields.get(name)
+    annotation = field.annotation if field else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Settings
+
+
+def _unknown(path: list[str], group: type[BaseModel]) -> str:
+    prefix = f"{path[0]}:" if len(path) > 1 else ""
+    known = [f"{prefix}{f.alias}" for name, f in group.model_fields.items() if name != "region"]
+    near = difflib.get_close_matches(":".join(path[:2]), known, 1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    remove = f"pulumi config rm --path '{PROJECT}:{'.'.join(path[:2])}'"
+    return f"no such key.{hint} Known keys: {', '.join(known)}. Remove it with: {remove}"

