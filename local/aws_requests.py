@@ -12,7 +12,9 @@ from xml.sax.saxutils import escape
 
 import botocore.session
 from botocore.exceptions import UnknownServiceError
-from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
+
+# botocore has no types, and a type checker misreads its cached properties: its models are Any here.
+Model = Any
 
 # The signing names that are not botocore's name of the service, of those we use.
 _SERVICE_OF_SIGNING_NAME = {"monitoring": "cloudwatch"}
@@ -84,7 +86,7 @@ def parse(method: str, path: str, query: str, headers: Mapping[str, str], body: 
 
 
 @functools.cache
-def service_model(name: str) -> ServiceModel:
+def service_model(name: str) -> Model:
     """The model of a service, by botocore's name or its signing name; raises UnknownRequestError."""
     try:
         return _session().get_service_model(_SERVICE_OF_SIGNING_NAME.get(name, name))
@@ -106,7 +108,7 @@ def error_response(protocol: str, status: int, code: str, message: str) -> tuple
 
 _ERROR_XML = {
     "ec2": "<Response><Errors><Error>{error}</Error></Errors><RequestID>{request_id}</RequestID></Response>",
-    "query": "<ErrorResponse><Error><Type>Sender</Type>{error}</Error><RequestId>{request_id}</RequestId></ErrorResponse>",
+    "query": "<ErrorResponse><Error>{error}</Error><RequestId>{request_id}</RequestId></ErrorResponse>",
     "rest-xml": "<Error>{error}<RequestId>{request_id}</RequestId></Error>",
 }
 
@@ -133,8 +135,8 @@ def _unsigned_service(headers: Mapping[str, str]) -> str:
 
 
 def _operation(
-    model: ServiceModel, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
-) -> tuple[OperationModel, dict[str, str]]:
+    model: Model, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+) -> tuple[Model, dict[str, str]]:
     """The operation asked for, and the values in the path."""
     if model.resolved_protocol.startswith("rest-"):
         return _rest_operation(model, method, path, query, headers)
@@ -150,7 +152,7 @@ def _operation(
 class _Route(NamedTuple):
     """What a REST operation's requests look like; the more it demands, the more specific it is."""
 
-    operation: OperationModel
+    operation: Model
     path: re.Pattern[str]
     literals: frozenset[tuple[str, str]]
     query: frozenset[str]
@@ -171,7 +173,7 @@ def _routes(service: str, method: str) -> list[_Route]:
     )
 
 
-def _route(operation: OperationModel) -> _Route:
+def _route(operation: Model) -> _Route:
     path, _, query = operation.http["requestUri"].partition("?")
     pattern = re.sub(r"\\\{(\w+)(\\\+)?\\\}", lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})", re.escape(path))
     return _Route(
@@ -183,17 +185,19 @@ def _route(operation: OperationModel) -> _Route:
     )
 
 
-def _required(operation: OperationModel, location: str) -> Iterable[str]:
+def _required(operation: Model, location: str) -> Iterable[str]:
     shape = operation.input_shape
-    for name in shape.required_members if isinstance(shape, StructureShape) else ():
+    if shape is None:
+        return
+    for name in shape.required_members:
         serialization = shape.members[name].serialization
         if serialization.get("location") == location:
             yield serialization.get("name", name)
 
 
 def _rest_operation(
-    model: ServiceModel, method: str, path: str, query: str, headers: Mapping[str, str]
-) -> tuple[OperationModel, dict[str, str]]:
+    model: Model, method: str, path: str, query: str, headers: Mapping[str, str]
+) -> tuple[Model, dict[str, str]]:
     fields = parse_qsl(query, keep_blank_values=True)
     names = {name for name, _ in fields}
     for route in _routes(model.service_name, method):
@@ -204,10 +208,10 @@ def _rest_operation(
 
 
 def _params(
-    operation: OperationModel, labels: Mapping[str, str], query: str, headers: Mapping[str, str], body: bytes
+    operation: Model, labels: Mapping[str, str], query: str, headers: Mapping[str, str], body: bytes
 ) -> dict[str, Any]:
     protocol, shape = operation.service_model.resolved_protocol, operation.input_shape
-    if not isinstance(shape, StructureShape):
+    if shape is None:
         return {}
     if protocol in ("query", "ec2"):
         fields = dict(parse_qsl(query, True)) | dict(parse_qsl(body.decode(errors="replace"), True))
@@ -226,9 +230,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return members if isinstance(members, dict) else {}
 
 
-def _located(
-    shape: StructureShape, labels: Mapping[str, str], query: str, headers: Mapping[str, str]
-) -> dict[str, str]:
+def _located(shape: Model, labels: Mapping[str, str], query: str, headers: Mapping[str, str]) -> dict[str, str]:
     """The members that travel in the path, the query and the headers."""
     fields = dict(parse_qsl(query, keep_blank_values=True))
     sources: dict[str, Mapping[str, str]] = {"uri": labels, "querystring": fields, "header": headers}
@@ -249,7 +251,7 @@ class _Form:
         self._fields = fields
         self._ec2 = ec2
 
-    def structure(self, shape: StructureShape, prefix: str) -> dict[str, Any]:
+    def structure(self, shape: Model, prefix: str) -> dict[str, Any]:
         found = {}
         for name, member in shape.members.items():
             field = prefix + self._sent_name(member, name)
@@ -257,37 +259,39 @@ class _Form:
                 found[name] = self._value(member, field)
         return found
 
-    def _sent_name(self, member: Shape, name: str) -> str:
+    def _sent_name(self, member: Model, name: str) -> str:
         sent = member.serialization.get("queryName") if self._ec2 else None
         sent = sent or member.serialization.get("name", name)
-        if isinstance(member, ListShape) and not self._ec2 and member.serialization.get("flattened"):
+        if member.type_name == "list" and not self._ec2 and member.serialization.get("flattened"):
             sent = member.member.serialization.get("name", sent)
         return sent[0].upper() + sent[1:] if self._ec2 else sent
 
     def _holds(self, field: str) -> bool:
         return field in self._fields or any(name.startswith(f"{field}.") for name in self._fields)
 
-    def _value(self, shape: Shape, field: str) -> Any:
-        if isinstance(shape, StructureShape):
-            return self.structure(shape, f"{field}.")
-        if isinstance(shape, ListShape):
-            return self._list(shape, field)
-        if isinstance(shape, MapShape):
-            return self._map(shape, field)
-        text = self._fields[field]
-        if shape.type_name == "boolean":
-            return text.lower() == "true"
-        return int(text) if shape.type_name in ("integer", "long") else text
+    def _value(self, shape: Model, field: str) -> Any:
+        match shape.type_name:
+            case "structure":
+                return self.structure(shape, f"{field}.")
+            case "list":
+                return self._list(shape, field)
+            case "map":
+                return self._map(shape, field)
+            case "boolean":
+                return self._fields[field].lower() == "true"
+            case "integer" | "long":
+                return int(self._fields[field])
+        return self._fields[field]
 
-    def _list(self, shape: ListShape, field: str) -> list[Any]:
+    def _list(self, shape: Model, field: str) -> list[Any]:
         if not self._ec2 and not shape.serialization.get("flattened"):
             field = f"{field}.{shape.member.serialization.get('name', 'member')}"
         return [self._value(shape.member, name) for name in self._numbered(field)]
 
-    def _map(self, shape: MapShape, field: str) -> dict[str, Any]:
+    def _map(self, shape: Model, field: str) -> dict[str, Any]:
         if not shape.serialization.get("flattened"):
             field = f"{field}.entry"
-        key, value = (part.serialization.get("name", default) for part, default in _halves(shape))
+        key, value = shape.key.serialization.get("name", "key"), shape.value.serialization.get("name", "value")
         return {
             self._fields[f"{name}.{key}"]: self._value(shape.value, f"{name}.{value}") for name in self._numbered(field)
         }
@@ -297,7 +301,3 @@ class _Form:
         while self._holds(f"{field}.{number}"):
             yield f"{field}.{number}"
             number += 1
-
-
-def _halves(shape: MapShape) -> tuple[tuple[Shape, str], tuple[Shape, str]]:
-    return (shape.key, "key"), (shape.value, "value")

@@ -71,7 +71,11 @@ class InstanceStates:
             answer = await asyncio.to_thread(self._client.describe_instances, InstanceIds=list(instance_ids))
         except ClientError as error:
             raise _refusal(error) from None
-        return [instance for reservation in answer["Reservations"] for instance in reservation["Instances"]]
+        instances = [instance for reservation in answer["Reservations"] for instance in reservation["Instances"]]
+        for instance in instances:
+            # moto keeps the time of the first launch; on EC2 it is the last start's.
+            instance["LaunchTime"] = self._launched.get(instance["InstanceId"], instance["LaunchTime"])
+        return instances
 
     async def start(self, instance_ids: Sequence[str]) -> bytes:
         """StartInstances: its answer, as XML; raises Ec2Error."""
@@ -100,7 +104,7 @@ class InstanceStates:
 
     async def _states(self, instance_ids: Sequence[str]) -> dict[str, str]:
         settled = {each["InstanceId"]: each["State"]["Name"] for each in await self.describe(instance_ids)}
-        return {name: self._between.get(name, settled[name]) for name in instance_ids}
+        return {name: self._between.get(name) or settled[name] for name in instance_ids}
 
     def _begin(self, instance_id: str, between: str, settled: str) -> None:
         self._between[instance_id] = between

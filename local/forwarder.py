@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -16,6 +16,7 @@ from local import aws_requests
 from local.aws import ACCOUNT_ID, Moto
 from local.aws_requests import AwsRequest, UnknownRequestError
 from local.ec2 import Delays, Ec2Error, InstanceStates, StateListener
+from local.faults import Fault, Faults
 from local.functions import InvokeResult, LambdaApiError
 from local.imds import PREFIX, Credentials, InstanceFacts, MetadataService
 from local.processes import listen
@@ -67,73 +68,6 @@ class Call:
     status: int | None
 
 
-@dataclass(kw_only=True)
-class Fault:
-    """What goes wrong with calls of `service` and `operation` (`*`: all), for one role or everybody, `times` times.
-
-    `delay_s` comes first; then an error (`status` and `code`), a `hang`, a `reset` or, if none is given, the answer.
-    `times` None means until it is removed.
-    """
-
-    service: str
-    operation: str = "*"
-    role_arn: str | None = None
-    status: int | None = None
-    code: str = ""
-    message: str = "injected"
-    delay_s: float = 0.0
-    hang: bool = False
-    reset: bool = False
-    times: int | None = 1
-
-    def __post_init__(self) -> None:
-        if (self.status is None) != (self.code == ""):
-            raise ValueError(f"a fault's error needs both status and code, got {self.status!r} and {self.code!r}")
-        if sum((self.status is not None, self.hang, self.reset)) > 1:
-            raise ValueError(f"a fault is one of an error, a hang and a reset: {self!r}")
-
-    def hits(self, request: AwsRequest, role_arn: str | None) -> bool:
-        return (
-            self.times != 0
-            and self.service == request.service
-            and self.operation in ("*", request.operation)
-            and self.role_arn in (None, role_arn)
-        )
-
-
-class Faults:
-    """The faults in force; the oldest that fits a call hits it."""
-
-    def __init__(self) -> None:
-        self._faults: list[Fault] = []
-
-    def add(self, fault: Fault) -> Fault:
-        self._faults.append(fault)
-        return fault
-
-    def remove(self, fault: Fault) -> None:
-        self._faults.remove(fault)
-
-    def clear(self) -> None:
-        self._faults.clear()
-
-    @contextlib.contextmanager
-    def injected(self, fault: Fault) -> Iterator[Fault]:
-        """The fault in force within a block."""
-        self.add(fault)
-        try:
-            yield fault
-        finally:
-            self.remove(fault)
-
-    def take(self, request: AwsRequest, role_arn: str | None) -> Fault | None:
-        """The fault that hits this call, counted."""
-        fault = next((fault for fault in self._faults if fault.hits(request, role_arn)), None)
-        if fault is not None and fault.times is not None:
-            fault.times -= 1
-        return fault
-
-
 class _Principal(NamedTuple):
     role_arn: str | None = None
     instance_arn: str | None = None
@@ -153,7 +87,11 @@ class _Incoming(NamedTuple):
 
 
 class _NoAnswerError(Exception):
-    """The connection ends without an answer."""
+    """The client gets no answer: its connection hangs, or is reset."""
+
+    def __init__(self, *, hangs: bool):
+        super().__init__()
+        self.hangs = hangs
 
 
 class _Refusal(Exception):
@@ -165,7 +103,7 @@ class _Trace:
     """What becomes known of a call while it is answered."""
 
     started: float = field(default_factory=time.perf_counter)
-    principal: _Principal = _Principal()
+    principal: _Principal = field(default_factory=_Principal)
     resource_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     status: int | None = None
 
@@ -189,6 +127,7 @@ class Forwarder:
         self._issued: dict[_Principal, Credentials] = {}
         self._object_locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._background: set[asyncio.Task[Any]] = set()
+        self._closing = asyncio.Event()
         self.operator = self._issue(_Principal(), "AKIA")
 
     async def __aenter__(self) -> "Forwarder":
@@ -198,11 +137,12 @@ class Forwarder:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._closing.set()
+        await self._stack.aclose()
         await self.instances.close()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self._stack.aclose()
 
     def credentials_for(self, role_arn: str, instance_arn: str | None = None) -> Credentials:
         """The role's access key and secret, always the same; an instance's own when it is the instance that acts."""
@@ -235,15 +175,22 @@ class Forwarder:
         try:
             await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
-                with contextlib.suppress(_NoAnswerError):
-                    await _send(send, answering.result())
-                    return
-                await leaving
+                await _send(send, answering.result())
+        except _NoAnswerError as silence:
+            if silence.hangs:
+                await self._until_gone(leaving)
+            reset(incoming.transport)
+            await leaving
         finally:
             # What a client has asked for happens on AWS even when it does not wait for the answer; a hang does not.
             leaving.cancel()
             if not answering.done():
                 self._keep(answering)
+
+    async def _until_gone(self, leaving: asyncio.Future[None]) -> None:
+        closing = asyncio.ensure_future(self._closing.wait())
+        await asyncio.wait((leaving, closing), return_when=asyncio.FIRST_COMPLETED)
+        closing.cancel()
 
     def _keep(self, task: asyncio.Future[Any]) -> None:
         assert isinstance(task, asyncio.Task)
@@ -278,10 +225,12 @@ class Forwarder:
             trace.principal = self._principal(request)
             if request.service == "ec2" and not request.operation.startswith("Describe"):
                 trace.resource_tags = await self._tags(request)
-            fault = self.faults.take(request, trace.principal.role_arn)
-            if fault is not None:
-                await _suffer(fault, incoming.transport)
-            return await self._handle(incoming, request)
+            fault = self.faults.take(request.service, request.operation, trace.principal.role_arn)
+            if fault is None:
+                return await self._handle(incoming, request)
+            answer = await self._handle(incoming, request) if fault.after else None
+            await _suffer(fault)
+            return answer or await self._handle(incoming, request)
         except _Refusal as refusal:
             return _error(request.protocol, *refusal.args)
         except (Ec2Error, LambdaApiError) as error:
@@ -415,15 +364,10 @@ def _call(request: AwsRequest, trace: _Trace) -> Call:
     )
 
 
-async def _suffer(fault: Fault, transport: asyncio.Transport) -> None:
+async def _suffer(fault: Fault) -> None:
     await asyncio.sleep(fault.delay_s)
-    if fault.hang:
-        while not transport.is_closing():
-            await asyncio.sleep(0.05)
-        raise _NoAnswerError
-    if fault.reset:
-        reset(transport)
-        raise _NoAnswerError
+    if fault.hang or fault.reset:
+        raise _NoAnswerError(hangs=fault.hang)
     if fault.status is not None:
         raise _Refusal(fault.status, fault.code, fault.message)
 

@@ -121,13 +121,15 @@ class FunctionHost:
         self._folders: asyncio.Task[tuple[Path, Path]] | None = None
         self._losses = 0
         self._not_before = 0.0
+        self._stopped = False
 
     async def start(self) -> None:
         """Starts and initialises every worker now, so that no call is cold. What fails is left to the first call."""
         await asyncio.gather(*(self._warm_up() for _ in range(self._workers - len(self._idle))))
 
     async def stop(self) -> None:
-        """Ends every worker; calls in flight are answered as crashed."""
+        """Ends every worker; calls in flight are answered as crashed, and those that wait for a worker are refused."""
+        self._stopped = True
         await asyncio.gather(*(worker.stop() for worker in self._workers_up))
         await asyncio.gather(*self._calls, return_exceptions=True)
 
@@ -194,6 +196,8 @@ class FunctionHost:
 
     async def _start_worker(self, invocation: "_Invocation") -> "tuple[_Worker, _Answer | None]":
         await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
+        if self._stopped:
+            raise LambdaApiError(500, "ServiceException", f"the host of {self.function.name} has stopped")
         if self._folders is None or (self._folders.done() and self._folders.exception()):
             self._folders = asyncio.create_task(asyncio.to_thread(self._prepare))
         task, runtime = await asyncio.shield(self._folders)
@@ -335,7 +339,8 @@ class _Worker:
             return
         connection.respond(413)
         message = f"Response payload size exceeded maximum allowed payload size ({MAX_PAYLOAD_BYTES} bytes)."
-        self._finish(_Answer(_error_payload("Function.ResponseSizeTooLarge", message), error=True))
+        # The runtime client does not survive a refused answer.
+        self._finish(_Answer(_error_payload("Function.ResponseSizeTooLarge", message), error=True, lost=True))
 
     def _deliver(self) -> None:
         if self._poller is None:

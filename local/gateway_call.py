@@ -35,8 +35,7 @@ DROPPED = frozenset(
 # Names come in lower case, as from an HTTP/2 client; these API Gateway capitalises in any case.
 CAPITALISED = {"authorization": "Authorization", "host": "Host", "user-agent": "User-Agent"}
 
-# type: (status, message, x-amzn-ErrorType). The statuses are those of "Gateway response types"; 413 and below, third
-# party sightings of the messages.
+# Kind of gateway response: status ("Gateway response types" of the developer guide), message, x-amzn-ErrorType.
 ERRORS = {
     "ACCESS_DENIED": (403, "User is not authorized to access this resource", "AccessDeniedException"),
     "API_CONFIGURATION_ERROR": (500, "Internal server error", "InternalServerErrorException"),
@@ -225,3 +224,8 @@ def at(tree: Mapping[str, Any], path: str) -> str | None:
     for key in path.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     return None if value is None or isinstance(value, Mapping) else str(value)
+
+
+def ms(since: float) -> int:
+    """Whole milliseconds since a reading of time.perf_counter()."""
+    return round((time.perf_counter() - since) * 1000)

@@ -255,9 +255,9 @@ def proxy_answer(call: Call, result: Any) -> Answer:
     problem = _malformed(result)
     if problem:
         raise GatewayError("DEFAULT_5XX", status=502, reason=f"Malformed Lambda proxy response: {problem}")
-    many = {name: values for name, values in (result.get("multiValueHeaders") or {}).items()}
-    single = {name: [value] for name, value in (result.get("headers") or {}).items() if name not in many}
-    headers = [(name, _header_text(value)) for name, values in (single | many).items() for value in values]
+    single = {name: [value] for name, value in (result.get("headers") or {}).items()}
+    many = single | (result.get("multiValueHeaders") or {})
+    headers = [(name, _header_text(value)) for name, values in many.items() for value in values]
     if not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(("Content-Type", JSON))
     return Answer(
@@ -274,10 +274,12 @@ def _malformed(result: Any) -> str:
         return f"key {min(unknown)!r} is none of {', '.join(sorted(PROXY_KEYS))}"
     if not re.fullmatch(r"[1-5]\d\d", str(result.get("statusCode") or 200)):
         return f"statusCode is {result['statusCode']!r}"
-    if not isinstance(result.get("body") or "", str):
+    if not isinstance(result.get("body"), (str, type(None))):
         return "body is not text"
-    many = (result.get("multiValueHeaders") or {}).items()
-    values = [*(result.get("headers") or {}).items(), *((name, value) for name, values in many for value in values)]
+    single, many = ({} if result.get(key) is None else result[key] for key in ("headers", "multiValueHeaders"))
+    if not (isinstance(single, dict) and isinstance(many, dict) and all(isinstance(v, list) for v in many.values())):
+        return "headers is not a map of texts, or multiValueHeaders not one of lists"
+    values = [*single.items(), *((name, value) for name, values in many.items() for value in values)]
     wrong = next((name for name, value in values if not isinstance(value, (str, bool))), None)
     return f"header {wrong!r} is not text" if wrong else ""
 

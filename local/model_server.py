@@ -1,32 +1,40 @@
 """The local model server: it stands where vLLM stands on the GPU node, with the same OpenAI-compatible surface."""
 
 import argparse
+import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from local import model_file, processes
 
 # As `--max-model-len` of vLLM on the node (model.md): longer requests are refused with 400.
 CONTEXT_TOKENS = 2048
-STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 def main() -> None:
     """Serves until SIGTERM or SIGINT."""
     args = arguments()
-    # Blocked before any thread exists: the engine would wait for generations that run, and a stopped node does not.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    on_stop(lambda *_: sys.exit(0))
     try:
         processes.require_port(args.port, "the model server")
         path = model_file.prepare(report)
     except (processes.PortTakenError, model_file.ModelMissingError) as error:
         sys.exit(str(error))
     server = serve(str(path), args)
+    # Not sys.exit() any more: the engine would wait for the generations that run, and a stopped node does not.
+    on_stop(lambda *_: os._exit(0))
     print(f"model server: {args.model_name} on {server.listening_address}, {args.slots} slots", flush=True)
-    signal.sigwait(STOP_SIGNALS)
-    print("model server: stopped", flush=True)
-    os._exit(0)
+    while True:
+        signal.pause()
+
+
+def on_stop(handler: Callable[..., object]) -> None:
+    """What SIGTERM and SIGINT do."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def arguments() -> argparse.Namespace:
@@ -39,16 +47,15 @@ def arguments() -> argparse.Namespace:
 
 
 def report(share: float) -> None:
-    """Says about ten times how far the one-time preparation is."""
-    print(f"\rmodel server: preparing the model (once): {share:4.0%}", end="\n" if share == 1 else "", flush=True)
+    """Says how far the one-time preparation is."""
+    print(f"model server: preparing the model (once): {share:.0%}", flush=True)
 
 
-def serve(path: str, args: argparse.Namespace):
+def serve(path: str, args: argparse.Namespace) -> Any:
     """The running server; it listens on the loopback address alone, from its own threads, until the process ends."""
     # Imported here: 34 MB of native code that neither --help nor a taken port needs.
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
+    engine: Any = importlib.import_module("xllamacpp")
+    params = engine.CommonParams()
     params.model.path = path
     params.model_alias = {args.model_name}
     params.hostnames = [processes.LOOPBACK]
@@ -61,7 +68,7 @@ def serve(path: str, args: argparse.Namespace):
     # It would load the model twice to find out what fits, and keep up to 8 GB of old prompts.
     params.fit_params = False
     params.cache_ram_mib = 0
-    return xllamacpp.Server(params)
+    return engine.Server(params)
 
 
 if __name__ == "__main__":

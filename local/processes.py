@@ -7,9 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 LOOPBACK = "127.0.0.1"
 Ready = Callable[[], Awaitable[object]]
@@ -248,7 +249,7 @@ class _Output:
         self._pipe: int | None = None
 
     @contextlib.contextmanager
-    def for_child(self):
+    def for_child(self) -> Iterator[IO[bytes] | int]:
         """The stream to hand to the child; this process closes its own copy afterwards."""
         if self._on_line is None:
             yield self._file

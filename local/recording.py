@@ -25,6 +25,7 @@ from tlfif.names import AMI_PARAMETER
 ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT_ID = "123456789012"
 AMI_ID = "ami-0f1f0f1f0f1f0f1f0"
+_REGION = "us-east-1"
 _STACK_TYPE = "pulumi:pulumi:Stack"
 
 
@@ -90,8 +91,7 @@ def evaluate(
     """
     project = yaml.safe_load((project_dir / "Pulumi.yaml").read_text())["name"]
     settings = _merged(_stack_config(project_dir, stack), config or {})
-    region = settings.get("aws:region", "us-east-1")
-    monitor = _Monitor(backend or RecordingBackend(stack, region))
+    monitor = _Monitor(backend or RecordingBackend(stack, settings.get("aws:region", _REGION)))
 
     def run() -> None:
         asyncio.run(_run(project_dir, project, stack, settings, monitor))
@@ -105,6 +105,11 @@ def evaluate(
 def stacks(project_dir: Path = ROOT) -> list[str]:
     """The names of the stacks that have a configuration file."""
     return sorted(path.name.split(".")[1] for path in project_dir.glob("Pulumi.*.yaml"))
+
+
+def stack_region(stack: str, *, project_dir: Path = ROOT, config: Mapping[str, Any] | None = None) -> str:
+    """The AWS region of a stack, as its file or `config` says."""
+    return _merged(_stack_config(project_dir, stack), config or {}).get("aws:region", _REGION)
 
 
 def _stack_config(project_dir: Path, stack: str) -> dict[str, Any]:

@@ -4,31 +4,40 @@ import math
 import re
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import redis
 
 from router import requests
 from router.settings import Settings
-from tlfif import emf, names, nodes, queue, replies, tokens
+from tlfif import emf, names, nodes, queue, replies, tokens, waking
 from tlfif.http import Event, Problem, Response, header, respond
 from tlfif.log import log
 
-# The queue's clock may run a little ahead of ours; a job that arrives later than this was answered 503 already.
-DEADLINE_MS = 1_500
-ABORT_WAIT_S = 1.0
+# A job that the queue gets later than this finds its caller gone: we wait for the answer 100 ms longer, then say 503.
+DEADLINE_MS = int(queue.TIMEOUT_S * 1000) - 100
+# What /stop has not answered by then, the guardian does.
+STOP_WRITES_S = 4.0
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
-WRITERS = 16
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the routes work with."""
+    """What the routes work with; boto3's clients are made when they are first needed."""
 
     settings: Settings
     redis: "redis.Redis"
     verifier: tokens.Verifier
+
+    @cached_property
+    def ec2(self) -> Any:
+        return nodes.client()
+
+    @cached_property
+    def s3(self) -> Any:
+        return replies.client()
 
 
 def infer(services: Services, event: Event, sub: str) -> Response:
@@ -98,61 +107,98 @@ def latched(detail: str) -> Problem:
 
 
 def _wake(services: Services, job: queue.NewJob, wanted: int) -> None:
-    """Starts nodes for an accepted job, or takes the job back when EC2 has none to give."""
-    stack = services.settings.stack
-    outcome, started, code = nodes.wake(nodes.client(), stack, wanted)
-    if started:
-        emf.emit(names.NAMESPACE_ROUTER, stack, {names.METRIC_EC2_STARTS: started}, jobId=job.id)
-    log("wake", jobId=job.id, outcome=outcome.value, started=started, code=code)
-    refusals = {
-        nodes.Outcome.NO_CAPACITY: Problem(503, "no_capacity", f"EC2 has no GPU now ({code}).", retry_after_s=60),
-        nodes.Outcome.ABSENT: Problem(
-            503, "no_node", "This stack has no GPU node yet; bake the image, then run pulumi up.", retry_after_s=60
-        ),
-        nodes.Outcome.LATCHED: latched(""),
-    }
-    problem = refusals.get(outcome)
-    if problem and queue.run(services.redis, queue.withdraw(job)) != "taken":
-        raise problem
-    if outcome in (nodes.Outcome.UNKNOWN, nodes.Outcome.STOPPING):
-        queue.run(services.redis, queue.release_wake(job.id))
+    """Starts nodes for an accepted job, or takes the job back when EC2 has none to give.
+
+    The job is in the queue: should Redis fail now, it stays accepted and the guardian goes on.
+    """
+    try:
+        outcome, code = waking.start(services.redis, services.settings.stack, job.id, wanted, services.ec2)
+        problem = _no_node(outcome, code)
+        if problem and queue.run(services.redis, queue.withdraw(job)) != "taken":
+            raise problem
+    except redis.RedisError as error:
+        log("wake left to the guardian", "ERROR", jobId=job.id, why=str(error))
+
+
+def _no_node(outcome: nodes.Outcome, code: str) -> Problem | None:
+    match outcome:
+        case nodes.Outcome.NO_CAPACITY:
+            return Problem(503, "no_capacity", f"EC2 has no GPU now ({code}).", retry_after_s=60)
+        case nodes.Outcome.ABSENT:
+            message = "This stack has no GPU node yet; bake the image, then run pulumi up."
+            return Problem(503, "no_node", message, retry_after_s=60)
+        case nodes.Outcome.LATCHED:
+            return latched("")
+    return None
 
 
 def cancel(services: Services, event: Event, sub: str) -> Response:
-    """Cancels one job of the caller's: 200 when it was queued (or has ended), 202 while its worker is being told."""
+    """Cancels one job of the caller's: 200 when it was queued (or has ended), 202 while its reply is still to come."""
     job_id = (event.get("pathParameters") or {}).get("id", "")
     if not re.fullmatch(names.UUID4, job_id):
         raise Problem(404, "not_found", "You have no such job.")
     outcome, key = queue.run(services.redis, queue.cancel(job_id, sub))
-    headers = {"X-Request-Id": job_id}
-    if outcome == "running":
-        return respond(event, 202, {"status": "cancelling", "id": job_id}, headers)
-    s3 = replies.client()
-    if outcome == "cancelled":
-        status = replies.write_final(s3, services.settings.bucket, key, job_id, "cancelled", "user", "router")
-        queue.run(services.redis, queue.settle([job_id]))
-        return respond(event, 200, {"status": status, "id": job_id}, headers)
-    found = replies.read(s3, services.settings.bucket, names.reply_key(sub, job_id))
+    match outcome:
+        case "cancelled":
+            status = _answer_cancelled(services, queue.Owed(job_id, key, "cancelled", "user"))
+        case "running":
+            status = "cancelling"
+        case _:
+            status = _ended(services, names.reply_key(sub, job_id))
+    body = {"status": status, "id": job_id}
+    return respond(event, 202 if status == "cancelling" else 200, body, {"X-Request-Id": job_id})
+
+
+def _answer_cancelled(services: Services, reply: queue.Owed) -> str:
+    """The status that stands; 'cancelling' when the reply could not be written: it stays owed, the guardian writes it."""
+    try:
+        status = replies.write_final(services.s3, services.settings.bucket, reply, "router")
+        queue.run(services.redis, queue.settle([reply.id]))
+    except (replies.Unavailable, redis.RedisError) as error:
+        log("reply left to the guardian", "ERROR", jobId=reply.id, why=str(error))
+        return "cancelling"
+    return status
+
+
+def _ended(services: Services, key: str) -> str:
+    try:
+        with replies.answering():
+            found = replies.read(services.s3, services.settings.bucket, key)
+    except replies.Unavailable as error:
+        message = f"The reply could not be read ({error}); try again."
+        raise Problem(503, "storage_unavailable", message, retry_after_s=2) from error
     if found is None:
         raise Problem(404, "not_found", "You have no such job.")
-    return respond(event, 200, {"status": found[0]["status"], "id": job_id}, headers)
+    return found[0]["status"]
 
 
 def stop(services: Services, event: Event, sub: str) -> Response:
-    """Cancels every unfinished job, answers each, then stops the stack's nodes."""
+    """Cancels every unfinished job, stops the stack's nodes, and answers the jobs; what remains the guardian does."""
     jobs = queue.run(services.redis, queue.stop())
-    bucket, s3 = services.settings.bucket, replies.client()
-
-    def end(job: queue.Stopped) -> None:
-        replies.write_final(s3, bucket, job.reply_key, job.id, "cancelled", "stopped", "router")
-        call = queue.finish(job.entry, job.id) if job.entry else queue.settle([job.id])
-        queue.run(services.redis, call)
-
-    with ThreadPoolExecutor(WRITERS) as writers:
-        list(writers.map(end, jobs))
-    stopped = nodes.stop(nodes.client(), services.settings.stack)
-    log("stop", sub=sub, jobs=len(jobs), nodes=stopped)
+    try:
+        stopped = nodes.stop(services.ec2, services.settings.stack)
+    except nodes.Unavailable as error:
+        log("stop left to the guardian", "ERROR", why=str(error))
+        stopped = []
+    answered = _answer_stopped(services, jobs)
+    log("stop", sub=sub, jobs=len(jobs), answered=answered, nodes=stopped)
     return respond(event, 202, {"status": "stopping", "jobs": len(jobs), "nodes": len(stopped)}, {})
+
+
+def _answer_stopped(services: Services, jobs: list[queue.Stopped]) -> int:
+    """How many got their reply here. A job that a worker has is its worker's, until the reply is written."""
+    entries = {job.id: job.entry for job in jobs}
+    owed = [queue.Owed(job.id, job.reply_key, "cancelled", "stopped") for job in jobs]
+    give_up_at = time.monotonic() + STOP_WRITES_S
+    written, why = replies.write_all(services.s3, services.settings.bucket, owed, "router", give_up_at)
+    if why:
+        log("replies left to the guardian", "ERROR", jobs=len(owed) - len(written), why=why)
+    for reply in written:
+        if entries[reply.id]:
+            queue.run(services.redis, queue.finish(entries[reply.id], reply.id))
+    if written:
+        queue.run(services.redis, queue.settle([reply.id for reply in written]))
+    return len(written)
 
 
 def status(services: Services, event: Event, sub: str) -> Response:

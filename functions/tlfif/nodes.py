@@ -112,9 +112,20 @@ def _refused(code: str, started: int) -> tuple[Outcome, int, str]:
     return Outcome.NO_CAPACITY if code in NO_CAPACITY else Outcome.UNKNOWN, 0, code
 
 
+class Unavailable(Exception):
+    """EC2 is throttling, silent or refusing; the message is its error code."""
+
+
 def stop(ec2: Any, stack: str) -> list[str]:
-    """Stops every node of the stack that is up; the ids. Raises botocore's errors."""
-    up = [node.id for node in find(ec2, stack) if node.state in ("pending", "running")]
-    if up:
-        ec2.stop_instances(InstanceIds=up)
-    return up
+    """Stops the nodes of the stack that run; their ids. One that is still pending can't be. Raises Unavailable."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        running = [node.id for node in find(ec2, stack) if node.state == "running"]
+        if running:
+            ec2.stop_instances(InstanceIds=running)
+    except ClientError as error:
+        raise Unavailable(error.response["Error"]["Code"]) from error
+    except BotoCoreError as error:
+        raise Unavailable(type(error).__name__) from error
+    return running

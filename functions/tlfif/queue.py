@@ -15,13 +15,14 @@ from typing import Any, Generic, TypeVar
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 from redis.retry import Retry
 
 from tlfif import names
 
 T = TypeVar("T")
 LUA = Path(__file__).parent / "lua"
+TIMEOUT_S = 0.8
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,19 @@ def source(script: str) -> tuple[str, str]:
     return text, hashlib.sha1(text.encode()).hexdigest()
 
 
-def connect(host: str, port: int, timeout_s: float = 0.8) -> "redis.Redis":
+def connect(host: str, port: int, timeout_s: float = TIMEOUT_S) -> "redis.Redis":
     """A sync client that answers or fails within twice `timeout_s`.
 
     redis-py would retry ten times by default. One retry is right here: a Lambda that was frozen finds its connection
-    dead, and every script is safe to send twice. A time-out is not retried: the caller is waiting.
+    dead, and every script is safe to send twice. A time-out is not retried: the caller is waiting. Nor does it greet
+    the server: three round trips before the first command would use up a slow server's time.
     """
     return redis.Redis(
         host=host,
         port=port,
         decode_responses=True,
+        protocol=2,
+        driver_info=None,
         socket_connect_timeout=timeout_s,
         socket_timeout=timeout_s,
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
@@ -61,9 +65,14 @@ def run(client: "redis.Redis", call: Call[T]) -> T:
     """Sends the call; a server that does not know the script yet is given it."""
     text, sha = source(call.script)
     try:
-        answer = client.evalsha(sha, len(call.keys), *call.keys, *call.args)
-    except NoScriptError:
-        answer = client.eval(text, len(call.keys), *call.keys, *call.args)
+        try:
+            answer = client.evalsha(sha, len(call.keys), *call.keys, *call.args)
+        except NoScriptError:
+            answer = client.eval(text, len(call.keys), *call.keys, *call.args)
+    except ReadOnlyError:
+        # After a failover this connection leads to what is a replica now; the next one asks DNS again.
+        client.connection_pool.disconnect()
+        raise
     return call.parse(answer)
 
 
@@ -71,9 +80,13 @@ async def arun(client: Any, call: Call[T]) -> T:
     """`run` for `redis.asyncio` clients."""
     text, sha = source(call.script)
     try:
-        answer = await client.evalsha(sha, len(call.keys), *call.keys, *call.args)
-    except NoScriptError:
-        answer = await client.eval(text, len(call.keys), *call.keys, *call.args)
+        try:
+            answer = await client.evalsha(sha, len(call.keys), *call.keys, *call.args)
+        except NoScriptError:
+            answer = await client.eval(text, len(call.keys), *call.keys, *call.args)
+    except ReadOnlyError:
+        await client.connection_pool.disconnect()
+        raise
     return call.parse(answer)
 
 
@@ -223,6 +236,51 @@ def _status(answer: list[Any]) -> Status:
         known, depth, int(estimate) if estimate else None, bool(waking),
         json.loads(latch) if latch else None, json.loads(money) if money else None,
     )  # fmt: skip
+
+
+# --- the guardian's side -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Owed:
+    """A final reply that no worker will write; `status` and `reason` are what it will say."""
+
+    id: str
+    reply_key: str
+    status: str
+    reason: str
+
+
+Page = tuple[str, list[Owed]]
+
+
+def sweep(cursor: str = "", count: int = 500, *, ttl_s: int = names.JOB_TTL_S, lost_s: int = names.LOST_S) -> Call[Page]:
+    """Removes expired jobs from the stream, `count` entries a call: the next cursor ('' at the end), and what is owed."""
+    return Call("sweep", [], [cursor, count, ttl_s * 1000, lost_s * 1000], _page)
+
+
+def owed(cursor: str = "", count: int = 500, *, older_than_s: float) -> Call[Page]:
+    """Replies owed for longer than that: the next cursor ('' at the end), and the replies."""
+    return Call("owed", [], [cursor, int(older_than_s * 1000), count], _page)
+
+
+def _page(answer: list[Any]) -> Page:
+    return answer[0], [Owed(*each) for each in answer[1]]
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """What to do about the nodes: how many to start, whether all are to be stopped; `depth` in stream entries."""
+
+    wake: int
+    stop: bool
+    depth: int
+
+
+def rescue(token: str, node_count: int, slots: int) -> Call[Rescue]:
+    """Takes the right to wake, as accept does, when live jobs need more nodes than are up or coming."""
+    args = [token, names.WAKE_TTL_S, node_count, slots]
+    return Call("rescue", [], args, lambda answer: Rescue(answer[0], bool(answer[1]), answer[2]))
 
 
 # --- the worker's side ---------------------------------------------------------------------------------------------

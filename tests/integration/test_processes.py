@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,17 +53,21 @@ asyncio.run(main())
 """
 
 
-def marked(mark: str) -> list[int]:
-    """The processes that carry a mark in their arguments, and the children of those."""
-    lines = subprocess.run(["ps", "-axo", "pid=,ppid=,stat=,args="], text=True, capture_output=True, check=True).stdout
-    rows = [line.split(None, 3) for line in lines.splitlines()]
-    alive = [(int(row[0]), row[3] if len(row) > 3 else "") for row in rows if not row[2].startswith("Z")]
-    return [pid for pid, arguments in alive if mark in arguments]
+def groups_of(mark: str) -> set[int]:
+    """The process groups with a living member that carries this mark in its arguments."""
+    return {group for group, arguments in living() if mark in arguments}
+
+
+def living() -> list[tuple[int, str]]:
+    """(process group, arguments) of every process but zombies, whose parent alone can clear them away."""
+    listing = subprocess.run(["ps", "-axww", "-o", "pgid=,stat=,args="], text=True, capture_output=True, check=True)
+    rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
+    return [(int(group), "".join(arguments)) for group, state, *arguments in rows if not state.startswith("Z")]
 
 
 async def eventually(condition: Callable[[], object], timeout: float = 10.0) -> None:
     async with asyncio.timeout(timeout):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - other processes set no asyncio event
             await asyncio.sleep(0.02)
 
 
@@ -70,10 +75,17 @@ async def until_logged(process: Process, text: str) -> None:
     await eventually(lambda: text in process.log.read_text())
 
 
-def start_parent(tmp_path: Path, mark: str, mode: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def running_parent(tmp_path: Path, mark: str, mode: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", PARENT, str(tmp_path / "logs"), mark, mode, TELLTALE]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as parent:
+        try:
+            yield parent
+        finally:
+            parent.kill()
 
 
 async def until_said(parent: subprocess.Popen[str], word: str) -> None:
@@ -107,7 +119,7 @@ async def test_what_a_child_started_ends_with_it(tmp_path: Path):
     async with Processes(tmp_path) as procs:
         process = await procs.start("grandparent", [*PYTHON, GRANDPARENT, mark])
         await process.wait()
-        await eventually(lambda: not marked(mark))
+        await eventually(lambda: not groups_of(mark))
 
 
 async def test_leaving_stops_all_the_last_started_first(tmp_path: Path):
@@ -120,11 +132,15 @@ async def test_leaving_stops_all_the_last_started_first(tmp_path: Path):
 
 async def test_an_error_inside_the_block_leaves_nothing_behind(tmp_path: Path):
     mark = uuid.uuid4().hex
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with Processes(tmp_path) as procs:
             await procs.start("child", ["/bin/sh", "-c", "sleep 600; true", mark])
-            _ = 1 / 0
-    assert not marked(mark)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert not groups_of(mark)
 
 
 async def test_a_child_that_dies_while_starting_gives_the_tail_of_its_log(tmp_path: Path):
@@ -182,41 +198,34 @@ async def test_drain_delivers_at_once_what_was_written(tmp_path: Path):
 
 async def test_no_child_survives_the_kill_of_the_parent(tmp_path: Path):
     mark = uuid.uuid4().hex
-    parent = start_parent(tmp_path, mark, "waiting")
-    with parent:
+    with running_parent(tmp_path, mark, "waiting") as parent:
         await until_said(parent, "all up")
-        # Three shells, and the child in Python; what the shells started carries no mark of its own.
-        children = [pid for pid in marked(mark) if pid != parent.pid]
-        groups = {os.getpgid(pid) for pid in children}
+        # Three shells, whose own children carry no mark, and one in Python.
+        groups = groups_of(mark) - {parent.pid}
         assert len(groups) == 4
         parent.kill()
-    await eventually(lambda: not marked(mark))
-    for group in groups:
-        with pytest.raises(ProcessLookupError):
-            os.killpg(group, 0)
+    await eventually(lambda: groups.isdisjoint(group for group, _ in living()))
 
 
 async def test_no_child_survives_a_parent_killed_while_it_starts_more(tmp_path: Path):
     chance = random.Random(7)
     for _ in range(5):
         mark = uuid.uuid4().hex
-        parent = start_parent(tmp_path, mark, "busy")
-        with parent:
+        with running_parent(tmp_path, mark, "busy") as parent:
             await until_said(parent, "up")
             await asyncio.sleep(chance.random() * 0.05)
             parent.kill()
-        await eventually(lambda mark=mark: not marked(mark))
+        await eventually(lambda mark=mark: not groups_of(mark))
 
 
 async def test_ctrl_c_reaches_the_parent_alone_which_stops_its_children(tmp_path: Path):
     mark = uuid.uuid4().hex
-    parent = start_parent(tmp_path, mark, "waiting")
-    with parent:
+    with running_parent(tmp_path, mark, "waiting") as parent:
         await until_said(parent, "all up")
         # What a terminal does: to every process of the foreground group.
         os.killpg(parent.pid, signal.SIGINT)
         await asyncio.to_thread(parent.wait, 10)
-    assert not marked(mark)
+    assert not groups_of(mark)
     assert (tmp_path / "logs/telltale.log").read_text().split() == ["up", "SIGTERM"]
 
 

@@ -211,7 +211,7 @@ def test_a_lambda_bundle_without_python_3_12_names_the_fix(project: Path, monkey
 def test_an_archive_under_mocks_is_a_path_that_nobody_builds(monkeypatch: pytest.MonkeyPatch):
     class Nothing(pulumi.runtime.Mocks):
         def call(self, args: pulumi.runtime.MockCallArgs):
-            return {}
+            return {}, None
 
         def new_resource(self, args: pulumi.runtime.MockResourceArgs):
             return args.name, {}

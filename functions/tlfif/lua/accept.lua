@@ -18,7 +18,7 @@ local ready, coming = count_nodes()
 local state = ready > 0 and 'queued' or 'starting'
 local created = redis.call('HGET', job, 'created_at')
 if created then -- the same call again, after a lost connection: accepted already
-  local wake = take_wake(id, wake_ttl_s, ready + coming, node_count, slots)
+  local wake = take_wake(id, wake_ttl_s, redis.call('XLEN', STREAM), ready + coming, node_count, slots)
   return {'accepted', state, wake, tonumber(created), tonumber(created) + ttl_s * 1000, boot_estimate()}
 end
 -- The caller has stopped waiting and answered 503: a refused job leaves nothing behind.
@@ -51,8 +51,9 @@ redis.call('HSET', job, 'entry', redis.call('XADD', STREAM, '*', 'id', id, 'repl
 redis.call('LPUSH', rate, now)
 redis.call('LTRIM', rate, 0, sustained - 1)
 redis.call('PEXPIRE', rate, 60000)
+redis.call('DEL', STOP)
 
-local wake = take_wake(id, wake_ttl_s, ready + coming, node_count, slots)
+local wake = take_wake(id, wake_ttl_s, redis.call('XLEN', STREAM), ready + coming, node_count, slots)
 local estimate = state == 'starting' and boot_estimate() or ''
 if idempotency ~= '' then
   redis.call('HSET', idempotency, 'fingerprint', fingerprint, 'id', id, 'state', state, 'created_at', now, 'estimate', estimate)

@@ -1,6 +1,7 @@
 -- Shared by every script: prepended to each. Times are milliseconds of the server's own clock.
 local STREAM, GROUP, DEAD = 'jobs', 'gpu', 'jobs:dead'
 local NODES, WAKE, LATCH, BOOTS, OWED = 'nodes', 'node:wake', 'budget:latch', 'boot:history', 'replies:owed'
+local STOP = 'nodes:stop' -- somebody wants every node to stop, until the next job is accepted
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -27,9 +28,9 @@ local function count_nodes()
   return ready, coming
 end
 
--- How many nodes to start now: 0 unless this caller takes (or already holds) the right to wake.
-local function take_wake(token, ttl_s, up, node_count, slots)
-  local wanted = math.min(node_count, math.ceil(redis.call('XLEN', STREAM) / slots))
+-- How many nodes to start now for `jobs`: 0 unless this caller takes (or already holds) the right to wake.
+local function take_wake(token, ttl_s, jobs, up, node_count, slots)
+  local wanted = math.min(node_count, math.ceil(jobs / slots))
   if up >= wanted then return 0 end
   if redis.call('SET', WAKE, token, 'NX', 'EX', ttl_s) or redis.call('GET', WAKE) == token then return wanted - up end
   return 0

@@ -1,7 +1,9 @@
--- Cancels everything unfinished and makes every node draining, so that a later job wakes one.
--- ARGV: TTL of the cancel marks in s. Returns {id, reply_key, entry or ''} per job; entry = a worker has it.
+-- Cancels everything unfinished and makes every node draining, so that a later job wakes one. The wish is kept for the
+-- guardian: a node that is still starting cannot be stopped yet.
+-- ARGV: TTL of the marks in s. Returns {id, reply_key, entry or ''} per job; entry = a worker has it.
 local now, jobs = now_ms(), {}
 redis.call('DEL', WAKE)
+redis.call('SET', STOP, now, 'EX', ARGV[1])
 for node in pairs(live_nodes()) do redis.call('HSET', 'node:' .. node, 'phase', 'draining') end
 for _, entry in ipairs(redis.call('XRANGE', STREAM, '-', '+')) do
   local job = fields(entry[2])

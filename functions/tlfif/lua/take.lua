@@ -16,8 +16,11 @@ for i = 5, #ARGV do
   local found = redis.call('XRANGE', STREAM, ARGV[i], ARGV[i])
   if #found > 0 then add(ARGV[i], fields(found[1][2])) else redis.call('XACK', STREAM, GROUP, ARGV[i]) end
 end
-if count > 0 then
-  local claimed = redis.call('XAUTOCLAIM', STREAM, GROUP, consumer, idle_ms, '0', 'COUNT', count)
+-- One XAUTOCLAIM looks at 10 * COUNT entries only: those of busy workers must not hide an abandoned one behind them.
+local cursor = '0-0'
+while count > 0 and cursor do
+  local claimed = redis.call('XAUTOCLAIM', STREAM, GROUP, consumer, idle_ms, cursor, 'COUNT', count)
   for _, entry in ipairs(claimed[2]) do add(entry[1], fields(entry[2])) end
+  count, cursor = count - #claimed[2], claimed[1] ~= '0-0' and claimed[1]
 end
 return items

@@ -1,0 +1,44 @@
+# Everything a developer, an operator or CI runs. `make help` lists it.
+PYTHON ?= python3
+RUN := .venv/bin/python
+STACK ?= dev
+PROMPT ?= What is the capital of France? Answer in one sentence.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo local test check format pins lambda-package clean setup-local setup-dev
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup-local ## The whole system on this machine answers a prompt: cold boot to idle stop (PROMPT=…)
+	@$(RUN) -m local demo --stack "$(STACK)" -- "$(PROMPT)"
+
+local: setup-local ## Keep the local cloud running; prints its URLs, a token and a curl line
+	@$(RUN) -m local up --stack "$(STACK)"
+
+test: setup-dev ## Every test, with coverage of what is deployed
+	@$(RUN) -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+check: setup-dev ## Lint, formatting and types
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pyright
+
+format: setup-dev ## Format the code and mend what lint can mend
+	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
+
+lambda-package: setup-local ## Build the Lambda bundles into dist/lambda (needs python3.12)
+	@$(RUN) -m components.bundle --target lambda
+
+pins: setup-dev ## Compile the pinned requirement files from the *.in files
+	@for set in requirements:3.11 requirements-local:3.11 requirements-dev:3.11 functions/requirements:3.12 gpu_image/requirements:3.10; do \
+	  name=$${set%:*}; out=$$name.txt; [ $$name = functions/requirements ] && out=functions/constraints.txt; \
+	  $(RUN) -m uv pip compile --quiet --no-header --no-annotate --python-version $${set#*:} $$name.in -o $$out && \
+	  sed -i "1i # Pinned by 'make pins' from $$name.in." $$out || exit 1; done
+
+clean: ## Remove what was built and cached (not .venv)
+	rm -rf dist .cache
+
+setup-local:
+	@$(PYTHON) local/setup.py local
+
+setup-dev:
+	@$(PYTHON) local/setup.py dev

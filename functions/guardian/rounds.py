@@ -1,0 +1,83 @@
+"""What the guardian does each minute: wake nodes for jobs nobody is up for, and answer jobs that nobody will."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from guardian.settings import Settings
+from tlfif import nodes, queue, replies, waking
+from tlfif.log import log
+
+# A router that owes a reply writes it at once; after this long it has died, or its storage has.
+OWED_TOO_LONG_S = 10
+RETRY_S = 3.0
+
+
+@dataclass(frozen=True)
+class Guardian:
+    """One run. `token` names it as a holder of the right to wake; it ends at `give_up_at` of `time.monotonic()`."""
+
+    settings: Settings
+    redis: "redis.Redis"
+    ec2: Any
+    s3: Any
+    token: str
+    give_up_at: float
+
+    def run(self) -> queue.Rescue:
+        """Raises redis.RedisError; EC2 and S3 may fail: what they refuse now is there in a minute."""
+        found, outcome = self._mind_nodes()
+        self._answer_owed()
+        self._answer_expired()
+        # A node that is still stopping can be started soon: its job would not live through many more minutes.
+        while outcome in (nodes.Outcome.STOPPING, nodes.Outcome.UNKNOWN) and self._left_s() > RETRY_S:
+            time.sleep(RETRY_S)
+            _, outcome = self._mind_nodes()
+        return found
+
+    def _left_s(self) -> float:
+        return self.give_up_at - time.monotonic()
+
+    def _mind_nodes(self) -> tuple[queue.Rescue, nodes.Outcome | None]:
+        settings = self.settings
+        found = queue.run(self.redis, queue.rescue(self.token, settings.node_count, settings.slots))
+        if found.stop:
+            self._stop_nodes()
+        if not found.wake:
+            return found, None
+        outcome, _ = waking.start(self.redis, settings.stack, self.token, found.wake, self.ec2)
+        return found, outcome
+
+    def _stop_nodes(self) -> None:
+        """A node that was still starting when somebody asked for the stop."""
+        try:
+            stopped = nodes.stop(self.ec2, self.settings.stack)
+        except nodes.Unavailable as error:
+            log("nodes not stopped", "ERROR", why=str(error))
+        else:
+            log("stop", nodes=stopped)
+
+    def _answer_owed(self) -> None:
+        """Half-done cancels and sweeps: the reply is owed, and whoever owed it is gone."""
+        cursor, more = "", True
+        while more:
+            cursor, late = queue.run(self.redis, queue.owed(cursor, older_than_s=OWED_TOO_LONG_S))
+            more = self._answer("owed", late) and cursor != ""
+
+    def _answer_expired(self) -> None:
+        cursor, more = "", True
+        while more:
+            cursor, ended = queue.run(self.redis, queue.sweep(cursor))
+            more = self._answer("expired", ended) and cursor != ""
+
+    def _answer(self, what: str, owed: list[queue.Owed]) -> bool:
+        """Whether all were answered. If not, nothing more is swept: what is in the stream is bounded, owed is not."""
+        if not owed:
+            return self._left_s() > 0
+        written, why = replies.write_all(self.s3, self.settings.bucket, owed, "guardian", self.give_up_at)
+        if written:
+            queue.run(self.redis, queue.settle([reply.id for reply in written]))
+        log(what, "ERROR" if why else "INFO", jobs=len(owed), answered=len(written), why=why)
+        return not why

@@ -1,0 +1,44 @@
+"""This machine's own end: StopInstances on itself, counted as a metric."""
+
+from datetime import datetime, timezone
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tlfif import names
+from tlfif.log import log
+
+_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 3})
+
+
+class StopFailedError(Exception):
+    """EC2 did not take the request; the machine goes on costing money."""
+
+
+def stop(region: str, instance_id: str) -> None:
+    """Asks EC2 to stop this instance. Raises StopFailedError."""
+    try:
+        _client("ec2", region).stop_instances(InstanceIds=[instance_id])
+    except (BotoCoreError, ClientError) as error:
+        raise StopFailedError(str(error)) from error
+
+
+def count_stop(region: str, stack: str) -> None:
+    """AutoStops + 1. The machine is going down already, so a failure is only logged."""
+    metric = {
+        "MetricName": names.METRIC_AUTO_STOPS,
+        "Dimensions": [{"Name": "Stack", "Value": stack}],
+        "Timestamp": datetime.now(timezone.utc),
+        "Value": 1,
+        "Unit": "Count",
+    }
+    try:
+        _client("cloudwatch", region).put_metric_data(Namespace=names.NAMESPACE_GPU, MetricData=[metric])
+    except (BotoCoreError, ClientError) as error:
+        log("metric_lost", "WARNING", metric=names.METRIC_AUTO_STOPS, why=str(error))
+
+
+def _client(service: str, region: str) -> Any:
+    return boto3.client(service, region_name=region, config=_CONFIG)

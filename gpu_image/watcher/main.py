@@ -1,0 +1,207 @@
+"""The node's life: boot, load, serve, rest. One process; supervisord restarts it when it ends with an error."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import time
+import traceback
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from tlfif import queue
+from tlfif.log import log
+from watcher import machine, replies
+from watcher import settings as settings_module
+from watcher.backoff import Backoff
+from watcher.consumer import Consumer
+from watcher.heartbeat import Heartbeat
+from watcher.idle import IdleTimer
+from watcher.job import Job
+from watcher.model import Gate, Model
+from watcher.settings import Settings, SettingsError
+
+IDLE_POLL_S = 0.25
+DRAIN_EVERY_S = 1.0
+# Longer than a read of the stream blocks.
+REDIS_TIMEOUT_S = 5.0
+STOP_TRIES = 5
+# How long EC2 may take to shut this machine down before this process concludes that it goes on.
+STOPPING_S = 180.0
+
+
+def main() -> None:
+    """Runs until SIGTERM (exit 0) or until it cannot go on (exit 1)."""
+    try:
+        settings = settings_module.load(os.environ)
+    except SettingsError as error:
+        log("settings", "ERROR", why=str(error))
+        sys.exit(1)
+    sys.exit(asyncio.run(run(settings)))
+
+
+async def run(settings: Settings) -> int:
+    """The exit code."""
+    async with _watcher(settings) as watcher:
+        return await watcher.run()
+
+
+@contextlib.asynccontextmanager
+async def _watcher(settings: Settings) -> AsyncIterator["Watcher"]:
+    redis = Redis(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        decode_responses=True,
+        protocol=2,
+        socket_connect_timeout=2.0,
+        socket_timeout=REDIS_TIMEOUT_S,
+        # Every loop here waits and tries again by itself.
+        retry=Retry(NoBackoff(), 0),
+    )
+    threads = settings.gpu_slots + 2
+    with ThreadPoolExecutor(threads, thread_name_prefix="s3") as pool:
+        async with redis, Model(settings.model_url, settings.model) as model:
+            yield Watcher(settings, redis, model, replies.client(settings.region, threads), pool)
+
+
+class Watcher:
+    """What the node's process consists of, and when it ends."""
+
+    def __init__(self, settings: Settings, redis: "Redis", model: Model, s3: object, pool: ThreadPoolExecutor):
+        boot = secrets.token_hex(4)
+        self._settings, self._redis, self._model, self._boot = settings, redis, model, boot
+        self._name = queue.consumer_name(settings.instance_id, boot)
+        self._replies = replies.Replies(s3, settings.replies_bucket, self._name, pool)
+        self._gate = Gate(model, self._on_model)
+        self._consumer = Consumer(
+            redis, self._name, settings.gpu_slots, self._gate, self._start, self._on_end,
+            lease_renew_s=settings.lease_renew_s, lease_idle_s=settings.lease_idle_s,
+        )  # fmt: skip
+        self._heartbeat = Heartbeat(
+            redis, settings.instance_id, boot, settings.started_at, lambda: self._consumer.in_flight
+        )
+        self._idle = IdleTimer(settings.idle_s(settings.idle_minutes), time.monotonic())
+        self._told_to_stop, self._hurry = asyncio.Event(), asyncio.Event()
+        up_s = max(0.0, time.time() - settings.started_at)
+        # Early enough to hand back what runs: the lifetime is a promise about money.
+        self._last_moment = time.monotonic() + settings.max_lifetime_s - settings.grace_s - up_s
+
+    async def run(self) -> int:
+        """Serves until told to stop. The exit code: 1 when something broke that only a new process can mend."""
+        log("started", instance=self._settings.instance_id, boot=self._boot, stack=self._settings.stack)
+        self._listen_to_signals()
+        work = (self._load(), self._consumer.run(), self._heartbeat.run(), self._rest())
+        tasks = [asyncio.create_task(each) for each in work]
+        told = asyncio.create_task(self._told_to_stop.wait())
+        try:
+            await asyncio.wait({told, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            if not told.done():
+                return _report(tasks)
+            await self._consumer.close(self._settings.grace_s, self._hurry)
+            await self._leave()
+            return 0
+        finally:
+            for task in (told, *tasks):
+                task.cancel()
+            await asyncio.gather(told, *tasks, return_exceptions=True)
+
+    def _listen_to_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        """The first asks to finish, the second to hand back at once."""
+        log("signal", again=self._told_to_stop.is_set())
+        (self._hurry if self._told_to_stop.is_set() else self._told_to_stop).set()
+
+    async def _load(self) -> None:
+        await self._heartbeat.begin()
+        await self._heartbeat.enter("loading")
+        try:
+            await self._replies.warm_up()
+        except replies.StorageError as error:
+            log("replies_unavailable", "ERROR", bucket=self._settings.replies_bucket, why=str(error))
+        await self._gate.run()
+
+    async def _on_model(self, ready: bool) -> None:
+        if not self._heartbeat.draining.is_set():
+            await self._heartbeat.enter("ready" if ready else "loading")
+
+    def _start(self, item: queue.Item) -> Job:
+        async def holds() -> bool:
+            return await self._consumer.holds(item.entry, item.id)
+
+        return Job(item, self._replies.reply(item.reply_key, item.deliveries, holds), self._model, self._gate)
+
+    def _on_end(self, job: Job) -> None:
+        minutes = job.idle_minutes
+        self._idle.job_ended(time.monotonic(), None if minutes is None else self._settings.idle_s(minutes))
+
+    async def _rest(self) -> None:
+        """Waits until the node should rest, then stops the machine; ends only if that did not work."""
+        reason = await self._reason_to_rest()
+        log("resting", reason=reason)
+        await self._heartbeat.enter("draining")
+        await self._consumer.close(self._settings.grace_s, self._hurry)
+        if await self._stop_machine():
+            await asyncio.to_thread(machine.count_stop, self._settings.region, self._settings.stack)
+            await asyncio.sleep(STOPPING_S)
+        # A new process serves again: accept would otherwise wait for a start of a machine that runs.
+        log("not_stopped", "ERROR")
+
+    async def _reason_to_rest(self) -> str:
+        while True:
+            await asyncio.sleep(IDLE_POLL_S)
+            now = time.monotonic()
+            if now >= self._last_moment:
+                return "lifetime"
+            if self._heartbeat.draining.is_set():
+                return "told"
+            if self._consumer.in_flight or not self._gate.is_open:
+                self._idle.busy(now)
+            elif self._idle.due(now):
+                if await self._consumer.close_if(self._drained):
+                    return "idle"
+                await asyncio.sleep(DRAIN_EVERY_S)
+
+    async def _drained(self) -> bool:
+        """Whether the queue lets this node go; from then on accept counts on it no more."""
+        try:
+            answer = await queue.arun(self._redis, queue.drain(self._settings.instance_id, self._boot))
+        except RedisError as error:
+            answer = str(error)
+        log("drain", answer=answer)
+        return answer == "draining"
+
+    async def _stop_machine(self) -> bool:
+        backoff = Backoff(first_s=1.0)
+        for _ in range(STOP_TRIES):
+            try:
+                await asyncio.to_thread(machine.stop, self._settings.region, self._settings.instance_id)
+                return True
+            except machine.StopFailedError as error:
+                log("stop_failed", "ERROR", why=str(error))
+            await backoff.pause()
+        return False
+
+    async def _leave(self) -> None:
+        try:
+            await queue.arun(self._redis, queue.leave(self._settings.instance_id, self._boot, self._name))
+        except RedisError as error:
+            log("leave_failed", "WARNING", why=str(error))
+        log("stopped")
+
+
+def _report(tasks: "list[asyncio.Task[None]]") -> int:
+    """Says which part of the process ended, and why; the exit code."""
+    for task in tasks:
+        if task.done() and (error := task.exception()):
+            log("crashed", "ERROR", traceback="".join(traceback.format_exception(error)))
+    return 1

@@ -1,0 +1,51 @@
+"""The local cloud's commands: `python -m local {demo,up}`; the Makefile calls them."""
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from components.bundle import BundleError
+from local import demo
+from local.model_file import ModelMissingError
+from local.processes import PortTakenError, ProcessError
+
+# What a person can do something about: one line, no traceback.
+EXPECTED = (PortTakenError, ProcessError, BundleError, ModelMissingError, FileNotFoundError, demo.DemoError)
+
+
+def main() -> int:
+    """Runs one command; 0 when it did what it says, 1 when not, 130 after Ctrl-C."""
+    arguments = parse()
+    run = demo.answer(arguments) if arguments.command == "demo" else demo.stay_up(arguments)
+    try:
+        return asyncio.run(_until_told(run))
+    except EXPECTED as error:
+        print(f"tl-fif: {error}", file=sys.stderr)
+        return 1
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        print("\ntl-fif: stopped; nothing is left running", file=sys.stderr)
+        return 130
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("demo", "answer one prompt, cold boot to idle stop"), ("up", "keep running until Ctrl-C")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--stack", default="dev", help="whose configuration (default: %(default)s)")
+        command.add_argument("--port", type=int, default=0, help="of the API (default: any free one)")
+        if name == "demo":
+            command.add_argument("prompt")
+    return parser.parse_args()
+
+
+async def _until_told(run: "demo.Command") -> int:
+    """Runs the command; SIGTERM ends it as Ctrl-C does, in order."""
+    task = asyncio.ensure_future(run)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
+if __name__ == "__main__":
+    sys.exit(main())
