@@ -5,7 +5,7 @@ STACK ?= dev
 PROMPT ?= What is the capital of France? Answer in one sentence.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test check format pins lambda-package clean setup-local setup-dev
+.PHONY: help demo local test check format pins lambda-package docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,10 +29,13 @@ lambda-package: setup-local ## Build the Lambda bundles into dist/lambda (needs 
 	@$(RUN) -m components.bundle --target lambda
 
 pins: setup-dev ## Compile the pinned requirement files from the *.in files
-	@for set in requirements:3.11 requirements-local:3.11 requirements-dev:3.11 functions/requirements:3.12 gpu_image/requirements:3.10; do \
+	@for set in requirements:3.11 requirements-local:3.11 requirements-dev:3.11 functions/requirements:3.11 gpu_image/requirements:3.10; do \
 	  name=$${set%:*}; out=$$name.txt; [ $$name = functions/requirements ] && out=functions/constraints.txt; \
 	  $(RUN) -m uv pip compile --quiet --no-header --no-annotate --python-version $${set#*:} $$name.in -o $$out && \
 	  sed -i "1i # Pinned by 'make pins' from $$name.in." $$out || exit 1; done
+
+docs: setup-local ## Rewrite the generated tables of the README
+	@$(RUN) -m local.readme
 
 clean: ## Remove what was built and cached (not .venv)
 	rm -rf dist .cache

@@ -37,7 +37,7 @@ class GpuNodes(pulumi.ComponentResource):
         profile = aws.iam.InstanceProfile(f"{name}-profile", role=self.role.name, opts=self._child)
         count = args.settings.gpu.count if args.ami_id else 0
         self.instances = [self._create_instance(number, profile) for number in range(count)]
-        self.cost_lines: list[CostLine] = pricing.gpu_hour_lines(args.settings.region, args.settings.gpu.instance_type)
+        self.cost_lines: list[CostLine] = pricing.gpu_hour_lines(args.settings.gpu.instance_type)
         self.register_outputs({"instance_ids": [instance.id for instance in self.instances]})
 
     def _create_role(self) -> aws.iam.Role:

@@ -51,6 +51,16 @@ class GpuSettings(_Group):
     max_lifetime_hours: float = Field(
         default=4, gt=0, le=24, description="hours after which a node stops, whatever it does"
     )
+    disk_gb: int = Field(default=30, ge=20, le=1000, description="the size of each node's disk in GB")
+    tls_ingress: bool = Field(
+        default=False,
+        description="whether a network load balancer takes TLS connections to the nodes from inside the VPC",
+    )
+    domain: str = Field(
+        default="gpu.example.com",
+        pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$",
+        description="the name on the load balancer's certificate, in a domain of yours; used with gpu:tlsIngress",
+    )
 
 
 class QueueSettings(_Group):
@@ -89,6 +99,17 @@ class CostSettings(_Group):
     """How money is counted."""
 
     usd_per_eur: float = Field(default=1.15, gt=0.5, lt=2, description="the exchange rate; AWS bills in USD")
+    min_gpu_hours: float = Field(
+        default=10, ge=0, le=10_000, description="GPU-hours below which the preview warns that the cap leaves too few"
+    )
+    requests_per_month: int = Field(
+        default=100_000, ge=0, description="how many API requests a month the estimate assumes"
+    )
+    image_gb: int = Field(default=15, ge=1, le=1000, description="how much of its disk the baked image fills, in GB")
+    source: Literal["ledger", "costExplorer"] = Field(
+        default="ledger",
+        description="where the spend metric comes from: an own ledger, or Cost Explorer at $0.01 a request",
+    )
 
 
 class AlertSettings(_Group):
@@ -133,23 +154,28 @@ class Settings(_Group):
         return settings
 
     def _check_priced(self) -> None:
-        types = pricing.gpu_instance_types(self.region)
-        if self.gpu.instance_type not in types:
-            raise SettingsError(
-                f"gpu:instanceType = {self.gpu.instance_type!r} has no price in {self.region}. Choose one of "
-                f"{', '.join(types)}, or add it to components/pricing.py: the spending cap needs its price."
-            )
+        queue = self.queue
+        _check_price("gpu:instanceType", self.gpu.instance_type, pricing.gpu_instance_types())
+        _check_price("queue:nodeType", queue.node_type, pricing.cache_node_types(queue.engine))
 
     @property
     def gpu_eur_per_hour(self) -> float:
         """What one running node costs, in EUR per hour."""
-        usd = sum(line.usd for line in pricing.gpu_hour_lines(self.region, self.gpu.instance_type))
-        return usd / self.costs.usd_per_eur
+        rows = pricing.bill(pricing.gpu_hour_lines(self.gpu.instance_type), self.region)
+        return pricing.total_usd(rows, "gpu-hour") / self.costs.usd_per_eur
 
     @property
     def cap_usd(self) -> float:
         """The monthly cap in USD, the account's currency."""
         return self.budget.cap_eur * self.costs.usd_per_eur
+
+
+def _check_price(key: str, value: str, priced: list[str]) -> None:
+    if value not in priced:
+        raise SettingsError(
+            f"{key} = {value!r} has no price. Choose one of {', '.join(priced)}, or add it to components/pricing.py: "
+            "the spending cap needs its price."
+        )
 
 
 def _stack_config() -> dict[str, Any]:

@@ -4,23 +4,23 @@ import argparse
 import asyncio
 import signal
 import sys
+import time
+from collections.abc import Coroutine
+from typing import Any
 
-from components.bundle import BundleError
-from local import demo
-from local.model_file import ModelMissingError
-from local.processes import PortTakenError, ProcessError
-
-# What a person can do something about: one line, no traceback.
-EXPECTED = (PortTakenError, ProcessError, BundleError, ModelMissingError, FileNotFoundError, demo.DemoError)
+BEGAN = time.monotonic()
 
 
 def main() -> int:
     """Runs one command; 0 when it did what it says, 1 when not, 130 after Ctrl-C."""
     arguments = parse()
-    run = demo.answer(arguments) if arguments.command == "demo" else demo.stay_up(arguments)
+    # Imported here: Pulumi's modules take seconds, which neither --help nor a typing error should cost.
+    from local import demo
+
+    run = demo.answer(arguments, BEGAN) if arguments.command == "demo" else demo.stay_up(arguments)
     try:
         return asyncio.run(_until_told(run))
-    except EXPECTED as error:
+    except demo.EXPECTED as error:
         print(f"tl-fif: {error}", file=sys.stderr)
         return 1
     except (asyncio.CancelledError, KeyboardInterrupt):
@@ -29,6 +29,7 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
+    """The command line; argparse ends the process when it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("demo", "answer one prompt, cold boot to idle stop"), ("up", "keep running until Ctrl-C")):
@@ -40,7 +41,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _until_told(run: "demo.Command") -> int:
+async def _until_told(run: Coroutine[Any, Any, int]) -> int:
     """Runs the command; SIGTERM ends it as Ctrl-C does, in order."""
     task = asyncio.ensure_future(run)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

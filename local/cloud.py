@@ -85,10 +85,12 @@ class LocalCloud:
         self.log_dir = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tl-fif-")))
         self.procs = await self._stack.enter_async_context(Processes(self.log_dir))
         bundles = asyncio.create_task(self._build())
+        modules = asyncio.create_task(asyncio.to_thread(_import_program))
         self.moto, self.valkey = await asyncio.gather(start_moto(self.procs, "us-east-1"), start_valkey(self.procs))
-        self._progress("AWS APIs (moto) and queue (Valkey) are up")
+        self._progress("the AWS APIs (moto) and the queue (Valkey) are up")
         self.forwarder = await self._stack.enter_async_context(Forwarder(self.moto, delays=self.options.delays))
         self.api_url, self.vpc_url = (f"http://{LOOPBACK}:{each.getsockname()[1]}/v1" for each in listeners)
+        await modules
         backend = LocalBackend(self.options.stack, self.moto, self.valkey, api_url=self.api_url)
         self.recording = await asyncio.to_thread(
             evaluate, self.options.stack, backend, config=dict(self.options.config)
@@ -224,3 +226,8 @@ class LocalCloud:
             await asyncio.sleep(0.05)
 
 
+def _import_program() -> None:
+    """Seconds of importing, done while the servers start."""
+    import components.gateway
+    import components.gpu_node
+    import components.guardrails  # noqa: F401

@@ -3,15 +3,16 @@
 import argparse
 import asyncio
 import time
-from collections.abc import Coroutine
 from typing import Any
 
+from components.bundle import BundleError
 from gui.client import ApiError, Client, Job, sign_in
 from local.cloud import LocalCloud, Options
 from local.ec2 import Delays
+from local.model_file import ModelMissingError
+from local.processes import PortTakenError, ProcessError
 from tlfif import names
 
-Command = Coroutine[Any, Any, int]
 USER = "ada@example.com"
 IDLE_MINUTES = 1
 # A minute of the demo: the node rests after three seconds instead of sixty.
@@ -24,11 +25,15 @@ class DemoError(RuntimeError):
     """The demo did not end as it should; the message says where."""
 
 
+# What a person can do something about: one line, no traceback.
+EXPECTED = (PortTakenError, ProcessError, BundleError, ModelMissingError, FileNotFoundError, ApiError, DemoError, TimeoutError)
+
+
 class Timeline:
     """One line per event with the seconds since the command was given."""
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
+    def __init__(self, began: float) -> None:
+        self._began = began
         self._open = False
 
     def say(self, what: str, detail: str = "") -> None:
@@ -49,9 +54,12 @@ class Timeline:
         self._open = False
 
 
-async def answer(arguments: argparse.Namespace) -> int:
-    """Answers one prompt: cold boot to idle stop; 0 when the reply is done and the node stopped itself."""
-    show = Timeline()
+async def answer(arguments: argparse.Namespace, began: float) -> int:
+    """Answers one prompt: cold boot to idle stop; 0 when the reply is done and the node stopped itself.
+
+    `began` is when the command was given, in s of the monotonic clock.
+    """
+    show = Timeline(began)
     options = Options(
         stack=arguments.stack, port=arguments.port, seconds_per_minute=SECONDS_PER_MINUTE, delays=Delays(pending_s=0.6)
     )
@@ -188,4 +196,3 @@ curl -H "Authorization: $TLFIF_TOKEN" -d '{{"prompt":"Hello"}}' $TLFIF_API/infer
 
 Ctrl-C stops everything.
 """
-

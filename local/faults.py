@@ -2,10 +2,10 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 
-@dataclass(kw_only=True)
+@dataclass(eq=False)
 class Fault:
     """What goes wrong with calls of `service` and `operation` (`*`: all), for one role or everybody, `times` times.
 
@@ -15,6 +15,7 @@ class Fault:
 
     service: str
     operation: str = "*"
+    _: KW_ONLY
     role_arn: str | None = None
     status: int | None = None
     code: str = ""

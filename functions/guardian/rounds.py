@@ -1,6 +1,7 @@
 """What the guardian does each minute: wake nodes for jobs nobody is up for, and answer jobs that nobody will."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,9 @@ class Guardian:
     def run(self) -> queue.Rescue:
         """Raises redis.RedisError; EC2 and S3 may fail: what they refuse now is there in a minute."""
         found, outcome = self._mind_nodes()
-        self._answer_owed()
-        self._answer_expired()
+        # Nothing is swept while replies cannot be written: the stream has a bound, what is owed has none.
+        if self._answer_all("owed", lambda cursor: queue.owed(cursor, older_than_s=OWED_TOO_LONG_S)):
+            self._answer_all("expired", queue.sweep)
         # A node that is still stopping can be started soon: its job would not live through many more minutes.
         while outcome in (nodes.Outcome.STOPPING, nodes.Outcome.UNKNOWN) and self._left_s() > RETRY_S:
             time.sleep(RETRY_S)
@@ -59,21 +61,17 @@ class Guardian:
         else:
             log("stop", nodes=stopped)
 
-    def _answer_owed(self) -> None:
-        """Half-done cancels and sweeps: the reply is owed, and whoever owed it is gone."""
+    def _answer_all(self, what: str, page: Callable[[str], queue.Call[queue.Page]]) -> bool:
+        """Answers page after page; whether all were answered."""
         cursor, more = "", True
         while more:
-            cursor, late = queue.run(self.redis, queue.owed(cursor, older_than_s=OWED_TOO_LONG_S))
-            more = self._answer("owed", late) and cursor != ""
-
-    def _answer_expired(self) -> None:
-        cursor, more = "", True
-        while more:
-            cursor, ended = queue.run(self.redis, queue.sweep(cursor))
-            more = self._answer("expired", ended) and cursor != ""
+            cursor, owed = queue.run(self.redis, page(cursor))
+            if not self._answer(what, owed):
+                return False
+            more = cursor != ""
+        return True
 
     def _answer(self, what: str, owed: list[queue.Owed]) -> bool:
-        """Whether all were answered. If not, nothing more is swept: what is in the stream is bounded, owed is not."""
         if not owed:
             return self._left_s() > 0
         written, why = replies.write_all(self.s3, self.settings.bucket, owed, "guardian", self.give_up_at)

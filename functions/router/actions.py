@@ -150,7 +150,7 @@ def cancel(services: Services, event: Event, sub: str) -> Response:
 
 
 def _answer_cancelled(services: Services, reply: queue.Owed) -> str:
-    """The status that stands; 'cancelling' when the reply could not be written: it stays owed, the guardian writes it."""
+    """The status that stands; 'cancelling' when the reply could not be written: it stays owed until it is."""
     try:
         status = replies.write_final(services.s3, services.settings.bucket, reply, "router")
         queue.run(services.redis, queue.settle([reply.id]))

@@ -254,8 +254,10 @@ class Owed:
 Page = tuple[str, list[Owed]]
 
 
-def sweep(cursor: str = "", count: int = 500, *, ttl_s: int = names.JOB_TTL_S, lost_s: int = names.LOST_S) -> Call[Page]:
-    """Removes expired jobs from the stream, `count` entries a call: the next cursor ('' at the end), and what is owed."""
+def sweep(
+    cursor: str = "", count: int = 500, *, ttl_s: int = names.JOB_TTL_S, lost_s: int = names.LOST_S
+) -> Call[Page]:
+    """Removes expired jobs from the stream, `count` a call: the next cursor ('' at the end), and what is owed."""
     return Call("sweep", [], [cursor, count, ttl_s * 1000, lost_s * 1000], _page)
 
 

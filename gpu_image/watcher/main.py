@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -49,12 +50,16 @@ def main() -> None:
 
 async def run(settings: Settings) -> int:
     """The exit code."""
-    async with _watcher(settings) as watcher:
+    s3 = replies.client(settings.region, connections=settings.gpu_slots + 2)
+    async with watching(settings, s3) as watcher:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, watcher.stop)
         return await watcher.run()
 
 
 @contextlib.asynccontextmanager
-async def _watcher(settings: Settings) -> AsyncIterator["Watcher"]:
+async def watching(settings: Settings, s3: Any) -> AsyncIterator["Watcher"]:
+    """A watcher with its connections; `s3` is a boto3 client."""
     redis = Redis(
         host=settings.redis_host,
         port=settings.redis_port,
@@ -65,16 +70,15 @@ async def _watcher(settings: Settings) -> AsyncIterator["Watcher"]:
         # Every loop here waits and tries again by itself.
         retry=Retry(NoBackoff(), 0),
     )
-    threads = settings.gpu_slots + 2
-    with ThreadPoolExecutor(threads, thread_name_prefix="s3") as pool:
+    with ThreadPoolExecutor(settings.gpu_slots + 2, thread_name_prefix="s3") as pool:
         async with redis, Model(settings.model_url, settings.model) as model:
-            yield Watcher(settings, redis, model, replies.client(settings.region, threads), pool)
+            yield Watcher(settings, redis, model, s3, pool)
 
 
 class Watcher:
     """What the node's process consists of, and when it ends."""
 
-    def __init__(self, settings: Settings, redis: "Redis", model: Model, s3: object, pool: ThreadPoolExecutor):
+    def __init__(self, settings: Settings, redis: "Redis", model: Model, s3: Any, pool: ThreadPoolExecutor):
         boot = secrets.token_hex(4)
         self._settings, self._redis, self._model, self._boot = settings, redis, model, boot
         self._name = queue.consumer_name(settings.instance_id, boot)
@@ -96,7 +100,6 @@ class Watcher:
     async def run(self) -> int:
         """Serves until told to stop. The exit code: 1 when something broke that only a new process can mend."""
         log("started", instance=self._settings.instance_id, boot=self._boot, stack=self._settings.stack)
-        self._listen_to_signals()
         work = (self._load(), self._consumer.run(), self._heartbeat.run(), self._rest())
         tasks = [asyncio.create_task(each) for each in work]
         told = asyncio.create_task(self._told_to_stop.wait())
@@ -112,13 +115,9 @@ class Watcher:
                 task.cancel()
             await asyncio.gather(told, *tasks, return_exceptions=True)
 
-    def _listen_to_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
-
-    def _on_signal(self) -> None:
-        """The first asks to finish, the second to hand back at once."""
-        log("signal", again=self._told_to_stop.is_set())
+    def stop(self) -> None:
+        """The first call asks to finish what runs, the second to hand it back at once."""
+        log("told_to_stop", again=self._told_to_stop.is_set())
         (self._hurry if self._told_to_stop.is_set() else self._told_to_stop).set()
 
     async def _load(self) -> None:

@@ -493,7 +493,7 @@ def test_alerts_and_budget_scope_are_opt_in() -> None:
 
 def test_a_gpu_hour_is_priced_in_every_region() -> None:
     for region in pricing.REGIONS:
-        lines = pricing.gpu_hour_lines(region, "g4dn.xlarge")
+        lines = pricing.bill(pricing.gpu_hour_lines("g4dn.xlarge"), region)
         assert sum(line.usd for line in lines) == pytest.approx(
             {"us-east-1": 0.531, "eu-west-1": 0.592, "eu-central-1": 0.663}[region]
         )
