@@ -3,6 +3,7 @@
 import pulumi
 import pulumi_aws as aws
 
+from components import costs
 from components.gateway import Gateway, GatewayArgs
 from components.gpu_image import GpuImage, GpuImageArgs
 from components.gpu_node import GpuNodes, GpuNodesArgs
@@ -13,8 +14,9 @@ from components.network import Network, NetworkArgs
 from components.queue import Queue, QueueArgs
 from components.router import Router, RouterArgs
 from components.settings import Settings
-from components.storage import Storage
+from components.storage import Storage, StorageArgs
 from components.tagging import tag_everything
+from components.tls_ingress import TlsIngress, TlsIngressArgs
 from tlfif.names import ENV_TAG, ENV_VALUE, STACK_TAG
 
 settings = Settings.load()
@@ -24,7 +26,7 @@ tag_everything({ENV_TAG: ENV_VALUE, STACK_TAG: stack})
 
 network = Network("network", NetworkArgs(region=settings.region, gpu_instance_type=settings.gpu.instance_type))
 identity = Identity("identity")
-storage = Storage("storage")
+storage = Storage("storage", StorageArgs(requests_per_month=settings.costs.requests_per_month))
 queue = Queue("queue", QueueArgs(settings=settings.queue, network=network))
 router = Router(
     "router",
@@ -44,12 +46,17 @@ gateway = Gateway(
         settings=settings, stack=stack, identity=identity, router=router.function, storage=storage, network=network
     ),
 )
-image = GpuImage("gpu-image", GpuImageArgs(ami_id=settings.gpu.ami_id, stack=stack))
+image = GpuImage("gpu-image", GpuImageArgs(ami_id=settings.gpu.ami_id, stack=stack, image_gb=settings.costs.image_gb))
 nodes = GpuNodes(
     "gpu-node",
     GpuNodesArgs(settings=settings, stack=stack, ami_id=image.ami_id, queue=queue, storage=storage, network=network),
 )
+ingress = TlsIngressArgs(domain=settings.gpu.domain, network=network, instances=nodes.instances)
+tls = TlsIngress("tls", ingress) if settings.gpu.tls_ingress else None
 guardrails = Guardrails("guardrails", GuardrailsArgs(settings=settings, stack=stack, account_id=account_id))
+
+parts = [network, identity, storage, queue, router, gateway, image, nodes, guardrails, *([tls] if tls else [])]
+costs.report(costs.summarise(settings, parts))
 
 pulumi.export("api_url", gateway.url)
 pulumi.export("ping_url", pulumi.Output.concat(gateway.url, "/ping"))
@@ -58,5 +65,6 @@ pulumi.export("user_pool_client_id", identity.client.id)
 pulumi.export("redis_endpoint", queue.host)
 pulumi.export("replies_bucket", storage.bucket.bucket)
 pulumi.export("gpu_instance_ids", [instance.id for instance in nodes.instances])
+pulumi.export("tls_host", tls.host if tls else None)
 pulumi.export("alerts_topic_arn", guardrails.topic.arn)
 pulumi.export("next_step", image.next_step)

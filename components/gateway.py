@@ -12,11 +12,12 @@ import pulumi
 import pulumi_aws as aws
 import yaml
 
-from components import iam
+from components import iam, pricing
 from components.identity import Identity
 from components.lambda_function import LambdaFunction, LambdaFunctionArgs
 from components.naming import stack_name
 from components.network import Network
+from components.pricing import CostLine
 from components.settings import Settings
 from components.storage import Storage
 from tlfif.names import ACCESS_LOG_GROUP
@@ -35,6 +36,7 @@ ACCESS_LOG_FORMAT = json.dumps(
 )
 # The outer fuse; each user's own limits are the router's.
 RATE_PER_SECOND, BURST = 20, 40
+ACCESS_LOG_GB = 0.25e-6
 AUTHORIZER_TIMEOUT_S = 5
 
 
@@ -95,6 +97,7 @@ class Gateway(pulumi.ComponentResource):
         self.stage = self._create_stage(self._deploy(body, self._fence()))
         self._throttle()
         self.url = self.stage.invoke_url
+        self.cost_lines = [*_cost_lines(args.settings.costs.requests_per_month), *self.authorizer.cost_lines]
         self.register_outputs({"url": self.url})
 
     def _create_authorizer(self) -> LambdaFunction:
@@ -103,7 +106,12 @@ class Gateway(pulumi.ComponentResource):
         return LambdaFunction(
             f"{self._name}-authorizer",
             LambdaFunctionArgs(
-                source="authorizer", stack=args.stack, timeout_s=AUTHORIZER_TIMEOUT_S, environment=environment
+                source="authorizer",
+                stack=args.stack,
+                timeout_s=AUTHORIZER_TIMEOUT_S,
+                environment=environment,
+                monthly_calls=args.settings.costs.requests_per_month,
+                starts_traces=False,
             ),
             opts=self._child,
         )
@@ -211,3 +219,11 @@ class Gateway(pulumi.ComponentResource):
             settings={"throttling_rate_limit": RATE_PER_SECOND, "throttling_burst_limit": BURST},
             opts=self._child,
         )
+
+
+def _cost_lines(requests: int) -> list[CostLine]:
+    return [
+        pricing.line("REST request", requests, "API requests", resource=pricing.STAGE, key="costs:requestsPerMonth"),
+        pricing.line("trace", requests, "API traces", resource=pricing.STAGE),
+        pricing.line("log ingestion", requests * ACCESS_LOG_GB, "access logs", resource=pricing.LOG_GROUP),
+    ]

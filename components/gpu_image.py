@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components import pricing
 from components.naming import stack_name
 from tlfif.names import AMI_PARAMETER
 
@@ -13,6 +14,7 @@ from tlfif.names import AMI_PARAMETER
 class GpuImageArgs:
     stack: str
     ami_id: str | None
+    image_gb: int
 
 
 class GpuImage(pulumi.ComponentResource):
@@ -23,6 +25,9 @@ class GpuImage(pulumi.ComponentResource):
         self.parameter = stack_name(AMI_PARAMETER, args.stack)
         self.ami_id = args.ami_id or self._baked()
         self.next_step = self._next_step()
+        # The bake makes the snapshot, not this program; it is paid for as long as there is an image.
+        snapshot = pricing.line("EBS snapshot", args.image_gb, "image of the nodes", resource=pricing.INSTANCE)
+        self.cost_lines = [snapshot] if self.ami_id else []
         self.register_outputs({"ami_id": self.ami_id})
 
     def _baked(self) -> str | None:

@@ -9,11 +9,9 @@ from components import iam, pricing
 from components.network import Network
 from components.pricing import CostLine
 from components.queue import Queue
-from components.settings import Settings
+from components.settings import GpuSettings, Settings
 from components.storage import Storage
 from tlfif.names import ENV_TAG, ENV_VALUE, NAMESPACE_GPU, SERVED_MODEL, STACK_TAG
-
-ROOT_GB = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ class GpuNodes(pulumi.ComponentResource):
         profile = aws.iam.InstanceProfile(f"{name}-profile", role=self.role.name, opts=self._child)
         count = args.settings.gpu.count if args.ami_id else 0
         self.instances = [self._create_instance(number, profile) for number in range(count)]
-        self.cost_lines: list[CostLine] = pricing.gpu_hour_lines(args.settings.gpu.instance_type)
+        self.cost_lines = _cost_lines(args.settings.gpu, count)
         self.register_outputs({"instance_ids": [instance.id for instance in self.instances]})
 
     def _create_role(self) -> aws.iam.Role:
@@ -81,7 +79,7 @@ class GpuNodes(pulumi.ComponentResource):
             vpc_security_group_ids=[args.network.node_group.id],
             user_data=pulumi.Output.json_dumps(self._configuration()),
             metadata_options={"http_endpoint": "enabled", "http_tokens": "required", "http_put_response_hop_limit": 1},
-            root_block_device={"volume_type": "gp3", "volume_size": ROOT_GB, "encrypted": True},
+            root_block_device={"volume_type": "gp3", "volume_size": args.settings.gpu.disk_gb, "encrypted": True},
             # A `shutdown` on the node must never delete it.
             instance_initiated_shutdown_behavior="stop",
             tags={ENV_TAG: ENV_VALUE, STACK_TAG: args.stack, "Name": f"tl-fif-{args.stack}-node-{number}"},
@@ -104,3 +102,11 @@ class GpuNodes(pulumi.ComponentResource):
             "TLFIF_IDLE_MINUTES": str(settings.gpu.idle_minutes),
             "TLFIF_MAX_LIFETIME_HOURS": f"{settings.gpu.max_lifetime_hours:g}",
         }
+
+
+def _cost_lines(settings: GpuSettings, count: int) -> list[CostLine]:
+    """The disks cost money all the time; the rest is for each hour that one node runs."""
+    disks = pricing.line(
+        "gp3 volume", settings.disk_gb * count, "disks of the nodes", resource=pricing.INSTANCE, key="gpu:diskGb"
+    )
+    return [*([disks] if count else []), *pricing.gpu_hour_lines(settings.instance_type)]

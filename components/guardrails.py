@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import iam
+from components import iam, pricing
 from components.settings import Settings
 from tlfif.names import ENV_TAG, ENV_VALUE
 
+ASSUMED_MAILS = 20
 WARN_PERCENT, STOP_PERCENT = 75, 100
 
 
@@ -38,6 +39,8 @@ class Guardrails(pulumi.ComponentResource):
         )
         self._subscribe()
         self._create_budget(policy)
+        mails = pricing.line("mail", ASSUMED_MAILS, "warnings by mail", resource=pricing.SUBSCRIPTION)
+        self.cost_lines = [mails] if args.settings.alerts.email else []
         self.register_outputs({"topic_arn": self.topic.arn})
 
     def _subscribe(self) -> None:

@@ -3,6 +3,10 @@
 import pulumi
 import pulumi_aws as aws
 
+from components import pricing
+
+# Operators create users by hand; ten thousand are free.
+ASSUMED_USERS = 100
 TOKEN_HOURS = 1
 REFRESH_DAYS = 30
 
@@ -43,4 +47,7 @@ class Identity(pulumi.ComponentResource):
             token_validity_units={"access_token": "hours", "id_token": "hours", "refresh_token": "days"},
             opts=child,
         )
+        self.cost_lines = [
+            pricing.line("monthly active user", ASSUMED_USERS, "users who sign in", resource=pricing.USER_POOL)
+        ]
         self.register_outputs({"user_pool_id": self.user_pool.id, "client_id": self.client.id})

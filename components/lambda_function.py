@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_aws as aws
 
-from components import bundle, iam
+from components import bundle, iam, pricing
+from components.pricing import CostLine
 
 LOG_DAYS = 14
+# What Lambda itself writes about a call (START, END, REPORT), and one or two lines of ours.
+LOG_GB_PER_CALL = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,7 @@ class VpcPlacement:
 @dataclass(frozen=True, kw_only=True)
 class LambdaFunctionArgs:
     """`source` is the folder of functions/ whose `handler.handler` runs; `statements` is what it may do beyond its own
-    logs, traces and network interfaces."""
+    logs, traces and network interfaces. `monthly_calls` of `usual_ms` are what its cost lines assume: once a minute."""
 
     source: str
     stack: str
@@ -31,6 +34,10 @@ class LambdaFunctionArgs:
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     statements: Sequence[iam.Statement] = ()
     vpc: VpcPlacement | None = None
+    monthly_calls: int = pricing.MINUTES
+    usual_ms: int = 50
+    # Behind the API the trace is the stage's.
+    starts_traces: bool = True
 
 
 class LambdaFunction(pulumi.ComponentResource):
@@ -54,6 +61,7 @@ class LambdaFunction(pulumi.ComponentResource):
             opts=self._child,
         )
         self.function = self._create_function(self._create_policy())
+        self.cost_lines = _cost_lines(args)
         self.register_outputs({"arn": self.function.arn})
 
     def allow_invoke(self, role: str, principal: str, source_arn: pulumi.Input[str]) -> None:
@@ -105,3 +113,14 @@ def _vpc_config(vpc: VpcPlacement | None) -> aws.lambda_.FunctionVpcConfigArgs |
     return aws.lambda_.FunctionVpcConfigArgs(
         subnet_ids=[vpc.subnet_id], security_group_ids=[vpc.security_group_id], ipv6_allowed_for_dual_stack=True
     )
+
+
+def _cost_lines(args: LambdaFunctionArgs) -> list[CostLine]:
+    calls, compute = args.monthly_calls, args.usual_ms / 1000 * args.memory_mb / 1024
+    traces = [pricing.line("trace", calls, f"{args.source}: traces", resource=pricing.FUNCTION)]
+    return [
+        pricing.line("Lambda request", calls, f"{args.source}: calls", resource=pricing.FUNCTION),
+        pricing.line("Lambda compute", calls * compute, f"{args.source}: run time", resource=pricing.FUNCTION),
+        pricing.line("log ingestion", calls * LOG_GB_PER_CALL, f"{args.source}: logs", resource=pricing.LOG_GROUP),
+        *(traces if args.starts_traces else ()),
+    ]

@@ -7,6 +7,7 @@ from typing import TypedDict, Unpack
 import pulumi
 import pulumi_aws as aws
 
+from components.pricing import CostLine
 from tlfif.names import REDIS_PORT
 
 # One /24 each of the VPC's 10.20.0.0/22; the queue's is fixed by RED-002.
@@ -55,6 +56,8 @@ class Network(pulumi.ComponentResource):
         self._create_routes()
         self._create_security_groups()
         self._create_rules()
+        # No NAT, no interface endpoint, and the S3 endpoint is a gateway: nothing here is billed.
+        self.cost_lines: list[CostLine] = []
         self.register_outputs({"vpc_id": self.vpc.id, "ipv6_cidr": self.vpc.ipv6_cidr_block})
 
     def _create_subnets(self) -> None:

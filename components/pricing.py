@@ -3,9 +3,9 @@
 A month has 730 hours. Only free tiers that do not end are counted; an account has each of them once.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal, TypedDict, Unpack
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypedDict, Unpack
 
 REGIONS = ("us-east-1", "eu-west-1", "eu-central-1")
 HOURS = 730
@@ -57,6 +57,11 @@ def line(item: str, quantity: float, what: str, **options: Unpack[_Options]) -> 
     if item not in PRICES:
         raise KeyError(f"{item!r} has no price; the price list has: {', '.join(PRICES)}")
     return CostLine(item=item, quantity=quantity, what=what, **options)
+
+
+def as_planned(each: CostLine) -> CostLine:
+    """The same line, for a part that the program does not declare yet."""
+    return replace(each, planned=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,17 +156,103 @@ PRICES: dict[str, dict[str, Price]] = dict(_by_region(prices) for prices in _pri
 
 # --- which resources cost money
 
-INSTANCE = "aws:ec2/instance:Instance"
-FUNCTION = "aws:lambda/function:Function"
-LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
-CACHE = "aws:elasticache/replicationGroup:ReplicationGroup"
-BUCKET = "aws:s3/bucket:Bucket"
-STAGE = "aws:apigateway/stage:Stage"
+ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
+BUCKET = "aws:s3/bucket:Bucket"
+CACHE = "aws:elasticache/replicationGroup:ReplicationGroup"
+CANARY = "aws:synthetics/canary:Canary"
+CERTIFICATE = "aws:acm/certificate:Certificate"
+DASHBOARD = "aws:cloudwatch/dashboard:Dashboard"
+ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
+FUNCTION = "aws:lambda/function:Function"
+INSTANCE = "aws:ec2/instance:Instance"
+LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
+STAGE = "aws:apigateway/stage:Stage"
+SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
+USER_POOL = "aws:cognito/userPool:UserPool"
+
+# The items that the lines for each billed type must have; every other type that the program uses is in FREE.
+_BILLED: dict[str, frozenset[str]] = {
+    ALARM: frozenset({"alarm"}),
+    BALANCER: frozenset({"NLB", "NLB capacity"}),
+    BUCKET: frozenset({"S3 storage", "S3 write", "S3 read"}),
+    CACHE: frozenset(),
+    CANARY: frozenset({"canary run"}),
+    CERTIFICATE: frozenset({"public certificate"}),
+    DASHBOARD: frozenset({"dashboard"}),
+    ENDPOINT: frozenset(),
+    FUNCTION: frozenset({"Lambda request", "Lambda compute"}),
+    INSTANCE: frozenset({"gp3 volume", "EBS snapshot", "public IPv4 address"}),
+    LOG_GROUP: frozenset({"log ingestion"}),
+    STAGE: frozenset({"REST request", "trace"}),
+    SUBSCRIPTION: frozenset(),
+    USER_POOL: frozenset({"monthly active user"}),
+}
+FREE: dict[str, str] = {
+    "aws:acm/certificateValidation:CertificateValidation": "waits, and is nothing itself",
+    "aws:apigateway/account:Account": "a setting",
+    "aws:apigateway/deployment:Deployment": "a snapshot of the API; requests are billed at its stage",
+    "aws:apigateway/methodSettings:MethodSettings": "a setting",
+    "aws:apigateway/restApi:RestApi": "requests are billed at its stage",
+    "aws:apigateway/restApiPolicy:RestApiPolicy": "a setting",
+    "aws:budgets/budget:Budget": "free without actions",
+    "aws:cloudwatch/eventRule:EventRule": "schedules of the default bus are free",
+    "aws:cloudwatch/eventTarget:EventTarget": "schedules of the default bus are free",
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": "the metric it makes is counted with the others",
+    "aws:cloudwatch/queryDefinition:QueryDefinition": "a saved text; a query costs per GB it scans",
+    "aws:cognito/userPoolClient:UserPoolClient": "users are billed at their pool",
+    "aws:ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway": "free",
+    "aws:ec2/internetGateway:InternetGateway": "free",
+    "aws:ec2/route:Route": "free",
+    "aws:ec2/routeTable:RouteTable": "free",
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": "free",
+    "aws:ec2/securityGroup:SecurityGroup": "free",
+    "aws:ec2/subnet:Subnet": "free",
+    "aws:ec2/vpc:Vpc": "free",
+    "aws:elasticache/parameterGroup:ParameterGroup": "a setting",
+    "aws:elasticache/subnetGroup:SubnetGroup": "a setting",
+    "aws:iam/instanceProfile:InstanceProfile": "IAM is free",
+    "aws:iam/role:Role": "IAM is free",
+    "aws:iam/rolePolicy:RolePolicy": "IAM is free",
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "IAM is free",
+    "aws:lambda/alias:Alias": "a name",
+    "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig": "a setting",
+    "aws:lambda/permission:Permission": "a setting",
+    "aws:lb/listener:Listener": "billed with its balancer",
+    "aws:lb/targetGroup:TargetGroup": "billed with its balancer",
+    "aws:lb/targetGroupAttachment:TargetGroupAttachment": "billed with its balancer",
+    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": "a setting",
+    "aws:s3/bucketPolicy:BucketPolicy": "a setting",
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": "a setting",
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": "S3's own key is free",
+    "aws:scheduler/schedule:Schedule": "14 million calls a month are free",
+    "aws:scheduler/scheduleGroup:ScheduleGroup": "a name",
+    "aws:sns/topic:Topic": "deliveries to functions are free; mails are billed at their subscription",
+    "aws:sns/topicPolicy:TopicPolicy": "a setting",
+    "aws:ssm/parameter:Parameter": "standard parameters are free",
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "free",
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "free",
+}
+
+
+def billed_items(kind: str, inputs: Mapping[str, Any]) -> frozenset[str]:
+    """The items of the price list that a resource with these inputs is billed by; KeyError for an unknown type."""
+    match kind, inputs:
+        case "aws:elasticache/replicationGroup:ReplicationGroup", {"engine": engine, "nodeType": size}:
+            return frozenset({cache_item(engine, size)})
+        case "aws:ec2/instance:Instance", {"instanceType": size}:
+            return _BILLED[kind] | {size}
+        case "aws:ec2/vpcEndpoint:VpcEndpoint", {"vpcEndpointType": "Interface"}:
+            return frozenset({"interface endpoint"})
+        case "aws:sns/topicSubscription:TopicSubscription", {"protocol": "email"}:
+            return frozenset({"mail"})
+    return frozenset() if kind in FREE else _BILLED[kind]
+
 
 # --- what the settings need before there is any component
 
 GPU_INSTANCE_TYPES = ("g4dn.xlarge",)
+MINUTES = HOURS * 60
 
 
 def gpu_instance_types() -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components import pricing
 from components.network import Network
 from components.settings import QueueSettings
 from tlfif.names import REDIS_PORT
@@ -60,6 +61,16 @@ class Queue(pulumi.ComponentResource):
             snapshot_retention_limit=0,
             opts=child,
         )
+        nodes = 1 + settings.replicas
+        self.cost_lines = [
+            pricing.line(
+                pricing.cache_item(settings.engine, settings.node_type),
+                pricing.HOURS * nodes,
+                f"queue: {nodes} {settings.engine} node{'s' if nodes > 1 else ''} {settings.node_type}",
+                resource=pricing.CACHE,
+                key="queue:nodeType, queue:engine",
+            )
+        ]
         self.host = self.group.primary_endpoint_address
         self.port = self.group.port.apply(str)
         self.register_outputs({"host": self.host})

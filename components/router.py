@@ -49,9 +49,12 @@ class Router(pulumi.ComponentResource):
                     iam.see_missing_replies(args.storage.bucket.arn),
                 ],
                 vpc=args.vpc,
+                monthly_calls=args.settings.costs.requests_per_month,
+                starts_traces=False,
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
+        self.cost_lines = self.function.cost_lines
         self.register_outputs({"function_arn": self.function.function.arn})
 
 

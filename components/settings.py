@@ -105,6 +105,9 @@ class CostSettings(_Group):
     requests_per_month: int = Field(
         default=100_000, ge=0, description="how many API requests a month the estimate assumes"
     )
+    pushes_per_month: int = Field(
+        default=4, ge=0, description="how many runs of the delivery pipeline a month the estimate assumes"
+    )
     image_gb: int = Field(default=15, ge=1, le=1000, description="how much of its disk the baked image fills, in GB")
     source: Literal["ledger", "costExplorer"] = Field(
         default="ledger",
@@ -163,6 +166,13 @@ class Settings(_Group):
         """What one running node costs, in EUR per hour."""
         rows = pricing.bill(pricing.gpu_hour_lines(self.gpu.instance_type), self.region)
         return pricing.total_usd(rows, "gpu-hour") / self.costs.usd_per_eur
+
+    def is_default(self, key: str) -> bool:
+        """Whether a key such as `gpu:diskGb` has its default value; StopIteration for one that does not exist."""
+        group, _, alias = key.partition(":")
+        values = getattr(self, group)
+        name, field = next((n, f) for n, f in type(values).model_fields.items() if f.alias == alias)
+        return getattr(values, name) == field.default
 
     @property
     def cap_usd(self) -> float:

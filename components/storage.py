@@ -1,17 +1,27 @@
 """The replies bucket: private, encrypted, TLS only, and emptied by itself."""
 
+from dataclasses import dataclass
+
 import pulumi
 import pulumi_aws as aws
 
-from components import iam
+from components import iam, pricing
+from components.pricing import CostLine
 
 REPLY_DAYS = 7
+# What the estimate assumes: nine polls to a job; its reply of 8 kB is written three times while it grows.
+REQUESTS_PER_JOB, WRITES_PER_JOB, REPLY_GB = 10, 3, 8e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageArgs:
+    requests_per_month: int
 
 
 class Storage(pulumi.ComponentResource):
     """One bucket for what the nodes answer; nothing in it is worth keeping longer than `REPLY_DAYS`."""
 
-    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("tl-fif:components:Storage", name, None, opts)
         self._name = name
         self._child = pulumi.ResourceOptions(parent=self)
@@ -20,6 +30,7 @@ class Storage(pulumi.ComponentResource):
         self._keep_private()
         self._encrypt()
         self._expire()
+        self.cost_lines = _cost_lines(args.requests_per_month)
         self.register_outputs({"bucket": self.bucket.bucket})
 
     def _keep_private(self) -> None:
@@ -63,3 +74,13 @@ class Storage(pulumi.ComponentResource):
             ],
             opts=self._child,
         )
+
+
+def _cost_lines(requests: int) -> list[CostLine]:
+    jobs = requests / REQUESTS_PER_JOB
+    kept = jobs * REPLY_GB * REPLY_DAYS / 30
+    return [
+        pricing.line("S3 write", jobs * WRITES_PER_JOB, "replies: writes", resource=pricing.BUCKET),
+        pricing.line("S3 read", requests - jobs, "replies: reads", resource=pricing.BUCKET),
+        pricing.line("S3 storage", kept, "replies: what is kept", resource=pricing.BUCKET),
+    ]

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from components import bundle
+from local import schedules
 from local.aws import Moto, start_moto
 from local.backend import LocalBackend
 from local.ec2 import Delays
@@ -99,6 +100,13 @@ class LocalCloud:
         await self._start_functions(await bundles)
         self._start_nodes()
         await self._start_gateway(listeners)
+        await self._stack.enter_async_context(
+            schedules.running(
+                schedules.of(self.recording),
+                lambda arn, event: self._host(arn).invoke(event),
+                self.options.seconds_per_minute,
+            )
+        )
 
     async def _build(self) -> dict[str, Path]:
         """The bundles of all functions; built one after another, while the servers start."""
@@ -141,8 +149,6 @@ class LocalCloud:
         """What a function is told beyond what the program declares: where AWS is here, and how fast minutes pass."""
         return {
             "AWS_ENDPOINT_URL": self.forwarder.url,
-            # Two listeners, IPv4 and IPv6, are the cloud's business; botocore refuses both settings together.
-            "AWS_USE_DUALSTACK_ENDPOINT": "false",
             "TLFIF_JWKS_URL": self.forwarder.jwks_url(self.recording.one(USER_POOL).id),
             "TLFIF_SECONDS_PER_MINUTE": str(self.options.seconds_per_minute),
         }

@@ -15,8 +15,8 @@ from tlfif import names
 
 USER = "ada@example.com"
 IDLE_MINUTES = 1
-# A minute of the demo: the node rests after three seconds instead of sixty.
-SECONDS_PER_MINUTE = 3.0
+# A minute of the demo: the node rests after two seconds instead of sixty.
+SECONDS_PER_MINUTE = 2.0
 BOOT_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 30.0
 POLL_S = 0.1
 

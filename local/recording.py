@@ -230,7 +230,15 @@ class _Engine:
 
 # What AWS would add to a resource of each type, by the provider's property names. Everything else echoes its inputs.
 _EC2 = "arn:aws:ec2:{region}:{account}"
-_SHAPES: dict[str, dict[str, str]] = {
+_LB = "arn:aws:elasticloadbalancing:{region}:{account}"
+_RECORD = {"Name": "_{hex:.32}.{domainName}.", "Type": "CNAME", "Value": "_{hex:.32}.acm-validations.aws."}
+_SHAPES: dict[str, dict[str, Any]] = {
+    "aws:acm/certificate:Certificate": {
+        "id": "{arn}",
+        "arn": "arn:aws:acm:{region}:{account}:certificate/{hex:.32}",
+        "domainValidationOptions": [{f"resourceRecord{part}": text for part, text in _RECORD.items()}],
+    },
+    "aws:acm/certificateValidation:CertificateValidation": {"id": "{hex:.32}"},
     "aws:apigateway/restApi:RestApi": {
         "id": "{hex:.10}",
         "arn": "arn:aws:apigateway:{region}::/restapis/{id}",
@@ -283,11 +291,26 @@ _SHAPES: dict[str, dict[str, str]] = {
         "arn": "arn:aws:lambda:{region}:{account}:function:{name}",
         "invokeArn": "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{arn}/invocations",
     },
+    "aws:lb/listener:Listener": {"id": "{arn}", "arn": _LB + ":listener/net/{hex:.32}"},
+    "aws:lb/loadBalancer:LoadBalancer": {
+        "id": "{arn}",
+        "arn": _LB + ":loadbalancer/net/{name}/{hex:.16}",
+        "dnsName": "{name}-{hex:.16}.elb.{region}.amazonaws.com",
+    },
+    "aws:lb/targetGroup:TargetGroup": {"id": "{arn}", "arn": _LB + ":targetgroup/{name}/{hex:.16}"},
     "aws:s3/bucket:Bucket": {"id": "{name}", "bucket": "{name}", "arn": "arn:aws:s3:::{name}"},
     "aws:sns/topic:Topic": {"id": "{arn}", "arn": "arn:aws:sns:{region}:{account}:{name}"},
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": {"id": "sgr-{hex:.17}"},
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": {"id": "sgr-{hex:.17}"},
 }
+
+
+def _filled(shape: Any, known: Mapping[str, Any]) -> Any:
+    if isinstance(shape, list):
+        return [_filled(item, known) for item in shape]
+    if isinstance(shape, dict):
+        return {key: _filled(item, known) for key, item in shape.items()}
+    return shape.format(**known)
 
 
 class RecordingBackend:
@@ -309,7 +332,7 @@ class RecordingBackend:
         made: dict[str, Any] = {}
         # An id may be made of an ARN, or an ARN of an id.
         for key in sorted(shape, key=lambda key: "{id}" in shape[key] or "{arn}" in shape[key]):
-            made[key] = shape[key].format(**{**known, **made})
+            made[key] = _filled(shape[key], {**known, **made})
         return made["id"], {**args.inputs, "name": known["name"], **made}
 
     def _known(self, args: MockResourceArgs) -> dict[str, Any]:

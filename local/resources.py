@@ -128,9 +128,12 @@ def _security_group(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     group = ec2.create_security_group(
         GroupName=name, **_api(_without(inputs, "name", "tags")), TagSpecifications=_ec2_tags("security-group", inputs)
     )
-    # The provider takes away the rule that lets everything out, which EC2 gives every new group.
-    everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
-    ec2.revoke_security_group_egress(GroupId=group["GroupId"], IpPermissions=everything)
+    # The provider takes away the rules that let everything out, which EC2 gives every new group.
+    own = [{"Name": "group-id", "Values": [group["GroupId"]]}]
+    given = [
+        each["SecurityGroupRuleId"] for each in ec2.describe_security_group_rules(Filters=own)["SecurityGroupRules"]
+    ]
+    ec2.revoke_security_group_egress(GroupId=group["GroupId"], SecurityGroupRuleIds=given)
     return {"id": group["GroupId"], "arn": _ec2_arn(moto, "security-group", group["GroupId"])}
 
 

@@ -42,7 +42,10 @@ _AUTONAMED = {
     "aws_s3_bucket": "bucket",
 }
 # Outputs on which the program computes: they stay what the recording invented, and are no references.
-_COMPUTED_ON = {("aws:ec2/vpc:Vpc", "ipv6CidrBlock")}
+_COMPUTED_ON = {
+    ("aws:acm/certificate:Certificate", "domainValidationOptions"),
+    ("aws:ec2/vpc:Vpc", "ipv6CidrBlock"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +143,6 @@ class _Translation:
     def __init__(self, linked: Linked, schema: Json, newer: Sequence[NewerProperty]) -> None:
         self._linked, self._schema, self._newer = linked, schema, newer
         self._resources = [resource for resource in linked.recording.resources if resource.custom]
-        self._addresses = {r.urn: f"{kind}.{r.name}" for r in self._resources if (kind := self._kind(r.type))}
         self._referenced: set[str] = set()
         self.problems: list[str] = []
         self.left_out: set[NewerProperty] = set()
@@ -177,8 +179,13 @@ class _Translation:
         attribute = _AUTONAMED.get(kind, "name")
         if attribute not in body and _settable(block["attributes"].get(attribute)):
             body[attribute] = self._linked.names[resource.type, resource.name]
-        waits = {self._addresses.get(urn, urn) for urn in resource.dependencies} - self._referenced
+        waits = {self._address(urn) for urn in resource.dependencies} - self._referenced
         return {**body, "depends_on": sorted(waits)} if waits else body
+
+    def _address(self, urn: str) -> str:
+        *_, types, name = urn.split("::")
+        token = types.rpartition("$")[2]
+        return f"{self._kind(token) or token}.{name}"
 
     def _block(self, place: "_Place", value: Json, block: Json) -> Json:
         attributes, blocks = block.get("attributes", {}), block.get("block_types", {})

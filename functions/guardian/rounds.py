@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from guardian.settings import Settings
-from tlfif import nodes, queue, replies, waking
+from tlfif import names, nodes, queue, replies, waking
 from tlfif.log import log
 
 # A router that owes a reply writes it at once; after this long it has died, or its storage has.
@@ -26,13 +26,14 @@ class Guardian:
     s3: Any
     token: str
     give_up_at: float
+    ttl_s: int = names.JOB_TTL_S
 
     def run(self) -> queue.Rescue:
         """Raises redis.RedisError; EC2 and S3 may fail: what they refuse now is there in a minute."""
         found, outcome = self._mind_nodes()
         # Nothing is swept while replies cannot be written: the stream has a bound, what is owed has none.
         if self._answer_all("owed", lambda cursor: queue.owed(cursor, older_than_s=OWED_TOO_LONG_S)):
-            self._answer_all("expired", queue.sweep)
+            self._answer_all("expired", lambda cursor: queue.sweep(cursor, ttl_s=self.ttl_s))
         # A node that is still stopping can be started soon: its job would not live through many more minutes.
         while outcome in (nodes.Outcome.STOPPING, nodes.Outcome.UNKNOWN) and self._left_s() > RETRY_S:
             time.sleep(RETRY_S)

@@ -4,13 +4,14 @@ import math
 import re
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import redis
 
 from router import requests
+from router.samples import Sampler
 from router.settings import Settings
 from tlfif import emf, names, nodes, queue, replies, tokens, waking
 from tlfif.http import Event, Problem, Response, header, respond
@@ -30,6 +31,7 @@ class Services:
     settings: Settings
     redis: "redis.Redis"
     verifier: tokens.Verifier
+    sampler: Sampler = field(default_factory=Sampler)
 
     @cached_property
     def ec2(self) -> Any:
@@ -58,6 +60,7 @@ def infer(services: Services, event: Event, sub: str) -> Response:
         raise _refusal(settings, answer)
     if answer.wake:
         _wake(services, job, answer.wake)
+    services.sampler.see(services.redis, job, answer.state)
     return _accepted(event, answer)
 
 

@@ -15,12 +15,16 @@ NAMESPACE_ROUTER = "TLFIF/Router"
 NAMESPACE_GPU = "TLFIF/GPU"
 NAMESPACE_COST = "TLFIF/Cost"
 NAMESPACE_QUEUE = "TLFIF/Queue"
+NAMESPACE_API = "TLFIF/Api"
 METRIC_RATE_LIMIT_BREACHES = "RateLimitBreaches"
 METRIC_REDIS_ENQUEUE_FAIL = "RedisEnqueueFail"
 METRIC_EC2_STARTS = "EC2Starts"
 METRIC_EC2_CAPACITY_ERRORS = "EC2StartCapacityErrors"
 METRIC_AUTO_STOPS = "AutoStops"
 METRIC_QUEUE_DEPTH = "QueueDepth"
+METRIC_QUEUE_HEALTHY = "QueueHealthy"
+METRIC_PING_SUCCESS = "PingSuccess"
+METRIC_PING_LATENCY_MS = "PingLatencyMs"
 METRIC_CURRENT_SPEND_EUR = "CurrentSpendEUR"
 
 # Limits of the HTTP surface (API-003, LAM-002, EC2-004).
@@ -40,6 +44,7 @@ LEASE_RENEW_S, LEASE_IDLE_S = 5, 20
 LOST_S = 3 * LEASE_IDLE_S  # a worker silent for so long will not come back to its job
 MAX_DELIVERIES = 3
 DEAD_BOUND, BOOTS_BOUND = 1_000, 50
+SAMPLING_S, SAMPLES_BOUND = 86_400, 100  # payloads are sampled for a day after a deployment (LAM-005)
 
 STREAM, GROUP, DEAD_STREAM = "jobs", "gpu", "jobs:dead"
 WAKE_KEY, LATCH_KEY = "node:wake", "budget:latch"

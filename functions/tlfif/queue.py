@@ -212,6 +212,17 @@ def settle(job_ids: Sequence[str]) -> Call[int]:
     return Call("settle", [], list(job_ids), int)
 
 
+def sample(version: int, payload: dict[str, Any]) -> Call[bool]:
+    """Keeps a redacted payload for a day after router version `version` came; whether more are wanted."""
+    args = [version, json.dumps(payload), names.SAMPLING_S * 1000, names.SAMPLES_BOUND]
+    return Call("sample", [], args, bool)
+
+
+def take_samples() -> Call[list[dict[str, Any]]]:
+    """The payloads kept since the last call, oldest first; they are forgotten."""
+    return Call("take_samples", [], [], lambda answer: [json.loads(each) for each in answer])
+
+
 @dataclass(frozen=True)
 class Status:
     """What the console shows. `nodes`: dicts of id, phase, in_flight, timings; `latch` and `money`: dicts or None."""

@@ -69,7 +69,7 @@ class Replies:
         """The reply and its ETag, or None. Raises StorageError."""
         try:
             return await self._call(replies.read, self._s3, self._bucket, key)
-        except replies.Unavailable as error:
+        except (BotoCoreError, ClientError) as error:
             raise StorageError(str(error)) from error
 
     async def put(self, key: str, body: bytes, etag: str | None) -> str:

@@ -1,7 +1,7 @@
 """Servers for the integration tests: one moto for all, emptied before each test, and what stands before it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import boto3
 import pytest
 import pytest_asyncio
 from botocore.config import Config
+from world import UserPool, World
+from world import world as make_world
 
 from local.aws import Moto, start_moto
 from local.ec2 import Delays
@@ -43,15 +45,22 @@ async def forwarder(moto: Moto) -> AsyncIterator[Forwarder]:
         yield forwarder
 
 
+@pytest.fixture(scope="session")
+def boto_session() -> boto3.Session:
+    """One for all: reading the services' models is what takes boto3 long."""
+    return boto3.Session(region_name=REGION)
+
+
 @pytest.fixture
-def client_of(forwarder: Forwarder) -> ClientOf:
+def client_of(forwarder: Forwarder, boto_session: boto3.Session) -> ClientOf:
     """Blocking boto3 clients through the forwarder: call them with `asyncio.to_thread`."""
 
     def client(service: str, key: Credentials | None = None, url: str = forwarder.url, **config: Any) -> Any:
         access_key, secret = key or forwarder.operator
         options = Config(**{"retries": {"max_attempts": 0}, "proxies": {}, **config})
-        session = boto3.Session(access_key, secret, region_name=REGION)
-        return session.client(service, endpoint_url=url, config=options)
+        return boto_session.client(
+            service, aws_access_key_id=access_key, aws_secret_access_key=secret, endpoint_url=url, config=options
+        )
 
     return client
 
@@ -68,6 +77,32 @@ async def valkey(procs: Processes) -> Valkey:
     return await start_valkey(procs)
 
 
+@pytest.fixture(scope="session")
+def pool() -> Iterator[UserPool]:
+    """A user pool's keys, and the tokens they are for."""
+    pool = UserPool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def world(
+    forwarder: Forwarder, moto: Moto, valkey: Valkey, pool: UserPool, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    """The functions in this process, with a queue, EC2 and S3 of the test's own; no node yet."""
+    with make_world(forwarder, moto, valkey, pool, monkeypatch) as made:
+        yield made
+
+
 async def call(function: Callable[..., Any], /, **params: Any) -> Any:
     """One blocking boto3 call, while this loop goes on serving it."""
     return await asyncio.to_thread(function, **params)
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], timeout_s: float = 5.0) -> None:
+    """Waits until something is so."""
+    for _ in range(int(timeout_s / 0.02)):
+        if await condition():
+            return
+        await asyncio.sleep(0.02)
+    raise TimeoutError(f"after {timeout_s:g} s still not so")

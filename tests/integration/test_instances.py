@@ -9,7 +9,7 @@ import httpx
 import pytest
 from botocore.credentials import InstanceMetadataFetcher, InstanceMetadataProvider
 from botocore.exceptions import ClientError
-from conftest import REGION, ClientOf, call
+from conftest import REGION, ClientOf, call, eventually
 
 from local.aws import ACCOUNT_ID, Moto
 from local.faults import Fault
@@ -48,9 +48,10 @@ async def shown(ec2: Any, **query: Any) -> list[str]:
 
 
 async def until(ec2: Any, state: str) -> None:
-    async with asyncio.timeout(5):
-        while await shown(ec2) != [state]:
-            await asyncio.sleep(0.02)
+    async def reached() -> bool:
+        return await shown(ec2) == [state]
+
+    await eventually(reached)
 
 
 def changed(answer: dict[str, Any]) -> list[tuple[str, str]]:
@@ -158,7 +159,7 @@ async def test_stopped_waits_for_those_who_shut_down(forwarder: Forwarder, ec2: 
 
 @pytest.mark.story("EC2-004")
 async def test_a_node_stops_itself_with_the_credentials_of_its_metadata(
-    forwarder: Forwarder, client_of: ClientOf, ec2: Any, node: str
+    forwarder: Forwarder, ec2: Any, node: str
 ) -> None:
     await call(ec2.start_instances, InstanceIds=[node])
     await until(ec2, "running")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.config import Config
 
 from local import aws_requests
 from local.aws_requests import AwsRequest, UnknownRequestError
@@ -19,8 +20,13 @@ class _Empty:
         return []
 
 
+@pytest.fixture(scope="module")
+def session() -> boto3.Session:
+    return boto3.Session("AKIAEXAMPLE", "secret", region_name="eu-west-1")
+
+
 @pytest.fixture
-def understood() -> Callable[..., AwsRequest]:
+def understood(session: boto3.Session) -> Callable[..., AwsRequest]:
     """Makes a boto3 call and returns how its request is read."""
 
     def read(service: str, method: str, /, **params: Any) -> AwsRequest:
@@ -30,7 +36,6 @@ def understood() -> Callable[..., AwsRequest]:
             found.append(_parse(request))
             return AWSResponse(request.url, 200, {"content-type": "text/xml"}, _Empty())
 
-        session = boto3.Session("AKIAEXAMPLE", "secret", region_name="eu-west-1")
         client = session.client(service, endpoint_url=ENDPOINT)
         client.meta.events.register("before-send", answer)
         # An empty answer is no answer of S3's; what was asked is all that counts.
@@ -55,7 +60,8 @@ def _parse(request: Any) -> AwsRequest:
 @pytest.mark.parametrize(
     ("service", "method", "params", "action"),
     [
-        ("ec2", "describe_instances", {"Filters": [{"Name": "tag:env", "Values": ["a", "b"]}]}, "ec2:DescribeInstances"),
+        ("ec2", "describe_instances", {"Filters": [{"Name": "tag:env", "Values": ["a", "b"]}]},
+         "ec2:DescribeInstances"),
         ("ec2", "start_instances", {"InstanceIds": ["i-1", "i-2"]}, "ec2:StartInstances"),
         ("ec2", "create_tags", {"Resources": ["i-1"], "Tags": [{"Key": "k", "Value": "v"}]}, "ec2:CreateTags"),
         ("s3", "put_object", {"Bucket": "bkt", "Key": "a b/ü.json", "IfNoneMatch": "*"}, "s3:PutObject"),
@@ -72,7 +78,8 @@ def _parse(request: Any) -> AwsRequest:
         ("ssm", "get_parameter", {"Name": "/tl-fif/x"}, "ssm:GetParameter"),
         ("sns", "publish", {"TopicArn": "t", "MessageAttributes": {"a": {"DataType": "String"}}}, "sns:Publish"),
         ("cloudwatch", "put_metric_data", {"Namespace": "TLFIF/GPU", "MetricData": []}, "cloudwatch:PutMetricData"),
-        ("logs", "put_log_events", {"logGroupName": "g", "logEvents": []}, "logs:PutLogEvents"),
+        ("logs", "put_log_events", {"logGroupName": "g", "logEvents": [{"timestamp": 1, "message": "m"}]},
+         "logs:PutLogEvents"),
         ("budgets", "describe_budget", {"AccountId": "123456789012", "BudgetName": "b"}, "budgets:ViewBudget"),
         ("elasticache", "describe_replication_groups", {"ReplicationGroupId": "g"},
          "elasticache:DescribeReplicationGroups"),
@@ -98,9 +105,8 @@ def test_a_public_operation_needs_no_signature(understood: Callable[..., AwsRequ
 
 
 @pytest.mark.parametrize("version", ["s3", "s3v4"])
-def test_reads_presigned_addresses(version: str) -> None:
-    session = boto3.Session("AKIAEXAMPLE", "secret", region_name="us-east-1")
-    s3 = session.client("s3", endpoint_url=ENDPOINT, config=boto3.session.Config(signature_version=version))
+def test_reads_presigned_addresses(session: boto3.Session, version: str) -> None:
+    s3 = session.client("s3", endpoint_url=ENDPOINT, config=Config(signature_version=version))
 
     url = urlsplit(s3.generate_presigned_url("get_object", {"Bucket": "bkt", "Key": "a/b"}))
     request = aws_requests.parse("GET", url.path, url.query, {}, b"")

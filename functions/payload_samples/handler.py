@@ -1,0 +1,21 @@
+"""Writes the router's redacted payload samples to a log group that keeps them for one day (LAM-005)."""
+
+import os
+from functools import cache
+
+import redis
+
+from tlfif import queue
+from tlfif.log import log
+
+
+@cache
+def client() -> "redis.Redis":
+    """Made once per execution environment."""
+    return queue.connect(os.environ["TLFIF_REDIS_HOST"], int(os.environ["TLFIF_REDIS_PORT"]))
+
+
+def handler(event: object, context: object) -> None:
+    """The Lambda entry point: one line a sample."""
+    for sample in queue.run(client(), queue.take_samples()):
+        log("payload sample", **sample)

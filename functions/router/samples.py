@@ -1,0 +1,49 @@
+"""Payload samples for the first day of a version: lengths and keyed hashes, never what somebody wrote (LAM-005)."""
+
+import hashlib
+import os
+import time
+
+import redis
+
+from tlfif import queue
+from tlfif.log import log
+
+INTERVAL_S = 10.0
+
+
+class Sampler:
+    """Samples one accepted job every `INTERVAL_S` in each execution environment, until the day is over."""
+
+    def __init__(self) -> None:
+        version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "")
+        self._version = int(version) if version.isdigit() else 0
+        # Equal prompts have equal hashes, here and for as long as this environment lives; nobody can try words.
+        self._key = os.urandom(16)
+        self._next = 0.0
+
+    def see(self, client: "redis.Redis", job: queue.NewJob, state: str) -> None:
+        """Keeps a sample of this job if it is time for one; a queue that fails now has accepted the job already."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + INTERVAL_S
+        try:
+            wanted = queue.run(client, queue.sample(self._version, self._redacted(job, state)))
+        except redis.RedisError as error:
+            log("sample lost", "ERROR", why=str(error))
+        else:
+            self._next = self._next if wanted else float("inf")
+
+    def _redacted(self, job: queue.NewJob, state: str) -> dict[str, object]:
+        prompt = job.prompt.encode()
+        return {
+            "jobId": job.id,
+            "version": self._version,
+            "promptBytes": len(prompt),
+            "promptHash": hashlib.blake2b(prompt, key=self._key, digest_size=8).hexdigest(),
+            "idleMinutes": job.idle_minutes,
+            "options": job.options,
+            "idempotent": bool(job.idempotency_key),
+            "answer": state,
+        }

@@ -1,0 +1,223 @@
+"""What the functions work with, all of it real: a queue, EC2 and S3 that can fail, and a user pool's keys."""
+
+import asyncio
+import base64
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+import redis
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jose import jwk, jwt
+
+from authorizer import handler as authorizer
+from guardian import handler as guardian
+from local.aws import ACCOUNT_ID, Moto
+from local.forwarder import Forwarder
+from local.valkey import Valkey
+from router import handler as router
+from tlfif import names
+
+REGION, POOL, CLIENT, STACK, BUCKET = "us-east-1", "us-east-1_world", "client-1", "dev", "replies"
+ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role/router"
+METHOD_ARN = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:abc123/v1/POST/infer"
+
+
+class UserPool:
+    """Signs tokens and serves the keys they are checked with, at `url`, until `close`."""
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        keys = json.dumps({"keys": [{**jwk.construct(self._pem, "RS256").public_key().to_dict(), "kid": "k1"}]})
+
+        class Keys(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(keys.encode())
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Keys)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/jwks.json"
+        self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @cached_property
+    def _pem(self) -> str:
+        encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        return self._key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+
+    def token(self, sub: str, **changes: Any) -> str:
+        now = int(time.time())
+        claims = {
+            "sub": sub, "iss": f"https://cognito-idp.{REGION}.amazonaws.com/{POOL}", "client_id": CLIENT,
+            "token_use": "access", "iat": now, "exp": now + 3600, "username": sub,
+        }  # fmt: skip
+        return jwt.encode({**claims, **changes}, self._pem, "RS256", headers={"kid": "k1"})
+
+
+@dataclass
+class Reply:
+    """A proxy response: header names as the function spelt them, the body parsed, and how long it took."""
+
+    status: int
+    headers: dict[str, str]
+    body: dict[str, Any]
+    seconds: float
+
+
+class World:
+    """One stack's queue, node and bucket, and its functions in this process."""
+
+    def __init__(self, forwarder: Forwarder, moto: Moto, valkey: Valkey, pool: UserPool) -> None:
+        self.forwarder, self.moto, self.valkey, self.pool = forwarder, moto, valkey, pool
+        self.nodes: list[str] = []
+
+    @cached_property
+    def queue(self) -> "redis.Redis":
+        """A client that may do everything."""
+        return self.valkey.operator(decode_responses=True, protocol=2)
+
+    def environment(self) -> dict[str, str]:
+        key, secret = self.forwarder.credentials_for(ROLE)
+        return {
+            "TLFIF_STACK": STACK,
+            "TLFIF_REDIS_HOST": self.valkey.host,
+            "TLFIF_REDIS_PORT": str(self.valkey.port),
+            "TLFIF_USER_POOL_ID": POOL,
+            "TLFIF_CLIENT_ID": CLIENT,
+            "TLFIF_JWKS_URL": self.pool.url,
+            "TLFIF_REPLIES_BUCKET": BUCKET,
+            "TLFIF_BACKLOG_CAP": "500",
+            "TLFIF_GPU_COUNT": "1",
+            "TLFIF_GPU_SLOTS": "8",
+            "TLFIF_IDLE_MINUTES": "5",
+            "TLFIF_CAP_EUR": "20",
+            "TLFIF_GPU_EUR_PER_HOUR": "0.5",
+            "AWS_USE_DUALSTACK_ENDPOINT": "true",
+            "AWS_ENDPOINT_URL": self.forwarder.url,
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def add_node(self, **tags: str) -> str:
+        """A stopped instance with the stack's tags; its id."""
+        ec2 = self.moto.client("ec2")
+        image = self.moto.publish_image(names.AMI_PARAMETER)
+        tagged = {names.ENV_TAG: names.ENV_VALUE, names.STACK_TAG: STACK, **tags}
+        specification = {"ResourceType": "instance", "Tags": [{"Key": k, "Value": v} for k, v in tagged.items()]}
+        made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=[specification])
+        node = made["Instances"][0]["InstanceId"]
+        ec2.stop_instances(InstanceIds=[node])
+        self.nodes.append(node)
+        return node
+
+    async def state(self, node: str, wanted: str) -> None:
+        """Waits until EC2 shows this state of a node."""
+        async with asyncio.timeout(5):
+            while await self.forwarder.instances.state(node) != wanted:  # noqa: ASYNC110 (moto changes it)
+                await asyncio.sleep(0.02)
+
+    async def send(
+        self,
+        method: str,
+        resource: str,
+        body: Any = None,
+        *,
+        sub: str = "ada",
+        token: str | None = None,
+        job: str = "",
+        **headers: str,
+    ) -> Reply:
+        """One request through the router's handler, as API Gateway would hand it over."""
+        event = {
+            "resource": resource,
+            "path": resource.replace("{id}", job),
+            "httpMethod": method,
+            "headers": {"Authorization": token or self.pool.token(sub), **headers},
+            "pathParameters": {"id": job} if job else None,
+            "body": json.dumps(body) if isinstance(body, dict) else body,
+            "isBase64Encoded": False,
+        }
+        began = time.monotonic()
+        answer = await asyncio.to_thread(router.handler, event, SimpleNamespace(aws_request_id=str(uuid.uuid4())))
+        seconds = time.monotonic() - began
+        assert answer["isBase64Encoded"] is False
+        return Reply(answer["statusCode"], answer["headers"], json.loads(answer["body"]), seconds)
+
+    async def infer(self, prompt: str = "Hello", **options: Any) -> Reply:
+        """POST /infer with only a prompt."""
+        return await self.send("POST", "/infer", {"prompt": prompt}, **options)
+
+    async def authorize(self, token: str) -> dict[str, Any]:
+        event = {"type": "TOKEN", "authorizationToken": token, "methodArn": METHOD_ARN}
+        return await asyncio.to_thread(authorizer.handler, event, None)
+
+    async def guard(self) -> None:
+        """One run of the guardian."""
+        await asyncio.to_thread(guardian.handler, {}, SimpleNamespace(aws_request_id=str(uuid.uuid4())))
+
+    def reply(self, key: str) -> dict[str, Any] | None:
+        """What is in the bucket under this key."""
+        s3 = self.moto.client("s3")
+        try:
+            return json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+        except s3.exceptions.NoSuchKey:
+            return None
+
+    def calls(self, operation: str) -> int:
+        """How many calls of AWS with this name were answered well."""
+        return sum(call.operation == operation and call.status == 200 for call in self.forwarder.calls)
+
+
+@contextmanager
+def world(
+    forwarder: Forwarder, moto: Moto, valkey: Valkey, pool: UserPool, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    """A world with a bucket and no node, and the functions told about it."""
+    made = World(forwarder, moto, valkey, pool)
+    moto.client("s3").create_bucket(Bucket=BUCKET)
+    for name, value in made.environment().items():
+        monkeypatch.setenv(name, value)
+    # boto3's own session keeps the credentials of the test before.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    caches: list[Callable[..., Any]] = [router.services, authorizer.verifier, guardian.services]
+    for cache in caches:
+        cache.cache_clear()  # pyright: ignore[reportFunctionMemberAccess]
+    yield made
+    for cache in (router.services, guardian.services):
+        if cache.cache_info().currsize:
+            client: Any = cache()
+            (client.redis if cache is router.services else client[1]).close()
+        cache.cache_clear()
+    authorizer.verifier.cache_clear()
+    made.queue.close()
+
+
+def unsigned(claims: dict[str, Any]) -> str:
+    """A token that claims to need no signature."""
+
+    def part(value: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    return f"{part({'alg': 'none', 'kid': 'k1'})}.{part(claims)}."
