@@ -5,7 +5,7 @@ STACK ?= dev
 PROMPT ?= What is the capital of France? Answer in one sentence.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test check format pins lambda-package docs clean setup-local setup-dev
+.PHONY: help demo local test check preview format pins lambda-package docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ check: setup-dev ## Lint, formatting and types
 
 format: setup-dev ## Format the code and mend what lint can mend
 	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
+
+preview: setup-local ## What a stack consists of and costs, without credentials (STACK=…, AGAINST=git ref, CONFIG=group:key=value)
+	@$(RUN) -m local.preview --stack "$(STACK)" $(if $(AGAINST),--against "$(AGAINST)") $(foreach setting,$(CONFIG),--config "$(setting)")
 
 lambda-package: setup-local ## Build the Lambda bundles into dist/lambda (needs python3.12)
 	@$(RUN) -m components.bundle --target lambda

@@ -1,6 +1,6 @@
 """The stack's bill: the components' cost lines, what later parts will add, and what the cap leaves for GPU hours."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from tlfif import names
 # One test run and one walk through the pipeline per push; one bake a month.
 TEST_MINUTES, PIPELINE_MINUTES = 5, 17
 BAKE_HOURS, BAKE_BUILD_MINUTES = 0.2, 3
+WORTH_NAMING_USD = 1.0
 
 
 class Billed(Protocol):
@@ -26,11 +27,12 @@ def planned(settings: Settings) -> list[CostLine]:
     """Lines for parts that the program does not declare yet; whoever declares one takes its line from here."""
     costs = settings.costs
     asked = 4 * pricing.HOURS if costs.source == "costExplorer" else 31
+    pushes, per_push = costs.pushes_per_month, "costs:pushesPerMonth"
     often = "every 15 minutes" if costs.source == "costExplorer" else "once a day"
     lines = [
         pricing.line("Cost Explorer request", asked, f"spend metric asks Cost Explorer {often}", key="costs:source"),
-        pricing.line("build minute arm1.medium", TEST_MINUTES * costs.pushes_per_month, "pipeline: test stage"),
-        pricing.line("pipeline minute", PIPELINE_MINUTES * costs.pushes_per_month, "pipeline: actions"),
+        pricing.line("build minute arm1.medium", TEST_MINUTES * pushes, "pipeline: test stage", key=per_push),
+        pricing.line("pipeline minute", PIPELINE_MINUTES * pushes, "pipeline: actions", key=per_push),
         pricing.line("m7i.large", BAKE_HOURS, "pipeline: one image bake"),
         pricing.line("build minute arm1.medium", BAKE_BUILD_MINUTES, "pipeline: waiting for the bake"),
         pricing.line("dashboard", 1, "dashboard"),
@@ -46,33 +48,42 @@ def metrics() -> CostLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A month of the stack, in EUR, and the GPU-hours that the cap leaves beside it."""
+    """The bill of a month in USD and EUR, and the GPU-hours that the cap leaves beside it."""
 
     rows: Sequence[BillRow]
-    fixed_usd: float
     fixed_eur: float
-    gpu_hour_usd: float
     gpu_hours_left: float
     warning: str | None
 
-    def table(self) -> str:
-        """The bill as text: fixed lines, dearest first, the total, and what the cap leaves."""
-        fixed = [row for row in self.rows if row.line.per == "month"]
-        running = [row for row in self.rows if row.line.per == "gpu-hour"]
-        lines = [_shown(row) for row in sorted(fixed, key=lambda row: -row.usd)]
-        total = f"{self.fixed_usd:9.2f} $/month fixed = €{self.fixed_eur:.2f}"
-        rest = f"{self.gpu_hours_left:9.1f} GPU-hours left under the cap"
-        return "\n".join([*lines, total, *(_shown(row) for row in running), rest])
+
+def table(outputs: Mapping[str, Any]) -> str:
+    """The bill as text, from the stack's outputs: what is due each month, dearest first, and what the cap leaves."""
+    lines = sorted(outputs["cost_lines"], key=lambda line: -line["usd"])
+    fixed = [_shown(line) for line in lines if line["per"] == "month"]
+    running = [_shown(line) for line in lines if line["per"] == "gpu-hour"]
+    usd = sum(line["usd"] for line in lines if line["per"] == "month")
+    total = f"{usd:9.2f} $/month     together = €{outputs['cost_fixed_monthly_eur']:.2f}"
+    return "\n".join([*fixed, total, *running, f"{outputs['cost_gpu_hours_left']:9.1f} GPU-hours     left under the cap"])
 
 
-def _shown(row: BillRow) -> str:
-    each, price = row.line, row.price
-    unit = f"{each.quantity:,.4g} × {price.unit}" if each.quantity < 1e4 else f"{each.quantity:,.0f} × {price.unit}"
-    notes = [f"{row.free:,.6g} free"] if row.free else []
-    notes += ["planned"] if each.planned else []
-    notes += [each.key] if each.key else []
-    amount = f"{row.usd:9.2f} $/month" if each.per == "month" else f"{row.usd:9.3f} $/GPU-hour"
-    return f"{amount}  {each.what}: {unit}{' (' + ', '.join(notes) + ')' if notes else ''}"
+def _shown(line: Mapping[str, Any]) -> str:
+    amount = f"{line['usd']:9.2f} $/month   " if line["per"] == "month" else f"{line['usd']:9.3f} $/GPU-hour"
+    return f"{amount}  {line['what']}: {quantity(line)}{notes(line)}"
+
+
+def quantity(line: Mapping[str, Any]) -> str:
+    """How many of what, such as `730 hours`."""
+    count = line["quantity"]
+    number = f"{count:,.0f}" if count >= 1000 else f"{count:.3g}"
+    return f"{number} {line['unit']}{'' if count == 1 else 's'} at ${line['unitUsd']:.10g}".replace("e-0", "e-")
+
+
+def notes(line: Mapping[str, Any]) -> str:
+    """What else there is to say of a line: its free tier, whether it is planned, the key that changes it."""
+    said = [f"{line['free']:,.6g} free"] if line["free"] else []
+    said += ["planned"] if line["planned"] else []
+    said += [line["key"]] if line["key"] else []
+    return f" ({', '.join(said)})" if said else ""
 
 
 def summarise(settings: Settings, parts: Iterable[Billed]) -> Summary:
@@ -83,9 +94,7 @@ def summarise(settings: Settings, parts: Iterable[Billed]) -> Summary:
     hours = max(0.0, (settings.cap_usd - fixed) / running)
     return Summary(
         rows=rows,
-        fixed_usd=fixed,
         fixed_eur=fixed / settings.costs.usd_per_eur,
-        gpu_hour_usd=running,
         gpu_hours_left=hours,
         warning=_warning(settings, rows, hours),
     )
@@ -95,8 +104,9 @@ def _warning(settings: Settings, rows: Sequence[BillRow], hours: float) -> str |
     if hours >= settings.costs.min_gpu_hours:
         return None
     dearest = sorted((row for row in rows if row.line.per == "month"), key=lambda row: -row.usd)
-    changed = [key for row in dearest for key in row.line.key.split(", ") if key and not settings.is_default(key)]
-    change = f"Change back {', '.join(dict.fromkeys(changed))}, or raise" if changed else "Raise"
+    keys = [key for row in dearest if row.usd >= WORTH_NAMING_USD for key in row.line.key.split(", ") if key]
+    changed = [key for key in dict.fromkeys(keys) if not settings.is_default(key)]
+    change = f"Change back {', '.join(changed)}, or raise" if changed else "Raise"
     return (
         f"The cap of €{settings.budget.cap_eur:g} leaves {hours:.1f} GPU-hours a month, fewer than costs:minGpuHours = "
         f"{settings.costs.min_gpu_hours:g}. {change} budget:capEur."
@@ -104,15 +114,19 @@ def _warning(settings: Settings, rows: Sequence[BillRow], hours: float) -> str |
 
 
 def report(summary: Summary) -> None:
-    """Logs the bill, and the warning if there is one, at preview and up; exports the figures."""
-    pulumi.log.info(f"what this stack costs\n{summary.table()}")
+    """Exports the figures and logs the bill, at preview and at up, with the warning if there is one."""
+    outputs = {
+        "cost_fixed_monthly_eur": round(summary.fixed_eur, 2),
+        "cost_gpu_hours_left": round(summary.gpu_hours_left, 1),
+        "cost_lines": [_exported(row) for row in summary.rows],
+    }
+    for name, value in outputs.items():
+        pulumi.export(name, value)
+    pulumi.log.info(f"what this stack costs\n{table(outputs)}")
     if summary.warning:
         pulumi.log.warn(summary.warning)
-    pulumi.export("cost_fixed_monthly_eur", round(summary.fixed_eur, 2))
-    pulumi.export("cost_gpu_hours_left", round(summary.gpu_hours_left, 1))
-    pulumi.export("cost_lines", [_exported(row) for row in summary.rows])
 
 
 def _exported(row: BillRow) -> dict[str, Any]:
-    """A row as plain data, in the provider's camelCase spelling."""
+    """A row as plain data."""
     return {**asdict(row.line), "unit": row.price.unit, "unitUsd": row.price.usd, "free": row.free, "usd": row.usd}

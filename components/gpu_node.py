@@ -70,6 +70,7 @@ class GpuNodes(pulumi.ComponentResource):
 
     def _create_instance(self, number: int, profile: aws.iam.InstanceProfile) -> aws.ec2.Instance:
         args = self._args
+        tags = {ENV_TAG: ENV_VALUE, STACK_TAG: args.stack, "Name": f"tl-fif-{args.stack}-node-{number}"}
         instance = aws.ec2.Instance(
             f"{self._name}-{number}",
             ami=args.ami_id,
@@ -82,7 +83,9 @@ class GpuNodes(pulumi.ComponentResource):
             root_block_device={"volume_type": "gp3", "volume_size": args.settings.gpu.disk_gb, "encrypted": True},
             # A `shutdown` on the node must never delete it.
             instance_initiated_shutdown_behavior="stop",
-            tags={ENV_TAG: ENV_VALUE, STACK_TAG: args.stack, "Name": f"tl-fif-{args.stack}-node-{number}"},
+            tags=tags,
+            # EC2 does not hand an instance's tags on to its disk, which is what costs while it is stopped.
+            volume_tags=tags,
             opts=self._child,
         )
         self._policy(f"{number}-stop-self", self.role, iam.stop_self(instance.arn, args.stack))

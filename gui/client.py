@@ -90,7 +90,7 @@ class Client:
         return self._json("GET", "/status")
 
     def follow(self, job: Job, *, every_s: float = 0.5) -> Iterator[dict[str, Any]]:
-        """Yields the reply each time it changed; the last one is final. Three 5xx in a row are raised."""
+        """Yields the reply each time it changed; the last one is final. Three 5xx in a row are raised, no 429 is."""
         seen: object = None
         errors = 0
         while True:
@@ -98,10 +98,12 @@ class Client:
                 reply = self.reply(job.id)
                 errors = 0
             except ApiError as error:
-                errors += 1
-                if error.status < 500 or errors >= MAX_SERVER_ERRORS:
+                errors += error.status >= 500
+                if errors >= MAX_SERVER_ERRORS or (error.status < 500 and error.status != 429):
                     raise
-                reply = None
+                # It says nothing about the job.
+                time.sleep(error.retry_after_s or every_s)
+                continue
             reply = _judge(job, reply, time.time() * 1000)
             if reply is not None and (reply.get("sequence"), reply["status"], reply.get("updated_at")) != seen:
                 seen = (reply.get("sequence"), reply["status"], reply.get("updated_at"))

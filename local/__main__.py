@@ -14,6 +14,14 @@ BEGAN = time.monotonic()
 def main() -> int:
     """Runs one command; 0 when it did what it says, 1 when not, 130 after Ctrl-C."""
     arguments = parse()
+    try:
+        return _run(arguments)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        print("\ntl-fif: stopped; nothing is left running", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: argparse.Namespace) -> int:
     # Imported here: Pulumi's modules take seconds, which neither --help nor a typing error should cost.
     from local import demo
 
@@ -23,9 +31,6 @@ def main() -> int:
     except demo.EXPECTED as error:
         print(f"tl-fif: {error}", file=sys.stderr)
         return 1
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        print("\ntl-fif: stopped; nothing is left running", file=sys.stderr)
-        return 130
 
 
 def parse() -> argparse.Namespace:

@@ -34,7 +34,10 @@ MAX_LINES = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How this machine differs from AWS: the gateway's port (0: any), the scaled clock, EC2's delays, processes."""
+    """How this machine differs from AWS: the gateway's port (0: any), the scaled clock, EC2's delays, processes.
+
+    `watcher` overrides what the watcher is told, by TLFIF_* names.
+    """
 
     stack: str = "dev"
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -42,6 +45,7 @@ class Options:
     seconds_per_minute: float = 60.0
     delays: Delays = field(default_factory=Delays)
     workers: int = 2
+    watcher: Mapping[str, str] = field(default_factory=dict)
 
 
 class LocalCloud:
@@ -163,11 +167,14 @@ class LocalCloud:
                 aws_endpoint=self.forwarder.url,
                 slots=int(told["TLFIF_GPU_SLOTS"]),
                 model=told["TLFIF_MODEL"],
-                environment={"TLFIF_SECONDS_PER_MINUTE": str(self.options.seconds_per_minute)},
+                environment={
+                    "TLFIF_SECONDS_PER_MINUTE": str(self.options.seconds_per_minute),
+                    **self.options.watcher,
+                },
                 on_line=lambda line: self.logs.append(("watcher", line)),
             )
             self.nodes[resource.id] = node
-            self._stack.push_async_callback(node.on_state, resource.id, "terminated")
+            self._stack.push_async_callback(node.power_off)
             self.forwarder.on_instance_state(node.on_state)
 
     async def _start_gateway(self, listeners: Any) -> None:

@@ -26,7 +26,16 @@ class DemoError(RuntimeError):
 
 
 # What a person can do something about: one line, no traceback.
-EXPECTED = (PortTakenError, ProcessError, BundleError, ModelMissingError, FileNotFoundError, ApiError, DemoError, TimeoutError)
+EXPECTED = (
+    PortTakenError,
+    ProcessError,
+    BundleError,
+    ModelMissingError,
+    FileNotFoundError,
+    ApiError,
+    DemoError,
+    TimeoutError,
+)
 
 
 class Timeline:
@@ -98,7 +107,8 @@ async def follow(client: Client, job: Job, show: Timeline) -> dict[str, Any]:
         text = reply.get("text", "")
         if text and not shown:
             show.say("first token", f"after {reply['first_token_at'] - reply['created_at']} ms from acceptance")
-        show.stream(text[shown:])
+        if len(text) > shown:
+            show.stream(text[shown:])
         shown = len(text)
         if reply["status"] == "done":
             show.say("done", f"{reply['completion_tokens']} tokens, {reply['tokens_per_second']:.0f} tokens/s")

@@ -12,6 +12,8 @@ from local import model_file, processes
 
 # As `--max-model-len` of vLLM on the node (model.md): longer requests are refused with 400.
 CONTEXT_TOKENS = 2048
+# The engine's threads wait for one another at every step: on a core that others use too, each step waits for those.
+THREADS = max(1, (os.cpu_count() or 2) - 1)
 
 
 def main() -> None:
@@ -42,7 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model-name", default="tinyllama", help="the name requests use (default: %(default)s)")
     parser.add_argument("--slots", type=int, default=8, help="generations at once (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores (%(default)s)")
+    parser.add_argument("--threads", type=int, default=THREADS, help="default: all cores but one (%(default)s)")
     return parser.parse_args()
 
 
@@ -63,6 +65,8 @@ def serve(path: str, args: argparse.Namespace) -> Any:
     params.n_parallel = args.slots
     params.n_ctx = args.slots * CONTEXT_TOKENS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
+    # Threads that wait leave their core to the rest of the local cloud.
+    params.cpuparams.poll = params.cpuparams_batch.poll = 0
     params.endpoint_metrics = True
     params.ui = False
     # It would load the model twice to find out what fits, and keep up to 8 GB of old prompts.

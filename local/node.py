@@ -59,6 +59,10 @@ class LocalNode:
         elif state in ("stopping", "stopped", "shutting-down", "terminated"):
             await self._stop()
 
+    async def power_off(self) -> None:
+        """Ends the processes at once, unlike EC2, which lets them finish."""
+        await self._stop(watcher_grace_s=0, model_grace_s=0)
+
     async def _start(self) -> None:
         await self._stop()
         port = free_port()
@@ -83,11 +87,11 @@ class LocalNode:
         argv = [sys.executable, "-m", "watcher"]
         return _Program(self._procs, "watcher", self.instance_id, argv, env, self._on_line)
 
-    async def _stop(self) -> None:
+    async def _stop(self, watcher_grace_s: float = WATCHER_GRACE_S, model_grace_s: float = MODEL_GRACE_S) -> None:
         """The watcher first: it may be finishing an answer."""
-        stopping, self._programs = self._programs, []
-        for program in reversed(stopping):
-            await program.stop(WATCHER_GRACE_S if program.kind == "watcher" else MODEL_GRACE_S)
+        for program in reversed(self._programs):
+            await program.stop(watcher_grace_s if program.kind == "watcher" else model_grace_s)
+        self._programs = []
 
 
 def _environment(*roots: Path) -> dict[str, str]:

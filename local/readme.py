@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.settings import Settings
+from local import literal_costs
 from local.recording import evaluate
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -20,6 +21,9 @@ OUTPUTS = {
     "replies_bucket": "where replies are",
     "gpu_instance_ids": "the nodes; none before the image is baked",
     "alerts_topic_arn": "where budget and alarms report",
+    "cost_fixed_monthly_eur": "what the stack costs each month before any GPU hour, in EUR without VAT",
+    "cost_gpu_hours_left": "how many GPU hours the cap leaves",
+    "cost_lines": "the bill, line by line",
     "next_step": "what to do next, if anything",
 }
 
@@ -46,7 +50,11 @@ def outputs() -> str:
     return "\n".join(["| output | meaning |", "|---|---|", *(f"| `{name}` | {OUTPUTS[name]} |" for name in names)])
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"configuration": configuration, "outputs": outputs}
+BLOCKS: dict[str, Callable[[], str]] = {
+    "configuration": configuration,
+    "outputs": outputs,
+    "literal-costs": literal_costs.table,
+}
 
 
 def rendered(text: str) -> str:

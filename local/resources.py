@@ -190,14 +190,15 @@ def _vpc_endpoint(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 def _instance(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     """Left `stopped`, as a node is after its first boot."""
     ec2 = moto.client("ec2")
-    renamed = ("ami", "iamInstanceProfile", "rootBlockDevice", "vpcSecurityGroupIds", "tags")
+    renamed = ("ami", "iamInstanceProfile", "rootBlockDevice", "vpcSecurityGroupIds", "tags", "volumeTags")
+    volume = {"tags": inputs.get("volumeTags", {})}
     instance = ec2.run_instances(
         **_api(_without(inputs, *renamed)),
         ImageId=inputs["ami"],
         IamInstanceProfile={"Name": inputs["iamInstanceProfile"]},
         SecurityGroupIds=inputs["vpcSecurityGroupIds"],
         BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": _api(inputs["rootBlockDevice"])}],
-        TagSpecifications=_ec2_tags("instance", inputs),
+        TagSpecifications=[*_ec2_tags("instance", inputs), *_ec2_tags("volume", volume)],
         MinCount=1,
         MaxCount=1,
     )["Instances"][0]

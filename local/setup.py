@@ -1,6 +1,6 @@
 """Makes the environment that `make demo` and `make test` run in; plain Python, because nothing is installed yet.
 
-    python3 local/setup.py {local,dev}
+python3 local/setup.py {local,dev}
 """
 
 import hashlib

@@ -139,6 +139,14 @@ def translate(linked: Linked, schema: Json, newer: Sequence[NewerProperty] = NEW
     return configuration, translation.left_out
 
 
+def terraform_type(token: str, schema: Json) -> str | None:
+    """The provider's resource type for one of Pulumi's, such as `aws_vpc` for aws:ec2/vpc:Vpc; None if there is none."""
+    _, module, name = token.split(":")
+    module, snake = module.split("/")[0], _snake(name)
+    candidates = (_TYPES.get(token, ""), f"aws_{_MODULES.get(module, module)}_{snake}", f"aws_{snake}")
+    return next((kind for kind in candidates if kind in schema), None)
+
+
 class _Translation:
     def __init__(self, linked: Linked, schema: Json, newer: Sequence[NewerProperty]) -> None:
         self._linked, self._schema, self._newer = linked, schema, newer
@@ -158,18 +166,17 @@ class _Translation:
             else:
                 resources[kind][resource.name] = self._resource(kind, resource)
         outputs = self._linked.recording.outputs
-        return {
+        configuration: Json = {
             "terraform": {"required_providers": {"aws": {"source": PROVIDER}}},
             "provider": {"aws": {**_OFFLINE, "region": self._linked.region}},
             "resource": resources,
             "output": {name: {"value": self._text(outputs[name])} for name in sorted(outputs)},
         }
+        # Terraform takes no empty sections.
+        return {section: content for section, content in configuration.items() if content}
 
     def _kind(self, token: str) -> str | None:
-        _, module, name = token.split(":")
-        module, snake = module.split("/")[0], _snake(name)
-        candidates = (_TYPES.get(token, ""), f"aws_{_MODULES.get(module, module)}_{snake}", f"aws_{snake}")
-        return next((kind for kind in candidates if kind in self._schema), None)
+        return terraform_type(token, self._schema)
 
     def _resource(self, kind: str, resource: Resource) -> Json:
         self._referenced = set()
@@ -301,7 +308,9 @@ def find_plugins() -> Path | None:
     usual = ("~/.terraform.d/plugins", "~/.terraform.d/plugin-cache", "~/.local/share/terraform/plugins")
     roots = [Path(path).expanduser() for path in (*named, *usual)]
     roots += [path for parent in ("/opt", "/usr/share", "/usr/local/share") for path in Path(parent).glob("*")]
-    roots += [path / "plugins" for parent in ("/usr/share", "/usr/local/share") for path in Path(parent).glob("terraform")]
+    roots += [
+        path / "plugins" for parent in ("/usr/share", "/usr/local/share") for path in Path(parent).glob("terraform")
+    ]
     return next((root for root in roots if any(root.glob(f"{PROVIDER}/*/*/terraform-provider-aws*"))), None)
 
 
@@ -352,10 +361,23 @@ class Terraform:
         errors = _diagnostics([json.loads(self._run("validate", "-json", ok=(0, 1)).stdout)])
         if errors:
             return Verdict(errors=errors, planned=0)
-        done = self._run("plan", "-json", "-input=false", "-refresh=false", "-lock=false", ok=(0, 1))
-        messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        messages = self._plan()
         summary = next((m["changes"] for m in messages if m["type"] == "change_summary"), {"add": 0})
         return Verdict(errors=_diagnostics(messages), planned=summary["add"])
+
+    def replacing(self, configuration: Json, state: Json) -> dict[str, set[str]]:
+        """Address to the attributes because of which a plan from `state` replaces it. Raises RuntimeError if refused."""
+        (self._folder / "terraform.tfstate").write_text(json.dumps(state))
+        self._write(configuration)
+        if errors := _diagnostics(self._plan("-out=plan")):
+            raise RuntimeError("\n".join(errors))
+        plan = json.loads(self._run("show", "-json", "plan").stdout)
+        changes = [(each["address"], each["change"]) for each in plan.get("resource_changes", ())]
+        return {address: {path[0] for path in change.get("replace_paths", ())} for address, change in changes}
+
+    def _plan(self, *options: str) -> list[Json]:
+        done = self._run("plan", "-json", "-input=false", "-refresh=false", "-lock=false", *options, ok=(0, 1))
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
     def _write(self, configuration: Json) -> None:
         (self._folder / "main.tf.json").write_text(json.dumps(configuration, indent=1, sort_keys=True))

@@ -1,7 +1,7 @@
 """Every minute, from inside the VPC: do GET /ping and /queue-health answer as they should? (API-005)
 
-Over IPv6 only: the VPC has no way out over IPv4, and its IPv6 block is what the routes' fence lets in. A name is therefore
-not resolved to an IPv4 address that would be tried first and in vain.
+Over IPv6 only: the VPC has no way out over IPv4, and its IPv6 block is what the routes' fence lets in. So no name is
+resolved to an IPv4 address, which would be tried first and in vain.
 """
 
 import http.client

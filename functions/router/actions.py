@@ -60,7 +60,8 @@ def infer(services: Services, event: Event, sub: str) -> Response:
         raise _refusal(settings, answer)
     if answer.wake:
         _wake(services, job, answer.wake)
-    services.sampler.see(services.redis, job, answer.state)
+    else:
+        services.sampler.see(services.redis, job, answer.state)
     return _accepted(event, answer)
 
 

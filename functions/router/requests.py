@@ -5,7 +5,7 @@ import binascii
 import json
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tlfif import names
 from tlfif.http import Event, Problem
@@ -31,8 +31,15 @@ class InferRequest(BaseModel):
     idle_minutes: int | None = Field(None, ge=names.MIN_IDLE_MINUTES, le=names.MAX_IDLE_MINUTES)
     max_tokens: int | None = Field(None, ge=1, le=names.MAX_TOKENS)
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
-    top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
+    top_p: float | None = Field(None, ge=names.MIN_TOP_P, le=1, allow_inf_nan=False)
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
+
+    @field_validator("idle_minutes", "max_tokens", "temperature", "top_p", "seed", mode="before")
+    @classmethod
+    def _not_null(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("is null; send a number, or leave it out")
+        return value
 
     def options(self) -> dict[str, Any]:
         """The sampling options the caller set, for the model server."""

@@ -12,6 +12,7 @@ from tlfif.log import log
 from watcher.backoff import Backoff
 from watcher.job import Ending, Job
 from watcher.model import Gate
+from watcher.tasks import end
 
 T = TypeVar("T")
 
@@ -161,8 +162,7 @@ class Consumer:
         task = self._jobs.get(job)
         if job.settled or task is None:
             return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
         await self._give_back(job)
 
     async def _give_back(self, job: Job) -> None:

@@ -13,6 +13,7 @@ from tlfif.queue import Item
 from watcher.backoff import Backoff
 from watcher.model import Gate, JobRefusedError, Model, ModelAwayError, Usage
 from watcher.replies import Reply, StorageError, Written
+from watcher.tasks import end
 
 PARTIAL_EVERY_S = 1.0
 # A first token that takes longer than this is announced by a reply without text.
@@ -83,9 +84,7 @@ class Job:
             await asyncio.wait(tasks)
             return await self._conclude(self._generation)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(*tasks)
 
     async def _generate(self) -> None:
         assert self.item.job is not None

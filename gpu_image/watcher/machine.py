@@ -17,15 +17,19 @@ class StopFailedError(Exception):
     """EC2 did not take the request; the machine goes on costing money."""
 
 
-def stop(region: str, instance_id: str) -> None:
-    """Asks EC2 to stop this instance. Raises StopFailedError."""
+def stop(region: str, instance_id: str, stack: str) -> None:
+    """Asks EC2 to stop this instance, and counts that in one go: its SIGTERM may come before EC2's answer.
+
+    Raises StopFailedError.
+    """
     try:
         _client("ec2", region).stop_instances(InstanceIds=[instance_id])
     except (BotoCoreError, ClientError) as error:
         raise StopFailedError(str(error)) from error
+    _count_stop(region, stack)
 
 
-def count_stop(region: str, stack: str) -> None:
+def _count_stop(region: str, stack: str) -> None:
     """AutoStops + 1. The machine is going down already, so a failure is only logged."""
     metric = {
         "MetricName": names.METRIC_AUTO_STOPS,

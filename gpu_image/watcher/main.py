@@ -28,6 +28,7 @@ from watcher.idle import IdleTimer
 from watcher.job import Job
 from watcher.model import Gate, Model
 from watcher.settings import Settings, SettingsError
+from watcher.tasks import end
 
 IDLE_POLL_S = 0.25
 DRAIN_EVERY_S = 1.0
@@ -108,12 +109,11 @@ class Watcher:
             if not told.done():
                 return _report(tasks)
             await self._consumer.close(self._settings.grace_s, self._hurry)
-            await self._leave()
-            return 0
         finally:
-            for task in (told, *tasks):
-                task.cancel()
-            await asyncio.gather(told, *tasks, return_exceptions=True)
+            await end(told, *tasks)
+        # Only now, or a late heartbeat would bring the node back.
+        await self._leave()
+        return 0
 
     def stop(self) -> None:
         """The first call asks to finish what runs, the second to hand it back at once."""
@@ -150,7 +150,6 @@ class Watcher:
         await self._heartbeat.enter("draining")
         await self._consumer.close(self._settings.grace_s, self._hurry)
         if await self._stop_machine():
-            await asyncio.to_thread(machine.count_stop, self._settings.region, self._settings.stack)
             await asyncio.sleep(STOPPING_S)
         # A new process serves again: accept would otherwise wait for a start of a machine that runs.
         log("not_stopped", "ERROR")
@@ -180,10 +179,11 @@ class Watcher:
         return answer == "draining"
 
     async def _stop_machine(self) -> bool:
-        backoff = Backoff(first_s=1.0)
+        settings, backoff = self._settings, Backoff(first_s=1.0)
         for _ in range(STOP_TRIES):
             try:
-                await asyncio.to_thread(machine.stop, self._settings.region, self._settings.instance_id)
+                # A thread ends what it has begun, even when this process is told to stop meanwhile.
+                await asyncio.to_thread(machine.stop, settings.region, settings.instance_id, settings.stack)
                 return True
             except machine.StopFailedError as error:
                 log("stop_failed", "ERROR", why=str(error))

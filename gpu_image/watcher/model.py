@@ -50,12 +50,14 @@ class Chunk:
 class Model:
     """One served model. Use as an async context manager."""
 
-    def __init__(self, url: str, name: str):
+    def __init__(self, url: str, name: str, transport: httpx.AsyncBaseTransport | None = None):
         self._name = name
         # A connection each: the server closes idle ones after seconds, perhaps just when a request goes out.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        self._client = httpx.AsyncClient(base_url=url, limits=limits, timeout=timeout, trust_env=False)
+        self._client = httpx.AsyncClient(
+            base_url=url, limits=limits, timeout=timeout, trust_env=False, transport=transport
+        )
 
     async def __aenter__(self) -> "Model":
         return self

@@ -13,6 +13,7 @@ from world import UserPool, World
 from world import world as make_world
 
 from local.aws import Moto, start_moto
+from local.cloud import LocalCloud, Options
 from local.ec2 import Delays
 from local.forwarder import Forwarder
 from local.imds import Credentials
@@ -75,6 +76,23 @@ async def procs(tmp_path: Path) -> AsyncIterator[Processes]:
 async def valkey(procs: Processes) -> Valkey:
     """A server of the test's own, up in 0.1 s."""
     return await start_valkey(procs)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cloud() -> AsyncIterator[LocalCloud]:
+    """The whole system, one for all tests; a minute lasts a second, and a lost worker's lease only two."""
+    options = Options(
+        config={"tl-fif:gpu": {"slots": 4, "maxLifetimeHours": 24}},
+        seconds_per_minute=1.0,
+        delays=Delays(pending_s=0.2, stopping_s=0.2),
+        watcher={"TLFIF_LEASE_RENEW_S": "0.5", "TLFIF_LEASE_IDLE_S": "2"},
+    )
+    async with LocalCloud(options) as cloud:
+        # The replies' whole history is evidence.
+        cloud.moto.client("s3").put_bucket_versioning(
+            Bucket=cloud.output("replies_bucket"), VersioningConfiguration={"Status": "Enabled"}
+        )
+        yield cloud
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def accept(world: World, count: int = 1, sub: str = "ada") -> list[queue.NewJob]
 
 
 def expire(world: World, jobs: list[queue.NewJob], ago_s: int = 400) -> None:
-    """Makes jobs as old as if they had been accepted that long ago: an entry's date is its id, so all are made again."""
+    """Makes jobs as old as if they had been accepted that long ago: an entry's date is its id, so it is made again."""
     world.queue.delete(*(f"job:{job.id}" for job in jobs))
     gone = {job.id for job in jobs}
     entries: Any = world.queue.xrange(names.STREAM)
@@ -278,7 +278,7 @@ async def test_a_throttled_ec2_is_asked_again(world: World, monkeypatch: pytest.
 
 
 async def test_a_node_that_was_starting_when_it_was_told_to_stop_is_stopped(world: World) -> None:
-    world.forwarder.instances.delays.pending_s = 0.5
+    world.forwarder.instances.delays.pending_s = 2.0
     node = world.add_node()
     await world.infer()
     assert (await world.send("POST", "/stop")).body == {"status": "stopping", "jobs": 1, "nodes": 0}

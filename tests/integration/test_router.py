@@ -2,21 +2,16 @@
 
 import asyncio
 import json
-import os
-import signal
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft4Validator
-from world import STACK, World, unsigned
+from world import STACK, Outage, World, full, hung, read_only, refused, slow_link, unsigned
 
 from components.gateway import OPENAPI
 from local.forwarder import Fault
-from router import handler as router
 from tlfif import names, queue
 
 OTHER_ORIGINS = (
@@ -334,41 +329,6 @@ async def test_status_shows_everything(world: World, node: str) -> None:
 # --- the queue fails: every route says so within two seconds
 
 
-@asynccontextmanager
-async def hung(world: World) -> AsyncIterator[None]:
-    pid = world.queue.info("server")["process_id"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-@asynccontextmanager
-async def refused(world: World) -> AsyncIterator[None]:
-    await world.valkey.stop()
-    yield
-    await world.valkey.start()
-
-
-@asynccontextmanager
-async def read_only(world: World) -> AsyncIterator[None]:
-    world.queue.replicaof("127.0.0.1", 1)
-    yield
-    world.queue.replicaof("NO", "ONE")
-
-
-@asynccontextmanager
-async def full(world: World) -> AsyncIterator[None]:
-    world.queue.config_set("maxmemory-policy", "noeviction")
-    world.queue.config_set("maxmemory", 1)
-    yield
-    world.queue.config_set("maxmemory", 0)
-
-
-Outage = Callable[[World], Any]
-
-
 @pytest.mark.story("LAM-003")
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 @pytest.mark.parametrize("outage", [hung, refused, read_only, full])
@@ -440,28 +400,6 @@ async def test_a_job_whose_caller_gave_up_is_not_accepted_behind_his_back(world:
     assert world.queue.xlen(names.STREAM) == 1
 
 
-@asynccontextmanager
-async def slow_link(port: int, delay_s: float) -> AsyncIterator[int]:
-    """A port that leads to this one; what the server says arrives `delay_s` late."""
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late_s: float) -> None:
-        while data := await reader.read(65536):
-            await asyncio.sleep(late_s)
-            writer.write(data)
-        writer.close()
-
-    async def link(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(reader, back, 0), pump(there, writer, delay_s))
-
-    server = await asyncio.start_server(link, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1]
-    router.services().redis.close()
-    await asyncio.sleep(0.05)
-    server.close()
-    await server.wait_closed()
-
-
 # --- EC2 and S3 fail
 
 
@@ -481,6 +419,7 @@ async def slow_link(port: int, delay_s: float) -> AsyncIterator[int]:
 async def test_an_ec2_that_does_not_help_leaves_the_job_to_the_guardian(
     world: World, node: str, operation: str, fault: dict[str, Any]
 ) -> None:
+    await world.warm()
     with world.forwarder.faults.injected(Fault(service="ec2", operation=operation, times=None, **fault)):
         answer = await world.infer()
     assert (answer.status, answer.body["status"]) == (202, "starting")
@@ -528,6 +467,7 @@ async def test_a_queue_lost_after_acceptance_does_not_unsay_it(world: World, nod
 
 @pytest.mark.parametrize("fault", [{"status": 503, "code": "SlowDown"}, {"hang": True}, {"reset": True}])
 async def test_replies_that_cannot_be_written_are_left_to_the_guardian(world: World, fault: dict[str, Any]) -> None:
+    await world.warm()
     heartbeat(world)
     cancelled, stopped = [(await world.infer()).body["id"] for _ in range(2)]
     with world.forwarder.faults.injected(Fault(service="s3", times=None, **fault)):
@@ -544,6 +484,7 @@ async def test_replies_that_cannot_be_written_are_left_to_the_guardian(world: Wo
 
 @pytest.mark.parametrize("fault", [{"status": 503, "code": "RequestLimitExceeded"}, {"hang": True}])
 async def test_a_stop_that_ec2_does_not_hear_is_remembered(world: World, node: str, fault: dict[str, Any]) -> None:
+    await world.warm()
     await world.infer()
     await world.state(node, "running")
     with world.forwarder.faults.injected(Fault(service="ec2", operation="StopInstances", times=None, **fault)):

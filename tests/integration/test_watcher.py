@@ -17,7 +17,8 @@ from conftest import ClientOf
 from scripted_model import WORD, ScriptedModel, away, scripted_model
 
 from local.aws import Moto
-from local.forwarder import Fault, Forwarder
+from local.faults import Fault
+from local.forwarder import Forwarder
 from local.valkey import Valkey
 from tlfif import names, queue, replies
 from watcher import consumer
@@ -297,6 +298,14 @@ async def test_the_second_stop_hands_back_without_counting_the_delivery(bench: B
         reply = await bench.final(job)
     assert (reply["status"], reply["attempt"], reply["text"]) == ("done", 1, 20 * WORD)
     assert reply["worker"].startswith("i-0b:")
+
+
+@pytest.mark.parametrize("after_s", [0, 0.002, 0.005, 0.02, 0.05])
+async def test_a_watcher_can_be_stopped_while_it_boots(bench: Bench, after_s: float) -> None:
+    bench.model.away = True
+    async with bench.watcher():
+        await asyncio.sleep(after_s)
+    assert bench.nodes() == {}
 
 
 async def test_the_grace_ends(bench: Bench) -> None:

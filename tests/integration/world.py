@@ -3,10 +3,12 @@
 import asyncio
 import base64
 import json
+import os
+import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -95,6 +97,10 @@ class World:
     def queue(self) -> "redis.Redis":
         """A client that may do everything."""
         return self.valkey.operator(decode_responses=True, protocol=2)
+
+    async def warm(self) -> None:
+        """What the first call for EC2 or S3 does: importing boto3 and reading its models takes no time of the tests'."""
+        await asyncio.to_thread(lambda: (router.services().ec2, router.services().s3))
 
     def environment(self) -> dict[str, str]:
         key, secret = self.forwarder.credentials_for(ROLE)
@@ -201,17 +207,23 @@ def world(
         monkeypatch.setenv(name, value)
     # boto3's own session keeps the credentials of the test before.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    caches: list[Callable[..., Any]] = [router.services, authorizer.verifier, guardian.services]
-    for cache in caches:
-        cache.cache_clear()  # pyright: ignore[reportFunctionMemberAccess]
-    yield made
-    for cache in (router.services, guardian.services):
-        if cache.cache_info().currsize:
-            client: Any = cache()
-            (client.redis if cache is router.services else client[1]).close()
+    for cache in (router.services, authorizer.verifier, guardian.services):
         cache.cache_clear()
+    yield made
+    if router.services.cache_info().currsize:
+        routing = router.services()
+        made_on_use = [vars(routing)[name] for name in ("ec2", "s3") if name in vars(routing)]
+        _close(router.services, routing.redis, *made_on_use)
+    if guardian.services.cache_info().currsize:
+        _close(guardian.services, *guardian.services()[1:])
     authorizer.verifier.cache_clear()
     made.queue.close()
+
+
+def _close(cache: Any, *clients: Any) -> None:
+    for client in clients:
+        client.close()
+    cache.cache_clear()
 
 
 def unsigned(claims: dict[str, Any]) -> str:
@@ -221,3 +233,74 @@ def unsigned(claims: dict[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
     return f"{part({'alg': 'none', 'kid': 'k1'})}.{part(claims)}."
+
+
+# --- how a queue fails, for the time of a block
+
+
+@asynccontextmanager
+async def hung(world: World) -> AsyncIterator[None]:
+    pid = world.queue.info("server")["process_id"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def refused(world: World) -> AsyncIterator[None]:
+    await world.valkey.stop()
+    yield
+    await world.valkey.start()
+
+
+@asynccontextmanager
+async def read_only(world: World) -> AsyncIterator[None]:
+    world.queue.replicaof("127.0.0.1", 1)
+    yield
+    world.queue.replicaof("NO", "ONE")
+
+
+@asynccontextmanager
+async def full(world: World) -> AsyncIterator[None]:
+    world.queue.config_set("maxmemory-policy", "noeviction")
+    world.queue.config_set("maxmemory", 1)
+    yield
+    world.queue.config_set("maxmemory", 0)
+
+
+Outage = Callable[[World], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def slow_link(port: int, delay_s: float) -> AsyncIterator[int]:
+    """A port that leads to this one; what the server says arrives `delay_s` late."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late_s: float) -> None:
+        while data := await reader.read(65536):
+            await asyncio.sleep(late_s)
+            writer.write(data)
+
+    links: set[asyncio.Task[Any]] = set()
+
+    async def link(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        links.add(task)
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        ways = [asyncio.create_task(pump(reader, back, 0)), asyncio.create_task(pump(there, writer, delay_s))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            back.close()
+            writer.close()
+
+    server = await asyncio.start_server(link, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    for each in links:
+        each.cancel()
+    await asyncio.gather(*links, return_exceptions=True)

@@ -497,4 +497,4 @@ def test_a_gpu_hour_is_priced_in_every_region() -> None:
         assert sum(line.usd for line in lines) == pytest.approx(
             {"us-east-1": 0.531, "eu-west-1": 0.592, "eu-central-1": 0.663}[region]
         )
-        assert all(line.per == "gpu-hour" and line.price.source and line.price.read for line in lines)
+        assert all(row.line.per == "gpu-hour" and row.price.source and row.price.read for row in lines)

@@ -10,6 +10,8 @@ from router import requests
 from tlfif import names
 from tlfif.http import Problem
 
+NUMBERS = ("idle_minutes", "max_tokens", "temperature", "top_p", "seed")
+
 
 def event(body: Any) -> dict[str, Any]:
     return {"body": body if isinstance(body, str) or body is None else json.dumps(body), "isBase64Encoded": False}
@@ -39,7 +41,8 @@ def event(body: Any) -> dict[str, Any]:
         ({"prompt": "x", "max_tokens": 10**30}, "max_tokens", ""),
         ('{"prompt": "x", "temperature": NaN}', "temperature", ""),
         ('{"prompt": "x", "temperature": 1e999}', "temperature", ""),
-        ({"prompt": "x", "top_p": 0}, "top_p", "greater than 0"),
+        ({"prompt": "x", "top_p": 0}, "top_p", "greater than or equal to 0.01"),
+        *(({"prompt": "x", name: None}, name, "send a number, or leave it out") for name in NUMBERS),
         ({"prompt": "x", "model": "gpt"}, "model", "use prompt, idle_minutes"),
     ],
 )
