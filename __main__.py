@@ -4,10 +4,12 @@ import pulumi
 import pulumi_aws as aws
 
 from components import costs
+from components.alerts import Alerts, AlertsArgs
 from components.gateway import Gateway, GatewayArgs
 from components.gpu_image import GpuImage, GpuImageArgs
 from components.gpu_node import GpuNodes, GpuNodesArgs
 from components.guardrails import Guardrails, GuardrailsArgs
+from components.health import Health, HealthArgs
 from components.identity import Identity
 from components.lambda_function import VpcPlacement
 from components.network import Network, NetworkArgs
@@ -27,25 +29,26 @@ tag_everything({ENV_TAG: ENV_VALUE, STACK_TAG: stack})
 network = Network("network", NetworkArgs(region=settings.region, gpu_instance_type=settings.gpu.instance_type))
 identity = Identity("identity")
 storage = Storage("storage", StorageArgs(requests_per_month=settings.costs.requests_per_month))
-queue = Queue("queue", QueueArgs(settings=settings.queue, network=network))
+alerts = Alerts("alerts", AlertsArgs(settings=settings.alerts, account_id=account_id))
+queue = Queue("queue", QueueArgs(settings=settings.queue, network=network, alerts=alerts))
+vpc = VpcPlacement(subnet_id=network.lambda_subnet.id, security_group_id=network.lambda_group.id)
 router = Router(
     "router",
     RouterArgs(
-        settings=settings,
-        stack=stack,
-        account_id=account_id,
-        identity=identity,
-        queue=queue,
-        storage=storage,
-        vpc=VpcPlacement(subnet_id=network.lambda_subnet.id, security_group_id=network.lambda_group.id),
+        settings=settings, stack=stack, account_id=account_id, identity=identity, queue=queue, storage=storage, vpc=vpc
     ),
 )
 gateway = Gateway(
     "gateway",
     GatewayArgs(
-        settings=settings, stack=stack, identity=identity, router=router.function, storage=storage, network=network
+        settings=settings, stack=stack, identity=identity, router=router.function, queue=queue, vpc=vpc,
+        storage=storage, network=network, alerts=alerts,
     ),
+)  # fmt: skip
+checks = HealthArgs(
+    settings=settings, stack=stack, gateway=gateway, network=network, vpc=vpc, storage=storage, alerts=alerts
 )
+health = Health("health", checks)
 image = GpuImage("gpu-image", GpuImageArgs(ami_id=settings.gpu.ami_id, stack=stack, image_gb=settings.costs.image_gb))
 nodes = GpuNodes(
     "gpu-node",
@@ -53,18 +56,25 @@ nodes = GpuNodes(
 )
 ingress = TlsIngressArgs(domain=settings.gpu.domain, network=network, instances=nodes.instances)
 tls = TlsIngress("tls", ingress) if settings.gpu.tls_ingress else None
-guardrails = Guardrails("guardrails", GuardrailsArgs(settings=settings, stack=stack, account_id=account_id))
+guardrails = Guardrails(
+    "guardrails",
+    GuardrailsArgs(
+        settings=settings, stack=stack, account_id=account_id, queue=queue, storage=storage, vpc=vpc, alerts=alerts
+    ),
+)
 
-parts = [network, identity, storage, queue, router, gateway, image, nodes, guardrails, *([tls] if tls else [])]
+parts = [network, identity, storage, alerts, queue, router, gateway, health, image, nodes, guardrails]
+parts += [tls] if tls else []
 costs.report(costs.summarise(settings, parts))
 
 pulumi.export("api_url", gateway.url)
-pulumi.export("ping_url", pulumi.Output.concat(gateway.url, "/ping"))
+pulumi.export("ping_url", pulumi.Output.concat(health.url, "/ping"))
+pulumi.export("queue_health_url", pulumi.Output.concat(health.url, "/queue-health"))
 pulumi.export("user_pool_id", identity.user_pool.id)
 pulumi.export("user_pool_client_id", identity.client.id)
 pulumi.export("redis_endpoint", queue.host)
 pulumi.export("replies_bucket", storage.bucket.bucket)
 pulumi.export("gpu_instance_ids", [instance.id for instance in nodes.instances])
 pulumi.export("tls_host", tls.host if tls else None)
-pulumi.export("alerts_topic_arn", guardrails.topic.arn)
+pulumi.export("alerts_topic_arn", alerts.topic.arn)
 pulumi.export("next_step", image.next_step)

@@ -63,7 +63,9 @@ def table(outputs: Mapping[str, Any]) -> str:
     running = [_shown(line) for line in lines if line["per"] == "gpu-hour"]
     usd = sum(line["usd"] for line in lines if line["per"] == "month")
     total = f"{usd:9.2f} $/month     together = €{outputs['cost_fixed_monthly_eur']:.2f}"
-    return "\n".join([*fixed, total, *running, f"{outputs['cost_gpu_hours_left']:9.1f} GPU-hours     left under the cap"])
+    return "\n".join(
+        [*fixed, total, *running, f"{outputs['cost_gpu_hours_left']:9.1f} GPU-hours     left under the cap"]
+    )
 
 
 def _shown(line: Mapping[str, Any]) -> str:

@@ -13,16 +13,22 @@ import pulumi_aws as aws
 import yaml
 
 from components import iam, pricing
+from components.alerts import Alerts
 from components.identity import Identity
-from components.lambda_function import LambdaFunction, LambdaFunctionArgs
+from components.lambda_function import LambdaFunction, LambdaFunctionArgs, VpcPlacement
 from components.naming import stack_name
 from components.network import Network
 from components.pricing import CostLine
+from components.queue import Queue
+from components.queue_health import QueueHealth, QueueHealthArgs
 from components.settings import Settings
 from components.storage import Storage
 from tlfif.names import ACCESS_LOG_GROUP
 
-OPENAPI = Path(__file__).resolve().parent.parent / "openapi.yaml"
+ROOT = Path(__file__).resolve().parent.parent
+OPENAPI = ROOT / "openapi.yaml"
+LATENCY_QUERY = ROOT / "queries" / "api_latency.cwi"
+LATENCY_ALARM_MS = 300
 STAGE = "v1"
 ACCESS_LOG_DAYS = 30
 ACCESS_LOG_FORMAT = json.dumps(
@@ -72,6 +78,9 @@ class GatewayArgs:
     stack: str
     identity: Identity
     router: LambdaFunction
+    queue: Queue
+    vpc: VpcPlacement
+    alerts: Alerts
     storage: Storage
     network: Network
 
@@ -85,6 +94,11 @@ class Gateway(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self)
         self._openapi = OPENAPI.read_text()
         self.authorizer = self._create_authorizer()
+        self.queue_health = QueueHealth(
+            "queue-health",
+            QueueHealthArgs(stack=args.stack, queue=args.queue, vpc=args.vpc, alerts=args.alerts),
+            opts=self._child,
+        )
         body = self._body(self._create_replies_role())
         self.api = aws.apigateway.RestApi(
             f"{name}-api",
@@ -96,8 +110,13 @@ class Gateway(pulumi.ComponentResource):
         self._allow_invocations()
         self.stage = self._create_stage(self._deploy(body, self._fence()))
         self._throttle()
+        self._watch_latency()
         self.url = self.stage.invoke_url
-        self.cost_lines = [*_cost_lines(args.settings.costs.requests_per_month), *self.authorizer.cost_lines]
+        self.cost_lines = [
+            *_cost_lines(args.settings.costs.requests_per_month),
+            *self.authorizer.cost_lines,
+            *self.queue_health.cost_lines,
+        ]
         self.register_outputs({"url": self.url})
 
     def _create_authorizer(self) -> LambdaFunction:
@@ -138,8 +157,9 @@ class Gateway(pulumi.ComponentResource):
     def _body(self, replies_role: aws.iam.Role) -> pulumi.Output[str]:
         s3 = f"arn:aws:apigateway:{self._args.settings.region}:s3:path"
         values = pulumi.Output.all(
-            router_uri=self._args.router.function.invoke_arn,
-            authorizer_uri=self.authorizer.function.invoke_arn,
+            router_uri=self._args.router.invoke_arn,
+            queue_health_uri=self.queue_health.function.invoke_arn,
+            authorizer_uri=self.authorizer.invoke_arn,
             replies_role=replies_role.arn,
             replies_uri=pulumi.Output.concat(s3, "/", self._args.storage.bucket.bucket, "/replies/{sub}/{object}"),
         )
@@ -148,6 +168,9 @@ class Gateway(pulumi.ComponentResource):
     def _allow_invocations(self) -> None:
         arn = self.api.execution_arn
         self._args.router.allow_invoke("api", "apigateway.amazonaws.com", pulumi.Output.concat(arn, "/*/*/*"))
+        self.queue_health.function.allow_invoke(
+            "api", "apigateway.amazonaws.com", pulumi.Output.concat(arn, "/*/GET/queue-health")
+        )
         self.authorizer.allow_invoke("api", "apigateway.amazonaws.com", pulumi.Output.concat(arn, "/authorizers/*"))
 
     def _fence(self) -> aws.apigateway.RestApiPolicy:
@@ -179,6 +202,13 @@ class Gateway(pulumi.ComponentResource):
             retention_in_days=ACCESS_LOG_DAYS,
             opts=self._child,
         )
+        aws.cloudwatch.QueryDefinition(
+            f"{self._name}-latency-query",
+            name=f"tl-fif-{self._args.stack}/api_latency",
+            log_group_names=[logs.name],
+            query_string=LATENCY_QUERY.read_text(),
+            opts=self._child,
+        )
         account = [self._create_account()] if self._args.settings.gateway.manage_account else []
         return aws.apigateway.Stage(
             f"{self._name}-stage",
@@ -208,6 +238,27 @@ class Gateway(pulumi.ComponentResource):
             f"{self._name}-account",
             cloudwatch_role_arn=role.arn,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[attachment]),
+        )
+
+    def _watch_latency(self) -> None:
+        topic = self._args.alerts.topic.arn
+        aws.cloudwatch.MetricAlarm(
+            f"{self._name}-slow",
+            alarm_description=f"One request in twenty took {LATENCY_ALARM_MS} ms or longer, for five minutes.",
+            namespace="AWS/ApiGateway",
+            metric_name="Latency",
+            dimensions={"ApiName": self.api.name, "Stage": self.stage.stage_name},
+            extended_statistic="p95",
+            # A night with three requests, one of them a cold start, is no incident.
+            evaluate_low_sample_count_percentiles="ignore",
+            period=300,
+            evaluation_periods=1,
+            threshold=LATENCY_ALARM_MS,
+            comparison_operator="GreaterThanOrEqualToThreshold",
+            treat_missing_data="notBreaching",
+            alarm_actions=[topic],
+            ok_actions=[topic],
+            opts=self._child,
         )
 
     def _throttle(self) -> None:

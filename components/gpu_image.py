@@ -26,7 +26,9 @@ class GpuImage(pulumi.ComponentResource):
         self.ami_id = args.ami_id or self._baked()
         self.next_step = self._next_step()
         # The bake makes the snapshot, not this program; it is paid for as long as there is an image.
-        snapshot = pricing.line("EBS snapshot", args.image_gb, "image of the nodes", resource=pricing.INSTANCE, key="costs:imageGb")
+        snapshot = pricing.line(
+            "EBS snapshot", args.image_gb, "image of the nodes", resource=pricing.INSTANCE, key="costs:imageGb"
+        )
         self.cost_lines = [snapshot] if self.ami_id else []
         self.register_outputs({"ami_id": self.ami_id})
 

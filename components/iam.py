@@ -140,6 +140,33 @@ def tls_only(bucket_arn: Text) -> Statement:
     }
 
 
+# --- the canary
+
+
+def keep_canary_findings(bucket_arn: Text, prefix: str) -> tuple[Statement, ...]:
+    """What Synthetics' own runner does with its role: write findings, and see where the bucket is."""
+    return (
+        allow("WriteFindings", ["s3:PutObject"], pulumi.Output.concat(bucket_arn, f"/{prefix}/*")),
+        allow("LocateBucket", ["s3:GetBucketLocation"], bucket_arn),
+        _find_buckets(),
+        _write_canary_logs(),
+    )
+
+
+def _find_buckets() -> Statement:
+    """`*`: ListAllMyBuckets has no resource level; Synthetics' runner asks for it."""
+    return allow("FindBuckets", ["s3:ListAllMyBuckets"], "*")
+
+
+def _write_canary_logs() -> Statement:
+    """The group is made by Synthetics, with a name that begins like this."""
+    return allow(
+        "WriteCanaryLogs",
+        ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+        "arn:aws:logs:*:*:log-group:/aws/lambda/cwsyn-*",
+    )
+
+
 # --- the gateway and the topic
 
 
@@ -158,10 +185,26 @@ def vpc_only_routes(execution_arn: str, paths: Sequence[str], cidrs: Sequence[st
     )
 
 
+def private_routes(execution_arn: str, endpoint_id: str, cidr: str) -> tuple[Statement, ...]:
+    """A private API's resource policy: through this endpoint, and from addresses in `cidr` only."""
+    everybody = {"Principal": "*", "Action": "execute-api:Invoke", "Resource": f"{execution_arn}/*"}
+    elsewhere = {"StringNotEquals": {"aws:SourceVpce": endpoint_id}}
+    return (
+        {"Sid": "Callers", "Effect": "Allow", **everybody},
+        {"Sid": "OtherEndpoints", "Effect": "Deny", **everybody, "Condition": elsewhere},
+        {
+            "Sid": "OtherAddresses",
+            "Effect": "Deny",
+            **everybody,
+            "Condition": {"NotIpAddress": {"aws:VpcSourceIp": cidr}},
+        },
+    )
+
+
 def publish_from(service: str, topic_arn: Text, account_id: str) -> Statement:
     """A topic policy: one AWS service, acting for this account, may publish."""
     return {
-        "Sid": "Publish",
+        "Sid": f"Publish{service.partition('.')[0].capitalize()}",
         "Effect": "Allow",
         "Principal": {"Service": service},
         "Action": "sns:Publish",

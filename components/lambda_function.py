@@ -10,6 +10,7 @@ from components import bundle, iam, pricing
 from components.pricing import CostLine
 
 LOG_DAYS = 14
+ALIAS = "prod"
 # What Lambda itself writes about a call (START, END, REPORT), and one or two lines of ours.
 LOG_GB_PER_CALL = 1e-6
 
@@ -38,6 +39,11 @@ class LambdaFunctionArgs:
     usual_ms: int = 50
     # Behind the API the trace is the stage's.
     starts_traces: bool = True
+    # A schedule's calls are all alike: their traces would cost more than they say.
+    traced: bool = True
+    log_days: int = LOG_DAYS
+    # Whether callers see the version that the alias `prod` names, which the pipeline moves, and not the latest.
+    versioned: bool = False
 
 
 class LambdaFunction(pulumi.ComponentResource):
@@ -52,7 +58,7 @@ class LambdaFunction(pulumi.ComponentResource):
         self.log_group = aws.cloudwatch.LogGroup(
             f"{name}-logs",
             name=f"/aws/lambda/{self._function_name}",
-            retention_in_days=LOG_DAYS,
+            retention_in_days=args.log_days,
             opts=self._child,
         )
         self.role = aws.iam.Role(
@@ -61,6 +67,8 @@ class LambdaFunction(pulumi.ComponentResource):
             opts=self._child,
         )
         self.function = self._create_function(self._create_policy())
+        self.alias = self._create_alias() if args.versioned else None
+        self.invoke_arn = (self.alias or self.function).invoke_arn
         self.cost_lines = _cost_lines(args)
         self.register_outputs({"arn": self.function.arn})
 
@@ -70,14 +78,35 @@ class LambdaFunction(pulumi.ComponentResource):
             f"{self._name}-from-{role}",
             action="lambda:InvokeFunction",
             function=self.function.name,
+            qualifier=self.alias.name if self.alias else None,
             principal=principal,
             source_arn=source_arn,
             opts=self._child,
         )
 
+    def run_every(self, interval: str) -> None:
+        """Calls the function on a schedule, such as every `1 minute` or `5 minutes`."""
+        rule = aws.cloudwatch.EventRule(
+            f"{self._name}-schedule", schedule_expression=f"rate({interval})", opts=self._child
+        )
+        self.allow_invoke("schedule", "events.amazonaws.com", rule.arn)
+        aws.cloudwatch.EventTarget(
+            f"{self._name}-target", rule=rule.name, arn=(self.alias or self.function).arn, opts=self._child
+        )
+
+    def _create_alias(self) -> aws.lambda_.Alias:
+        return aws.lambda_.Alias(
+            f"{self._name}-alias",
+            name=ALIAS,
+            function_name=self.function.name,
+            function_version=self.function.version,
+            # Which version serves is the pipeline's decision: it shifts traffic step by step, and back.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["functionVersion", "routingConfig"]),
+        )
+
     def _create_policy(self) -> aws.iam.RolePolicy:
         network = [iam.attach_to_vpc()] if self._args.vpc else []
-        own = [iam.write_own_logs(self.log_group.arn), iam.send_traces()]
+        own = [iam.write_own_logs(self.log_group.arn), *([iam.send_traces()] if self._args.traced else [])]
         return aws.iam.RolePolicy(
             f"{self._name}-policy",
             role=self.role.name,
@@ -98,8 +127,9 @@ class LambdaFunction(pulumi.ComponentResource):
             source_code_hash=bundle.source_hash(args.source),
             memory_size=args.memory_mb,
             timeout=args.timeout_s,
+            publish=args.versioned,
             environment={"variables": args.environment},
-            tracing_config={"mode": "Active"},
+            tracing_config={"mode": "Active" if args.traced else "PassThrough"},
             vpc_config=_vpc_config(args.vpc),
             logging_config={"log_format": "Text", "log_group": self.log_group.name},
             # Without its policy a function in a VPC cannot be made: Lambda checks that the role may attach it.
@@ -122,5 +152,5 @@ def _cost_lines(args: LambdaFunctionArgs) -> list[CostLine]:
         pricing.line("Lambda request", calls, f"{args.source}: calls", resource=pricing.FUNCTION),
         pricing.line("Lambda compute", calls * compute, f"{args.source}: run time", resource=pricing.FUNCTION),
         pricing.line("log ingestion", calls * LOG_GB_PER_CALL, f"{args.source}: logs", resource=pricing.LOG_GROUP),
-        *(traces if args.starts_traces else ()),
+        *(traces if args.traced and args.starts_traces else ()),
     ]

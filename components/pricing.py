@@ -1,4 +1,4 @@
-"""What things cost: USD list prices by region, ex VAT, each with its date, source and mark; and the arithmetic of a bill.
+"""What things cost: USD list prices by region, ex VAT, each with its date, source and mark; and a bill's arithmetic.
 
 A month has 730 hours. Only free tiers that do not end are counted; an account has each of them once.
 """

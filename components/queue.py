@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import pricing
+from components.alerts import Alerts
 from components.network import Network
 from components.settings import QueueSettings
 from tlfif.names import REDIS_PORT
@@ -13,11 +14,14 @@ from tlfif.names import REDIS_PORT
 # Engine to version and parameter family. Both have Lua, streams and BLMOVE; Valkey 8 is what Redis 7 became.
 ENGINES = {"valkey": ("8.1", "valkey8"), "redis": ("7.1", "redis7")}
 
+MEMORY_ALARM_PERCENT = 70
+
 
 @dataclass(frozen=True, kw_only=True)
 class QueueArgs:
     settings: QueueSettings
     network: Network
+    alerts: Alerts
 
 
 class Queue(pulumi.ComponentResource):
@@ -25,6 +29,7 @@ class Queue(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: QueueArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("tl-fif:components:Queue", name, None, opts)
+        self._name, self._args = name, args
         child = pulumi.ResourceOptions(parent=self)
         settings, network = args.settings, args.network
         version, family = ENGINES[settings.engine]
@@ -62,6 +67,8 @@ class Queue(pulumi.ComponentResource):
             opts=child,
         )
         nodes = 1 + settings.replicas
+        for number in range(1, nodes + 1):
+            self._create_memory_alarm(number)
         self.cost_lines = [
             pricing.line(
                 pricing.cache_item(settings.engine, settings.node_type),
@@ -69,8 +76,29 @@ class Queue(pulumi.ComponentResource):
                 f"queue: {nodes} {settings.engine} node{'s' if nodes > 1 else ''} {settings.node_type}",
                 resource=pricing.CACHE,
                 key="queue:nodeType, queue:engine",
-            )
+            ),
+            pricing.line("alarm", nodes, "alarm: the queue's memory", resource=pricing.ALARM),
         ]
         self.host = self.group.primary_endpoint_address
         self.port = self.group.port.apply(str)
         self.register_outputs({"host": self.host})
+
+    def _create_memory_alarm(self, number: int) -> None:
+        topic = self._args.alerts.topic.arn
+        aws.cloudwatch.MetricAlarm(
+            f"{self._name}-memory-{number}",
+            alarm_description="The queue's memory is 70 % full; when it is full, jobs are refused.",
+            namespace="AWS/ElastiCache",
+            metric_name="DatabaseMemoryUsagePercentage",
+            # The node's own id: on the group's no data ever comes.
+            dimensions={"CacheClusterId": pulumi.Output.concat(self.group.id, f"-{number:03}")},
+            statistic="Maximum",
+            period=60,
+            evaluation_periods=2,
+            threshold=MEMORY_ALARM_PERCENT,
+            comparison_operator="GreaterThanOrEqualToThreshold",
+            treat_missing_data="notBreaching",
+            alarm_actions=[topic],
+            ok_actions=[topic],
+            opts=pulumi.ResourceOptions(parent=self),
+        )

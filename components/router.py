@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import iam
+from components import iam, pricing
 from components.identity import Identity
 from components.lambda_function import LambdaFunction, LambdaFunctionArgs, VpcPlacement
 from components.queue import Queue
@@ -14,6 +14,7 @@ from tlfif.names import BACKLOG_PER_NODE
 
 # Every dependency's failure is answered within 2 s; the rest is a cold start.
 TIMEOUT_S = 10
+SAMPLES_TIMEOUT_S, SAMPLE_DAYS, SAMPLE_MINUTES = 5, 1, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +50,36 @@ class Router(pulumi.ComponentResource):
                     iam.see_missing_replies(args.storage.bucket.arn),
                 ],
                 vpc=args.vpc,
+                versioned=True,
                 monthly_calls=args.settings.costs.requests_per_month,
                 starts_traces=False,
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.cost_lines = self.function.cost_lines
+        samples = self._create_payload_samples(name, args)
+        self.cost_lines = [*self.function.cost_lines, *samples.cost_lines]
         self.register_outputs({"function_arn": self.function.function.arn})
+
+    def _create_payload_samples(self, name: str, args: RouterArgs) -> LambdaFunction:
+        """Writes what the router sampled to a log group that keeps it for a day (LAM-005)."""
+        samples = LambdaFunction(
+            f"{name}-payload-samples",
+            LambdaFunctionArgs(
+                source="payload_samples",
+                stack=args.stack,
+                timeout_s=SAMPLES_TIMEOUT_S,
+                memory_mb=256,
+                environment={"TLFIF_REDIS_HOST": args.queue.host, "TLFIF_REDIS_PORT": args.queue.port},
+                vpc=args.vpc,
+                log_days=SAMPLE_DAYS,
+                monthly_calls=pricing.MINUTES // SAMPLE_MINUTES,
+                usual_ms=10,
+                traced=False,
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        samples.run_every(f"{SAMPLE_MINUTES} minutes")
+        return samples
 
 
 def _environment(args: RouterArgs) -> dict[str, pulumi.Input[str]]:

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 
 import pulumi
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
 from components import pricing
@@ -22,6 +22,12 @@ class SettingsError(pulumi.RunError):
 
 def _cidr(value: str) -> str:
     ip_network(value)
+    return value
+
+
+def _https(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith("https://"):
+        raise ValueError("must begin with https://")
     return value
 
 
@@ -83,6 +89,17 @@ class GatewaySettings(_Group):
         default=True,
         description="whether this stack sets API Gateway's log role, of which an account has one per region",
     )
+    probe: Literal["lambda", "synthetics"] = Field(
+        default="lambda",
+        description="who asks /ping every minute: a function, or a canary of CloudWatch Synthetics at $0.0012 a run",
+    )
+    canary_runtime: str = Field(
+        default="syn-python-selenium-14.0", pattern=r"^syn-python-", description="the canary's runtime version"
+    )
+    private_endpoint: bool = Field(
+        default=False,
+        description="whether /ping and /queue-health are also served by a private API to the source 10.20.0.0/22",
+    )
 
 
 class BudgetSettings(_Group):
@@ -119,7 +136,10 @@ class AlertSettings(_Group):
     """Who hears of trouble."""
 
     email: str | None = Field(
-        default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="an address that gets the budget's warnings"
+        default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="an address that gets the warnings"
+    )
+    pager_duty_url: Annotated[SecretStr, AfterValidator(_https)] | None = Field(
+        default=None, description="the integration URL of a PagerDuty service; set it with --secret"
     )
 
 

@@ -87,9 +87,7 @@ class TlsIngress(pulumi.ComponentResource):
         return aws.acm.CertificateValidation(
             f"{self._name}-validation",
             certificate_arn=certificate.arn,
-            opts=pulumi.ResourceOptions(
-                parent=self, custom_timeouts=pulumi.CustomTimeouts(create=VALIDATION_TIMEOUT)
-            ),
+            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create=VALIDATION_TIMEOUT)),
         )
 
     def _create_targets(self) -> aws.lb.TargetGroup:

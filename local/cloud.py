@@ -174,7 +174,7 @@ class LocalCloud:
                 on_line=lambda line: self.logs.append(("watcher", line)),
             )
             self.nodes[resource.id] = node
-            self._stack.push_async_callback(node.power_off)
+            self._stack.push_async_callback(node.close)
             self.forwarder.on_instance_state(node.on_state)
 
     async def _start_gateway(self, listeners: Any) -> None:

@@ -133,6 +133,10 @@ class FunctionHost:
         await asyncio.gather(*(worker.stop() for worker in self._workers_up))
         await asyncio.gather(*self._calls, return_exceptions=True)
 
+    async def recycle(self) -> None:
+        """Ends the workers that wait for a call, as Lambda does when it likes: the next call is a cold one."""
+        await asyncio.gather(*(worker.stop() for worker in list(self._idle)))
+
     async def invoke(
         self, payload: bytes, *, client_context: str | None = None, timeout: float | None = None
     ) -> InvokeResult:

@@ -1,6 +1,7 @@
 """One call of the API: the request, what the gateway learns about it, and `$context`."""
 
 import base64
+import re
 import secrets
 import time
 import uuid
@@ -34,6 +35,8 @@ DROPPED = frozenset(
 )
 # Names come in lower case, as from an HTTP/2 client; these API Gateway capitalises in any case.
 CAPITALISED = {"authorization": "Authorization", "host": "Host", "user-agent": "User-Agent"}
+
+TRACE_ID = re.compile(r"(?:[A-Z][A-Za-z]*=[\w.:|-]+;)*Root=1-[0-9a-f]{8}-[0-9a-f]{24}(?:;[A-Z][A-Za-z]*=[\w.:|-]+)*", re.ASCII)
 
 # Kind of gateway response: status ("Gateway response types" of the developer guide), message, x-amzn-ErrorType.
 ERRORS = {
@@ -125,9 +128,10 @@ class Call:
 
     @property
     def trace_id(self) -> str:
-        """The client's X-Ray id, or one of this request's own."""
+        """The client's X-Ray id, or one of this request's own when it sent none, or something else."""
         own = f"Root=1-{int(self.time.timestamp()):08x}-{self.request_id.replace('-', '')[:24]}"
-        return self.header("x-amzn-trace-id") or own
+        given = self.header("x-amzn-trace-id") or ""
+        return given if TRACE_ID.fullmatch(given) else own
 
     @property
     def arn(self) -> str:

@@ -67,6 +67,8 @@ def serve(path: str, args: argparse.Namespace) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
     # Threads that wait leave their core to the rest of the local cloud.
     params.cpuparams.poll = params.cpuparams_batch.poll = 0
+    # What its authors recommend for SmolLM2; at the engine's 0.8 so small a model rambles. A request may say otherwise.
+    params.sampling.temp, params.sampling.top_p = 0.2, 0.9
     params.endpoint_metrics = True
     params.ui = False
     # It would load the model twice to find out what fits, and keep up to 8 GB of old prompts.

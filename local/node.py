@@ -44,6 +44,7 @@ class LocalNode:
         self._imds_endpoint, self._aws_endpoint = imds_endpoint, aws_endpoint
         self._overrides = dict(environment or {})
         self._programs: list[_Program] = []
+        self._closed = False
 
     @property
     def pids(self) -> dict[str, int]:
@@ -52,15 +53,16 @@ class LocalNode:
 
     async def on_state(self, instance_id: str, state: str) -> None:
         """Follows EC2's state; when this returns for `stopping`, the processes are gone."""
-        if instance_id != self.instance_id:
+        if self._closed or instance_id != self.instance_id:
             return
         if state == "running":
             await self._start()
         elif state in ("stopping", "stopped", "shutting-down", "terminated"):
             await self._stop()
 
-    async def power_off(self) -> None:
-        """Ends the processes at once, unlike EC2, which lets them finish."""
+    async def close(self) -> None:
+        """Ends the processes at once, and follows EC2 no more."""
+        self._closed = True
         await self._stop(watcher_grace_s=0, model_grace_s=0)
 
     async def _start(self) -> None:

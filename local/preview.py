@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -295,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def preview(
     stack: str, *, against: str | None = None, config: Sequence[str] = (), markdown: bool = False, root: Path = ROOT
 ) -> str:
-    """The preview as text or Markdown; `config` are `group:key=value`. Raises PreviewError and what the program does."""
+    """The preview as text or Markdown; `config` holds `group:key=value`. Raises PreviewError or what the program does."""
     collected = _Warnings()
     logging.getLogger("local.recording").addHandler(collected)
     try:

@@ -252,6 +252,7 @@ _SHAPES: dict[str, dict[str, Any]] = {
         "invokeUrl": "https://{restApi}.execute-api.{region}.amazonaws.com/{stageName}",
         "executionArn": "arn:aws:execute-api:{region}:{account}:{restApi}/{stageName}",
     },
+    "aws:cloudwatch/eventRule:EventRule": {"id": "{name}", "arn": "arn:aws:events:{region}:{account}:rule/{name}"},
     "aws:cloudwatch/logGroup:LogGroup": {"id": "{name}", "arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
     "aws:cognito/userPool:UserPool": {
         "id": "{region}_{hex:.9}",
@@ -286,9 +287,15 @@ _SHAPES: dict[str, dict[str, Any]] = {
         "arn": "arn:aws:iam::{account}:instance-profile/{name}",
     },
     "aws:iam/role:Role": {"id": "{name}", "arn": "arn:aws:iam::{account}:role/{name}"},
+    "aws:lambda/alias:Alias": {
+        "id": "{arn}",
+        "arn": "arn:aws:lambda:{region}:{account}:function:{functionName}:{name}",
+        "invokeArn": "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{arn}/invocations",
+    },
     "aws:lambda/function:Function": {
         "id": "{name}",
         "arn": "arn:aws:lambda:{region}:{account}:function:{name}",
+        "version": "1",
         "invokeArn": "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{arn}/invocations",
     },
     "aws:lb/listener:Listener": {"id": "{arn}", "arn": _LB + ":listener/net/{hex:.32}"},

@@ -1,6 +1,5 @@
 """Which changed resources AWS can only replace: asked of the real provider, by a plan from the old state to the new."""
 
-import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

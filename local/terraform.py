@@ -140,7 +140,7 @@ def translate(linked: Linked, schema: Json, newer: Sequence[NewerProperty] = NEW
 
 
 def terraform_type(token: str, schema: Json) -> str | None:
-    """The provider's resource type for one of Pulumi's, such as `aws_vpc` for aws:ec2/vpc:Vpc; None if there is none."""
+    """The provider's resource type for one of Pulumi's, such as `aws_vpc` for aws:ec2/vpc:Vpc; None without one."""
     _, module, name = token.split(":")
     module, snake = module.split("/")[0], _snake(name)
     candidates = (_TYPES.get(token, ""), f"aws_{_MODULES.get(module, module)}_{snake}", f"aws_{snake}")
@@ -200,12 +200,12 @@ class _Translation:
         for name, item in value.items():
             inner = place.inside(name)
             found = _PROPERTIES.get((place.kind, inner.path)) or _find(name, [*attributes, *blocks])
-            if found in attributes:
-                body[found] = self._attribute(inner, item, attributes[found])
-            elif found in blocks:
-                body[found] = self._blocks(inner, item, blocks[found]["block"])
-            else:
+            if found is None:
                 self._unmapped(inner)
+            elif found in attributes:
+                body[found] = self._attribute(inner, item, attributes[found])
+            else:
+                body[found] = self._blocks(inner, item, blocks[found]["block"])
         return body
 
     def _blocks(self, place: "_Place", value: Any, block: Json) -> Any:
@@ -366,7 +366,7 @@ class Terraform:
         return Verdict(errors=_diagnostics(messages), planned=summary["add"])
 
     def replacing(self, configuration: Json, state: Json) -> dict[str, set[str]]:
-        """Address to the attributes because of which a plan from `state` replaces it. Raises RuntimeError if refused."""
+        """Address to the attributes for which a plan from `state` replaces it. Raises RuntimeError if it is refused."""
         (self._folder / "terraform.tfstate").write_text(json.dumps(state))
         self._write(configuration)
         if errors := _diagnostics(self._plan("-out=plan")):

@@ -38,12 +38,13 @@ class Pool:
 
     def __init__(self, key: rsa.RSAPrivateKey, kid: str, issuer: str, client_id: str) -> None:
         self.key, self.kid, self.issuer, self.client_id = key, kid, issuer, client_id
+        # Reading a private key takes 40 ms, because it is checked.
+        self._signing = jwk.construct(pem(key), "RS256")
 
     @property
     def jwk(self) -> dict[str, Any]:
         """The public key, as the pool's JWKS shows it."""
-        public = jwk.construct(pem(self.key), "RS256").public_key().to_dict()
-        return {**public, "kid": self.kid, "use": "sig"}
+        return {**self._signing.public_key().to_dict(), "kid": self.kid, "use": "sig"}
 
     def public(self, encoding: serialization.Encoding) -> bytes:
         return self.key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -66,7 +67,8 @@ class Pool:
     ) -> str:
         """A token: good, unless something is changed."""
         named = {"kid": self.kid, **(headers or {})}
-        return jwt.encode(self.claims(**changes), pem(key or self.key), algorithm, headers=named)
+        signing = self._signing if key is None and algorithm == "RS256" else pem(key or self.key)
+        return jwt.encode(self.claims(**changes), signing, algorithm, headers=named)
 
     def hmac_token(self, secret: bytes) -> str:
         """HS256 by hand: python-jose refuses to sign with a public key, an attacker does not."""

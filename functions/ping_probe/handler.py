@@ -17,20 +17,22 @@ from tlfif import emf, names
 from tlfif.log import log
 
 TIMEOUT_S = 5.0
+# The field of each route's answer that says ok.
+ROUTES = {"/ping": "status", "/queue-health": "redis"}
 
 
 def handler(event: object, context: object) -> dict[str, bool]:
     """The Lambda entry point: per route, whether it is well. Both are asked, whatever the first says."""
     base, stack = os.environ["TLFIF_API_URL"], os.environ["TLFIF_STACK"]
     began = time.perf_counter()
-    ping = _well(f"{base}/ping", "status")
+    ping = well(f"{base}/ping", ROUTES["/ping"])
     latency_ms = (time.perf_counter() - began) * 1000
     emf.emit(names.NAMESPACE_API, stack, {names.METRIC_PING_SUCCESS: int(ping)})
     emf.emit(names.NAMESPACE_API, stack, {names.METRIC_PING_LATENCY_MS: round(latency_ms, 1)}, "Milliseconds")
-    return {"ping": ping, "queue-health": _well(f"{base}/queue-health", "redis")}
+    return {"ping": ping, "queue-health": well(f"{base}/queue-health", ROUTES["/queue-health"])}
 
 
-def _well(url: str, field: str) -> bool:
+def well(url: str, field: str) -> bool:
     """Whether the route answers 200 and its body says `field` is ok."""
     try:
         status, body = get(url)

@@ -17,7 +17,7 @@ def _fits(prompt: str) -> str:
     size = len(prompt.encode())
     if size > names.MAX_PROMPT_BYTES:
         raise ValueError(f"is {size} bytes long in UTF-8; send at most {names.MAX_PROMPT_BYTES}")
-    if not prompt.strip():
+    if not prompt.strip(" \t\r\n"):
         raise ValueError("is blank; send some text")
     return prompt
 

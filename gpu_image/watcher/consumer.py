@@ -141,8 +141,8 @@ class Consumer:
             if ending is Ending.ANSWERED:
                 job.settled = True
                 await self._persist(queue.finish(job.item.entry, job.item.id, buried=job.buried))
-            elif ending is Ending.FAILED and self._closed:
-                # The model is being stopped as well: not the job's failure.
+            elif ending is Ending.UNTRIED or (ending is Ending.FAILED and self._closed):
+                # Another node may take it at once; a model that is being stopped as well is not the job's failure.
                 await self._give_back(job)
             # A failed delivery's lease runs out, and whoever takes the job next counts it.
         except Exception:

@@ -21,10 +21,14 @@ ANNOUNCE_AFTER_S = 0.25
 
 
 class Ending(Enum):
-    """How the work on a job ended: its final reply stands, this delivery failed, or the job is another worker's now."""
+    """How the work on a job ended.
+
+    Its final reply stands, this delivery failed, the model took no request, or the job is another worker's now.
+    """
 
     ANSWERED = "answered"
     FAILED = "failed"
+    UNTRIED = "untried"
     LOST = "lost"
 
 
@@ -89,17 +93,10 @@ class Job:
     async def _generate(self) -> None:
         assert self.item.job is not None
         options = json.loads(self.item.job.get("options") or "{}")
-        while True:
-            await self._gate.wait()
-            try:
-                async with contextlib.aclosing(self._model.stream(self.item.job["prompt"], options)) as chunks:
-                    async for chunk in chunks:
-                        self._usage = chunk.usage or self._usage
-                        self._grow(chunk.text)
-                return
-            except ModelAwayError as error:
-                # It has not been tried, so this is no failed delivery: wait with the lease in hand.
-                self._gate.shut(str(error))
+        async with contextlib.aclosing(self._model.stream(self.item.job["prompt"], options)) as chunks:
+            async for chunk in chunks:
+                self._usage = chunk.usage or self._usage
+                self._grow(chunk.text)
 
     def _grow(self, text: str) -> None:
         if not text:
@@ -142,6 +139,9 @@ class Job:
             return await self._finish("done")
         if isinstance(error, JobRefusedError):
             return await self._finish("failed", error=f"the model refused the request: {error}")
+        if isinstance(error, ModelAwayError):
+            self._gate.shut(str(error))
+            return Ending.UNTRIED
         self.failure = f"{type(error).__name__}: {error}"
         log("delivery_failed", "ERROR", id=self.item.id, attempt=self.item.deliveries, why=self.failure)
         return Ending.FAILED
@@ -159,6 +159,8 @@ class Job:
                 await backoff.pause()
         if written is Written.MINE:
             self._log(body)
+        else:
+            log("not_mine", id=self.item.id, attempt=self.item.deliveries, wanted=status, stands=written.value)
         return self._stands(written)
 
     def _stands(self, written: Written) -> Ending:

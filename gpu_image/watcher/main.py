@@ -123,11 +123,13 @@ class Watcher:
     async def _load(self) -> None:
         await self._heartbeat.begin()
         await self._heartbeat.enter("loading")
+        await asyncio.gather(self._gate.run(), self._warm_up())
+
+    async def _warm_up(self) -> None:
         try:
             await self._replies.warm_up()
         except replies.StorageError as error:
             log("replies_unavailable", "ERROR", bucket=self._settings.replies_bucket, why=str(error))
-        await self._gate.run()
 
     async def _on_model(self, ready: bool) -> None:
         if not self._heartbeat.draining.is_set():

@@ -174,6 +174,7 @@ class Gate:
             await self._on_change(True)
             await self._doubted.wait()
             await self._on_change(False)
+            await asyncio.sleep(PROBE_EVERY_S)
 
     async def _until_ready(self) -> None:
         told = None

@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,11 +36,12 @@ class Surface:
         self.http = requests.Session()
         self.http.trust_env = False
         self.http.hooks["response"].append(lambda answer, **_: self._sent.append(answer))
+        self.forgeries: list[int] = []
         self.statuses: Counter[int] = Counter()
-        self.expected = 0
+        self.server_errors = self.injected_errors = self.violations = 0
         self._accepted: set[str] = set()
         self._sent: list[Answer] = []
-        self._users = pool_of(cloud)
+        self.users = pool_of(cloud)
         self._numbers = itertools.count()
         self._origins = itertools.cycle(ORIGINS)
 
@@ -53,7 +54,7 @@ class Surface:
     def headers(self, sub: str) -> dict[str, str]:
         """Somebody's token and, in turn, no origin, one that may read the answer, and one that may not."""
         origin = next(self._origins)
-        return {"Authorization": self._users.token(sub=sub), **({"Origin": origin} if origin else {})}
+        return {"Authorization": self.users.token(sub=sub), **({"Origin": origin} if origin else {})}
 
     def raw(self, method: str, path: str, sub: str) -> httpx.Response:
         """A request whose path no client has tidied."""
@@ -87,6 +88,15 @@ class Surface:
         assert accepted or set(self.queue.keys(f"*{sub}*")) <= own, "who was refused has left something"
         self._accepted |= accepted
 
+    @contextmanager
+    def documented(self) -> Iterator[None]:
+        """Counts what is found against the documentation within the block."""
+        try:
+            yield
+        except Exception:
+            self.violations += 1
+            raise
+
     def _node(self, *, ready: bool) -> None:
         self.queue.delete("nodes", "node:i-fuzz", names.WAKE_KEY)
         if ready:
@@ -98,7 +108,8 @@ class Surface:
         request, status = answer.request, answer.status_code
         shown = f"{request.method} {request.url}: {status} {answer.text[:300]}"
         self.statuses[status] += 1
-        self.expected += status in errors
+        self.injected_errors += status in errors
+        self.server_errors += status >= 500 and status not in errors
         assert status < 500 or status in errors, shown
         origin, named = request.headers.get("Origin"), answer.headers.get("Access-Control-Allow-Origin")
         assert named is None or (named == origin and names.LOCALHOST_ORIGIN.fullmatch(named)), shown
@@ -112,13 +123,17 @@ class Surface:
         assert 0 < self.queue.ttl(f"job:{job}") <= names.JOB_TTL_S, shown
         return job
 
+    def count_forgeries(self, statuses: Iterable[int]) -> None:
+        """What forged tokens were answered with."""
+        self.forgeries += statuses
+
     def summary(self) -> str:
         """One line of figures."""
         kinds = ", ".join(f"{count} x {status}" for status, count in sorted(self.statuses.items()))
-        errors = sum(count for status, count in self.statuses.items() if status >= 500) - self.expected
         return (
-            f"{self.statuses.total()} requests ({kinds}); {len(self._accepted)} jobs accepted; {errors} server errors "
-            f"besides {self.expected} for injected faults"
+            f"{self.statuses.total()} requests, {self.server_errors} server errors (and {self.injected_errors} for "
+            f"injected faults), {self.violations} schema violations; {kinds}; {len(self._accepted)} jobs accepted; "
+            f"{len(self.forgeries)} forged tokens, {sum(each < 400 for each in self.forgeries)} accepted"
         )
 
 

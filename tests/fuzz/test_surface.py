@@ -6,7 +6,6 @@
 import json
 import os
 import string
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
-from surface import Surface, open_surface, problem
+from surface import Surface, problem
 
 from components.gateway import OPENAPI, render
 from local.forwarder import Fault
@@ -50,21 +49,14 @@ fuzzed = settings(
 )
 
 
-@pytest.fixture(scope="module")
-def surface(request: pytest.FixtureRequest) -> Iterator[Surface]:
-    with open_surface() as surface:
-        yield surface
-        reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-        reporter.write_line(f"\n{surface.summary()}")
-
-
 def send(surface: Surface, case: schemathesis.Case, sub: str, **headers: str) -> Any:
     """Sends it as this user and holds the answer against its documentation."""
     options = {"session": surface.http, "headers": surface.headers(sub) | headers, "timeout": 10}
     answer = case.call(base_url=surface.base_url(case.path), **options)
     # A preflight is answered before anything is looked at.
     excluded = [*EXCLUDED, checks.negative_data_rejection] if case.method == "OPTIONS" else EXCLUDED
-    case.validate_response(answer, excluded_checks=excluded)
+    with surface.documented():
+        case.validate_response(answer, excluded_checks=excluded)
     return answer
 
 
@@ -76,7 +68,7 @@ def example(operation: schemathesis.APIOperation) -> schemathesis.Case:
     return case
 
 
-# --- generated ---------------------------------------------------------------------------------------------------------
+# --- generated
 
 
 @pytest.mark.story("API-001", "LAM-002")
@@ -132,12 +124,13 @@ def test_nothing_around_a_request_upsets_it(surface: Surface, route: str) -> Non
             answer = surface.http.request(
                 operation.method, url, params=query, data=body, headers={**headers, **surface.headers(sub)}, timeout=10
             )
-        operation.Case().validate_response(answer, checks=DOCUMENTED)
+        with surface.documented():
+            example(operation).validate_response(answer, checks=DOCUMENTED)
 
     sent()
 
 
-# --- by hand -----------------------------------------------------------------------------------------------------------
+# --- by hand
 
 BODIES = {
     "nothing": b"",
@@ -207,7 +200,7 @@ def test_a_hostile_id_leads_nowhere(surface: Surface, method: str, job: str) -> 
     assert answer.status_code == 404, answer.text
 
 
-# --- with faults -------------------------------------------------------------------------------------------------------
+# --- with faults
 
 FAULTS = {
     "no GPU": (Fault("ec2", "StartInstances", status=500, code="InsufficientInstanceCapacity", times=None), 503),
@@ -246,5 +239,7 @@ def test_without_a_queue_every_answer_is_a_documented_503(surface: Surface) -> N
     finally:
         surface.run(surface.cloud.valkey.start())
     down = {route for route, answer in answers.items() if answer.status_code == 503}
-    assert down == {"POST /infer", "DELETE /infer/{id}", "POST /stop", "GET /status", "GET /queue-health"} & set(OPERATIONS)
+    assert down == {"POST /infer", "DELETE /infer/{id}", "POST /stop", "GET /status", "GET /queue-health"} & set(
+        OPERATIONS
+    )
     assert all(int(answers[route].headers["retry-after"][0]) > 0 for route in down)

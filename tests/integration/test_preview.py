@@ -70,9 +70,7 @@ def test_a_preview_needs_neither_credentials_nor_the_cli_and_takes_seconds() -> 
 
 
 @pytest.mark.parametrize("stack", ["dev", "literal"])
-def test_two_evaluations_in_other_folders_and_hash_seeds_are_identical(
-    stack: str, clone: Path, tmp_path: Path
-) -> None:
+def test_two_evaluations_in_other_folders_and_hash_seeds_are_identical(stack: str, clone: Path, tmp_path: Path) -> None:
     here = recorded(ROOT, stack, "1", tmp_path / "here")
     assert here == recorded(clone, stack, "2", tmp_path / "there")
     assert preview.loaded(json.loads(here)) == evaluate(stack)
@@ -160,7 +158,10 @@ def test_a_change_is_shown_property_by_property_inside_json_too(dev: Recording) 
     policy["Statement"][0]["Action"].append("logs:DeleteLogGroup")
     changed = altered(dev, router_policy={"policy": json.dumps(policy)}, queue_group={"nodeType": "cache.t4g.small"})
     lines = [line for change in preview.differences(dev, changed, []) for line in preview.shown_change(change)]
-    assert lines[:2] == ["~ queue-group  elasticache:ReplicationGroup", "    nodeType: cache.t4g.micro → cache.t4g.small"]
+    assert lines[:2] == [
+        "~ queue-group  elasticache:ReplicationGroup",
+        "    nodeType: cache.t4g.micro → cache.t4g.small",
+    ]
     assert lines[2] == "~ router-policy  iam:RolePolicy"
     assert lines[3].startswith("    policy.Statement[0].Action: [")
     assert "logs:DeleteLogGroup" in lines[3]

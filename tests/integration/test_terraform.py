@@ -86,8 +86,13 @@ def test_references_stay_references(schema: dict[str, Any], dev: Linked) -> None
     resources = translate(dev, schema)[0]["resource"]
     policy = resources["aws_iam_role_policy"]["gpu-node-work"]["policy"]
     assert "${aws_s3_bucket.storage-replies.arn}/replies/*" in policy
-    assert "${aws_lambda_function.router-function.invoke_arn}" in resources["aws_api_gateway_rest_api"]["gateway-api"]["body"]
-    assert resources["aws_api_gateway_stage"]["gateway-stage"]["depends_on"] == ["aws_api_gateway_account.gateway-account"]
+    assert (
+        "${aws_lambda_function.router-function.invoke_arn}"
+        in resources["aws_api_gateway_rest_api"]["gateway-api"]["body"]
+    )
+    assert resources["aws_api_gateway_stage"]["gateway-stage"]["depends_on"] == [
+        "aws_api_gateway_account.gateway-account"
+    ]
 
 
 # --- what is wrong is caught
@@ -95,12 +100,14 @@ def test_references_stay_references(schema: dict[str, Any], dev: Linked) -> None
 
 def test_a_misspelt_nested_property_is_named(schema: dict[str, Any], dev: Linked) -> None:
     wrong = changed(dev, INSTANCE, metadataOptions={"httpTokens": "required", "httpEndpont": "enabled"})
-    with pytest.raises(TranslationError, match=r"gpu-node-0.metadataOptions.httpEndpont: the provider's aws_instance has no"):
+    with pytest.raises(
+        TranslationError, match=r"gpu-node-0.metadataOptions.httpEndpont: the provider's aws_instance has no"
+    ):
         translate(wrong, schema)
 
 
 def test_a_value_of_the_wrong_kind_is_named(schema: dict[str, Any], dev: Linked) -> None:
-    with pytest.raises(TranslationError, match="queue-group.port: {'number': 6379} is no number"):
+    with pytest.raises(TranslationError, match=r"queue-group\.port: .* is no number"):
         translate(changed(dev, QUEUE, port={"number": 6379}), schema)
 
 
@@ -114,7 +121,11 @@ def test_an_unknown_type_is_named(schema: dict[str, Any], dev: Linked) -> None:
 def faults(dev: Linked) -> Iterator[tuple[str, Linked, Mapping[str, str]]]:
     subnets = "aws:elasticache/subnetGroup:SubnetGroup"
     yield "reference", without(dev, subnets), {"queue-group": "has not been declared"}
-    yield "engine", changed(dev, QUEUE, engine="valky"), {"queue-group": 'expected engine to be one of ["redis" "valkey"]'}
+    yield (
+        "engine",
+        changed(dev, QUEUE, engine="valky"),
+        {"queue-group": 'expected engine to be one of ["redis" "valkey"]'},
+    )
     yield "enum", changed(dev, INSTANCE, metadataOptions={"httpTokens": "requierd"}), {"gpu-node-0": "http_tokens"}
     yield "failover", changed(dev, QUEUE, automaticFailoverEnabled=True), {"queue-group": "num_cache_clusters"}
 
@@ -154,7 +165,7 @@ def test_a_property_newer_than_the_provider_is_left_out_only_by_the_list(schema:
         why="for this test",
     )
     modern = changed(dev, API, securityPolicy="SecurityPolicy_TLS13_1_3_2025_09")
-    with pytest.raises(TranslationError, match="gateway-api.securityPolicy"):
+    with pytest.raises(TranslationError, match=r"gateway-api\.securityPolicy"):
         translate(modern, schema)
     configuration, left_out = translate(modern, schema, [newer])
     assert left_out == {newer}

@@ -264,7 +264,7 @@ def widgets_show_metrics_that_something_emits(recording: Recording) -> list[str]
 
 
 def _shown(rows: list[list[Any]]) -> Iterator[tuple[str, str, set[str]]]:
-    """The metrics of a widget: a row is [namespace, name, dimension, value, …, {options}], `.` repeats the one above."""
+    """A widget's metrics: a row is [namespace, name, dimension, value, …, {options}]; `.` repeats the one above."""
     above: list[Any] = []
     for row in rows:
         cells = [above[at] if cell == "." else cell for at, cell in enumerate(row) if isinstance(cell, str)]
@@ -303,14 +303,13 @@ def _emissions(path: Path) -> Iterator[tuple[str, str]]:
 @sweep
 def everything_taggable_is_tagged(recording: Recording) -> list[str]:
     wanted = {names.ENV_TAG: names.ENV_VALUE, names.STACK_TAG: recording.stack}.items()
-    found = [
+    return [
         f"{r.name}: {kind}"
         for r in recording.resources
         if r.custom
         for kind in ("tags", "volumeTags")
         if _takes(r.type, kind) and not wanted <= (r.inputs.get(kind) or {}).items()
     ]
-    return found
 
 
 @cache
@@ -326,9 +325,7 @@ def _takes(kind: str, key: str) -> bool:
 def no_secret_is_in_clear(recording: Recording) -> list[str]:
     """Neither a value that looks like one, nor anything under a name that promises one."""
     places = [(r.name, r.inputs) for r in recording.resources] + [("outputs", recording.outputs)]
-    return [
-        f"{name}.{path}" for name, value in places for path, text in strings(value) if _is_secret(path, text)
-    ]
+    return [f"{name}.{path}" for name, value in places for path, text in strings(value) if _is_secret(path, text)]
 
 
 _SECRET_VALUES = re.compile(

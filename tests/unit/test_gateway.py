@@ -785,6 +785,7 @@ def test_documents_that_cannot_be_served_are_refused(change: str, error: type[Ex
 def own() -> GatewaySpec:
     values = {
         "router_uri": function_uri("router"),
+        "queue_health_uri": function_uri("queue-health"),
         "authorizer_uri": function_uri("authorizer"),
         "replies_role": ROLE,
         "replies_uri": "arn:aws:apigateway:eu-west-1:s3:path/bucket/replies/{sub}/{object}",

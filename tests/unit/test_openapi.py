@@ -10,7 +10,8 @@ from local.vtl_values import Input
 from router.requests import InferRequest
 from tlfif import http, names
 
-PLACEHOLDERS = dict.fromkeys(("router_uri", "authorizer_uri", "replies_role", "replies_uri"), "arn")
+NAMES = ("router_uri", "queue_health_uri", "authorizer_uri", "replies_role", "replies_uri")
+PLACEHOLDERS = dict.fromkeys(NAMES, "arn")
 SPEC = render(OPENAPI.read_text(), PLACEHOLDERS)
 PATHS = SPEC["paths"]
 REPLY = PATHS["/infer/{id}"]["get"]["x-amazon-apigateway-integration"]

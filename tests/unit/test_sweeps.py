@@ -138,7 +138,9 @@ FAULTS: list[tuple[str, str, Change, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rule", "name", "change", "said"), FAULTS, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("rule", "name", "change", "said"), FAULTS, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_a_sweep_names_the_culprit(
     rule: str, name: str, change: Change, said: str, recordings: dict[str, Recording]
 ) -> None:

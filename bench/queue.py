@@ -1,0 +1,82 @@
+"""The queue on a real Valkey: accepted jobs per second on one connection, memory per job and after they expired.
+
+Jobs go in, nobody takes them, they expire, and the guardian's own code answers each in moto's S3.
+
+    python -m bench.queue [jobs]
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import boto3
+
+from local.aws import start_moto
+from local.processes import Processes
+from local.valkey import start_valkey
+from tlfif import names, queue, replies
+
+BUCKET, TTL_S, PROMPT = "replies", 30, "x" * 1000
+LIMITS = queue.Limits(backlog_cap=10**9, burst=10**6, sustained=names.SUSTAINED_PER_MINUTE, ttl_s=TTL_S)
+
+
+async def main(jobs: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with Processes(Path(folder)) as procs:
+            moto, valkey = await start_moto(procs, "us-east-1"), await start_valkey(procs)
+            moto.client("s3").create_bucket(Bucket=BUCKET)
+            s3 = boto3.client(
+                "s3", "us-east-1", endpoint_url=moto.url, aws_access_key_id="k", aws_secret_access_key="s"
+            )
+            with valkey.operator(decode_responses=True) as client:
+                await asyncio.to_thread(measure, client, s3, jobs)
+
+
+def measure(client: "queue.redis.Redis", s3: object, jobs: int) -> None:
+    """Prints every figure as it is known."""
+    accept(client, 100)
+    client.flushall()
+    start = used(client)
+    began = time.perf_counter()
+    accept(client, jobs)
+    seconds = time.perf_counter() - began
+    print(f"accepted     {jobs:,} jobs of {len(PROMPT)} bytes at {jobs / seconds:,.0f}/s on one connection", flush=True)
+    print(f"memory       {(used(client) - start) / jobs:,.0f} bytes a job", flush=True)
+    time.sleep(TTL_S + 1)
+    began, answered = time.perf_counter(), 0
+    cursor, more = "", True
+    while more:
+        cursor, owed = queue.run(client, queue.sweep(cursor, ttl_s=TTL_S))
+        if owed:
+            written, why = replies.write_all(s3, BUCKET, owed, "guardian", time.monotonic() + 60)
+            assert not why, why
+            queue.run(client, queue.settle([reply.id for reply in written]))
+            answered += len(written)
+        more = cursor != ""
+    print(f"answered     {answered:,} as expired in {time.perf_counter() - began:,.0f} s", flush=True)
+    # Rate limits (60 s) and the right to wake (120 s) end by themselves; the stream's key stays, empty.
+    deadline = time.monotonic() + names.WAKE_TTL_S + 5
+    while client.dbsize() > 1 and time.monotonic() < deadline:
+        time.sleep(1)
+    print(f"memory       {start:,} bytes before, {used(client):,} after, with {client.dbsize()} key left", flush=True)
+
+
+def accept(client: "queue.redis.Redis", jobs: int) -> None:
+    """Accepts as many jobs, each of another user: the rate limit must not decide the figure."""
+    for number in range(jobs):
+        job = queue.NewJob(id=str(uuid.uuid4()), sub=f"user-{number}", prompt=PROMPT, idle_minutes=5)
+        answer = queue.run(client, queue.accept(job, LIMITS))
+        assert isinstance(answer, queue.Accepted), answer
+
+
+def used(client: "queue.redis.Redis") -> int:
+    """The server's memory in use, in bytes."""
+    found = client.info("memory")
+    return int(found["used_memory"])  # type: ignore[index]
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000))

@@ -1,0 +1,103 @@
+"""The router's handler, warm, from its bundle under the runtime client, with a real Valkey: queued, refused, invalid.
+
+The floor is measured in the same run: one RS256 verification and one round trip of the accept script.
+
+    python -m bench.router [calls]
+"""
+
+import asyncio
+import json
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from bench.figures import percentiles, table
+from local import demo
+from local.cloud import LocalCloud, Options
+from tlfif import names, queue, tokens
+
+WARM_UP = 50
+
+
+def event(token: str, body: str) -> bytes:
+    """API Gateway's proxy event for POST /infer."""
+    return json.dumps(
+        {
+            "resource": "/infer", "path": "/infer", "httpMethod": "POST", "body": body, "isBase64Encoded": False,
+            "headers": {"Authorization": token, "Origin": "http://localhost:3000"}, "pathParameters": None,
+            "requestContext": {"requestId": str(uuid.uuid4())},
+        }
+    ).encode()  # fmt: skip
+
+
+class Bench:
+    """One router with one worker, and a node that says it is ready, so that nothing is woken."""
+
+    def __init__(self, cloud: LocalCloud, token: str, calls: int) -> None:
+        self.cloud, self.token, self.calls = cloud, token, calls
+        self.host = next(h for h in cloud.hosts.values() if h.function.handler.startswith("router."))
+        self.redis = queue.connect(cloud.valkey.host, cloud.valkey.port)
+
+    def reset(self) -> None:
+        """An empty queue, a ready node, no rate limit reached."""
+        with self.cloud.valkey.operator() as operator:
+            operator.flushall()
+        queue.run(self.redis, queue.heartbeat("i-0123456789abcdef0", "b", "ready", 0, {}))
+
+    async def case(self, body: str, status: int, before: Callable[[], Any]) -> dict[str, float]:
+        """The function's own durations in ms, as Lambda would bill them."""
+        samples = []
+        for number in range(self.calls + WARM_UP):
+            before()
+            result = await self.host.invoke(event(self.token, body))
+            answer = json.loads(result.payload)
+            if answer.get("statusCode") != status:
+                raise SystemExit(f"bench: expected {status}, got {answer}")
+            if number >= WARM_UP:
+                samples.append(result.duration_ms)
+        return percentiles(samples)
+
+    def floor(self) -> dict[str, float]:
+        """One RS256 verification and one accept, in this process."""
+        spec = self.cloud.function("router")
+        pool, client = spec.environment["TLFIF_USER_POOL_ID"], spec.environment["TLFIF_CLIENT_ID"]
+        verifier = tokens.for_pool("us-east-1", pool, client, self.cloud.forwarder.jwks_url(pool))
+        samples = []
+        for number in range(self.calls + WARM_UP):
+            self.reset()
+            job = queue.NewJob(id=str(uuid.uuid4()), sub="bench", prompt="Hello", idle_minutes=5)
+            began = time.perf_counter()
+            verifier.verify(self.token)
+            queue.run(self.redis, queue.accept(job, queue.Limits()))
+            if number >= WARM_UP:
+                samples.append((time.perf_counter() - began) * 1000)
+        return percentiles(samples)
+
+
+async def main(calls: int) -> None:
+    async with LocalCloud(Options(workers=1)) as cloud:
+        bench = Bench(cloud, await asyncio.to_thread(demo.login, cloud), calls)
+        good, too_long = json.dumps({"prompt": "Hello"}), json.dumps({"prompt": "x" * 7000})
+        rows = {"floor: verify + script": await asyncio.to_thread(bench.floor)}
+        rows["202 queued"] = await bench.case(good, 202, bench.reset)
+        bench.reset()
+        now = int(time.time() * 1000)
+        sub = json.loads(_payload(bench.token))["sub"]
+        bench.redis.lpush(f"rate:{sub}", *([now + 600_000] * names.SUSTAINED_PER_MINUTE))
+        rows["429 rate limited"] = await bench.case(good, 429, lambda: None)
+        rows["400 prompt too long"] = await bench.case(too_long, 400, lambda: None)
+        print(f"{calls} calls each, one worker; durations as Lambda would report them (invoke overhead included)")
+        print(table(rows, "floor: verify + script"))
+
+
+def _payload(token: str) -> bytes:
+    import base64
+
+    segment = token.split(".")[1]
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000))

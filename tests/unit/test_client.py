@@ -1,0 +1,87 @@
+"""The headless client's judgement: what it believes, how long it tries, and when it calls a job expired."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from gui import client as client_module
+from gui.client import ApiError, Client, Job
+
+NOW_MS = int(time.time() * 1000)
+JOB = Job("id", "queued", NOW_MS + 300_000, {})
+LATE = Job("id", "queued", NOW_MS - 6_000, {})
+
+
+def reply(status: str, sequence: int = 1, ago_s: int = 0) -> httpx.Response:
+    body = {"status": status, "text": "", "sequence": sequence, "updated_at": NOW_MS - ago_s * 1000}
+    return httpx.Response(200, json=body)
+
+
+def refusal(status: int, retry_after: str = "") -> httpx.Response:
+    headers = {"Retry-After": retry_after} if retry_after else {}
+    return httpx.Response(status, json={"error": "no", "message": "not now"}, headers=headers)
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the client paused, without its having done so."""
+    slept: list[float] = []
+    monkeypatch.setattr(client_module.time, "sleep", slept.append)
+    return slept
+
+
+def follow(monkeypatch: pytest.MonkeyPatch, job: Job, *answers: httpx.Response) -> Iterator[dict[str, Any]]:
+    """Follows a job on a server with these answers."""
+    script = iter(answers)
+    with Client("http://api", "token") as client:
+        monkeypatch.setattr(client._http, "request", lambda *_, **__: next(script))
+        yield from client.follow(job, every_s=0.5)
+
+
+def statuses(monkeypatch: pytest.MonkeyPatch, job: Job, *answers: httpx.Response) -> list[str]:
+    return [each["status"] for each in follow(monkeypatch, job, *answers)]
+
+
+def test_a_reply_is_yielded_when_it_has_changed_and_the_final_one_ends_it(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
+    answers = [refusal(404), reply("running"), reply("running"), reply("running", 2), reply("done", 3)]
+    assert statuses(monkeypatch, JOB, *answers) == ["running", "running", "done"]
+    assert slept == [0.5] * 4
+
+
+def test_a_throttled_client_waits_as_long_as_it_is_told_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
+    assert statuses(monkeypatch, JOB, *[refusal(429, "1")] * 5, reply("done")) == ["done"]
+    assert slept == [1] * 5
+
+
+def test_two_failures_in_a_row_are_borne_and_a_third_is_raised(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
+    assert (
+        statuses(monkeypatch, JOB, *[refusal(503), refusal(502), reply("running")] * 3, reply("done", 2))[-1] == "done"
+    )
+    with pytest.raises(ApiError, match=r"^503 no: not now"):
+        statuses(monkeypatch, JOB, *[refusal(503)] * 3)
+
+
+def test_a_refusal_for_good_is_raised_at_once(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
+    with pytest.raises(ApiError):
+        statuses(monkeypatch, JOB, refusal(403))
+
+
+def test_a_job_nobody_took_has_expired_but_not_because_the_server_failed(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
+    assert statuses(monkeypatch, LATE, refusal(404)) == ["expired"]
+    assert statuses(monkeypatch, LATE, refusal(503), reply("done")) == ["done"]
+
+
+def test_a_reply_that_fell_silent_has_expired(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
+    assert statuses(monkeypatch, JOB, reply("running", ago_s=121)) == ["expired"]
+    assert statuses(monkeypatch, JOB, reply("done", ago_s=121)) == ["done"]
