@@ -277,4 +277,5 @@ def _cost_lines(requests: int) -> list[CostLine]:
         pricing.line("REST request", requests, "API requests", resource=pricing.STAGE, key="costs:requestsPerMonth"),
         pricing.line("trace", requests, "API traces", resource=pricing.STAGE),
         pricing.line("log ingestion", requests * ACCESS_LOG_GB, "access logs", resource=pricing.LOG_GROUP),
+        pricing.line("alarm", 1, "alarm: slow answers", resource=pricing.ALARM),
     ]

@@ -61,8 +61,10 @@ class Health(pulumi.ComponentResource):
         private = self._create_private_gateway() if args.settings.gateway.private_endpoint else None
         self.url = private.url if private else args.gateway.url
         alarm = pricing.line("alarm", 1, "alarm: /ping fails", resource=pricing.ALARM)
+        # Two routes, each minute, by whichever of the two asks.
+        asked = pricing.line("REST request", 2 * pricing.MINUTES, "health checks", resource=pricing.STAGE)
         optional = [line for part in (probe, private) if part for line in part.cost_lines]
-        self.cost_lines = [*self.canary.cost_lines, alarm, *optional]
+        self.cost_lines = [*self.canary.cost_lines, alarm, asked, *optional]
         self.register_outputs({"url": self.url})
 
     def _create_private_gateway(self) -> PrivateGateway:

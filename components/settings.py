@@ -226,11 +226,13 @@ def _explain(error: Any) -> str:
     """One pydantic error as `group:key = value: what is wrong; what it means; how to set it`."""
     path = [str(part) for part in error["loc"]]
     group = _group_model(path[0])
-    shown = f"{':'.join(path[:2])} = {error['input']!r}"
+    field = next((f for f in group.model_fields.values() if path[1:2] == [f.alias]), None)
+    # What is unknown in a group with a secret may be the secret, under a misspelt key.
+    secret = any("SecretStr" in repr(f.annotation) for f in ([field] if field else group.model_fields.values()))
+    shown = f"{':'.join(path[:2])} = {'[hidden]' if secret else repr(error['input'])}"
     if error["type"] == "extra_forbidden":
         return f"{shown}: {_unknown(path, group)}"
     option = f"--path '{PROJECT}:{'.'.join([*path, '<key>'][:2])}' <value>"
-    field = next((f for f in group.model_fields.values() if path[1:2] == [f.alias]), None)
     if field is None:
         return f"{shown}: {path[0]} is a group of keys. Set one of them with: pulumi config set {option}"
     return (

@@ -1,4 +1,4 @@
-"""The local cloud's commands: `python -m local {demo,up}`; the Makefile calls them."""
+"""The local cloud's commands: `python -m local {demo,up,invoke,postman,user}`; the Makefile calls them."""
 
 import argparse
 import asyncio
@@ -6,9 +6,17 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 BEGAN = time.monotonic()
+COMMANDS = {
+    "demo": "answer one prompt, cold boot to idle stop",
+    "up": "keep running until Ctrl-C",
+    "invoke": "call one function with an event",
+    "postman": "run the Postman collection",
+    "user": "create a user of a deployed stack",
+}
 
 
 def main() -> int:
@@ -23,12 +31,17 @@ def main() -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Imported here: Pulumi's modules take seconds, which neither --help nor a typing error should cost.
-    from local import demo
+    if arguments.command == "user":
+        from local import user
 
-    run = demo.answer(arguments, BEGAN) if arguments.command == "demo" else demo.stay_up(arguments)
+        return user.run(arguments)
+    from local import demo, invoke, postman
+
+    commands = {"up": demo.stay_up, "invoke": invoke.invoke, "postman": postman.run}
+    run = demo.answer(arguments, BEGAN) if arguments.command == "demo" else commands[arguments.command](arguments)
     try:
         return asyncio.run(_until_told(run))
-    except demo.EXPECTED as error:
+    except (*demo.EXPECTED, invoke.InvokeError, postman.NewmanError) as error:
         print(f"tl-fif: {error}", file=sys.stderr)
         return 1
 
@@ -37,12 +50,19 @@ def parse() -> argparse.Namespace:
     """The command line; argparse ends the process when it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("demo", "answer one prompt, cold boot to idle stop"), ("up", "keep running until Ctrl-C")):
+    for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         command.add_argument("--stack", default="dev", help="whose configuration (default: %(default)s)")
-        command.add_argument("--port", type=int, default=0, help="of the API (default: any free one)")
+        if name in ("demo", "up"):
+            command.add_argument("--port", type=int, default=0, help="of the API (default: any free one)")
         if name == "demo":
             command.add_argument("prompt")
+        if name == "invoke":
+            command.add_argument("function", help="its folder's name in functions/")
+            command.add_argument("event", type=Path, help="a JSON file; {{token}} in it becomes a user's access token")
+        if name == "user":
+            command.add_argument("email")
+            command.add_argument("--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi")
     return parser.parse_args()
 
 

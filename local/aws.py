@@ -1,10 +1,14 @@
 """AWS's APIs on this machine: a moto server as a child process, and clients for setting it up."""
 
 import base64
+import gzip
+import importlib.util
+import json
 import os
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -78,6 +82,15 @@ class Moto:
     def _role_of(self, profile: str) -> str | None:
         roles = self.client("iam").get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Roles"]
         return roles[0]["Arn"] if roles else None
+
+
+def signing_key() -> dict[str, Any]:
+    """The private key, as a JWK, with which moto signs the tokens of every user pool: it ships it."""
+    package = importlib.util.find_spec("moto")
+    assert package is not None
+    assert package.origin is not None
+    packed = Path(package.origin).parent / "cognitoidp/resources/jwks-private.json.gz"
+    return json.loads(gzip.decompress(packed.read_bytes()))
 
 
 async def start_moto(procs: Processes, region: str) -> Moto:

@@ -29,6 +29,14 @@ INERT = {
     "aws:apigateway/account:Account": "the role of API Gateway's logs; the local gateway needs none",
     "aws:cloudwatch/queryDefinition:QueryDefinition": "a saved query for the console; moto has no PutQueryDefinition",
     "aws:elasticache/subnetGroup:SubnetGroup": "Valkey listens on the loopback address",
+    # With gpu:tlsIngress: nobody here connects to the nodes from outside, and moto has no TLS to offer.
+    "aws:acm/certificate:Certificate": "no connection here is made under the certificate's name",
+    "aws:acm/certificateValidation:CertificateValidation": "nobody validates a certificate here",
+    "aws:lb/listener:Listener": "a node's port 443 has no clients here",
+    "aws:lb/loadBalancer:LoadBalancer": "a node's port 443 has no clients here",
+    "aws:lb/targetGroup:TargetGroup": "a node's port 443 has no clients here",
+    "aws:lb/targetGroupAttachment:TargetGroupAttachment": "a node's port 443 has no clients here",
+    "aws:synthetics/canary:Canary": "a browser of AWS's; moto has no Synthetics, the probe function runs instead",
 }
 
 # maxmemory of a node in bytes, of which ElastiCache's reserved-memory-percent is kept from the data.

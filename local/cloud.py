@@ -30,6 +30,7 @@ FUNCTION = "aws:lambda/function:Function"
 INSTANCE = "aws:ec2/instance:Instance"
 USER_POOL = "aws:cognito/userPool:UserPool"
 MAX_LINES = 10_000
+VPC_LOOPBACK = "::1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,8 @@ class LocalCloud:
 
     async def _start(self) -> None:
         # Bound before anything slow: a taken port is known at once.
-        listeners = [listen(self.options.port, "the local gateway", "choose another with --port"), listen(0, "the VPC")]
+        world = listen(self.options.port, "the local gateway", "choose another with --port")
+        listeners = [world, listen(0, "the VPC", host=VPC_LOOPBACK)]
         for listener in listeners:
             self._stack.callback(listener.close)
         self.log_dir = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tl-fif-")))
@@ -94,7 +96,8 @@ class LocalCloud:
         self.moto, self.valkey = await asyncio.gather(start_moto(self.procs, "us-east-1"), start_valkey(self.procs))
         self._progress("the AWS APIs (moto) and the queue (Valkey) are up")
         self.forwarder = await self._stack.enter_async_context(Forwarder(self.moto, delays=self.options.delays))
-        self.api_url, self.vpc_url = (f"http://{LOOPBACK}:{each.getsockname()[1]}/v1" for each in listeners)
+        ports = [each.getsockname()[1] for each in listeners]
+        self.api_url, self.vpc_url = f"http://{LOOPBACK}:{ports[0]}/v1", f"http://[{VPC_LOOPBACK}]:{ports[1]}/v1"
         await modules
         backend = LocalBackend(self.options.stack, self.moto, self.valkey, api_url=self.api_url)
         self.recording = await asyncio.to_thread(
@@ -123,11 +126,12 @@ class LocalCloud:
 
     async def _start_functions(self, bundles: Mapping[str, Path]) -> None:
         self.forwarder.on_invoke = self._invoke_api
+        scheduled = {each.function_arn for each in schedules.of(self.recording)}
         for resource in self.recording.of_type(FUNCTION):
             host = FunctionHost(
                 self.procs,
                 self._specification(resource, bundles),
-                workers=self.options.workers,
+                workers=1 if resource.outputs["arn"] in scheduled else self.options.workers,
                 extra_env=self._platform(),
                 on_log=lambda name, line: self.logs.append((name, line)),
             )
@@ -138,12 +142,15 @@ class LocalCloud:
 
     def _specification(self, resource: Resource, bundles: Mapping[str, Path]) -> FunctionSpec:
         inputs = resource.inputs
+        declared = inputs.get("environment", {}).get("variables", {})
+        # Within the VPC the API has another address: that is how the gateway here knows who is inside.
+        environment = {k: self.vpc_url if v == self.api_url else v for k, v in declared.items()}
         return FunctionSpec(
             name=inputs["name"],
             arn=resource.outputs["arn"],
             handler=inputs["handler"],
             zip_path=bundles[inputs["handler"].partition(".")[0]],
-            environment=inputs.get("environment", {}).get("variables", {}),
+            environment=environment if inputs.get("vpcConfig") else declared,
             timeout_s=inputs["timeout"],
             memory_mb=inputs["memorySize"],
             role_access_key=self.forwarder.credentials_for(inputs["role"]),
@@ -178,7 +185,7 @@ class LocalCloud:
             self.forwarder.on_instance_state(node.on_state)
 
     async def _start_gateway(self, listeners: Any) -> None:
-        spec = GatewaySpec.from_recording(self.recording)
+        spec = GatewaySpec.from_recording(self.recording, "gateway-api")
         gateway = Gateway(
             spec,
             invoke=self._invoke,
@@ -214,9 +221,16 @@ class LocalCloud:
                 return host
         raise LambdaApiError(404, "ResourceNotFoundException", f"Function not found: {name}")
 
+    def host(self, source: str) -> FunctionHost:
+        """What runs the function in `functions/{source}`; raises LookupError, naming those there are."""
+        hosts = {host.function.handler.partition(".")[0]: host for host in self.hosts.values()}
+        if source not in hosts:
+            raise LookupError(f"the stack has no function {source!r}, only {', '.join(sorted(hosts))}")
+        return hosts[source]
+
     def function(self, source: str) -> FunctionSpec:
         """The declaration of the function in `functions/{source}`."""
-        return next(h.function for h in self.hosts.values() if h.function.handler.startswith(f"{source}."))
+        return self.host(source).function
 
     def output(self, name: str) -> Any:
         """A stack output, as `pulumi stack output` shows it."""

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -166,11 +167,11 @@ def require_self_stop(cloud: LocalCloud) -> None:
         raise DemoError(f"one StopInstances by the node itself was expected, there were: {callers}")
 
 
-def login(cloud: LocalCloud) -> str:
+def login(cloud: LocalCloud, user: str = USER) -> str:
     """A new user's access token, as any client gets one."""
-    password = cloud.create_user(USER)
+    password = cloud.create_user(user)
     try:
-        return sign_in(cloud.forwarder.url, cloud.output("user_pool_client_id"), USER, password)
+        return sign_in(cloud.forwarder.url, cloud.output("user_pool_client_id"), user, password)
     except ApiError as error:
         raise DemoError(f"Cognito refused the sign-in: {error}") from error
 
@@ -189,6 +190,7 @@ async def stay_up(arguments: argparse.Namespace) -> int:
     options = Options(stack=arguments.stack, port=arguments.port)
     async with LocalCloud(options, lambda text: print(f"tl-fif: {text}", flush=True)) as cloud:
         token = await asyncio.to_thread(login, cloud)
+        (cloud.log_dir / "outputs.json").write_text(json.dumps(cloud.recording.outputs))
         print(HELP.format(cloud=cloud, token=token, replies=cloud.output("replies_bucket")), flush=True)
         await asyncio.Event().wait()
     return 0
@@ -201,10 +203,15 @@ AWS      {cloud.forwarder.url}   (endpoint of every AWS API)
 queue    redis://{cloud.valkey.host}:{cloud.valkey.port}
 replies  s3://{replies}
 logs     {cloud.log_dir}
+outputs  {cloud.log_dir}/outputs.json
 
 export TLFIF_API={cloud.api_url} TLFIF_TOKEN={token}
 curl -H "Authorization: $TLFIF_TOKEN" -d '{{"prompt":"Hello"}}' $TLFIF_API/infer
 .venv/bin/python -m gui.client "What is a GPU?"
+
+export AWS_ENDPOINT_URL={cloud.forwarder.url} AWS_DEFAULT_REGION={cloud.moto.region}
+export AWS_ACCESS_KEY_ID={cloud.forwarder.operator.access_key} AWS_SECRET_ACCESS_KEY={cloud.forwarder.operator.secret}
+make user EMAIL=you@example.com OUTPUTS={cloud.log_dir}/outputs.json
 
 Ctrl-C stops everything.
 """

@@ -45,7 +45,11 @@ def evaluating(stack: str, ref: str, root: Path = ROOT) -> Iterator["_Evaluation
         tree = _git(root, "archive", "--format=tar", ref)
         with tarfile.open(fileobj=BytesIO(tree)) as archive:
             archive.extractall(folder, filter="data")
-        yield _Evaluation(stack, ref, Path(folder))
+        evaluation = _Evaluation(stack, ref, Path(folder))
+        try:
+            yield evaluation
+        finally:
+            evaluation.stop()
 
 
 class _Evaluation:
@@ -63,6 +67,12 @@ class _Evaluation:
             raise PreviewError(f"{self._ref} is older than recordings (it has no local/recording.py): name a later one")
         command = [sys.executable, "-B", "-c", DRIVER, self._stack, str(self._result)]
         return subprocess.Popen(command, cwd=self._folder, text=True, stderr=subprocess.PIPE)
+
+    def stop(self) -> None:
+        """Ends the process, if it is still at work: the evaluation it is compared with may have failed."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
 
     def result(self) -> Recording:
         if self._process is None:
@@ -198,7 +208,7 @@ def headline(new: Recording, old: Recording | None, changes: Sequence[Change]) -
         return f"{new.stack}: {figures}"
     kinds = [f"{len([c for c in changes if c.kind == k])} {k}" for k in ("added", "changed", "replaced", "removed")]
     more = monthly_usd(new) - monthly_usd(old)
-    euros = new.outputs["cost_fixed_monthly_eur"] - old.outputs.get("cost_fixed_monthly_eur", 0)
+    euros = more * new.outputs["cost_fixed_monthly_eur"] / monthly_usd(new)
     return f"{new.stack}: {figures}; {', '.join(kinds)}; {_signed(more)} $/month ({_signed(euros)} €)"
 
 

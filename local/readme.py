@@ -15,6 +15,7 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 OUTPUTS = {
     "api_url": "where clients post prompts",
     "ping_url": "health of the stack, inside the VPC (or from `gateway:extraPingCidrs`)",
+    "queue_health_url": "health of the queue, from where `ping_url` can be called",
     "user_pool_id": "the Cognito pool that users are made in",
     "user_pool_client_id": "the app client that they sign in by",
     "redis_endpoint": "the queue's host, inside the VPC",

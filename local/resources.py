@@ -16,7 +16,11 @@ Creator = Callable[[Moto, str, Inputs], Outputs]
 CREATORS: dict[str, Creator] = {}
 
 # Where botocore's name is not the provider's with a capital.
-_ACRONYMS = {"id": "ID", "sseAlgorithm": "SSEAlgorithm"}
+_ACRONYMS = {
+    "id": "ID",
+    "sseAlgorithm": "SSEAlgorithm",
+    "evaluateLowSampleCountPercentiles": "EvaluateLowSampleCountPercentile",
+}
 
 
 def _creates(kind: str) -> Callable[[Creator], Creator]:

@@ -30,15 +30,15 @@ _PROPERTIES = {
     ("aws_api_gateway_method_settings", "restApi"): "rest_api_id",
     ("aws_api_gateway_stage", "deployment"): "deployment_id",
     ("aws_api_gateway_stage", "restApi"): "rest_api_id",
+    ("aws_cloudwatch_metric_alarm", "name"): "alarm_name",
     ("aws_lambda_function", "code"): "filename",
     ("aws_lambda_function", "name"): "function_name",
     ("aws_lambda_permission", "function"): "function_name",
     ("aws_sns_topic_subscription", "topic"): "topic_arn",
 }
-# The attribute that Pulumi names by itself when the program does not; elsewhere it is `name`, where there is one.
+# The attribute that Pulumi names by itself when the program does not; elsewhere it is its `name`, if it has one.
 _AUTONAMED = {
     "aws_elasticache_replication_group": "replication_group_id",
-    "aws_lambda_function": "function_name",
     "aws_s3_bucket": "bucket",
 }
 # Outputs on which the program computes: they stay what the recording invented, and are no references.
@@ -61,7 +61,16 @@ class NewerProperty:
 
 
 # Left out of the translation, each for a reason; one that is no longer needed is an error.
-NEWER: tuple[NewerProperty, ...] = ()
+NEWER = (
+    NewerProperty(
+        type="aws_synthetics_canary",
+        path="vpcConfig.ipv6AllowedForDualStack",
+        service="synthetics",
+        operation="CreateCanary",
+        member="VpcConfig.Ipv6AllowedForDualStack",
+        why="5.100.0 runs canaries over IPv4 only; ours leave the VPC over IPv6",
+    ),
+)
 
 
 class TranslationError(ValueError):
@@ -183,7 +192,7 @@ class _Translation:
         block = self._schema[kind]["block"]
         body = self._block(_Place(kind, resource.name), resource.inputs, block)
         # Named as Pulumi would: names have limits that only the provider knows.
-        attribute = _AUTONAMED.get(kind, "name")
+        attribute = _AUTONAMED.get(kind) or _PROPERTIES.get((kind, "name"), "name")
         if attribute not in body and _settable(block["attributes"].get(attribute)):
             body[attribute] = self._linked.names[resource.type, resource.name]
         waits = {self._address(urn) for urn in resource.dependencies} - self._referenced

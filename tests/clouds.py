@@ -1,21 +1,18 @@
 """The key that signs the tokens of a local cloud's users, and a cloud for tests that are not asyncio's."""
 
 import asyncio
-import gzip
-import json
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from importlib import resources
 from threading import Thread
 from typing import Any, TypeVar
 
-import moto.cognitoidp
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from forgeries import Pool
 from jose import jwk
 
+from local.aws import signing_key
 from local.cloud import LocalCloud, Options
 
 T = TypeVar("T")
@@ -23,9 +20,8 @@ Run = Callable[[Coroutine[Any, Any, T]], T]
 
 
 def pool_of(cloud: LocalCloud) -> Pool:
-    """The cloud's user pool: moto signs all tokens with one key, which it ships."""
-    packed = resources.files(moto.cognitoidp).joinpath("resources/jwks-private.json.gz").read_bytes()
-    own = json.loads(gzip.decompress(packed))
+    """The cloud's user pool."""
+    own = signing_key()
     key = serialization.load_pem_private_key(jwk.construct(own, "RS256").to_pem(), password=None)
     assert isinstance(key, rsa.RSAPrivateKey)
     pool_id = cloud.output("user_pool_id")

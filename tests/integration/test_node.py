@@ -123,7 +123,7 @@ async def stack(procs: Processes, moto: Moto, forwarder: Forwarder, valkey: Valk
     client = queue.connect(valkey.host, valkey.port)
     yield Stack(client, moto, forwarder, node, logs)
     client.close()
-    await node.power_off()
+    await node.close()
 
 
 @pytest.mark.story("EC2-003", "EC2-004")

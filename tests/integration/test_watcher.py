@@ -291,7 +291,7 @@ async def test_the_first_stop_lets_running_jobs_finish(bench: Bench) -> None:
 
 
 async def test_the_second_stop_hands_back_without_counting_the_delivery(bench: Bench) -> None:
-    async with bench.watcher():
+    async with bench.watcher(lease_idle_s=60):
         job = bench.submit("tokens=20 every=0.1")
         await until(lambda: bench.reply(job))
     # The block's end told it twice.

@@ -51,7 +51,7 @@ AWS_METRICS = {
 # What an account or a region has one of: these sit behind a configuration key.
 SINGLETONS = {"aws:apigateway/account:Account": "gateway:manageAccount"}
 # Kinds of resources whose names are unique inside another resource of the same stack.
-INNER_NAMES = {"aws:iam/rolePolicy:RolePolicy", "aws:apigateway/stage:Stage"}
+INNER_NAMES = {"aws:iam/rolePolicy:RolePolicy", "aws:apigateway/stage:Stage", "aws:lambda/alias:Alias"}
 NAMES = ("name", "bucket", "replicationGroupId", "dashboardName", "functionName", "policyName", "path")
 
 

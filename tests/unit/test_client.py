@@ -1,7 +1,7 @@
 """The headless client's judgement: what it believes, how long it tries, and when it calls a job expired."""
 
-import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -10,13 +10,13 @@ import pytest
 from gui import client as client_module
 from gui.client import ApiError, Client, Job
 
-NOW_MS = int(time.time() * 1000)
-JOB = Job("id", "queued", NOW_MS + 300_000, {})
-LATE = Job("id", "queued", NOW_MS - 6_000, {})
+NOW_S = 1_800_000_000
+JOB = Job("id", "queued", (NOW_S + 300) * 1000, {})
+LATE = Job("id", "queued", (NOW_S - 6) * 1000, {})
 
 
 def reply(status: str, sequence: int = 1, ago_s: int = 0) -> httpx.Response:
-    body = {"status": status, "text": "", "sequence": sequence, "updated_at": NOW_MS - ago_s * 1000}
+    body = {"status": status, "text": "", "sequence": sequence, "updated_at": (NOW_S - ago_s) * 1000}
     return httpx.Response(200, json=body)
 
 
@@ -27,9 +27,9 @@ def refusal(status: int, retry_after: str = "") -> httpx.Response:
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the client paused, without its having done so."""
+    """How long the client paused; no time passes."""
     slept: list[float] = []
-    monkeypatch.setattr(client_module.time, "sleep", slept.append)
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(time=lambda: NOW_S, sleep=slept.append))
     return slept
 
 

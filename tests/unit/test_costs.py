@@ -121,7 +121,7 @@ def test_too_few_hours_are_a_warning_that_names_the_keys_to_change(caplog: pytes
     with caplog.at_level(logging.WARNING):
         evaluate("dev", config={"tl-fif:queue": {"nodeType": "cache.t4g.small"}})
     assert [record.message for record in caplog.records] == [
-        "The cap of €20 leaves 0.3 GPU-hours a month, fewer than costs:minGpuHours = 10. Change back queue:nodeType, "
+        "The cap of €20 leaves 0.0 GPU-hours a month, fewer than costs:minGpuHours = 10. Change back queue:nodeType, "
         "or raise budget:capEur."
     ]
 
