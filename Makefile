@@ -2,10 +2,13 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 STACK ?= dev
+EXAMPLES ?= 500
+FUNCTION ?= router
+EVENT ?= docs/events/router-infer.json
 PROMPT ?= What is the capital of France? Answer in one sentence.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test check preview format pins lambda-package docs clean setup-local setup-dev
+.PHONY: help demo local test fuzz postman invoke user check preview format pins lambda-package docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +21,18 @@ local: setup-local ## Keep the local cloud running; prints its URLs, a token and
 
 test: setup-dev ## Every test, with coverage of what is deployed
 	@$(RUN) -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+fuzz: setup-dev ## Send the API requests nobody thought of (EXAMPLES=…, per route)
+	@TLFIF_FUZZ_EXAMPLES="$(EXAMPLES)" $(RUN) -m pytest -q tests/fuzz $(ARGS)
+
+postman: setup-local ## Run the Postman collection against a local cloud (needs npm)
+	@$(RUN) -m local postman --stack "$(STACK)"
+
+invoke: setup-local ## Call one function with an event, from its bundle (FUNCTION=…, EVENT=docs/events/….json)
+	@$(RUN) -m local invoke --stack "$(STACK)" "$(FUNCTION)" "$(EVENT)"
+
+user: setup-local ## Make a user of a deployed stack (EMAIL=…, STACK=…)
+	@$(RUN) -m local user --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") "$(EMAIL)"
 
 check: setup-dev ## Lint, formatting and types
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pyright

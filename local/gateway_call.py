@@ -36,7 +36,7 @@ DROPPED = frozenset(
 # Names come in lower case, as from an HTTP/2 client; these API Gateway capitalises in any case.
 CAPITALISED = {"authorization": "Authorization", "host": "Host", "user-agent": "User-Agent"}
 
-TRACE_ID = re.compile(r"(?:[A-Z][A-Za-z]*=[\w.:|-]+;)*Root=1-[0-9a-f]{8}-[0-9a-f]{24}(?:;[A-Z][A-Za-z]*=[\w.:|-]+)*", re.ASCII)
+TRACE_ID = re.compile(r"(?:\w+=[\w.:|-]+;)*Root=1-[0-9a-f]{8}-[0-9a-f]{24}(?:;\w+=[\w.:|-]+)*", re.ASCII)
 
 # Kind of gateway response: status ("Gateway response types" of the developer guide), message, x-amzn-ErrorType.
 ERRORS = {

@@ -75,7 +75,7 @@ def install() -> Path:
     """newman's command in .cache, installed there if it is not yet; raises NewmanError."""
     command = FOLDER / "node_modules/.bin/newman"
     if shutil.which("node") is None or shutil.which("npm") is None:
-        raise NewmanError("make postman needs node and npm, for newman: https://nodejs.org (Debian: apt-get install npm)")
+        raise NewmanError("make postman needs node and npm: https://nodejs.org (Debian: apt-get install npm)")
     if not command.exists():
         print(f"tl-fif: installing {NEWMAN} into .cache (once)", file=sys.stderr)
         _npm_install()

@@ -305,7 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def preview(
     stack: str, *, against: str | None = None, config: Sequence[str] = (), markdown: bool = False, root: Path = ROOT
 ) -> str:
-    """The preview as text or Markdown; `config` holds `group:key=value`. Raises PreviewError or what the program does."""
+    """The preview as text or Markdown; `config` holds `group:key=value`. Raises PreviewError."""
     collected = _Warnings()
     logging.getLogger("local.recording").addHandler(collected)
     try:

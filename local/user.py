@@ -81,7 +81,7 @@ def create(email: str, pool_id: str) -> str:
 def _refusal(error: ClientError, email: str, pool_id: str) -> str:
     match error.response["Error"]["Code"]:
         case "UsernameExistsException":
-            return f"{email} exists already; choose another address, or delete it first (aws cognito-idp admin-delete-user)"
+            return f"{email} exists already; choose another address, or delete it by aws cognito-idp admin-delete-user"
         case "ResourceNotFoundException":
             return f"there is no user pool {pool_id} in this account; are these the outputs of the right stack?"
     return f"Cognito refused: {error.response['Error']['Message']}"

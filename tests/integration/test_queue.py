@@ -221,6 +221,19 @@ def test_a_lease_is_renewed_while_it_is_held_and_claimed_by_another_when_it_is_n
     assert queue.run(client, queue.hand_back(WORKER, item.entry)) == "lost"
 
 
+@pytest.mark.story("LAM-003")
+def test_many_busy_jobs_do_not_hide_an_abandoned_one(client: "redis.Redis") -> None:
+    """XAUTOCLAIM looks at ten entries for each one it is asked for."""
+    for _ in range(25):
+        accept(client, new_job())
+    items = read(client, count=25)
+    leases = [(item.entry, item.id) for item in items[:-1]]
+    time.sleep(0.2)
+    queue.run(client, queue.renew(WORKER, leases))
+    [stolen] = queue.run(client, queue.take("i-2:b", [], 1, abandoned_ms=150))
+    assert stolen.id == items[-1].id
+
+
 def test_a_job_that_is_handed_back_is_taken_at_once_and_not_counted(client: "redis.Redis") -> None:
     accept(client, new_job())
     [item] = read(client)

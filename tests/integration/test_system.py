@@ -135,12 +135,12 @@ async def forgotten(cloud: LocalCloud, *jobs: Job) -> None:
 
 
 @pytest.mark.story("API-002")
-async def test_without_a_token_it_is_a_401_and_the_authorizer_is_not_asked(
+async def test_without_a_token_it_is_a_401_and_no_function_is_asked(
     cloud: LocalCloud, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    for host in cloud.hosts.values():
-        monkeypatch.setattr(host, "invoke", asked.append)
+    for function in ("authorizer", "router"):
+        monkeypatch.setattr(cloud.hosts[cloud.function(function).arn], "invoke", asked.append)
     answers = [await http.post("/infer", json={"prompt": "Hi"}) for _ in range(3)]
     assert [(each.status_code, each.json()["error"]) for each in answers] == [(401, "unauthorized")] * 3
     assert min(each.elapsed for each in answers) < timedelta(milliseconds=150)
@@ -206,7 +206,7 @@ def sub(user: User) -> str:
 async def test_a_cold_prompt_starts_the_node_and_the_next_one_is_queued(
     cloud: LocalCloud, off: LocalNode, ada: User
 ) -> None:
-    assert node_processes() == [], "the node is off, and so are its processes"
+    assert off.pids == {}, "the node is off, and so are its processes"
     starting = await ada.infer()
     assert starting.answer.items() >= {"status": "starting", "eta": names.BOOT_ETA_S}.items()
     reply = await ada.final(starting)
@@ -214,17 +214,15 @@ async def test_a_cold_prompt_starts_the_node_and_the_next_one_is_queued(
     assert reply["text"]
     assert reply["completion_tokens"] == 4
     one_final_reply(cloud, starting)
-    assert len(node_processes()) == 2
+    assert {program: alive(pid) for program, pid in off.pids.items()} == {"model": True, "watcher": True}
     assert (await ada.status())["node"] == "ready"
     queued = await ada.infer()
     assert (queued.state, (await ada.final(queued))["status"]) == ("queued", "done")
     await forgotten(cloud, starting, queued)
 
 
-def node_processes() -> list[str]:
-    """The watchers and model servers that this process has started."""
-    lines = descendants(os.getpid()).values()
-    return [line for line in lines if "local.model_server" in line or line.endswith("-m watcher")]
+def alive(pid: int) -> bool:
+    return pid in descendants(os.getpid())
 
 
 @pytest.mark.story("LAM-003")
@@ -379,6 +377,7 @@ async def test_an_idle_node_stops_itself(
     cloud: LocalCloud, up: LocalNode, ada: User, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     began, processes, (instance_id,) = time.time(), up.pids, cloud.nodes
+    assert all(alive(pid) for pid in processes.values())
     job = await ada.infer(idle_minutes=1)
     reply = await ada.final(job)
     await until_state(cloud, "stopped")
@@ -394,4 +393,4 @@ async def test_an_idle_node_stops_itself(
     assert count.params["MetricData"][0].items() >= {"MetricName": names.METRIC_AUTO_STOPS, "Value": 1}.items()
     assert (stop.status, count.status) == (200, 200)
     await until_gone(processes.values())
-    assert (up.pids, node_processes()) == ({}, [])
+    assert up.pids == {}

@@ -498,6 +498,25 @@ async def test_stage_throttle_is_a_token_bucket_for_each_method(cloud: Cloud, mo
 # Lambda proxy
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("Root=1-6b04aff2-b9960c0bfe20427a9610d5cf", True),
+        ("Self=1-6b04aff2-b9960c0bfe20427a9610d5ce;Root=1-6b04aff2-b9960c0bfe20427a9610d5cf;Sampled=1", True),
+        ("Root=1-x", False),
+        ("½".encode("latin-1"), False),
+    ],
+)
+async def test_a_trace_id_is_passed_on_only_if_it_is_one(
+    api: httpx.AsyncClient, cloud: Cloud, sent: str | bytes, kept: bool
+) -> None:
+    headers: list[tuple[str | bytes, str | bytes]] = [("Authorization", "t"), ("X-Amzn-Trace-Id", sent)]
+    await api.patch("/echo/7?must=x", headers=headers)
+    passed = cloud.events[0]["headers"]["X-Amzn-Trace-Id"]
+    assert (passed == sent) == kept
+    assert "Root=1-" in passed
+
+
 async def test_proxy_event_has_all_of_version_1(api: httpx.AsyncClient, cloud: Cloud) -> None:
     url = "/echo/7?a=1&a=2&must=%C3%A9+x&empty="
     headers = [("Authorization", "t"), ("X-Two", "1"), ("X-Two", "2"), ("X-Forwarded-For", "203.0.113.5"), ("TE", "x")]
