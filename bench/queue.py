@@ -19,8 +19,9 @@ from local.processes import Processes
 from local.valkey import start_valkey
 from tlfif import names, queue, replies
 
-BUCKET, TTL_S, PROMPT = "replies", 30, "x" * 1000
-LIMITS = queue.Limits(backlog_cap=10**9, burst=10**6, sustained=names.SUSTAINED_PER_MINUTE, ttl_s=TTL_S)
+BUCKET, PROMPT = "replies", "x" * 1000
+# None may expire by itself before the last is in.
+LIMITS = queue.Limits(backlog_cap=10**9, burst=10**6, sustained=names.SUSTAINED_PER_MINUTE, ttl_s=86_400)
 
 
 async def main(jobs: int) -> None:
@@ -41,15 +42,15 @@ def measure(client: "queue.redis.Redis", s3: object, jobs: int) -> None:
     client.flushall()
     start = used(client)
     began = time.perf_counter()
-    accept(client, jobs)
+    ids = accept(client, jobs)
     seconds = time.perf_counter() - began
     print(f"accepted     {jobs:,} jobs of {len(PROMPT)} bytes at {jobs / seconds:,.0f}/s on one connection", flush=True)
     print(f"memory       {(used(client) - start) / jobs:,.0f} bytes a job", flush=True)
-    time.sleep(TTL_S + 1)
+    expire(client, ids)
     began, answered = time.perf_counter(), 0
     cursor, more = "", True
     while more:
-        cursor, owed = queue.run(client, queue.sweep(cursor, ttl_s=TTL_S))
+        cursor, owed = queue.run(client, queue.sweep(cursor, ttl_s=0))
         if owed:
             written, why = replies.write_all(s3, BUCKET, owed, "guardian", time.monotonic() + 60)
             assert not why, why
@@ -64,12 +65,23 @@ def measure(client: "queue.redis.Redis", s3: object, jobs: int) -> None:
     print(f"memory       {start:,} bytes before, {used(client):,} after, with {client.dbsize()} key left", flush=True)
 
 
-def accept(client: "queue.redis.Redis", jobs: int) -> None:
-    """Accepts as many jobs, each of another user: the rate limit must not decide the figure."""
-    for number in range(jobs):
-        job = queue.NewJob(id=str(uuid.uuid4()), sub=f"user-{number}", prompt=PROMPT, idle_minutes=5)
+def accept(client: "queue.redis.Redis", jobs: int) -> list[str]:
+    """Accepts as many jobs, each of another user: the rate limit must not decide the figure. Their ids."""
+    ids = [str(uuid.uuid4()) for _ in range(jobs)]
+    for number, job_id in enumerate(ids):
+        job = queue.NewJob(id=job_id, sub=f"user-{number}", prompt=PROMPT, idle_minutes=5)
         answer = queue.run(client, queue.accept(job, LIMITS))
         assert isinstance(answer, queue.Accepted), answer
+    return ids
+
+
+def expire(client: "queue.redis.Redis", ids: list[str]) -> None:
+    """Lets Redis expire these jobs now."""
+    with client.pipeline(transaction=False) as pipeline:
+        for job_id in ids:
+            pipeline.pexpire(f"job:{job_id}", 1)
+        pipeline.execute()
+    time.sleep(1)
 
 
 def used(client: "queue.redis.Redis") -> int:

@@ -47,7 +47,6 @@ class Guardian(pulumi.ComponentResource):
                     iam.stop_nodes(*where),
                     iam.read_replies(args.storage.bucket.arn),
                     iam.write_replies(args.storage.bucket.arn),
-                    iam.see_missing_replies(args.storage.bucket.arn),
                 ],
                 vpc=args.vpc,
                 traced=False,

@@ -101,7 +101,7 @@ class LambdaFunction(pulumi.ComponentResource):
             function_name=self.function.name,
             function_version=self.function.version,
             # Which version serves is the pipeline's decision: it shifts traffic step by step, and back.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["functionVersion", "routingConfig"]),
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["function_version", "routing_config"]),
         )
 
     def _create_policy(self) -> aws.iam.RolePolicy:

@@ -19,7 +19,7 @@ IDLE_MINUTES = 1
 # A minute of the demo: the node rests after two seconds instead of sixty.
 SECONDS_PER_MINUTE = 2.0
 # Greedy and bounded: how long the demo takes is no matter of luck.
-OPTIONS = {"idle_minutes": IDLE_MINUTES, "max_tokens": 256, "temperature": 0}
+OPTIONS: dict[str, Any] = {"idle_minutes": IDLE_MINUTES, "max_tokens": 256, "temperature": 0}
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.1
 

@@ -1,4 +1,4 @@
-"""docs/queue.md does what it says: its redis-cli lines, sent in their order to a real server as ElastiCache restricts it."""
+"""docs/queue.md does what it says: its redis-cli lines, sent in order to a server restricted as ElastiCache is."""
 
 import fnmatch
 import re

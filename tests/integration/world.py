@@ -1,7 +1,6 @@
 """What the functions work with, all of it real: a queue, EC2 and S3 that can fail, and a user pool's keys."""
 
 import asyncio
-import base64
 import json
 import os
 import signal
@@ -19,20 +18,20 @@ from typing import Any
 import boto3
 import pytest
 import redis
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jose import jwk, jwt
+from forgeries import Pool, private_key, segment
 
 from authorizer import handler as authorizer
 from guardian import handler as guardian
 from local.aws import ACCOUNT_ID, Moto
-from local.forwarder import Forwarder
+from local.forwarder import Call, Forwarder
 from local.valkey import Valkey
 from router import handler as router
 from tlfif import names
 
 REGION, POOL, CLIENT, STACK, BUCKET = "us-east-1", "us-east-1_world", "client-1", "dev", "replies"
-ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role/router"
+ROLE, GUARDIAN_ROLE = (f"arn:aws:iam::{ACCOUNT_ID}:role/{name}" for name in ("router", "guardian"))
+# What the functions asked of AWS in all worlds so far; their policies are held against it in the end.
+PERFORMED: list[Call] = []
 METHOD_ARN = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:abc123/v1/POST/infer"
 
 
@@ -40,8 +39,8 @@ class UserPool:
     """Signs tokens and serves the keys they are checked with, at `url`, until `close`."""
 
     def __init__(self) -> None:
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        keys = json.dumps({"keys": [{**jwk.construct(self._pem, "RS256").public_key().to_dict(), "kid": "k1"}]})
+        self._pool = Pool(private_key(), "k1", f"https://cognito-idp.{REGION}.amazonaws.com/{POOL}", CLIENT)
+        keys = json.dumps({"keys": [self._pool.jwk]})
 
         class Keys(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -62,18 +61,9 @@ class UserPool:
         self._server.server_close()
         self._thread.join()
 
-    @cached_property
-    def _pem(self) -> str:
-        encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        return self._key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
-
     def token(self, sub: str, **changes: Any) -> str:
-        now = int(time.time())
-        claims = {
-            "sub": sub, "iss": f"https://cognito-idp.{REGION}.amazonaws.com/{POOL}", "client_id": CLIENT,
-            "token_use": "access", "iat": now, "exp": now + 3600, "username": sub,
-        }  # fmt: skip
-        return jwt.encode({**claims, **changes}, self._pem, "RS256", headers={"kid": "k1"})
+        """A good token of this user, but for the changes."""
+        return self._pool.token(sub=sub, username=sub, **changes)
 
 
 @dataclass
@@ -99,11 +89,10 @@ class World:
         return self.valkey.operator(decode_responses=True, protocol=2)
 
     async def warm(self) -> None:
-        """What the first call for EC2 or S3 does: importing boto3 and reading its models takes no time of the tests'."""
+        """What the first call for EC2 or S3 does: importing boto3 and reading its models is no part of an outage."""
         await asyncio.to_thread(lambda: (router.services().ec2, router.services().s3))
 
     def environment(self) -> dict[str, str]:
-        key, secret = self.forwarder.credentials_for(ROLE)
         return {
             "TLFIF_STACK": STACK,
             "TLFIF_REDIS_HOST": self.valkey.host,
@@ -120,11 +109,15 @@ class World:
             "TLFIF_GPU_EUR_PER_HOUR": "0.5",
             "AWS_USE_DUALSTACK_ENDPOINT": "true",
             "AWS_ENDPOINT_URL": self.forwarder.url,
-            "AWS_ACCESS_KEY_ID": key,
-            "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
+            **self.credentials(ROLE),
         }
+
+    def credentials(self, role: str) -> dict[str, str]:
+        """A role's key, as Lambda's environment has it."""
+        key, secret = self.forwarder.credentials_for(role)
+        return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
 
     def add_node(self, **tags: str) -> str:
         """A stopped instance with the stack's tags; its id."""
@@ -180,7 +173,14 @@ class World:
         return await asyncio.to_thread(authorizer.handler, event, None)
 
     async def guard(self) -> None:
-        """One run of the guardian."""
+        """One run of the guardian, whose clients are made under its own role."""
+        if not guardian.services.cache_info().currsize:
+            with pytest.MonkeyPatch.context() as patch:
+                for name, value in self.credentials(GUARDIAN_ROLE).items():
+                    patch.setenv(name, value)
+                # boto3's own session has read the router's.
+                patch.setattr(boto3, "DEFAULT_SESSION", None)
+                guardian.services()
         await asyncio.to_thread(guardian.handler, {}, SimpleNamespace(aws_request_id=str(uuid.uuid4())))
 
     def reply(self, key: str) -> dict[str, Any] | None:
@@ -210,6 +210,7 @@ def world(
     for cache in (router.services, authorizer.verifier, guardian.services):
         cache.cache_clear()
     yield made
+    PERFORMED.extend(forwarder.calls)
     if router.services.cache_info().currsize:
         routing = router.services()
         made_on_use = [vars(routing)[name] for name in ("ec2", "s3") if name in vars(routing)]
@@ -228,11 +229,7 @@ def _close(cache: Any, *clients: Any) -> None:
 
 def unsigned(claims: dict[str, Any]) -> str:
     """A token that claims to need no signature."""
-
-    def part(value: dict[str, Any]) -> str:
-        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
-
-    return f"{part({'alg': 'none', 'kid': 'k1'})}.{part(claims)}."
+    return f"{segment({'alg': 'none', 'kid': 'k1'})}.{segment(claims)}."
 
 
 # --- how a queue fails, for the time of a block

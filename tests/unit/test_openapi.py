@@ -75,6 +75,7 @@ def test_the_documented_request_is_the_one_the_router_accepts() -> None:
     assert list(documented["properties"]) == list(InferRequest.model_fields)
     assert documented["properties"]["prompt"]["maxLength"] == names.MAX_PROMPT_BYTES
     assert documented["properties"]["max_tokens"]["maximum"] == names.MAX_TOKENS
+    assert documented["properties"]["top_p"]["minimum"] == names.MIN_TOP_P
     idle = documented["properties"]["idle_minutes"]
     assert (idle["minimum"], idle["maximum"]) == (names.MIN_IDLE_MINUTES, names.MAX_IDLE_MINUTES)
 
