@@ -41,7 +41,7 @@ def configuration() -> str:
 
 def _shown(default: Any) -> str:
     if default is None or default == ():
-        return "–"
+        return "none"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 

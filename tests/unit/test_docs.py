@@ -62,8 +62,8 @@ def test_the_readme_names_every_make_target() -> None:
 
 def test_the_readme_names_every_route() -> None:
     paths = yaml.safe_load((ROOT / "openapi.yaml").read_text())["paths"]
-    routes = [f"{verb.upper()} {path}" for path, verbs in paths.items() for verb in verbs if verb in ("get", "post", "delete")]
-    missing = [route for route in routes if f"`{route}`" not in README]
+    operations = [(verb, path) for path, verbs in paths.items() for verb in verbs if verb in ("get", "post", "delete")]
+    missing = [path for verb, path in operations if f"`{verb.upper()} {path}`" not in README]
     assert not missing
 
 
