@@ -76,9 +76,9 @@ class Pool:
         return f"{signed}.{segment(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}"
 
 
-def forged(pool: Pool) -> dict[str, str]:
-    """What is wrong with it, and the token."""
-    other, good, now = private_key(), pool.token(), int(time.time())
+def forged(pool: Pool, good: str) -> dict[str, str]:
+    """What is wrong with it, and the token; `good` is one of the pool's."""
+    other, now = private_key(), int(time.time())
     head, _, signature = good.split(".")
     unsigned = segment(pool.claims())
     return {

@@ -10,4 +10,5 @@ from surface import Surface, open_surface
 def surface(request: pytest.FixtureRequest) -> Iterator[Surface]:
     with open_surface() as surface:
         yield surface
-        request.config.pluginmanager.get_plugin("terminalreporter").write_line(f"\nfuzz: {surface.summary()}")
+        with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+            print(f"\nfuzz: {surface.summary()}")

@@ -151,7 +151,9 @@ def open_surface() -> Iterator[Surface]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gateway, "RATE_PER_SECOND", 100_000)
         patch.setattr(gateway, "BURST", 100_000)
-        with running(Options(delays=Delays(pending_s=1e6), workers=1)) as (cloud, run):
+        # A minute lasts an hour: the guardian would start a node for the jobs that lie here.
+        options = Options(delays=Delays(pending_s=1e6), seconds_per_minute=3600, workers=1)
+        with running(options) as (cloud, run):
             surface = Surface(cloud, run)
             yield surface
             surface.http.close()

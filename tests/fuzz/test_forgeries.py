@@ -28,7 +28,7 @@ def good(surface: Surface) -> str:
 @pytest.fixture(scope="module")
 def attempts(surface: Surface, good: str) -> dict[str, str]:
     """What is wrong with it, and what the Authorization header says."""
-    tokens = forged(surface.users)
+    tokens = forged(surface.users, good)
     tokens |= {f"mutation {n}": token for n, token in enumerate(itertools.islice(mutations(good), MUTATIONS))}
     schemes = {"another scheme": f"Basic {good}", "two tokens": f"{good} {good}", "a list": f"{good},{good}"}
     return {name: token for name, token in {**tokens, **schemes}.items() if token.strip() != good}

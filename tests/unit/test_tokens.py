@@ -11,7 +11,8 @@ from tlfif import tokens
 POOL = Pool(private_key(), "k1", "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_pool", "client-1")
 JWKS = {"keys": [POOL.jwk]}
 URL = "https://keys"
-GOOD, FORGED = POOL.token(), forged(POOL)
+GOOD = POOL.token()
+FORGED = forged(POOL, GOOD)
 
 
 def verifier() -> tokens.Verifier:
