@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
@@ -148,13 +148,15 @@ def problem(answer: Answer) -> dict[str, Any]:
 @contextmanager
 def open_surface() -> Iterator[Surface]:
     """A cloud without the API's outer fuse (20 requests a second), which is not what bounds a user."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gateway, "RATE_PER_SECOND", 100_000)
-        patch.setattr(gateway, "BURST", 100_000)
-        # A minute lasts an hour: the guardian would start a node for the jobs that lie here.
-        options = Options(delays=Delays(pending_s=1e6), seconds_per_minute=3600, workers=1)
-        with running(options) as (cloud, run):
-            surface = Surface(cloud, run)
-            yield surface
-            surface.http.close()
-            surface.queue.close()
+    # A minute lasts an hour: the guardian would start a node for the jobs that lie here.
+    options = Options(delays=Delays(pending_s=1e6), seconds_per_minute=3600, workers=1)
+    with ExitStack() as stack:
+        # Only while the program is evaluated: other tests evaluate it as it is.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gateway, "RATE_PER_SECOND", 100_000)
+            patch.setattr(gateway, "BURST", 100_000)
+            cloud, run = stack.enter_context(running(options))
+        surface = Surface(cloud, run)
+        yield surface
+        surface.http.close()
+        surface.queue.close()
