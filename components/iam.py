@@ -171,7 +171,10 @@ def _write_canary_logs() -> Statement:
 
 
 def vpc_only_routes(execution_arn: str, paths: Sequence[str], cidrs: Sequence[str]) -> tuple[Statement, Statement]:
-    """An API's resource policy: everybody may call, but `paths` only from `cidrs`; evaluated before the authorizer."""
+    """An API's resource policy: everybody may call, but `paths` only from `cidrs`; evaluated before the authorizer.
+
+    `/*` as well: should the gateway take `/ping/` for `/ping`, the slash is no way round the fence.
+    """
     everybody = {"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke"}
     fence = {"Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke"}
     return (
@@ -179,7 +182,7 @@ def vpc_only_routes(execution_arn: str, paths: Sequence[str], cidrs: Sequence[st
         {
             "Sid": "VpcOnlyRoutes",
             **fence,
-            "Resource": [f"{execution_arn}/*/*{path}" for path in paths],
+            "Resource": [f"{execution_arn}/*/*{path}{rest}" for path in paths for rest in ("", "/*")],
             "Condition": {"NotIpAddress": {"aws:SourceIp": list(cidrs)}},
         },
     )
