@@ -5,6 +5,7 @@ import pulumi_aws as aws
 
 from components import costs
 from components.alerts import Alerts, AlertsArgs
+from components.fleet import Fleet
 from components.gateway import Gateway, GatewayArgs
 from components.gpu_image import GpuImage, GpuImageArgs
 from components.gpu_node import GpuNodes, GpuNodesArgs
@@ -32,12 +33,8 @@ storage = Storage("storage", StorageArgs(requests_per_month=settings.costs.reque
 alerts = Alerts("alerts", AlertsArgs(settings=settings.alerts, account_id=account_id))
 queue = Queue("queue", QueueArgs(settings=settings.queue, network=network, alerts=alerts))
 vpc = VpcPlacement(subnet_id=network.lambda_subnet.id, security_group_id=network.lambda_group.id)
-router = Router(
-    "router",
-    RouterArgs(
-        settings=settings, stack=stack, account_id=account_id, identity=identity, queue=queue, storage=storage, vpc=vpc
-    ),
-)
+fleet = Fleet(settings=settings, stack=stack, account_id=account_id, queue=queue, storage=storage, vpc=vpc)
+router = Router("router", RouterArgs(fleet=fleet, identity=identity))
 gateway = Gateway(
     "gateway",
     GatewayArgs(
@@ -56,12 +53,7 @@ nodes = GpuNodes(
 )
 ingress = TlsIngressArgs(domain=settings.gpu.domain, network=network, instances=nodes.instances)
 tls = TlsIngress("tls", ingress) if settings.gpu.tls_ingress else None
-guardrails = Guardrails(
-    "guardrails",
-    GuardrailsArgs(
-        settings=settings, stack=stack, account_id=account_id, queue=queue, storage=storage, vpc=vpc, alerts=alerts
-    ),
-)
+guardrails = Guardrails("guardrails", GuardrailsArgs(fleet=fleet, alerts=alerts))
 
 parts = [network, identity, storage, alerts, queue, router, gateway, health, image, nodes, guardrails]
 parts += [tls] if tls else []

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import iam, pricing
+from components import pricing
 from components.alerts import Alerts
-from components.lambda_function import LambdaFunction, LambdaFunctionArgs, VpcPlacement
-from components.queue import Queue
-from components.settings import Settings
-from components.storage import Storage
+from components.fleet import Fleet
+from components.lambda_function import LambdaFunction, LambdaFunctionArgs
 
 # Within its minute, so that two never run at a time.
 TIMEOUT_S = 50
@@ -19,12 +17,7 @@ FAILURES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class GuardianArgs:
-    settings: Settings
-    stack: str
-    account_id: str
-    queue: Queue
-    storage: Storage
-    vpc: VpcPlacement
+    fleet: Fleet
     alerts: Alerts
 
 
@@ -33,22 +26,16 @@ class Guardian(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: GuardianArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("tl-fif:components:Guardian", name, None, opts)
-        where = (args.settings.region, args.account_id, args.stack)
+        fleet = args.fleet
         self.function = LambdaFunction(
             name,
             LambdaFunctionArgs(
                 source="guardian",
-                stack=args.stack,
+                stack=fleet.stack,
                 timeout_s=TIMEOUT_S,
-                environment=_environment(args),
-                statements=[
-                    iam.describe_nodes(),
-                    iam.start_nodes(*where),
-                    iam.stop_nodes(*where),
-                    iam.read_replies(args.storage.bucket.arn),
-                    iam.write_replies(args.storage.bucket.arn),
-                ],
-                vpc=args.vpc,
+                environment=fleet.environment,
+                statements=fleet.statements,
+                vpc=fleet.vpc,
                 traced=False,
             ),
             opts=pulumi.ResourceOptions(parent=self),
@@ -73,15 +60,3 @@ class Guardian(pulumi.ComponentResource):
         alarm = pricing.line("alarm", 1, "alarm: the guardian fails", resource=pricing.ALARM)
         self.cost_lines = [*self.function.cost_lines, alarm]
         self.register_outputs({"function_arn": self.function.function.arn})
-
-
-def _environment(args: GuardianArgs) -> dict[str, pulumi.Input[str]]:
-    return {
-        "TLFIF_STACK": args.stack,
-        "TLFIF_REDIS_HOST": args.queue.host,
-        "TLFIF_REDIS_PORT": args.queue.port,
-        "TLFIF_REPLIES_BUCKET": args.storage.bucket.bucket,
-        "TLFIF_GPU_COUNT": str(args.settings.gpu.count),
-        "TLFIF_GPU_SLOTS": str(args.settings.gpu.slots),
-        "AWS_USE_DUALSTACK_ENDPOINT": "true",
-    }

@@ -6,11 +6,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.alerts import Alerts
+from components.fleet import Fleet
 from components.guardian import Guardian, GuardianArgs
-from components.lambda_function import VpcPlacement
-from components.queue import Queue
-from components.settings import Settings
-from components.storage import Storage
 from tlfif.names import ENV_TAG, ENV_VALUE
 
 WARN_PERCENT, STOP_PERCENT = 75, 100
@@ -18,12 +15,7 @@ WARN_PERCENT, STOP_PERCENT = 75, 100
 
 @dataclass(frozen=True, kw_only=True)
 class GuardrailsArgs:
-    settings: Settings
-    stack: str
-    account_id: str
-    queue: Queue
-    storage: Storage
-    vpc: VpcPlacement
+    fleet: Fleet
     alerts: Alerts
 
 
@@ -35,36 +27,21 @@ class Guardrails(pulumi.ComponentResource):
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
         self._create_budget()
-        self.guardian = self._create_guardian()
+        self.guardian = Guardian("guardian", GuardianArgs(fleet=args.fleet, alerts=args.alerts), opts=self._child)
         self.cost_lines = self.guardian.cost_lines
         self.register_outputs({})
 
-    def _create_guardian(self) -> Guardian:
-        args = self._args
-        return Guardian(
-            "guardian",
-            GuardianArgs(
-                settings=args.settings,
-                stack=args.stack,
-                account_id=args.account_id,
-                queue=args.queue,
-                storage=args.storage,
-                vpc=args.vpc,
-                alerts=args.alerts,
-            ),
-            opts=self._child,
-        )
-
     def _create_budget(self) -> None:
+        fleet = self._args.fleet
         by_tag = [aws.budgets.BudgetCostFilterArgs(name="TagKeyValue", values=[f"user:{ENV_TAG}${ENV_VALUE}"])]
         aws.budgets.Budget(
             f"{self._name}-budget",
-            name=f"tl-fif-{self._args.stack}",
+            name=f"tl-fif-{fleet.stack}",
             budget_type="COST",
             time_unit="MONTHLY",
-            limit_amount=f"{self._args.settings.cap_usd:.2f}",
+            limit_amount=f"{fleet.settings.cap_usd:.2f}",
             limit_unit="USD",
-            cost_filters=by_tag if self._args.settings.budget.scope == "tag" else None,
+            cost_filters=by_tag if fleet.settings.budget.scope == "tag" else None,
             notifications=[self._notification(percent) for percent in (WARN_PERCENT, STOP_PERCENT)],
             # Budgets tries the topic when it is named.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self._args.alerts.topic_policy]),

@@ -35,11 +35,7 @@ class QueueHealth(pulumi.ComponentResource):
                 stack=args.stack,
                 timeout_s=TIMEOUT_S,
                 memory_mb=MEMORY_MB,
-                environment={
-                    "TLFIF_STACK": args.stack,
-                    "TLFIF_REDIS_HOST": args.queue.host,
-                    "TLFIF_REDIS_PORT": args.queue.port,
-                },
+                environment={"TLFIF_STACK": args.stack, **args.queue.environment},
                 vpc=args.vpc,
                 usual_ms=5,
                 starts_traces=False,

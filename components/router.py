@@ -5,11 +5,9 @@ from dataclasses import dataclass
 import pulumi
 
 from components import iam, pricing
+from components.fleet import Fleet
 from components.identity import Identity
-from components.lambda_function import LambdaFunction, LambdaFunctionArgs, VpcPlacement
-from components.queue import Queue
-from components.settings import Settings
-from components.storage import Storage
+from components.lambda_function import LambdaFunction, LambdaFunctionArgs
 from tlfif.names import BACKLOG_PER_NODE
 
 # Every dependency's failure is answered within 2 s; the rest is a cold start.
@@ -19,13 +17,8 @@ SAMPLES_TIMEOUT_S, SAMPLE_DAYS, SAMPLE_MINUTES = 5, 1, 5
 
 @dataclass(frozen=True, kw_only=True)
 class RouterArgs:
-    settings: Settings
-    stack: str
-    account_id: str
+    fleet: Fleet
     identity: Identity
-    queue: Queue
-    storage: Storage
-    vpc: VpcPlacement
 
 
 class Router(pulumi.ComponentResource):
@@ -33,44 +26,37 @@ class Router(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: RouterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("tl-fif:components:Router", name, None, opts)
-        where = (args.settings.region, args.account_id, args.stack)
+        fleet = args.fleet
         self.function = LambdaFunction(
             name,
             LambdaFunctionArgs(
                 source="router",
-                stack=args.stack,
+                stack=fleet.stack,
                 timeout_s=TIMEOUT_S,
                 environment=_environment(args),
-                statements=[
-                    iam.describe_nodes(),
-                    iam.start_nodes(*where),
-                    iam.stop_nodes(*where),
-                    iam.read_replies(args.storage.bucket.arn),
-                    iam.write_replies(args.storage.bucket.arn),
-                    iam.see_missing_replies(args.storage.bucket.arn),
-                ],
-                vpc=args.vpc,
+                statements=[*fleet.statements, iam.see_missing_replies(fleet.storage.bucket.arn)],
+                vpc=fleet.vpc,
                 versioned=True,
-                monthly_calls=args.settings.costs.requests_per_month,
+                monthly_calls=fleet.settings.costs.requests_per_month,
                 starts_traces=False,
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        samples = self._create_payload_samples(name, args)
+        samples = self._create_payload_samples(name, fleet)
         self.cost_lines = [*self.function.cost_lines, *samples.cost_lines]
         self.register_outputs({"function_arn": self.function.function.arn})
 
-    def _create_payload_samples(self, name: str, args: RouterArgs) -> LambdaFunction:
+    def _create_payload_samples(self, name: str, fleet: Fleet) -> LambdaFunction:
         """Writes what the router sampled to a log group that keeps it for a day (LAM-005)."""
         samples = LambdaFunction(
             f"{name}-payload-samples",
             LambdaFunctionArgs(
                 source="payload_samples",
-                stack=args.stack,
+                stack=fleet.stack,
                 timeout_s=SAMPLES_TIMEOUT_S,
                 memory_mb=256,
-                environment={"TLFIF_REDIS_HOST": args.queue.host, "TLFIF_REDIS_PORT": args.queue.port},
-                vpc=args.vpc,
+                environment=fleet.queue.environment,
+                vpc=fleet.vpc,
                 log_days=SAMPLE_DAYS,
                 monthly_calls=pricing.MINUTES // SAMPLE_MINUTES,
                 usual_ms=10,
@@ -83,20 +69,13 @@ class Router(pulumi.ComponentResource):
 
 
 def _environment(args: RouterArgs) -> dict[str, pulumi.Input[str]]:
-    settings = args.settings
+    settings = args.fleet.settings
     return {
-        "TLFIF_STACK": args.stack,
-        "TLFIF_REDIS_HOST": args.queue.host,
-        "TLFIF_REDIS_PORT": args.queue.port,
+        **args.fleet.environment,
         "TLFIF_USER_POOL_ID": args.identity.user_pool.id,
         "TLFIF_CLIENT_ID": args.identity.client.id,
-        "TLFIF_REPLIES_BUCKET": args.storage.bucket.bucket,
         "TLFIF_BACKLOG_CAP": str(BACKLOG_PER_NODE * settings.gpu.count),
-        "TLFIF_GPU_COUNT": str(settings.gpu.count),
-        "TLFIF_GPU_SLOTS": str(settings.gpu.slots),
         "TLFIF_IDLE_MINUTES": str(settings.gpu.idle_minutes),
         "TLFIF_CAP_EUR": f"{settings.budget.cap_eur:g}",
         "TLFIF_GPU_EUR_PER_HOUR": f"{settings.gpu_eur_per_hour:.4f}",
-        # The function has no IPv4 way out; AWS's dual-stack hosts are its only ones.
-        "AWS_USE_DUALSTACK_ENDPOINT": "true",
     }

@@ -7,8 +7,8 @@ from typing import Any
 
 import redis
 
-from guardian.settings import Settings
 from tlfif import names, nodes, queue, replies, waking
+from tlfif.fleet import Fleet
 from tlfif.log import log
 
 # A router that owes a reply writes it at once; after this long it has died, or its storage has.
@@ -20,7 +20,7 @@ RETRY_S = 3.0
 class Guardian:
     """One run. `token` names it as a holder of the right to wake; it ends at `give_up_at` of `time.monotonic()`."""
 
-    settings: Settings
+    fleet: Fleet
     redis: "redis.Redis"
     ec2: Any
     s3: Any
@@ -44,19 +44,19 @@ class Guardian:
         return self.give_up_at - time.monotonic()
 
     def _mind_nodes(self) -> tuple[queue.Rescue, nodes.Outcome | None]:
-        settings = self.settings
-        found = queue.run(self.redis, queue.rescue(self.token, settings.node_count, settings.slots))
+        fleet = self.fleet
+        found = queue.run(self.redis, queue.rescue(self.token, fleet.node_count, fleet.slots))
         if found.stop:
             self._stop_nodes()
         if not found.wake:
             return found, None
-        outcome, _ = waking.start(self.redis, settings.stack, self.token, found.wake, self.ec2)
+        outcome, _ = waking.start(self.redis, fleet.stack, self.token, found.wake, self.ec2)
         return found, outcome
 
     def _stop_nodes(self) -> None:
         """A node that was still starting when somebody asked for the stop."""
         try:
-            stopped = nodes.stop(self.ec2, self.settings.stack)
+            stopped = nodes.stop(self.ec2, self.fleet.stack)
         except nodes.Unavailable as error:
             log("nodes not stopped", "ERROR", why=str(error))
         else:
@@ -75,7 +75,7 @@ class Guardian:
     def _answer(self, what: str, owed: list[queue.Owed]) -> bool:
         if not owed:
             return self._left_s() > 0
-        written, why = replies.write_all(self.s3, self.settings.bucket, owed, "guardian", self.give_up_at)
+        written, why = replies.write_all(self.s3, self.fleet.bucket, owed, "guardian", self.give_up_at)
         if written:
             queue.run(self.redis, queue.settle([reply.id for reply in written]))
         log(what, "ERROR" if why else "INFO", jobs=len(owed), answered=len(written), why=why)

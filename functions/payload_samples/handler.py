@@ -1,6 +1,5 @@
 """Writes the router's redacted payload samples to a log group that keeps them for one day (LAM-005)."""
 
-import os
 from functools import cache
 
 import redis
@@ -12,7 +11,7 @@ from tlfif.log import log
 @cache
 def client() -> "redis.Redis":
     """Made once per execution environment."""
-    return queue.connect(os.environ["TLFIF_REDIS_HOST"], int(os.environ["TLFIF_REDIS_PORT"]))
+    return queue.from_environment()
 
 
 def handler(event: object, context: object) -> None:

@@ -18,7 +18,7 @@ RETRY_AFTER_S = 60
 @cache
 def client() -> "redis.Redis":
     """Made once per execution environment. It waits longer than the limit, to tell a slow queue from a dead one."""
-    return queue.connect(os.environ["TLFIF_REDIS_HOST"], int(os.environ["TLFIF_REDIS_PORT"]), timeout_s=0.5)
+    return queue.from_environment(timeout_s=0.5)
 
 
 def handler(event: Event, context: Any) -> Response:

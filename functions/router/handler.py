@@ -29,7 +29,7 @@ def services() -> actions.Services:
     verifier = tokens.for_pool(
         os.environ["AWS_REGION"], settings.user_pool_id, settings.client_id, os.environ.get("TLFIF_JWKS_URL")
     )
-    return actions.Services(settings, queue.connect(settings.redis_host, settings.redis_port), verifier)
+    return actions.Services(settings, queue.from_environment(), verifier)
 
 
 def handler(event: Event, context: Any) -> Response:

@@ -17,7 +17,10 @@ from tlfif import names, tokens
 from tlfif.queue import Limits
 
 POOL = Pool(private_key(), "k1", "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_pool", "client-1")
-SETTINGS = Settings("dev", "host", 6379, "us-east-1_pool", POOL.client_id, "replies", Limits(), 5, 20.0, 0.5)
+SETTINGS = Settings(
+    stack="dev", bucket="replies", node_count=1, slots=32, user_pool_id="us-east-1_pool", client_id=POOL.client_id,
+    limits=Limits(), idle_minutes=5, cap_eur=20.0, gpu_eur_per_hour=0.5,
+)  # fmt: skip
 
 
 @pytest.fixture
