@@ -50,7 +50,7 @@ class Guardian:
             self._stop_nodes()
         if not found.wake:
             return found, None
-        outcome, _ = waking.start(self.redis, fleet.stack, self.token, found.wake, self.ec2)
+        outcome, _ = waking.start(self.redis, fleet.stack, self.token, found.wake, found.phases, self.ec2)
         return found, outcome
 
     def _stop_nodes(self) -> None:

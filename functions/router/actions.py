@@ -57,9 +57,11 @@ def infer(services: Services, event: Event, sub: str) -> Response:
     )
     answer = queue.run(services.redis, queue.accept(job, settings.limits))
     if isinstance(answer, queue.Refused):
+        if answer.why == "late" and time.time() * 1000 < job.deadline_ms:
+            log("clocks differ: the queue's is ahead of the router's", "ERROR", deadlineMs=job.deadline_ms)
         raise _refusal(settings, answer)
     if answer.wake:
-        _wake(services, job, answer.wake)
+        _wake(services, job, answer)
     else:
         services.sampler.see(services.redis, job, answer.state)
     return _accepted(event, answer)
@@ -110,18 +112,22 @@ def latched(detail: str) -> Problem:
     return Problem(402, "budget_exhausted", message, latch=detail)
 
 
-def _wake(services: Services, job: queue.NewJob, wanted: int) -> None:
+def _wake(services: Services, job: queue.NewJob, accepted: queue.Accepted) -> None:
     """Starts nodes for an accepted job, or takes the job back when EC2 has none to give.
 
-    The job is in the queue: should Redis fail now, it stays accepted and the guardian goes on.
+    The job is in the queue: should Redis fail before it is taken back, it stays accepted and the guardian goes on.
+    Should Redis fail while it is, nobody knows whether the job is there: a 503, never a 202 for a job that is gone.
     """
     try:
-        outcome, code = waking.start(services.redis, services.settings.stack, job.id, wanted, services.ec2)
-        problem = _no_node(outcome, code)
-        if problem and queue.run(services.redis, queue.withdraw(job)) != "taken":
-            raise problem
+        outcome, code = waking.start(
+            services.redis, services.settings.stack, job.id, accepted.wake, accepted.phases, services.ec2
+        )
     except redis.RedisError as error:
         log("wake left to the guardian", "ERROR", jobId=job.id, why=str(error))
+        return
+    problem = _no_node(outcome, code)
+    if problem and queue.run(services.redis, queue.withdraw(job)) == "withdrawn":
+        raise problem
 
 
 def _no_node(outcome: nodes.Outcome, code: str) -> Problem | None:

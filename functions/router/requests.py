@@ -85,10 +85,14 @@ def _fix(error: Any) -> str:
 
 
 def _refusal(field: str, value: object, fix: str) -> Problem:
-    """A 400 with the beginning of the value only: a 6 kB prompt is no error message."""
+    """A 400 with the beginnings of field and value only: a 6 kB prompt is no error message."""
     try:
         shown = json.dumps(value, ensure_ascii=True)
     except (ValueError, RecursionError):
         shown = repr(type(value))
-    shown = shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}…"
+    field, shown = _beginning(field), _beginning(shown)
     return Problem(400, "invalid_request", f"{field} {fix}", field=field, value=shown)
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

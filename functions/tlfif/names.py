@@ -39,6 +39,7 @@ BOOT_ETA_S = 90
 # The queue (RED-003): one job lives this long unless a worker holds its lease.
 JOB_TTL_S = 300
 CANCELLED_TTL_S = 600
+WITHDRAWN_TTL_S = 10
 WAKE_TTL_S = 120
 HEARTBEAT_TTL_S = 15
 LEASE_RENEW_S, LEASE_IDLE_S = 5, 20

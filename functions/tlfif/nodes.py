@@ -3,7 +3,8 @@
 boto3 is imported on use: most requests find the node's heartbeat in the queue and never need EC2.
 """
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -25,6 +26,16 @@ class Node:
     id: str
     state: str
     latched: bool = False
+    started_ago_s: float = 0.0
+
+    def is_expected(self, phases: Mapping[str, str]) -> bool:
+        """Started, and not heard of yet. One that is silent for as long as a wake lasts won't be."""
+        silent = self.id not in phases and self.started_ago_s < names.WAKE_TTL_S
+        return self.state == "pending" or (self.state == "running" and silent)
+
+    def is_leaving(self, phases: Mapping[str, str]) -> bool:
+        """Stopping, or about to: EC2 hears of it after the queue does."""
+        return self.state == "stopping" or (self.state == "running" and phases.get(self.id) == "draining")
 
 
 class Outcome(Enum):
@@ -32,7 +43,7 @@ class Outcome(Enum):
 
     STARTED = "started"
     COMING = "coming"  # pending, or running without a heartbeat yet
-    STOPPING = "stopping"  # can't be started before it has stopped
+    STOPPING = "stopping"  # or about to; can't be started before it has stopped
     ABSENT = "absent"
     LATCHED = "latched"
     NO_CAPACITY = "no capacity"
@@ -47,18 +58,21 @@ class Decision:
     otherwise: Outcome
 
 
-def decide(nodes: Sequence[Node], wanted: int) -> Decision:
-    """What to do for `wanted` more nodes, given all nodes of the stack (LAM-004)."""
+def decide(nodes: Sequence[Node], wanted: int, phases: Mapping[str, str]) -> Decision:
+    """What to do for `wanted` more nodes than work or load a model, given all nodes of the stack (LAM-004).
+
+    `phases` by instance id, of the nodes whose heartbeat the queue has.
+    """
     present = [node for node in nodes if node.state not in ("terminated", "shutting-down")]
     free = [node for node in present if not node.latched]
     stopped = sorted(node.id for node in free if node.state == "stopped")
-    coming = [node for node in free if node.state in ("pending", "running")]
-    if stopped:
-        return Decision(tuple(stopped[: max(1, wanted)]), Outcome.STARTED)
-    if coming:
-        return Decision((), Outcome.COMING)
-    if any(node.state == "stopping" for node in free):
+    missing = wanted - sum(node.is_expected(phases) for node in free)
+    if missing > 0 and stopped:
+        return Decision(tuple(stopped[:missing]), Outcome.STARTED)
+    if missing > 0 and any(node.is_leaving(phases) for node in free):
         return Decision((), Outcome.STOPPING)
+    if any(node.state in ("pending", "running") for node in free):
+        return Decision((), Outcome.COMING)
     return Decision((), Outcome.LATCHED if present else Outcome.ABSENT)
 
 
@@ -84,16 +98,17 @@ def find(ec2: Any, stack: str) -> list[Node]:
 
 def _node(instance: dict[str, Any]) -> Node:
     latched = any(tag["Key"] == names.LATCH_TAG for tag in instance.get("Tags", []))
-    return Node(instance["InstanceId"], instance["State"]["Name"], latched)
+    started_ago = datetime.datetime.now(datetime.timezone.utc) - instance["LaunchTime"]
+    return Node(instance["InstanceId"], instance["State"]["Name"], latched, started_ago.total_seconds())
 
 
-def wake(ec2: Any, stack: str, wanted: int) -> tuple[Outcome, int, str]:
-    """Starts up to `wanted` stopped nodes: what came of it, how many EC2 started, and EC2's error code or ''."""
+def wake(ec2: Any, stack: str, wanted: int, phases: Mapping[str, str]) -> tuple[Outcome, int, str]:
+    """Starts what `decide` says: what came of it, how many EC2 started, and EC2's error code or ''."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     started = 0
     try:
-        decision = decide(find(ec2, stack), wanted)
+        decision = decide(find(ec2, stack), wanted, phases)
         for instance in decision.start:
             ec2.start_instances(InstanceIds=[instance])
             started += 1

@@ -141,7 +141,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The job is in the queue. Times in epoch ms; `wake` = how many nodes this caller must start now."""
+    """The job is in the queue. Times in epoch ms; `wake` = how many nodes this caller must start now.
+
+    `phases` by instance id, of the nodes there are, for a caller who must start some.
+    """
 
     state: str
     wake: int
@@ -149,6 +152,7 @@ class Accepted:
     expires_at: int
     estimate_ms: int | None
     id: str = ""
+    phases: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -172,8 +176,9 @@ def accept(job: NewJob, limits: Limits) -> Call[Accepted | Refused]:
 
 def _accepted(job_id: str, answer: list[Any]) -> Accepted | Refused:
     match answer:
-        case ["accepted", state, wake, created, expires, estimate]:
-            return Accepted(state, wake, created, expires, int(estimate) if estimate else None, job_id)
+        case ["accepted", state, wake, created, expires, estimate, phases]:
+            known = _pairs(phases)
+            return Accepted(state, wake, created, expires, int(estimate) if estimate else None, job_id, known)
         case ["repeated", first, state, created, expires, estimate]:
             return Accepted(state, 0, created, expires, int(estimate) if estimate else None, first)
         case ["limited", wait_ms]:
@@ -183,9 +188,13 @@ def _accepted(job_id: str, answer: list[Any]) -> Accepted | Refused:
     raise ValueError(f"accept answered {answer!r}")
 
 
+def _pairs(flat: list[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
 def withdraw(job: NewJob) -> Call[str]:
-    """Takes an accepted job back: 'withdrawn', 'taken' (a worker has it) or 'gone'."""
-    return Call("withdraw", job.keys(), [job.id], str)
+    """Takes an accepted job back: 'withdrawn', 'kept' (it will be answered) or 'gone' (it has been)."""
+    return Call("withdraw", [*job.keys(), f"withdrawn:{job.id}"], [job.id, names.WITHDRAWN_TTL_S], str)
 
 
 def release_wake(token: str) -> Call[int]:
@@ -289,17 +298,21 @@ def _page(answer: list[Any]) -> Page:
 
 @dataclass(frozen=True)
 class Rescue:
-    """What to do about the nodes: how many to start, whether all are to be stopped; `depth` in stream entries."""
+    """What to do about the nodes: how many to start, whether all are to be stopped; `depth` in stream entries.
+
+    `phases` by instance id, of the nodes there are, when some must be started.
+    """
 
     wake: int
     stop: bool
     depth: int
+    phases: dict[str, str] = field(default_factory=dict)
 
 
 def rescue(token: str, node_count: int, slots: int) -> Call[Rescue]:
     """Takes the right to wake, as accept does, when live jobs need more nodes than are up or coming."""
     args = [token, names.WAKE_TTL_S, node_count, slots]
-    return Call("rescue", [], args, lambda answer: Rescue(answer[0], bool(answer[1]), answer[2]))
+    return Call("rescue", [], args, lambda answer: Rescue(answer[0], bool(answer[1]), answer[2], _pairs(answer[3])))
 
 
 # --- the worker's side ---------------------------------------------------------------------------------------------
@@ -334,8 +347,7 @@ def take(
 
 
 def _item(entry: str, job_id: str, reply_key: str, deliveries: int, cancelled: str, flat: list[str]) -> Item:
-    job = dict(zip(flat[::2], flat[1::2], strict=True)) if flat else None
-    return Item(entry, job_id, reply_key, deliveries, cancelled, job)
+    return Item(entry, job_id, reply_key, deliveries, cancelled, _pairs(flat) or None)
 
 
 def renew(consumer: str, leases: Sequence[tuple[str, str]]) -> Call[list[str]]:

@@ -107,13 +107,17 @@ class Consumer:
             await self._changed.wait()
 
     async def _take(self) -> list[queue.Item]:
-        """New jobs, or ones that were abandoned. Raises RedisError."""
+        """Jobs that were abandoned or handed back, which have waited longest; if there are none, new ones.
+
+        Raises RedisError.
+        """
         free = self._slots - len(self._jobs)
         try:
             # Entries of a read whose `take` failed are still this worker's.
-            self._read = self._read or await self._read_stream(free)
-            call = queue.take(self._name, self._read, free - len(self._read), abandoned_ms=self._abandoned_ms)
-            items = await self._ask(call)
+            items = await self._ask(self._call(self._read, free - len(self._read)))
+            if not items:
+                self._read = await self._read_stream(free)
+                items = await self._ask(self._call(self._read, 0))
         except ResponseError as error:
             if not str(error).startswith("NOGROUP"):
                 raise
@@ -123,6 +127,9 @@ class Consumer:
         self._read = []
         known = {job.item.entry for job in self._jobs}
         return [item for item in items if item.entry not in known]
+
+    def _call(self, entries: list[str], claim: int) -> queue.Call[list[queue.Item]]:
+        return queue.take(self._name, entries, claim, abandoned_ms=self._abandoned_ms)
 
     async def _read_stream(self, count: int) -> list[str]:
         streams = await self._redis.xreadgroup(

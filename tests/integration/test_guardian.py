@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import redis
-from world import BUCKET, World
+from world import BUCKET, STACK, World
 
 from guardian import rounds
 from local.forwarder import Fault
-from tlfif import names, queue, replies
+from tlfif import names, nodes, queue, replies, waking
 
 UNLIMITED = queue.Limits(backlog_cap=10**9, burst=10**6, sustained=10**6, slots=8)
 
@@ -218,6 +218,45 @@ async def test_a_job_that_came_while_the_node_was_stopping_is_served(
     assert await world.forwarder.instances.state(node) == "stopping"
     await world.guard()
     await world.state(node, "running")
+    assert world.calls("StartInstances") == 2
+
+
+async def test_a_job_that_came_while_the_node_was_draining_is_served(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EC2 says `running` until the node's own StopInstances: nobody may wait for that node."""
+    monkeypatch.setattr(rounds, "RETRY_S", 0.1)
+    node = world.add_node()
+    world.moto.client("ec2").start_instances(InstanceIds=[node])
+    await world.state(node, "running")
+    queue.run(world.queue, queue.heartbeat(node, "b1", "ready", 0, {}))
+    assert queue.run(world.queue, queue.drain(node, "b1")) == "draining"
+    answer = await world.infer()
+    assert (answer.status, answer.body["status"]) == (202, "starting")
+    assert world.queue.exists(names.WAKE_KEY) == 0, "the guardian may try"
+    guarded = asyncio.create_task(world.guard())
+    await asyncio.sleep(0.3)
+    world.moto.client("ec2").stop_instances(InstanceIds=[node])
+    await guarded
+    await world.state(node, "running")
+    assert world.calls("StartInstances") == 1
+
+
+@pytest.mark.story("LAM-004")
+async def test_the_first_of_two_nodes_to_come_does_not_wake_a_third(world: World) -> None:
+    first, *_ = sorted(world.add_node() for _ in range(3))
+    accept(world, 16)
+    found = queue.run(world.queue, queue.rescue("a", 3, 8))
+    assert (found.wake, found.phases) == (2, {})
+    await asyncio.to_thread(waking.start, world.queue, STACK, "a", found.wake, found.phases, nodes.client())
+    assert world.calls("StartInstances") == 2
+    queue.run(world.queue, queue.heartbeat(first, "b1", "booting", 0, {}))
+    found = queue.run(world.queue, queue.rescue("b", 3, 8))
+    assert (found.wake, found.phases) == (1, {first: "booting"})
+    outcome, _ = await asyncio.to_thread(
+        waking.start, world.queue, STACK, "b", found.wake, found.phases, nodes.client()
+    )
+    assert outcome is nodes.Outcome.COMING
     assert world.calls("StartInstances") == 2
 
 

@@ -1,5 +1,6 @@
 """The queue's scripts on a real Valkey: what is accepted, refused, leased, handed on and ended (LAM-003, RED-003)."""
 
+import dataclasses
 import threading
 import time
 import uuid
@@ -195,15 +196,51 @@ def test_a_withdrawn_job_leaves_nothing_behind(client: "redis.Redis") -> None:
     assert queue.run(client, queue.withdraw(job)) == "withdrawn"
     assert client.xlen(names.STREAM) == 0
     assert client.keys("job:*") + client.keys("idem:*") + client.keys("rate:*") + client.keys("node:*") == []
-    assert queue.run(client, queue.withdraw(job)) == "gone"
+    assert queue.run(client, queue.withdraw(job)) == "withdrawn", "the same call, sent again"
+    assert queue.run(client, queue.withdraw(new_job())) == "gone"
 
 
-def test_a_job_that_a_worker_has_cannot_be_withdrawn(client: "redis.Redis") -> None:
+@pytest.mark.story("LAM-004")
+@pytest.mark.parametrize("why", ["a worker has it", "a node is ready", "a node is coming", "a repeat was promised it"])
+def test_a_job_that_will_be_answered_cannot_be_withdrawn(why: str, client: "redis.Redis") -> None:
+    job = new_job(idempotency_key="k")
+    accept(client, job)
+    match why:
+        case "a worker has it":
+            read(client)
+        case "a node is ready":
+            heartbeat(client)
+        case "a node is coming":
+            queue.run(client, queue.heartbeat(NODE, BOOT, "loading", 0, {}))
+        case _:
+            assert accept(client, dataclasses.replace(job, id=new_job().id)).id == job.id
+    assert queue.run(client, queue.withdraw(job)) == "kept"
+    assert client.exists(f"job:{job.id}")
+    assert client.xlen(names.STREAM) == 1
+
+
+@pytest.mark.story("RED-002")
+def test_a_reply_that_is_owed_takes_room_in_the_backlog(client: "redis.Redis") -> None:
+    job = new_job()
+    accept(client, job)
+    queue.run(client, queue.cancel(job.id, "ada"))
+    assert client.xlen(names.STREAM) == 0
+    limits = queue.Limits(burst=9, sustained=9, backlog_cap=1, node_count=1, slots=1)
+    refused = queue.run(client, queue.accept(new_job(), limits))
+    assert isinstance(refused, queue.Refused)
+    assert refused.why == "full"
+
+
+@pytest.mark.story("LAM-004")
+def test_a_cancelled_job_wakes_no_node_when_its_worker_is_lost(client: "redis.Redis") -> None:
     job = new_job()
     accept(client, job)
     read(client)
-    assert queue.run(client, queue.withdraw(job)) == "taken"
-    assert client.exists(f"job:{job.id}")
+    client.delete(names.WAKE_KEY)
+    assert queue.run(client, queue.rescue("a", 1, 1)).wake == 1
+    client.delete(names.WAKE_KEY)
+    assert queue.run(client, queue.cancel(job.id, "ada"))[0] == "running"
+    assert queue.run(client, queue.rescue("b", 1, 1)).wake == 0
 
 
 def test_a_lease_is_renewed_while_it_is_held_and_claimed_by_another_when_it_is_not(client: "redis.Redis") -> None:
@@ -274,6 +311,8 @@ def test_cancel_removes_a_queued_job_tells_a_running_ones_worker_and_knows_no_ot
     assert queue.run(client, queue.cancel(running.id, "ada")) == ("running", running.reply_key)
     assert queue.run(client, queue.renew(WORKER, [(item.entry, item.id)])) == ["user"]
     assert list(client.hgetall("replies:owed")) == [queued.id]
+    assert queue.run(client, queue.cancel(queued.id, "ada")) == ("cancelled", queued.reply_key), "the same call again"
+    assert queue.run(client, queue.cancel(queued.id, "eve")) == ("unknown", "")
     queue.run(client, queue.settle([queued.id]))
     assert client.exists("replies:owed") == 0
 

@@ -461,6 +461,19 @@ async def test_a_loading_node_does_not_rest(bench: Bench, node_machine: Machine)
             assert node_machine.stops == []
 
 
+@pytest.mark.story("RED-003")
+async def test_a_job_that_was_handed_back_is_served_before_those_that_came_after_it(bench: Bench) -> None:
+    bench.submit("tokens=1 job=first")
+    queue.run(bench.redis, queue.create_group())
+    read: Any = bench.redis.xreadgroup(names.GROUP, "i-gone:1", {names.STREAM: ">"})
+    queue.run(bench.redis, queue.hand_back("i-gone:1", read[0][1][0][0]))
+    for number in range(20):
+        bench.submit(f"tokens=1 job={number}")
+    async with bench.watcher(gpu_slots=1):
+        await until(lambda: bench.model.asked)
+    assert "job=first" in str(bench.model.asked[0]), "not after the twenty that nobody has read yet"
+
+
 @pytest.mark.story("EC2-004")
 async def test_a_node_does_not_rest_while_a_job_is_abandoned_and_takes_it(bench: Bench, node_machine: Machine) -> None:
     job = bench.submit("tokens=1")

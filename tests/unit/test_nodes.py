@@ -1,11 +1,12 @@
 """When EC2 is asked for a node, and what its answers mean (LAM-004)."""
 
+import datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from tlfif import nodes
+from tlfif import names, nodes
 from tlfif.nodes import Node, Outcome
 
 
@@ -13,25 +14,41 @@ def states(*states: str, latched: bool = False) -> list[Node]:
     return [Node(f"i-{number}", state, latched) for number, state in enumerate(states)]
 
 
+READY, DRAINING = {"i-0": "ready"}, {"i-0": "draining"}
+SILENT = Node("i-0", "running", started_ago_s=names.WAKE_TTL_S)
+
+
 @pytest.mark.story("LAM-004")
 @pytest.mark.parametrize(
-    ("present", "wanted", "start", "otherwise"),
+    ("present", "wanted", "phases", "start", "otherwise"),
     [
-        ([], 1, (), Outcome.ABSENT),
-        (states("terminated", "shutting-down"), 1, (), Outcome.ABSENT),
-        (states("stopped"), 1, ("i-0",), Outcome.STARTED),
-        (states("stopping"), 1, (), Outcome.STOPPING),
-        (states("pending"), 1, (), Outcome.COMING),
-        (states("running"), 1, (), Outcome.COMING),
-        (states("stopped", latched=True), 1, (), Outcome.LATCHED),
-        (states("stopped", "stopped", "stopped"), 2, ("i-0", "i-1"), Outcome.STARTED),
-        (states("running", "stopped"), 1, ("i-1",), Outcome.STARTED),
-        (states("stopping", "stopped"), 1, ("i-1",), Outcome.STARTED),
-        (states("stopping", "running"), 1, (), Outcome.COMING),
+        ([], 1, {}, (), Outcome.ABSENT),
+        (states("terminated", "shutting-down"), 1, {}, (), Outcome.ABSENT),
+        (states("stopped"), 1, {}, ("i-0",), Outcome.STARTED),
+        (states("stopping"), 1, {}, (), Outcome.STOPPING),
+        (states("pending"), 1, {}, (), Outcome.COMING),
+        (states("running"), 1, {}, (), Outcome.COMING),
+        (states("stopped", latched=True), 1, {}, (), Outcome.LATCHED),
+        (states("stopped", "stopped", "stopped"), 2, {}, ("i-0", "i-1"), Outcome.STARTED),
+        (states("running", "stopped"), 1, {}, (), Outcome.COMING),
+        (states("running", "stopped"), 1, READY, ("i-1",), Outcome.STARTED),
+        ([SILENT, Node("i-1", "stopped")], 1, {}, ("i-1",), Outcome.STARTED),
+        ([SILENT], 1, {}, (), Outcome.COMING),
+        (states("running", "stopped", "stopped"), 2, {}, ("i-1",), Outcome.STARTED),
+        (states("pending", "stopped", "stopped"), 1, {}, (), Outcome.COMING),
+        (states("stopping", "stopped"), 1, {}, ("i-1",), Outcome.STARTED),
+        (states("stopping", "running"), 1, {}, (), Outcome.COMING),
+        (states("running", "stopping"), 1, READY, (), Outcome.STOPPING),
+        (states("running"), 1, DRAINING, (), Outcome.STOPPING),
+        (states("pending"), 1, DRAINING, (), Outcome.COMING),
+        (states("running", "stopped"), 1, DRAINING, ("i-1",), Outcome.STARTED),
+        (states("running", latched=True), 1, READY, (), Outcome.LATCHED),
     ],
 )
-def test_decision(present: list[Node], wanted: int, start: tuple[str, ...], otherwise: Outcome) -> None:
-    assert nodes.decide(present, wanted) == nodes.Decision(start, otherwise)
+def test_decision(
+    present: list[Node], wanted: int, phases: dict[str, str], start: tuple[str, ...], otherwise: Outcome
+) -> None:
+    assert nodes.decide(present, wanted, phases) == nodes.Decision(start, otherwise)
 
 
 class Ec2:
@@ -41,7 +58,10 @@ class Ec2:
         self.states, self.errors, self.started = states, errors or [], []
 
     def describe_instances(self, Filters: Any) -> dict[str, Any]:
-        instances = [{"InstanceId": f"i-{n}", "State": {"Name": s}} for n, s in enumerate(self.states)]
+        now = datetime.datetime.now(datetime.timezone.utc)
+        instances = [
+            {"InstanceId": f"i-{n}", "State": {"Name": s}, "LaunchTime": now} for n, s in enumerate(self.states)
+        ]
         return {"Reservations": [{"Instances": instances}]}
 
     def start_instances(self, InstanceIds: list[str]) -> None:
@@ -68,11 +88,11 @@ def refusal(code: str) -> ClientError:
     ],
 )
 def test_what_a_refused_start_means(error: Exception, outcome: Outcome) -> None:
-    assert nodes.wake(Ec2("stopped", errors=[error]), "dev", 1)[:2] == (outcome, 0)
+    assert nodes.wake(Ec2("stopped", errors=[error]), "dev", 1, {})[:2] == (outcome, 0)
 
 
 @pytest.mark.story("LAM-004")
 def test_one_start_that_worked_is_a_start_even_if_the_second_was_refused() -> None:
     ec2 = Ec2("stopped", "stopped", errors=[None, refusal("InsufficientInstanceCapacity")])
-    assert nodes.wake(ec2, "dev", 2)[:2] == (Outcome.STARTED, 1)
+    assert nodes.wake(ec2, "dev", 2, {})[:2] == (Outcome.STARTED, 1)
     assert ec2.started == ["i-0"]

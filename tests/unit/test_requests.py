@@ -57,6 +57,15 @@ def test_a_bad_body_is_refused_naming_field_value_and_fix(body: Any, field: str,
 
 
 @pytest.mark.story("LAM-002")
+def test_the_name_of_an_unknown_field_is_shown_by_its_beginning() -> None:
+    with pytest.raises(Problem) as refusal:
+        requests.parse(event({"prompt": "x", "k" * 1_000_000: 1}))
+    assert refusal.value.details["field"] == "k" * requests.MAX_SHOWN + "…"
+    assert len(refusal.value.message) < 300
+    assert "use prompt, idle_minutes" in refusal.value.message
+
+
+@pytest.mark.story("LAM-002")
 @pytest.mark.parametrize("prompt", ["x" * names.MAX_PROMPT_BYTES, "é" * 3000, "\0 is a character", "1"])
 def test_prompts_up_to_six_thousand_bytes_are_accepted(prompt: str) -> None:
     assert requests.parse(event({"prompt": prompt})).prompt == prompt

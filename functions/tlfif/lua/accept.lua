@@ -18,8 +18,8 @@ local ready, coming = count_nodes()
 local state = ready > 0 and 'queued' or 'starting'
 local created = redis.call('HGET', job, 'created_at')
 if created then -- the same call again, after a lost connection: accepted already
-  local wake = take_wake(id, wake_ttl_s, redis.call('XLEN', STREAM), ready + coming, node_count, slots)
-  return {'accepted', state, wake, tonumber(created), tonumber(created) + ttl_s * 1000, boot_estimate()}
+  local wake, phases = take_wake(id, wake_ttl_s, redis.call('XLEN', STREAM), ready + coming, node_count, slots)
+  return {'accepted', state, wake, tonumber(created), tonumber(created) + ttl_s * 1000, boot_estimate(), phases}
 end
 -- The caller has stopped waiting and answered 503: a refused job leaves nothing behind.
 if now > deadline then return {'late'} end
@@ -28,6 +28,7 @@ if idempotency ~= '' then
   local first = redis.call('HMGET', idempotency, 'fingerprint', 'id', 'state', 'created_at', 'estimate')
   if first[1] and first[1] ~= fingerprint then return {'conflict'} end
   if first[1] then
+    redis.call('HSET', idempotency, 'repeated', 1) -- promised twice: withdraw keeps it
     return {'repeated', first[2], first[3], tonumber(first[4]), tonumber(first[4]) + ttl_s * 1000, first[5]}
   end
 end
@@ -42,7 +43,9 @@ if recent[burst] then wait = math.max(wait, recent[burst] + 1000 - now) end
 if recent[sustained] then wait = math.max(wait, recent[sustained] + 60000 - now) end
 if wait > 0 then return {'limited', wait} end
 
-if redis.call('XLEN', STREAM) >= backlog_cap then return {'full', redis.call('XLEN', STREAM)} end
+-- A reply that is owed takes room as a waiting job does, should S3 refuse them for long.
+local backlog = redis.call('XLEN', STREAM) + redis.call('HLEN', OWED)
+if backlog >= backlog_cap then return {'full', backlog} end
 
 redis.call('HSET', job, 'id', id, 'sub', sub, 'prompt', prompt, 'idle_minutes', idle_minutes, 'reply_key', reply_key,
   'created_at', now, 'options', options)
@@ -51,12 +54,11 @@ redis.call('HSET', job, 'entry', redis.call('XADD', STREAM, '*', 'id', id, 'repl
 redis.call('LPUSH', rate, now)
 redis.call('LTRIM', rate, 0, sustained - 1)
 redis.call('PEXPIRE', rate, 60000)
-redis.call('DEL', STOP)
 
-local wake = take_wake(id, wake_ttl_s, redis.call('XLEN', STREAM), ready + coming, node_count, slots)
+local wake, phases = take_wake(id, wake_ttl_s, redis.call('XLEN', STREAM), ready + coming, node_count, slots)
 local estimate = state == 'starting' and boot_estimate() or ''
 if idempotency ~= '' then
   redis.call('HSET', idempotency, 'fingerprint', fingerprint, 'id', id, 'state', state, 'created_at', now, 'estimate', estimate)
   redis.call('EXPIRE', idempotency, ttl_s)
 end
-return {'accepted', state, wake, now, now + ttl_s * 1000, estimate}
+return {'accepted', state, wake, now, now + ttl_s * 1000, estimate, phases}

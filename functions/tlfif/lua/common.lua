@@ -1,7 +1,7 @@
 -- Shared by every script: prepended to each. Times are milliseconds of the server's own clock.
 local STREAM, GROUP, DEAD = 'jobs', 'gpu', 'jobs:dead'
 local NODES, WAKE, LATCH, BOOTS, OWED = 'nodes', 'node:wake', 'budget:latch', 'boot:history', 'replies:owed'
-local STOP = 'nodes:stop' -- somebody wants every node to stop, until the next job is accepted
+local STOP = 'nodes:stop' -- somebody wants every node to stop, until a worker takes a later job
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -29,11 +29,17 @@ local function count_nodes()
 end
 
 -- How many nodes to start now for `jobs`: 0 unless this caller takes (or already holds) the right to wake.
+-- And then the phases of the nodes there are, as {instance id, phase, ...}.
 local function take_wake(token, ttl_s, jobs, up, node_count, slots)
   local wanted = math.min(node_count, math.ceil(jobs / slots))
-  if up >= wanted then return 0 end
-  if redis.call('SET', WAKE, token, 'NX', 'EX', ttl_s) or redis.call('GET', WAKE) == token then return wanted - up end
-  return 0
+  if up >= wanted then return 0, {} end
+  if not redis.call('SET', WAKE, token, 'NX', 'EX', ttl_s) and redis.call('GET', WAKE) ~= token then return 0, {} end
+  local phases = {}
+  for node, phase in pairs(live_nodes()) do
+    phases[#phases + 1] = node
+    phases[#phases + 1] = phase
+  end
+  return wanted - up, phases
 end
 
 -- The 90th percentile of measured boots in ms, '' while there is none.

@@ -1,5 +1,5 @@
 -- Cancels everything unfinished and makes every node draining, so that a later job wakes one. The wish is kept for the
--- guardian: a node that is still starting cannot be stopped yet.
+-- guardian, until a worker takes a later job: a node that is still starting cannot be stopped yet.
 -- ARGV: TTL of the marks in s. Returns {id, reply_key, entry or ''} per job; entry = a worker has it.
 local now, jobs = now_ms(), {}
 redis.call('DEL', WAKE)

@@ -9,7 +9,9 @@ local function add(entry, values)
   local key = job_key(values.id)
   redis.call('EXPIRE', key, ttl_s)
   local cancelled = redis.call('GET', 'cancelled:' .. values.id)
-  items[#items + 1] = {entry, values.id, values.reply_key, deliveries, cancelled or '', redis.call('HGETALL', key)}
+  local job = redis.call('HGETALL', key)
+  if #job > 0 and not cancelled then redis.call('DEL', STOP) end -- work came since somebody wanted the nodes to stop
+  items[#items + 1] = {entry, values.id, values.reply_key, deliveries, cancelled or '', job}
 end
 
 for i = 5, #ARGV do
