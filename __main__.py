@@ -1,4 +1,6 @@
-"""The program: settings, then the components in the order a request meets them, then the stack's outputs."""
+"""The program: settings, then the components in the order a request meets them, then the stack's
+outputs.
+"""
 
 import pulumi
 import pulumi_aws as aws
@@ -27,13 +29,17 @@ stack = pulumi.get_stack()
 account_id = aws.get_caller_identity().account_id
 tag_everything({ENV_TAG: ENV_VALUE, STACK_TAG: stack})
 
-network = Network("network", NetworkArgs(region=settings.region, gpu_instance_type=settings.gpu.instance_type))
+network = Network(
+    "network", NetworkArgs(region=settings.region, gpu_instance_type=settings.gpu.instance_type)
+)
 identity = Identity("identity")
 storage = Storage("storage", StorageArgs(requests_per_month=settings.costs.requests_per_month))
 alerts = Alerts("alerts", AlertsArgs(settings=settings.alerts, account_id=account_id))
 queue = Queue("queue", QueueArgs(settings=settings.queue, network=network, alerts=alerts))
 vpc = VpcPlacement(subnet_id=network.lambda_subnet.id, security_group_id=network.lambda_group.id)
-fleet = Fleet(settings=settings, stack=stack, account_id=account_id, queue=queue, storage=storage, vpc=vpc)
+fleet = Fleet(
+    settings=settings, stack=stack, account_id=account_id, queue=queue, storage=storage, vpc=vpc
+)
 router = Router("router", RouterArgs(fleet=fleet, identity=identity))
 gateway = Gateway(
     "gateway",
@@ -43,19 +49,47 @@ gateway = Gateway(
     ),
 )  # fmt: skip
 checks = HealthArgs(
-    settings=settings, stack=stack, gateway=gateway, network=network, vpc=vpc, storage=storage, alerts=alerts
+    settings=settings,
+    stack=stack,
+    gateway=gateway,
+    network=network,
+    vpc=vpc,
+    storage=storage,
+    alerts=alerts,
 )
 health = Health("health", checks)
-image = GpuImage("gpu-image", GpuImageArgs(ami_id=settings.gpu.ami_id, stack=stack, image_gb=settings.costs.image_gb))
+image = GpuImage(
+    "gpu-image",
+    GpuImageArgs(ami_id=settings.gpu.ami_id, stack=stack, image_gb=settings.costs.image_gb),
+)
 nodes = GpuNodes(
     "gpu-node",
-    GpuNodesArgs(settings=settings, stack=stack, ami_id=image.ami_id, queue=queue, storage=storage, network=network),
+    GpuNodesArgs(
+        settings=settings,
+        stack=stack,
+        ami_id=image.ami_id,
+        queue=queue,
+        storage=storage,
+        network=network,
+    ),
 )
 ingress = TlsIngressArgs(domain=settings.gpu.domain, network=network, instances=nodes.instances)
 tls = TlsIngress("tls", ingress) if settings.gpu.tls_ingress else None
 guardrails = Guardrails("guardrails", GuardrailsArgs(fleet=fleet, alerts=alerts))
 
-parts = [network, identity, storage, alerts, queue, router, gateway, health, image, nodes, guardrails]
+parts = [
+    network,
+    identity,
+    storage,
+    alerts,
+    queue,
+    router,
+    gateway,
+    health,
+    image,
+    nodes,
+    guardrails,
+]
 parts += [tls] if tls else []
 costs.report(costs.summarise(settings, parts))
 
@@ -66,7 +100,7 @@ pulumi.export("user_pool_id", identity.user_pool.id)
 pulumi.export("user_pool_client_id", identity.client.id)
 pulumi.export("redis_endpoint", queue.host)
 pulumi.export("replies_bucket", storage.bucket.bucket)
-pulumi.export("gpu_instance_ids", [instance.id for instance in nodes.instances])
+pulumi.export("gpu_instance_ids", nodes.instance_ids)
 pulumi.export("tls_host", tls.host if tls else None)
 pulumi.export("alerts_topic_arn", alerts.topic.arn)
 pulumi.export("next_step", image.next_step)

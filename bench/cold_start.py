@@ -1,7 +1,8 @@
-"""What a cold start imports: CPU time and modules of router and authorizer, from their bundles as they are built.
+"""What a cold start imports: CPU time and modules of router and authorizer, from their bundles as
+they are built.
 
-Beside them the same code with everything imported at once, and with ordinary `.pyc` that are stale (as in a zip whose
-entries are stamped anew), in the same run.
+Beside them the same code with everything imported at once, and with ordinary `.pyc` that are stale
+(as in a zip whose entries are stamped anew), in the same run.
 
     python -m bench.cold_start [repeats]
 """
@@ -32,16 +33,32 @@ EMPTY = "import resource; u = resource.getrusage(resource.RUSAGE_SELF); print((u
 
 def run(folder: Path, code: str) -> str:
     """Runs code as the function's worker would: nothing but the bundle and the runtime on the path."""
-    env = {"PYTHONPATH": f"{folder}:{runtime_dir()}", "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=folder, env=env, capture_output=True, check=True)
+    env = {
+        "PYTHONPATH": f"{folder}:{runtime_dir()}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": "/usr/bin:/bin",
+    }
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=folder, env=env, capture_output=True, check=True
+    )
     return done.stdout.decode()
 
 
-def measure(folder: Path, module: str, repeats: int, eager: tuple[str, ...] = ()) -> tuple[float, int, bool]:
-    """Median CPU ms of the import beyond an empty interpreter's, modules loaded, whether boto3 is among them."""
+def measure(
+    folder: Path, module: str, repeats: int, eager: tuple[str, ...] = ()
+) -> tuple[float, int, bool]:
+    """Median CPU ms of the import beyond an empty interpreter's, modules loaded, whether boto3 is
+    among them.
+    """
     empty = statistics.median(float(run(folder, EMPTY)) for _ in range(repeats))
-    found = [json.loads(run(folder, MEASURE.format(module=module, eager=eager))) for _ in range(repeats)]
-    return statistics.median(each["ms"] for each in found) - empty, found[0]["modules"], found[0]["boto3"]
+    found = [
+        json.loads(run(folder, MEASURE.format(module=module, eager=eager))) for _ in range(repeats)
+    ]
+    return (
+        statistics.median(each["ms"] for each in found) - empty,
+        found[0]["modules"],
+        found[0]["boto3"],
+    )
 
 
 def main(repeats: int) -> None:
@@ -58,12 +75,17 @@ def main(repeats: int) -> None:
             cases = {
                 "as built": measure(folder, module, repeats),
                 "without lazy imports (boto3 and two clients)": measure(
-                    folder, module, repeats, ("boto3", "botocore.session", "botocore.config", "botocore.exceptions")
+                    folder,
+                    module,
+                    repeats,
+                    ("boto3", "botocore.session", "botocore.config", "botocore.exceptions"),
                 ),
                 "with stale .pyc": measure(stale, module, repeats),
             }
             for name, (ms, modules, boto3) in cases.items():
-                print(f"{function + ': ' + name:44} {ms:8.0f} {modules:8}  {'yes' if boto3 else 'no'}")
+                print(
+                    f"{function + ': ' + name:44} {ms:8.0f} {modules:8}  {'yes' if boto3 else 'no'}"
+                )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The HTTP surface from a client's side: 401, 403, 202 and /ping through the local gateway, one call after another.
+"""The HTTP surface from a client's side: 401, 403, 202 and /ping through the local gateway, one
+call after another.
 
 The client's own time is in the figures, a network is not.
 
@@ -26,9 +27,13 @@ BODY = {"prompt": "Hello"}
 
 
 class Bench:
-    """A cloud with one worker a function, a client, and a node that says it is ready, so that nothing is woken."""
+    """A cloud with one worker a function, a client, and a node that says it is ready, so that
+    nothing is woken.
+    """
 
-    def __init__(self, cloud: LocalCloud, client: httpx.AsyncClient, token: str, calls: int) -> None:
+    def __init__(
+        self, cloud: LocalCloud, client: httpx.AsyncClient, token: str, calls: int
+    ) -> None:
         self.cloud, self.client, self.token, self.calls = cloud, client, token, calls
         self.redis = queue.connect(cloud.valkey.host, cloud.valkey.port)
         self._claims, self._key = jwt.get_unverified_claims(token), signing_key()
@@ -48,7 +53,11 @@ class Bench:
         return jwt.encode(claims, self._signing, "RS256", headers={"kid": self._key["kid"]})
 
     async def case(
-        self, status: int, token: Callable[[], str] | None, method: str = "POST", url: str = "/infer"
+        self,
+        status: int,
+        token: Callable[[], str] | None,
+        method: str = "POST",
+        url: str = "/infer",
     ) -> dict[str, float]:
         """Durations of such calls in ms."""
         samples = []
@@ -56,11 +65,15 @@ class Bench:
             self.reset()
             headers = {"Authorization": token()} if token else {}
             began = time.perf_counter()
-            answer = await self.client.request(method, url, headers=headers, json=BODY if method == "POST" else None)
+            answer = await self.client.request(
+                method, url, headers=headers, json=BODY if method == "POST" else None
+            )
             if number >= WARM_UP:
                 samples.append((time.perf_counter() - began) * 1000)
             if answer.status_code != status:
-                raise SystemExit(f"bench: expected {status}, got {answer.status_code} {answer.text}")
+                raise SystemExit(
+                    f"bench: expected {status}, got {answer.status_code} {answer.text}"
+                )
         return percentiles(samples)
 
     async def cases(self) -> dict[str, dict[str, float]]:
@@ -79,7 +92,10 @@ class Bench:
 async def main(calls: int) -> None:
     # The API's outer fuse of 20 requests a second would measure itself.
     gateway.RATE_PER_SECOND = gateway.BURST = 100_000
-    async with LocalCloud(Options(workers=1)) as cloud, httpx.AsyncClient(base_url=cloud.api_url) as client:
+    async with (
+        LocalCloud(Options(workers=1)) as cloud,
+        httpx.AsyncClient(base_url=cloud.api_url) as client,
+    ):
         bench = Bench(cloud, client, await asyncio.to_thread(demo.login, cloud), calls)
         print(f"{calls} calls each, one after another; the client included, no network")
         print(table(await bench.cases()))

@@ -1,4 +1,5 @@
-"""The queue on a real Valkey: accepted jobs per second on one connection, memory per job and after they expired.
+"""The queue on a real Valkey: accepted jobs per second on one connection, memory per job and after
+they expired.
 
 Jobs go in, nobody takes them, they expire, and the guardian's own code answers each in moto's S3.
 
@@ -21,7 +22,9 @@ from tlfif import names, queue, replies
 
 BUCKET, PROMPT = "replies", "x" * 1000
 # None may expire by itself before the last is in.
-LIMITS = queue.Limits(backlog_cap=10**9, burst=10**6, sustained=names.SUSTAINED_PER_MINUTE, ttl_s=86_400)
+LIMITS = queue.Limits(
+    backlog_cap=10**9, burst=10**6, sustained=names.SUSTAINED_PER_MINUTE, ttl_s=86_400
+)
 
 
 async def main(jobs: int) -> None:
@@ -30,7 +33,11 @@ async def main(jobs: int) -> None:
             moto, valkey = await start_moto(procs, "us-east-1"), await start_valkey(procs)
             moto.client("s3").create_bucket(Bucket=BUCKET)
             s3 = boto3.client(
-                "s3", "us-east-1", endpoint_url=moto.url, aws_access_key_id="k", aws_secret_access_key="s"
+                "s3",
+                "us-east-1",
+                endpoint_url=moto.url,
+                aws_access_key_id="k",
+                aws_secret_access_key="s",
             )
             with valkey.operator(decode_responses=True) as client:
                 await asyncio.to_thread(measure, client, s3, jobs)
@@ -44,7 +51,10 @@ def measure(client: "queue.redis.Redis", s3: object, jobs: int) -> None:
     began = time.perf_counter()
     ids = accept(client, jobs)
     seconds = time.perf_counter() - began
-    print(f"accepted     {jobs:,} jobs of {len(PROMPT)} bytes at {jobs / seconds:,.0f}/s on one connection", flush=True)
+    print(
+        f"accepted     {jobs:,} jobs of {len(PROMPT)} bytes at {jobs / seconds:,.0f}/s on one connection",
+        flush=True,
+    )
     print(f"memory       {(used(client) - start) / jobs:,.0f} bytes a job", flush=True)
     expire(client, ids)
     began, answered = time.perf_counter(), 0
@@ -57,16 +67,25 @@ def measure(client: "queue.redis.Redis", s3: object, jobs: int) -> None:
             queue.run(client, queue.settle([reply.id for reply in written]))
             answered += len(written)
         more = cursor != ""
-    print(f"answered     {answered:,} as expired in {time.perf_counter() - began:,.0f} s", flush=True)
-    # Rate limits (60 s) and the right to wake (120 s) end by themselves; the stream's key stays, empty.
+    print(
+        f"answered     {answered:,} as expired in {time.perf_counter() - began:,.0f} s", flush=True
+    )
+    # Rate limits (60 s) and the right to wake (120 s) end by themselves; the stream's key stays,
+    # empty.
     deadline = time.monotonic() + names.WAKE_TTL_S + 5
     while client.dbsize() > 1 and time.monotonic() < deadline:
         time.sleep(1)
-    print(f"memory       {start:,} bytes before, {used(client):,} after, with {client.dbsize()} key left", flush=True)
+    print(
+        f"memory       {start:,} bytes before, {used(client):,} after, with {client.dbsize()} key left",
+        flush=True,
+    )
 
 
 def accept(client: "queue.redis.Redis", jobs: int) -> list[str]:
-    """Accepts as many jobs, each of another user: the rate limit must not decide the figure. Their ids."""
+    """Accepts as many jobs, each of another user: the rate limit must not decide the figure.
+
+    Their ids.
+    """
     ids = [str(uuid.uuid4()) for _ in range(jobs)]
     for number, job_id in enumerate(ids):
         job = queue.NewJob(id=job_id, sub=f"user-{number}", prompt=PROMPT, idle_minutes=5)

@@ -1,6 +1,8 @@
-"""The router's handler, warm, from its bundle under the runtime client, with a real Valkey: queued, refused, invalid.
+"""The router's handler, warm, from its bundle under the runtime client, with a real Valkey: queued,
+refused, invalid.
 
-The floor is measured in the same run: one RS256 verification and one round trip of the accept script.
+The floor is measured in the same run: one RS256 verification and one round trip of the accept
+script.
 
     python -m bench.router [calls]
 """
@@ -37,7 +39,9 @@ class Bench:
 
     def __init__(self, cloud: LocalCloud, token: str, calls: int) -> None:
         self.cloud, self.token, self.calls = cloud, token, calls
-        self.host = next(h for h in cloud.hosts.values() if h.function.handler.startswith("router."))
+        self.host = next(
+            h for h in cloud.hosts.values() if h.function.handler.startswith("router.")
+        )
         self.redis = queue.connect(cloud.valkey.host, cloud.valkey.port)
 
     def reset(self) -> None:
@@ -88,7 +92,9 @@ async def main(calls: int) -> None:
         bench.redis.lpush(f"rate:{sub}", *([now + 600_000] * names.SUSTAINED_PER_MINUTE))
         rows["429 rate limited"] = await bench.case(good, 429, lambda: None)
         rows["400 prompt too long"] = await bench.case(too_long, 400, lambda: None)
-        print(f"{calls} calls each, one worker; durations as Lambda would report them (invoke overhead included)")
+        print(
+            f"{calls} calls each, one worker; durations as Lambda would report them (invoke overhead included)"
+        )
         print(table(rows, "floor: verify + script"))
 
 

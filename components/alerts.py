@@ -19,23 +19,31 @@ class AlertsArgs:
 
 
 class Alerts(pulumi.ComponentResource):
-    """Two topics that budgets and alarms of this account may publish to; without addresses nobody is told."""
+    """Two topics that budgets and alarms of this account may publish to; without addresses nobody
+    is told.
+    """
 
-    def __init__(self, name: str, args: AlertsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: AlertsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:Alerts", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
         self.topic, self.topic_policy = self._create_topic("mail")
         self.pager, _ = self._create_topic("pager")
         self._subscribe()
-        mails = pricing.line("mail", ASSUMED_MAILS, "warnings by mail", resource=pricing.SUBSCRIPTION)
+        mails = pricing.line(
+            "mail", ASSUMED_MAILS, "warnings by mail", resource=pricing.SUBSCRIPTION
+        )
         self.cost_lines = [mails] if args.settings.email else []
         self.register_outputs({"topic_arn": self.topic.arn, "pager_arn": self.pager.arn})
 
     def _create_topic(self, role: str) -> tuple[aws.sns.Topic, aws.sns.TopicPolicy]:
         # Not encrypted with SNS's default key: with that neither Budgets nor alarms can publish.
         topic = aws.sns.Topic(f"{self._name}-{role}", opts=self._child)
-        statements = [iam.publish_from(service, topic.arn, self._args.account_id) for service in PUBLISHERS]
+        statements = [
+            iam.publish_from(service, topic.arn, self._args.account_id) for service in PUBLISHERS
+        ]
         policy = aws.sns.TopicPolicy(
             f"{self._name}-{role}-policy",
             arn=topic.arn,
@@ -53,7 +61,9 @@ class Alerts(pulumi.ComponentResource):
             url = pulumi.Output.secret(settings.pager_duty_url.get_secret_value())
             self._subscription("pagerduty", self.pager, "https", url)
 
-    def _subscription(self, role: str, topic: aws.sns.Topic, protocol: str, endpoint: pulumi.Input[str]) -> None:
+    def _subscription(
+        self, role: str, topic: aws.sns.Topic, protocol: str, endpoint: pulumi.Input[str]
+    ) -> None:
         aws.sns.TopicSubscription(
             f"{self._name}-{role}",
             topic=topic.arn,

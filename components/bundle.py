@@ -1,4 +1,6 @@
-"""Function bundles: reproducible zips of one function, the shared package and its pinned dependencies."""
+"""Function bundles: reproducible zips of one function, the shared package and its pinned
+dependencies.
+"""
 
 import argparse
 import base64
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 Target = Literal["host", "lambda"]
 
-# Part of every hash: raise it when the layout of a bundle changes, so that no old one is taken for a new one.
+# Part of every hash: raise it when the layout of a bundle changes, so that no old one is taken for
+# a new one.
 _LAYOUT = "1"
 _LAMBDA_PYTHON = "3.12"
 _UV_LAMBDA = f"--python-platform aarch64-manylinux2014 --python-version {_LAMBDA_PYTHON} --only-binary :all:".split()
@@ -34,7 +37,8 @@ _ENTRY_DATE = (1980, 1, 1, 0, 0, 0)
 # uv's own bookkeeping names this machine's folders and scripts; METADATA and licences stay.
 _BOOKKEEPING = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
 
-# Runs in a fresh interpreter, with a fixed hash seed and order: marshal's output depends on what was interned before.
+# Runs in a fresh interpreter, with a fixed hash seed and order: marshal's output depends on what
+# was interned before.
 _COMPILE = """
 import pathlib, py_compile
 for name in sorted(path.as_posix() for path in pathlib.Path().rglob("*.py")):
@@ -48,21 +52,25 @@ class BundleError(RuntimeError):
 
 
 def build(function: str, target: Target, root: Path = ROOT) -> Path:
-    """The zip of one function for this machine or for Lambda (arm64, Python 3.12), built only when its sources changed.
+    """The zip of one function for this machine or for Lambda (arm64, Python 3.12), built only when
+    its sources changed.
 
-    Byte-identical across builds, folders, hash seeds and users. `root` holds functions/ and receives dist/ and .cache/.
-    Raises BundleError.
+    Byte-identical across builds, folders, hash seeds and users. `root` holds functions/ and
+    receives dist/ and .cache/. Raises BundleError.
     """
     sources = _sources(function, root)
     bundle = _bundle_path(function, target, sources, root)
     if bundle.exists():
         return bundle
-    packages = install(_requirements(function, root), root / "functions" / "constraints.txt", target, root)
+    packages = install(
+        _requirements(function, root), root / "functions" / "constraints.txt", target, root
+    )
     with _scratch_dir(bundle.parent) as scratch:
         tree = scratch / "tree"
         _write(tree, sources)
         _compile(tree, target)
-        # The local cloud unpacks its bundles at once: compressing them would only cost a second of every first start.
+        # The local cloud unpacks its bundles at once: compressing them would only cost a second of
+        # every first start.
         compression = zipfile.ZIP_DEFLATED if target == "lambda" else zipfile.ZIP_STORED
         _zip(scratch / bundle.name, _files(packages) | _files(tree), compression)
         (scratch / bundle.name).replace(bundle)
@@ -70,11 +78,14 @@ def build(function: str, target: Target, root: Path = ROOT) -> Path:
 
 
 def archive(function: str) -> "pulumi.FileArchive":
-    """The Lambda bundle as a Pulumi archive, by a path relative to the project; built only under the real engine.
+    """The Lambda bundle as a Pulumi archive, by a path relative to the project; built only under
+    the real engine.
 
-    Recordings and tests evaluate the program under mocks, where the path alone matters. Raises BundleError.
+    Recordings and tests evaluate the program under mocks, where the path alone matters. Raises
+    BundleError.
     """
-    # Here, because `make lambda-package` and the local cloud's start should not pay for importing Pulumi.
+    # Here, because `make lambda-package` and the local cloud's start should not pay for importing
+    # Pulumi.
     import pulumi
     from pulumi.runtime.mocks import MockMonitor
     from pulumi.runtime.settings import get_monitor
@@ -86,7 +97,10 @@ def archive(function: str) -> "pulumi.FileArchive":
 
 
 def source_hash(function: str, root: Path = ROOT) -> str:
-    """Base64 SHA-256 of everything that decides a bundle's content: sources, requirements and pins. Builds nothing."""
+    """Base64 SHA-256 of everything that decides a bundle's content: sources, requirements and pins.
+
+    Builds nothing.
+    """
     return base64.b64encode(_digest(_sources(function, root), root)).decode()
 
 
@@ -95,13 +109,18 @@ def functions(root: Path = ROOT) -> list[str]:
     return sorted(handler.parent.name for handler in (root / "functions").glob("*/handler.py"))
 
 
-def install(requirements: Sequence[str], constraints: Path, target: Target, root: Path = ROOT) -> Path:
-    """The folder with these packages and all they need, installed once per set of pins and compiled.
+def install(
+    requirements: Sequence[str], constraints: Path, target: Target, root: Path = ROOT
+) -> Path:
+    """The folder with these packages and all they need, installed once per set of pins and
+    compiled.
 
     Every package must be pinned in `constraints`. Raises BundleError.
     """
     pins = constraints.read_text()
-    key = hashlib.sha256(json.dumps([_LAYOUT, _platform(target), sorted(requirements), pins]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(
+        json.dumps([_LAYOUT, _platform(target), sorted(requirements), pins]).encode()
+    ).hexdigest()[:16]
     packages = root / ".cache" / "packages" / f"{target}-{key}"
     if packages.exists():
         return packages
@@ -132,10 +151,16 @@ def new_folder(path: Path) -> Iterator[Path]:
 def _sources(function: str, root: Path) -> dict[str, bytes]:
     folder = root / "functions"
     if not (folder / function / "handler.py").is_file():
-        raise BundleError(f"there is no function {function!r} in functions/; there are: {', '.join(functions(root))}")
+        raise BundleError(
+            f"there is no function {function!r} in functions/; there are: {', '.join(functions(root))}"
+        )
     paths = [path for part in (function, "tlfif") for path in (folder / part).rglob("*")]
     names = {path.relative_to(folder): path for path in paths if path.is_file()}
-    return {name.as_posix(): path.read_bytes() for name, path in sorted(names.items()) if _is_source(name)}
+    return {
+        name.as_posix(): path.read_bytes()
+        for name, path in sorted(names.items())
+        if _is_source(name)
+    }
 
 
 def _is_source(name: Path) -> bool:
@@ -165,24 +190,40 @@ def _bundle_path(function: str, target: Target, sources: dict[str, bytes], root:
 def _platform(target: Target) -> str:
     if target == "lambda":
         return f"python{_LAMBDA_PYTHON}-arm64"
-    return f"{platform.python_implementation()}-{platform.python_version()}-{sysconfig.get_platform()}"
+    return (
+        f"{platform.python_implementation()}-{platform.python_version()}-{sysconfig.get_platform()}"
+    )
 
 
 def _uv() -> str:
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else shutil.which("uv")
     if uv is None:
-        raise BundleError("uv was not found beside this Python or on PATH; install it: python -m pip install uv")
+        raise BundleError(
+            "uv was not found beside this Python or on PATH; install it: python -m pip install uv"
+        )
     return uv
 
 
 def _uv_install(requirements: Sequence[str], constraints: Path, target: Target, tree: Path) -> None:
     options = _UV_LAMBDA if target == "lambda" else ()
-    command = [_uv(), "pip", "install", "--quiet", "--python", sys.executable, "--target", str(tree), *options]
+    command = [
+        _uv(),
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        sys.executable,
+        "--target",
+        str(tree),
+        *options,
+    ]
     done = _run([*command, "--constraints", str(constraints), *requirements])
     if done.returncode:
         what, why = ", ".join(requirements), _last_word(done.stderr)
-        raise BundleError(f"uv could not install {what}: {why} (is the package registry reachable?)")
+        raise BundleError(
+            f"uv could not install {what}: {why} (is the package registry reachable?)"
+        )
 
 
 def _last_word(stderr: str) -> str:
@@ -194,7 +235,8 @@ def _last_word(stderr: str) -> str:
 
 
 def _strip(tree: Path) -> None:
-    # Scripts name this machine's interpreter; uv's own files and the packages' tests are noise in a bundle.
+    # Scripts name this machine's interpreter; uv's own files and the packages' tests are noise in a
+    # bundle.
     shutil.rmtree(tree / "bin", ignore_errors=True)
     for path in sorted(tree.rglob("*"), reverse=True):
         bookkeeping = path.parent.suffix == ".dist-info" and path.name in _BOOKKEEPING
@@ -205,7 +247,11 @@ def _strip(tree: Path) -> None:
 
 
 def _check_pinned(tree: Path, constraints: Path) -> None:
-    pins = {_normalised(line.partition("==")[0]) for line in constraints.read_text().splitlines() if "==" in line}
+    pins = {
+        _normalised(line.partition("==")[0])
+        for line in constraints.read_text().splitlines()
+        if "==" in line
+    }
     for info in sorted(tree.glob("*.dist-info")):
         name = info.name.partition("-")[0]
         if _normalised(name) not in pins:
@@ -241,12 +287,17 @@ def _python_candidates() -> Iterator[str]:
     yield from (str(Path(folder) / name) for folder in os.get_exec_path())
     # pyenv's shim refuses a version that is installed but not selected.
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    yield from (str(path) for path in sorted(pyenv.glob(f"versions/{_LAMBDA_PYTHON}.*/bin/{name}"), reverse=True))
+    yield from (
+        str(path)
+        for path in sorted(pyenv.glob(f"versions/{_LAMBDA_PYTHON}.*/bin/{name}"), reverse=True)
+    )
     yield _run([_uv(), "python", "find", "--managed-python", _LAMBDA_PYTHON]).stdout.strip()
 
 
 def _run_python(candidate: str) -> str | None:
-    """The interpreter behind a candidate, when it runs and is the right one: a shim may exist and still refuse."""
+    """The interpreter behind a candidate, when it runs and is the right one: a shim may exist and
+    still refuse.
+    """
     script = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)"
     try:
         done = _run([candidate, "-S", "-c", script])
@@ -264,9 +315,12 @@ def _run(
 
 @contextlib.contextmanager
 def _scratch_dir(parent: Path) -> Iterator[Path]:
-    # Beside the result, so that moving it into place is one atomic rename and two builders never meet.
+    # Beside the result, so that moving it into place is one atomic rename and two builders never
+    # meet.
     parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".build-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        dir=parent, prefix=".build-", ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
 
 
@@ -293,7 +347,9 @@ def _zip(bundle: Path, files: dict[str, Path], compression: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Builds bundles and prints each with its size; 0 when all could be built."""
     parser = argparse.ArgumentParser(prog="python -m components.bundle", description=main.__doc__)
-    parser.add_argument("--target", choices=("host", "lambda"), default="lambda", help="default: lambda")
+    parser.add_argument(
+        "--target", choices=("host", "lambda"), default="lambda", help="default: lambda"
+    )
     parser.add_argument("functions", nargs="*", help="default: all")
     options = parser.parse_args(arguments)
     try:

@@ -17,7 +17,13 @@ RUN_TIMEOUT_S = 30
 KEEP_DAYS = 7
 PREFIX = "canary"
 # Where Synthetics looks for a Python canary, and what of functions/ it runs.
-_FILES = ("ping_probe/__init__.py", "ping_probe/handler.py", "tlfif/__init__.py", "tlfif/emf.py", "tlfif/log.py")
+_FILES = (
+    "ping_probe/__init__.py",
+    "ping_probe/handler.py",
+    "tlfif/__init__.py",
+    "tlfif/emf.py",
+    "tlfif/log.py",
+)
 _SOURCES = {
     "python/ping_canary.py": "ping_probe/canary.py",
     **{f"python/{name}": name for name in (*_FILES, "tlfif/names.py")},
@@ -26,12 +32,18 @@ _SOURCES = {
 
 def script(root: Path = bundle.ROOT) -> Path:
     """The canary's zip, named after its content; written unless it is there."""
-    contents = {name: (root / "functions" / source).read_bytes() for name, source in sorted(_SOURCES.items())}
+    contents = {
+        name: (root / "functions" / source).read_bytes()
+        for name, source in sorted(_SOURCES.items())
+    }
     digest = hashlib.sha256(repr(contents).encode()).hexdigest()[:16]
     path = root / "dist" / "canary" / f"ping-{digest}.zip"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file, zipfile.ZipFile(file, "w") as zipped:
+        with (
+            tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file,
+            zipfile.ZipFile(file, "w") as zipped,
+        ):
             for name, content in contents.items():
                 zipped.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
         # Whole at once: the program may run several times side by side.
@@ -52,7 +64,9 @@ class CanaryArgs:
 class Canary(pulumi.ComponentResource):
     """Its findings go to the replies bucket, which empties itself."""
 
-    def __init__(self, name: str, args: CanaryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: CanaryArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:Canary", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
@@ -60,18 +74,25 @@ class Canary(pulumi.ComponentResource):
         self.canary = self._create_canary(role, policy)
         runs = pricing.MINUTES / args.every_minutes
         self.cost_lines = [
-            pricing.line("canary run", runs, "canary: /ping", resource=pricing.CANARY, key="gateway:probe")
+            pricing.line(
+                "canary run", runs, "canary: /ping", resource=pricing.CANARY, key="gateway:probe"
+            )
         ]
         self.register_outputs({"name": self.canary.name})
 
     def _create_role(self) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
         role = aws.iam.Role(
             f"{self._name}-role",
-            assume_role_policy=pulumi.Output.json_dumps(iam.document(iam.trust("lambda.amazonaws.com"))),
+            assume_role_policy=pulumi.Output.json_dumps(
+                iam.document(iam.trust("lambda.amazonaws.com"))
+            ),
             opts=self._child,
         )
         bucket = self._args.storage.bucket.arn
-        statements = [*iam.keep_canary_findings(bucket, PREFIX), iam.put_metrics("CloudWatchSynthetics")]
+        statements = [
+            *iam.keep_canary_findings(bucket, PREFIX),
+            iam.put_metrics("CloudWatchSynthetics"),
+        ]
         statements += [iam.send_traces(), iam.attach_to_vpc()]
         policy = aws.iam.RolePolicy(
             f"{self._name}-policy",
@@ -81,9 +102,15 @@ class Canary(pulumi.ComponentResource):
         )
         return role, policy
 
-    def _create_canary(self, role: aws.iam.Role, policy: aws.iam.RolePolicy) -> aws.synthetics.Canary:
+    def _create_canary(
+        self, role: aws.iam.Role, policy: aws.iam.RolePolicy
+    ) -> aws.synthetics.Canary:
         args = self._args
-        every = "rate(1 minute)" if args.every_minutes == 1 else f"rate({args.every_minutes // 60} hours)"
+        every = (
+            "rate(1 minute)"
+            if args.every_minutes == 1
+            else f"rate({args.every_minutes // 60} hours)"
+        )
         return aws.synthetics.Canary(
             self._name,
             # Synthetics takes 21 characters.
@@ -91,13 +118,18 @@ class Canary(pulumi.ComponentResource):
             runtime_version=args.runtime,
             handler="ping_canary.handler",
             zip_file=script().relative_to(bundle.ROOT).as_posix(),
-            artifact_s3_location=pulumi.Output.concat("s3://", args.storage.bucket.bucket, "/", PREFIX),
+            artifact_s3_location=pulumi.Output.concat(
+                "s3://", args.storage.bucket.bucket, "/", PREFIX
+            ),
             execution_role_arn=role.arn,
             schedule={"expression": every},
             run_config={
                 "timeout_in_seconds": RUN_TIMEOUT_S,
                 # Like the functions, it has no way out over IPv4.
-                "environment_variables": {"TLFIF_API_URL": args.api_url, "AWS_USE_DUALSTACK_ENDPOINT": "true"},
+                "environment_variables": {
+                    "TLFIF_API_URL": args.api_url,
+                    "AWS_USE_DUALSTACK_ENDPOINT": "true",
+                },
             },
             vpc_config={
                 "subnet_ids": [args.vpc.subnet_id],

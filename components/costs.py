@@ -1,4 +1,6 @@
-"""The stack's bill: the components' cost lines, what later parts will add, and what the cap leaves for GPU hours."""
+"""The stack's bill: the components' cost lines, what later parts will add, and what the cap leaves
+for GPU hours.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,24 +26,39 @@ class Billed(Protocol):
 
 
 def planned(settings: Settings) -> list[CostLine]:
-    """Lines for parts that the program does not declare yet; whoever declares one takes its line from here."""
+    """Lines for parts that the program does not declare yet; whoever declares one takes its line
+    from here.
+    """
     costs = settings.costs
     asked = 4 * pricing.HOURS if costs.source == "costExplorer" else 31
     pushes, per_push = costs.pushes_per_month, "costs:pushesPerMonth"
     often = "every 15 minutes" if costs.source == "costExplorer" else "once a day"
     lines = [
-        pricing.line("Cost Explorer request", asked, f"spend metric asks Cost Explorer {often}", key="costs:source"),
-        pricing.line("build minute arm1.medium", TEST_MINUTES * pushes, "pipeline: test stage", key=per_push),
-        pricing.line("pipeline minute", PIPELINE_MINUTES * pushes, "pipeline: actions", key=per_push),
+        pricing.line(
+            "Cost Explorer request",
+            asked,
+            f"spend metric asks Cost Explorer {often}",
+            key="costs:source",
+        ),
+        pricing.line(
+            "build minute arm1.medium", TEST_MINUTES * pushes, "pipeline: test stage", key=per_push
+        ),
+        pricing.line(
+            "pipeline minute", PIPELINE_MINUTES * pushes, "pipeline: actions", key=per_push
+        ),
         pricing.line("m7i.large", BAKE_HOURS, "pipeline: one image bake"),
-        pricing.line("build minute arm1.medium", BAKE_BUILD_MINUTES, "pipeline: waiting for the bake"),
+        pricing.line(
+            "build minute arm1.medium", BAKE_BUILD_MINUTES, "pipeline: waiting for the bake"
+        ),
         pricing.line("dashboard", 1, "dashboard"),
     ]
     return [pricing.as_planned(each) for each in lines]
 
 
 def metrics() -> CostLine:
-    """What the functions and the nodes emit: every name in tlfif.names has one fixed set of dimensions."""
+    """What the functions and the nodes emit: every name in tlfif.names has one fixed set of
+    dimensions.
+    """
     emitted = [name for name in vars(names) if name.startswith("METRIC_")]
     return pricing.line("custom metric", len(emitted), "metrics of functions and nodes")
 
@@ -57,19 +74,30 @@ class Summary:
 
 
 def table(outputs: Mapping[str, Any]) -> str:
-    """The bill as text, from the stack's outputs: what is due each month, dearest first, and what the cap leaves."""
+    """The bill as text, from the stack's outputs: what is due each month, dearest first, and what
+    the cap leaves.
+    """
     lines = sorted(outputs["cost_lines"], key=lambda line: -line["usd"])
     fixed = [_shown(line) for line in lines if line["per"] == "month"]
     running = [_shown(line) for line in lines if line["per"] == "gpu-hour"]
     usd = sum(line["usd"] for line in lines if line["per"] == "month")
     total = f"{usd:9.2f} $/month     together = €{outputs['cost_fixed_monthly_eur']:.2f}"
     return "\n".join(
-        [*fixed, total, *running, f"{outputs['cost_gpu_hours_left']:9.1f} GPU-hours     left under the cap"]
+        [
+            *fixed,
+            total,
+            *running,
+            f"{outputs['cost_gpu_hours_left']:9.1f} GPU-hours     left under the cap",
+        ]
     )
 
 
 def _shown(line: Mapping[str, Any]) -> str:
-    amount = f"{line['usd']:9.2f} $/month   " if line["per"] == "month" else f"{line['usd']:9.3f} $/GPU-hour"
+    amount = (
+        f"{line['usd']:9.2f} $/month   "
+        if line["per"] == "month"
+        else f"{line['usd']:9.3f} $/GPU-hour"
+    )
     return f"{amount}  {line['what']}: {quantity(line)}{notes(line)}"
 
 
@@ -77,11 +105,15 @@ def quantity(line: Mapping[str, Any]) -> str:
     """How many of what, such as `730 hours`."""
     count = line["quantity"]
     number = f"{count:,.0f}" if count >= 1000 else f"{count:.3g}"
-    return f"{number} {line['unit']}{'' if count == 1 else 's'} at ${line['unitUsd']:.10g}".replace("e-0", "e-")
+    return f"{number} {line['unit']}{'' if count == 1 else 's'} at ${line['unitUsd']:.10g}".replace(
+        "e-0", "e-"
+    )
 
 
 def notes(line: Mapping[str, Any]) -> str:
-    """What else there is to say of a line: its free tier, whether it is planned, the key that changes it."""
+    """What else there is to say of a line: its free tier, whether it is planned, the key that
+    changes it.
+    """
     said = [f"{line['free']:,.6g} free"] if line["free"] else []
     said += ["planned"] if line["planned"] else []
     said += [line["key"]] if line["key"] else []
@@ -106,7 +138,13 @@ def _warning(settings: Settings, rows: Sequence[BillRow], hours: float) -> str |
     if hours >= settings.costs.min_gpu_hours:
         return None
     dearest = sorted((row for row in rows if row.line.per == "month"), key=lambda row: -row.usd)
-    keys = [key for row in dearest if row.usd >= WORTH_NAMING_USD for key in row.line.key.split(", ") if key]
+    keys = [
+        key
+        for row in dearest
+        if row.usd >= WORTH_NAMING_USD
+        for key in row.line.key.split(", ")
+        if key
+    ]
     changed = [key for key in dict.fromkeys(keys) if not settings.is_default(key)]
     change = f"Change back {', '.join(changed)}, or raise" if changed else "Raise"
     return (
@@ -116,7 +154,9 @@ def _warning(settings: Settings, rows: Sequence[BillRow], hours: float) -> str |
 
 
 def report(summary: Summary) -> None:
-    """Exports the figures and logs the bill, at preview and at up, with the warning if there is one."""
+    """Exports the figures and logs the bill, at preview and at up, with the warning if there is
+    one.
+    """
     outputs = {
         "cost_fixed_monthly_eur": round(summary.fixed_eur, 2),
         "cost_gpu_hours_left": round(summary.gpu_hours_left, 1),
@@ -131,4 +171,10 @@ def report(summary: Summary) -> None:
 
 def _exported(row: BillRow) -> dict[str, Any]:
     """A row as plain data."""
-    return {**asdict(row.line), "unit": row.price.unit, "unitUsd": row.price.usd, "free": row.free, "usd": row.usd}
+    return {
+        **asdict(row.line),
+        "unit": row.price.unit,
+        "unitUsd": row.price.usd,
+        "free": row.free,
+        "usd": row.usd,
+    }

@@ -1,4 +1,6 @@
-"""What a function is given that starts and stops nodes for the queue's jobs: the router and the guardian."""
+"""What a function is given that starts and stops nodes for the queue's jobs: the router and the
+guardian.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ from components.storage import Storage
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """One stack's nodes, their queue and their replies. functions/tlfif/fleet.py reads what `environment` tells."""
+    """One stack's nodes, their queue and their replies. functions/tlfif/fleet.py reads what
+    `environment` tells.
+    """
 
     settings: Settings
     stack: str

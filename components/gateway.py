@@ -1,4 +1,6 @@
-"""The HTTP surface: a REST API made from openapi.yaml, its authorizer, the fence around VPC-only routes, a stage."""
+"""The HTTP surface: a REST API made from openapi.yaml, its authorizer, the fence around VPC-only
+routes, a stage.
+"""
 
 import hashlib
 import json
@@ -47,9 +49,13 @@ AUTHORIZER_TIMEOUT_S = 5
 
 
 def render(text: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """The OpenAPI document with every `${name}` replaced; KeyError for a name neither given nor in x-tlfif-shared."""
+    """The OpenAPI document with every `${name}` replaced; KeyError for a name neither given nor in
+    x-tlfif-shared.
+    """
     spec = yaml.safe_load(text)
-    shared = {name: value for name, value in spec.pop("x-tlfif-shared").items() if isinstance(value, str)}
+    shared = {
+        name: value for name, value in spec.pop("x-tlfif-shared").items() if isinstance(value, str)
+    }
     return _fill(spec, {**shared, **values})
 
 
@@ -64,11 +70,16 @@ def _fill(node: Any, values: Mapping[str, str]) -> Any:
 
 
 def vpc_only_paths(spec: Mapping[str, Any]) -> list[str]:
-    """The paths with an operation that asks for no token: forgetting `security` closes a route, never opens it."""
+    """The paths with an operation that asks for no token: forgetting `security` closes a route,
+    never opens it.
+    """
     return [
         path
         for path, item in spec["paths"].items()
-        if any(isinstance(op, dict) and m != "options" and "security" not in op for m, op in item.items())
+        if any(
+            isinstance(op, dict) and m != "options" and "security" not in op
+            for m, op in item.items()
+        )
     ]
 
 
@@ -88,7 +99,9 @@ class GatewayArgs:
 class Gateway(pulumi.ComponentResource):
     """A regional dual-stack REST API with one stage."""
 
-    def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:Gateway", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
@@ -121,7 +134,10 @@ class Gateway(pulumi.ComponentResource):
 
     def _create_authorizer(self) -> LambdaFunction:
         args = self._args
-        environment = {"TLFIF_USER_POOL_ID": args.identity.user_pool.id, "TLFIF_CLIENT_ID": args.identity.client.id}
+        environment = {
+            "TLFIF_USER_POOL_ID": args.identity.user_pool.id,
+            "TLFIF_CLIENT_ID": args.identity.client.id,
+        }
         return LambdaFunction(
             f"{self._name}-authorizer",
             LambdaFunctionArgs(
@@ -139,7 +155,9 @@ class Gateway(pulumi.ComponentResource):
         """The role with which API Gateway itself reads replies from S3."""
         role = aws.iam.Role(
             f"{self._name}-replies-role",
-            assume_role_policy=pulumi.Output.json_dumps(iam.document(iam.trust("apigateway.amazonaws.com"))),
+            assume_role_policy=pulumi.Output.json_dumps(
+                iam.document(iam.trust("apigateway.amazonaws.com"))
+            ),
             opts=self._child,
         )
         statements = (
@@ -161,37 +179,54 @@ class Gateway(pulumi.ComponentResource):
             queue_health_uri=self.queue_health.function.invoke_arn,
             authorizer_uri=self.authorizer.invoke_arn,
             replies_role=replies_role.arn,
-            replies_uri=pulumi.Output.concat(s3, "/", self._args.storage.bucket.bucket, "/replies/{sub}/{object}"),
+            replies_uri=pulumi.Output.concat(
+                s3, "/", self._args.storage.bucket.bucket, "/replies/{sub}/{object}"
+            ),
         )
         return values.apply(lambda known: json.dumps(render(self._openapi, known), sort_keys=True))
 
     def _allow_invocations(self) -> None:
         arn = self.api.execution_arn
-        self._args.router.allow_invoke("api", "apigateway.amazonaws.com", pulumi.Output.concat(arn, "/*/*/*"))
+        self._args.router.allow_invoke(
+            "api", "apigateway.amazonaws.com", pulumi.Output.concat(arn, "/*/*/*")
+        )
         self.queue_health.function.allow_invoke(
             "api", "apigateway.amazonaws.com", pulumi.Output.concat(arn, "/*/GET/queue-health")
         )
-        self.authorizer.allow_invoke("api", "apigateway.amazonaws.com", pulumi.Output.concat(arn, "/authorizers/*"))
+        self.authorizer.allow_invoke(
+            "api", "apigateway.amazonaws.com", pulumi.Output.concat(arn, "/authorizers/*")
+        )
 
     def _fence(self) -> aws.apigateway.RestApiPolicy:
         paths = vpc_only_paths(yaml.safe_load(self._openapi))
         extra = self._args.settings.gateway.extra_ping_cidrs
 
         def policy(known: dict[str, str]) -> str:
-            return json.dumps(iam.document(*iam.vpc_only_routes(known["arn"], paths, [known["cidr"], *extra])))
+            return json.dumps(
+                iam.document(*iam.vpc_only_routes(known["arn"], paths, [known["cidr"], *extra]))
+            )
 
-        known = pulumi.Output.all(arn=self.api.execution_arn, cidr=self._args.network.vpc.ipv6_cidr_block)
+        known = pulumi.Output.all(
+            arn=self.api.execution_arn, cidr=self._args.network.vpc.ipv6_cidr_block
+        )
         return aws.apigateway.RestApiPolicy(
-            f"{self._name}-fence", rest_api_id=self.api.id, policy=known.apply(policy), opts=self._child
+            f"{self._name}-fence",
+            rest_api_id=self.api.id,
+            policy=known.apply(policy),
+            opts=self._child,
         )
 
-    def _deploy(self, body: pulumi.Output[str], fence: aws.apigateway.RestApiPolicy) -> aws.apigateway.Deployment:
+    def _deploy(
+        self, body: pulumi.Output[str], fence: aws.apigateway.RestApiPolicy
+    ) -> aws.apigateway.Deployment:
         # A resource policy, like a route, takes effect at the next deployment.
         content = pulumi.Output.all(body, fence.policy).apply("\n".join)
         return aws.apigateway.Deployment(
             f"{self._name}-deployment",
             rest_api=self.api.id,
-            triggers={"content": content.apply(lambda text: hashlib.sha256(text.encode()).hexdigest())},
+            triggers={
+                "content": content.apply(lambda text: hashlib.sha256(text.encode()).hexdigest())
+            },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[fence]),
         )
 
@@ -225,7 +260,9 @@ class Gateway(pulumi.ComponentResource):
         """The log role that an account has one of per region."""
         role = aws.iam.Role(
             f"{self._name}-logs-role",
-            assume_role_policy=pulumi.Output.json_dumps(iam.document(iam.trust("apigateway.amazonaws.com"))),
+            assume_role_policy=pulumi.Output.json_dumps(
+                iam.document(iam.trust("apigateway.amazonaws.com"))
+            ),
             opts=self._child,
         )
         attachment = aws.iam.RolePolicyAttachment(
@@ -274,8 +311,16 @@ class Gateway(pulumi.ComponentResource):
 
 def _cost_lines(requests: int) -> list[CostLine]:
     return [
-        pricing.line("REST request", requests, "API requests", resource=pricing.STAGE, key="costs:requestsPerMonth"),
+        pricing.line(
+            "REST request",
+            requests,
+            "API requests",
+            resource=pricing.STAGE,
+            key="costs:requestsPerMonth",
+        ),
         pricing.line("trace", requests, "API traces", resource=pricing.STAGE),
-        pricing.line("log ingestion", requests * ACCESS_LOG_GB, "access logs", resource=pricing.LOG_GROUP),
+        pricing.line(
+            "log ingestion", requests * ACCESS_LOG_GB, "access logs", resource=pricing.LOG_GROUP
+        ),
         pricing.line("alarm", 1, "alarm: slow answers", resource=pricing.ALARM),
     ]

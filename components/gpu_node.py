@@ -25,9 +25,13 @@ class GpuNodesArgs:
 
 
 class GpuNodes(pulumi.ComponentResource):
-    """`gpu:count` instances, or none before there is an image; they share a role, and each may stop only itself."""
+    """`gpu:count` instances, or none before there is an image; they share a role, and each may stop
+    only itself.
+    """
 
-    def __init__(self, name: str, args: GpuNodesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: GpuNodesArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:GpuNodes", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
@@ -35,13 +39,16 @@ class GpuNodes(pulumi.ComponentResource):
         profile = aws.iam.InstanceProfile(f"{name}-profile", role=self.role.name, opts=self._child)
         count = args.settings.gpu.count if args.ami_id else 0
         self.instances = [self._create_instance(number, profile) for number in range(count)]
+        self.instance_ids = [instance.id for instance in self.instances]
         self.cost_lines = _cost_lines(args.settings.gpu, count)
-        self.register_outputs({"instance_ids": [instance.id for instance in self.instances]})
+        self.register_outputs({"instance_ids": self.instance_ids})
 
     def _create_role(self) -> aws.iam.Role:
         role = aws.iam.Role(
             f"{self._name}-role",
-            assume_role_policy=pulumi.Output.json_dumps(iam.document(iam.trust("ec2.amazonaws.com"))),
+            assume_role_policy=pulumi.Output.json_dumps(
+                iam.document(iam.trust("ec2.amazonaws.com"))
+            ),
             opts=self._child,
         )
         statements = [
@@ -70,7 +77,11 @@ class GpuNodes(pulumi.ComponentResource):
 
     def _create_instance(self, number: int, profile: aws.iam.InstanceProfile) -> aws.ec2.Instance:
         args = self._args
-        tags = {ENV_TAG: ENV_VALUE, STACK_TAG: args.stack, "Name": f"tl-fif-{args.stack}-node-{number}"}
+        tags = {
+            ENV_TAG: ENV_VALUE,
+            STACK_TAG: args.stack,
+            "Name": f"tl-fif-{args.stack}-node-{number}",
+        }
         instance = aws.ec2.Instance(
             f"{self._name}-{number}",
             ami=args.ami_id,
@@ -79,12 +90,21 @@ class GpuNodes(pulumi.ComponentResource):
             subnet_id=args.network.node_subnet.id,
             vpc_security_group_ids=[args.network.node_group.id],
             user_data=pulumi.Output.json_dumps(self._configuration()),
-            metadata_options={"http_endpoint": "enabled", "http_tokens": "required", "http_put_response_hop_limit": 1},
-            root_block_device={"volume_type": "gp3", "volume_size": args.settings.gpu.disk_gb, "encrypted": True},
+            metadata_options={
+                "http_endpoint": "enabled",
+                "http_tokens": "required",
+                "http_put_response_hop_limit": 1,
+            },
+            root_block_device={
+                "volume_type": "gp3",
+                "volume_size": args.settings.gpu.disk_gb,
+                "encrypted": True,
+            },
             # A `shutdown` on the node must never delete it.
             instance_initiated_shutdown_behavior="stop",
             tags=tags,
-            # EC2 does not hand an instance's tags on to its disk, which is what costs while it is stopped.
+            # EC2 does not hand an instance's tags on to its disk, which is what costs while it is
+            # stopped.
             volume_tags=tags,
             opts=self._child,
         )
@@ -110,6 +130,10 @@ class GpuNodes(pulumi.ComponentResource):
 def _cost_lines(settings: GpuSettings, count: int) -> list[CostLine]:
     """The disks cost money all the time; the rest is for each hour that one node runs."""
     disks = pricing.line(
-        "gp3 volume", settings.disk_gb * count, "disks of the nodes", resource=pricing.INSTANCE, key="gpu:diskGb"
+        "gp3 volume",
+        settings.disk_gb * count,
+        "disks of the nodes",
+        resource=pricing.INSTANCE,
+        key="gpu:diskGb",
     )
     return [*([disks] if count else []), *pricing.gpu_hour_lines(settings.instance_type)]

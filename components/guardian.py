@@ -1,4 +1,6 @@
-"""The guardian: once a minute, no live job without a node on its way, and no dead one without an answer."""
+"""The guardian: once a minute, no live job without a node on its way, and no dead one without an
+answer.
+"""
 
 from dataclasses import dataclass
 
@@ -24,7 +26,9 @@ class GuardianArgs:
 class Guardian(pulumi.ComponentResource):
     """A function in the VPC on a schedule, and an alarm for when it fails or is no longer called."""
 
-    def __init__(self, name: str, args: GuardianArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: GuardianArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:Guardian", name, None, opts)
         fleet = args.fleet
         self.function = LambdaFunction(

@@ -22,18 +22,26 @@ class GuardrailsArgs:
 class Guardrails(pulumi.ComponentResource):
     """A budget in USD, the account's currency, that speaks up at 75 % and 100 % of the cap."""
 
-    def __init__(self, name: str, args: GuardrailsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: GuardrailsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:Guardrails", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
         self._create_budget()
-        self.guardian = Guardian("guardian", GuardianArgs(fleet=args.fleet, alerts=args.alerts), opts=self._child)
+        self.guardian = Guardian(
+            "guardian", GuardianArgs(fleet=args.fleet, alerts=args.alerts), opts=self._child
+        )
         self.cost_lines = self.guardian.cost_lines
         self.register_outputs({})
 
     def _create_budget(self) -> None:
         fleet = self._args.fleet
-        by_tag = [aws.budgets.BudgetCostFilterArgs(name="TagKeyValue", values=[f"user:{ENV_TAG}${ENV_VALUE}"])]
+        by_tag = [
+            aws.budgets.BudgetCostFilterArgs(
+                name="TagKeyValue", values=[f"user:{ENV_TAG}${ENV_VALUE}"]
+            )
+        ]
         aws.budgets.Budget(
             f"{self._name}-budget",
             name=f"tl-fif-{fleet.stack}",

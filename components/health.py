@@ -1,4 +1,6 @@
-"""Is the stack well? A probe inside the VPC each minute, a canary, an alarm that wakes somebody, a private API."""
+"""Is the stack well? A probe inside the VPC each minute, a canary, an alarm that wakes somebody, a
+private API.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -35,11 +37,13 @@ class HealthArgs:
 class Health(pulumi.ComponentResource):
     """GET /ping from inside the VPC every minute, three failures of five wake somebody (API-005).
 
-    By a function that costs nothing, with a canary of CloudWatch Synthetics every eight hours, which is free too; or,
-    with `gateway:probe: synthetics`, by the canary alone.
+    By a function that costs nothing, with a canary of CloudWatch Synthetics every eight hours,
+    which is free too; or, with `gateway:probe: synthetics`, by the canary alone.
     """
 
-    def __init__(self, name: str, args: HealthArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: HealthArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:Health", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
@@ -62,7 +66,9 @@ class Health(pulumi.ComponentResource):
         self.url = private.url if private else args.gateway.url
         alarm = pricing.line("alarm", 1, "alarm: /ping fails", resource=pricing.ALARM)
         # Two routes, each minute, by whichever of the two asks.
-        asked = pricing.line("REST request", 2 * pricing.MINUTES, "health checks", resource=pricing.STAGE)
+        asked = pricing.line(
+            "REST request", 2 * pricing.MINUTES, "health checks", resource=pricing.STAGE
+        )
         optional = [line for part in (probe, private) if part for line in part.cost_lines]
         self.cost_lines = [*self.canary.cost_lines, alarm, asked, *optional]
         self.register_outputs({"url": self.url})

@@ -1,6 +1,8 @@
-"""IAM policy documents as plain data: pure functions, so that who may do what is read and tested in one file.
+"""IAM policy documents as plain data: pure functions, so that who may do what is read and tested in
+one file.
 
-Values may be Pulumi outputs; `pulumi.Output.json_dumps(document(...))` turns a document into the text AWS wants.
+Values may be Pulumi outputs; `pulumi.Output.json_dumps(document(...))` turns a document into the
+text AWS wants.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,10 @@ def document(*statements: Statement) -> dict[str, Any]:
 
 
 def allow(
-    sid: str, actions: Sequence[str], resources: Text | Sequence[Text], condition: Mapping[str, Any] | None = None
+    sid: str,
+    actions: Sequence[str],
+    resources: Text | Sequence[Text],
+    condition: Mapping[str, Any] | None = None,
 ) -> Statement:
     """One Allow statement."""
     statement = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resources}
@@ -38,7 +43,9 @@ def trust(service: str, condition: Mapping[str, Any] | None = None) -> Statement
 
 def write_own_logs(log_group_arn: Text) -> Statement:
     return allow(
-        "WriteOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], pulumi.Output.concat(log_group_arn, ":*")
+        "WriteOwnLogs",
+        ["logs:CreateLogStream", "logs:PutLogEvents"],
+        pulumi.Output.concat(log_group_arn, ":*"),
     )
 
 
@@ -48,7 +55,9 @@ def send_traces() -> Statement:
 
 
 def attach_to_vpc() -> Statement:
-    """`*`: Lambda makes its network interfaces with the function's role before they have a name to grant."""
+    """`*`: Lambda makes its network interfaces with the function's role before they have a name to
+    grant.
+    """
     return allow(
         "AttachToVpc",
         [
@@ -106,7 +115,12 @@ def stop_self(instance_arn: Text, stack: str) -> Statement:
 
 def put_metrics(namespace: str) -> Statement:
     """`*`: PutMetricData has no resource level; the condition holds it to one namespace."""
-    return allow("PutMetrics", ["cloudwatch:PutMetricData"], "*", {"StringEquals": {"cloudwatch:namespace": namespace}})
+    return allow(
+        "PutMetrics",
+        ["cloudwatch:PutMetricData"],
+        "*",
+        {"StringEquals": {"cloudwatch:namespace": namespace}},
+    )
 
 
 # --- replies
@@ -121,9 +135,11 @@ def write_replies(bucket_arn: Text) -> Statement:
 
 
 def see_missing_replies(bucket_arn: Text) -> Statement:
-    """Without ListBucket S3 answers 403 for a key that is not there: a missing reply would look like a fault.
+    """Without ListBucket S3 answers 403 for a key that is not there: a missing reply would look
+    like a fault.
 
-    No s3:prefix condition: a GetObject request carries no such key, so the condition would never hold.
+    No s3:prefix condition: a GetObject request carries no such key, so the condition would never
+    hold.
     """
     return allow("SeeMissingReplies", ["s3:ListBucket"], bucket_arn)
 
@@ -170,8 +186,11 @@ def _write_canary_logs() -> Statement:
 # --- the gateway and the topic
 
 
-def vpc_only_routes(execution_arn: str, paths: Sequence[str], cidrs: Sequence[str]) -> tuple[Statement, Statement]:
-    """An API's resource policy: everybody may call, but `paths` only from `cidrs`; evaluated before the authorizer.
+def vpc_only_routes(
+    execution_arn: str, paths: Sequence[str], cidrs: Sequence[str]
+) -> tuple[Statement, Statement]:
+    """An API's resource policy: everybody may call, but `paths` only from `cidrs`; evaluated before
+    the authorizer.
 
     `/*` as well: should the gateway take `/ping/` for `/ping`, the slash is no way round the fence.
     """
@@ -182,7 +201,9 @@ def vpc_only_routes(execution_arn: str, paths: Sequence[str], cidrs: Sequence[st
         {
             "Sid": "VpcOnlyRoutes",
             **fence,
-            "Resource": [f"{execution_arn}/*/*{path}{rest}" for path in paths for rest in ("", "/*")],
+            "Resource": [
+                f"{execution_arn}/*/*{path}{rest}" for path in paths for rest in ("", "/*")
+            ],
             "Condition": {"NotIpAddress": {"aws:SourceIp": list(cidrs)}},
         },
     )

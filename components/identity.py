@@ -1,4 +1,6 @@
-"""Who may call: a Cognito user pool whose users an operator creates, and the client that signs them in."""
+"""Who may call: a Cognito user pool whose users an operator creates, and the client that signs them
+in.
+"""
 
 import pulumi
 import pulumi_aws as aws
@@ -37,17 +39,31 @@ class Identity(pulumi.ComponentResource):
             f"{name}-client",
             user_pool_id=self.user_pool.id,
             generate_secret=False,
-            # The password flow is for the headless client; hosted pages cannot return to http://localhost on any port.
-            explicit_auth_flows=["ALLOW_USER_SRP_AUTH", "ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+            # The password flow is for the headless client; hosted pages cannot return to
+            # http://localhost on any port.
+            explicit_auth_flows=[
+                "ALLOW_USER_SRP_AUTH",
+                "ALLOW_USER_PASSWORD_AUTH",
+                "ALLOW_REFRESH_TOKEN_AUTH",
+            ],
             prevent_user_existence_errors="ENABLED",
             enable_token_revocation=True,
             access_token_validity=TOKEN_HOURS,
             id_token_validity=TOKEN_HOURS,
             refresh_token_validity=REFRESH_DAYS,
-            token_validity_units={"access_token": "hours", "id_token": "hours", "refresh_token": "days"},
+            token_validity_units={
+                "access_token": "hours",
+                "id_token": "hours",
+                "refresh_token": "days",
+            },
             opts=child,
         )
         self.cost_lines = [
-            pricing.line("monthly active user", ASSUMED_USERS, "users who sign in", resource=pricing.USER_POOL)
+            pricing.line(
+                "monthly active user",
+                ASSUMED_USERS,
+                "users who sign in",
+                resource=pricing.USER_POOL,
+            )
         ]
         self.register_outputs({"user_pool_id": self.user_pool.id, "client_id": self.client.id})

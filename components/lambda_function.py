@@ -1,4 +1,6 @@
-"""One Lambda function with all that it needs: role, least-privilege policy, log group, bundle and tracing."""
+"""One Lambda function with all that it needs: role, least-privilege policy, log group, bundle and
+tracing.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +27,10 @@ class VpcPlacement:
 
 @dataclass(frozen=True, kw_only=True)
 class LambdaFunctionArgs:
-    """`source` is the folder of functions/ whose `handler.handler` runs; `statements` is what it may do beyond its own
-    logs, traces and network interfaces. `monthly_calls` of `usual_ms` are what its cost lines assume: once a minute."""
+    """`source` is the folder of functions/ whose `handler.handler` runs; `statements` is what it
+    may do beyond its own logs, traces and network interfaces. `monthly_calls` of `usual_ms` are
+    what its cost lines assume: once a minute.
+    """
 
     source: str
     stack: str
@@ -42,14 +46,17 @@ class LambdaFunctionArgs:
     # A schedule's calls are all alike: their traces would cost more than they say.
     traced: bool = True
     log_days: int = LOG_DAYS
-    # Whether callers see the version that the alias `prod` names, which the pipeline moves, and not the latest.
+    # Whether callers see the version that the alias `prod` names, which the pipeline moves, and not
+    # the latest.
     versioned: bool = False
 
 
 class LambdaFunction(pulumi.ComponentResource):
     """A Python 3.12 function on arm64."""
 
-    def __init__(self, name: str, args: LambdaFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: LambdaFunctionArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:LambdaFunction", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
@@ -63,7 +70,9 @@ class LambdaFunction(pulumi.ComponentResource):
         )
         self.role = aws.iam.Role(
             f"{name}-role",
-            assume_role_policy=pulumi.Output.json_dumps(iam.document(iam.trust("lambda.amazonaws.com"))),
+            assume_role_policy=pulumi.Output.json_dumps(
+                iam.document(iam.trust("lambda.amazonaws.com"))
+            ),
             opts=self._child,
         )
         self.function = self._create_function(self._create_policy())
@@ -91,7 +100,10 @@ class LambdaFunction(pulumi.ComponentResource):
         )
         self.allow_invoke("schedule", "events.amazonaws.com", rule.arn)
         aws.cloudwatch.EventTarget(
-            f"{self._name}-target", rule=rule.name, arn=(self.alias or self.function).arn, opts=self._child
+            f"{self._name}-target",
+            rule=rule.name,
+            arn=(self.alias or self.function).arn,
+            opts=self._child,
         )
 
     def _create_alias(self) -> aws.lambda_.Alias:
@@ -100,13 +112,19 @@ class LambdaFunction(pulumi.ComponentResource):
             name=ALIAS,
             function_name=self.function.name,
             function_version=self.function.version,
-            # Which version serves is the pipeline's decision: it shifts traffic step by step, and back.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["function_version", "routing_config"]),
+            # Which version serves is the pipeline's decision: it shifts traffic step by step, and
+            # back.
+            opts=pulumi.ResourceOptions(
+                parent=self, ignore_changes=["function_version", "routing_config"]
+            ),
         )
 
     def _create_policy(self) -> aws.iam.RolePolicy:
         network = [iam.attach_to_vpc()] if self._args.vpc else []
-        own = [iam.write_own_logs(self.log_group.arn), *([iam.send_traces()] if self._args.traced else [])]
+        own = [
+            iam.write_own_logs(self.log_group.arn),
+            *([iam.send_traces()] if self._args.traced else []),
+        ]
         return aws.iam.RolePolicy(
             f"{self._name}-policy",
             role=self.role.name,
@@ -132,7 +150,8 @@ class LambdaFunction(pulumi.ComponentResource):
             tracing_config={"mode": "Active" if args.traced else "PassThrough"},
             vpc_config=_vpc_config(args.vpc),
             logging_config={"log_format": "Text", "log_group": self.log_group.name},
-            # Without its policy a function in a VPC cannot be made: Lambda checks that the role may attach it.
+            # Without its policy a function in a VPC cannot be made: Lambda checks that the role may
+            # attach it.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
         )
 
@@ -141,7 +160,9 @@ def _vpc_config(vpc: VpcPlacement | None) -> aws.lambda_.FunctionVpcConfigArgs |
     if vpc is None:
         return None
     return aws.lambda_.FunctionVpcConfigArgs(
-        subnet_ids=[vpc.subnet_id], security_group_ids=[vpc.security_group_id], ipv6_allowed_for_dual_stack=True
+        subnet_ids=[vpc.subnet_id],
+        security_group_ids=[vpc.security_group_id],
+        ipv6_allowed_for_dual_stack=True,
     )
 
 
@@ -150,7 +171,14 @@ def _cost_lines(args: LambdaFunctionArgs) -> list[CostLine]:
     traces = [pricing.line("trace", calls, f"{args.source}: traces", resource=pricing.FUNCTION)]
     return [
         pricing.line("Lambda request", calls, f"{args.source}: calls", resource=pricing.FUNCTION),
-        pricing.line("Lambda compute", calls * compute, f"{args.source}: run time", resource=pricing.FUNCTION),
-        pricing.line("log ingestion", calls * LOG_GB_PER_CALL, f"{args.source}: logs", resource=pricing.LOG_GROUP),
+        pricing.line(
+            "Lambda compute", calls * compute, f"{args.source}: run time", resource=pricing.FUNCTION
+        ),
+        pricing.line(
+            "log ingestion",
+            calls * LOG_GB_PER_CALL,
+            f"{args.source}: logs",
+            resource=pricing.LOG_GROUP,
+        ),
         *(traces if args.traced and args.starts_traces else ()),
     ]

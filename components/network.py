@@ -38,9 +38,13 @@ class NetworkArgs:
 
 
 class Network(pulumi.ComponentResource):
-    """A dual-stack VPC; functions reach AWS over IPv6 and the S3 endpoint, nodes over their own address."""
+    """A dual-stack VPC; functions reach AWS over IPv6 and the S3 endpoint, nodes over their own
+    address.
+    """
 
-    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:Network", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
@@ -67,7 +71,9 @@ class Network(pulumi.ComponentResource):
         self.node_subnet = self._subnet("node", 2, NODE_CIDR, zone, public=True)
 
     def _zone_with_gpus(self) -> str:
-        """The first zone that offers the GPU: not every one does, and traffic inside one zone is free."""
+        """The first zone that offers the GPU: not every one does, and traffic inside one zone is
+        free.
+        """
         offered = aws.ec2.get_instance_type_offerings(
             filters=[{"name": "instance-type", "values": [self._args.gpu_instance_type]}],
             location_type="availability-zone",
@@ -80,7 +86,9 @@ class Network(pulumi.ComponentResource):
             )
         return sorted(offered.locations)[0]
 
-    def _subnet(self, role: str, index: int, cidr: str, zone: str, *, public: bool = False) -> aws.ec2.Subnet:
+    def _subnet(
+        self, role: str, index: int, cidr: str, zone: str, *, public: bool = False
+    ) -> aws.ec2.Subnet:
         return aws.ec2.Subnet(
             f"{self._name}-{role}-subnet",
             vpc_id=self.vpc.id,
@@ -88,20 +96,35 @@ class Network(pulumi.ComponentResource):
             ipv6_cidr_block=self.vpc.ipv6_cidr_block.apply(lambda block: ipv6_subnet(block, index)),
             assign_ipv6_address_on_creation=True,
             availability_zone=zone,
-            # Not the instance's own argument: set to true there, the next refresh would replace a stopped node.
+            # Not the instance's own argument: set to true there, the next refresh would replace a
+            # stopped node.
             map_public_ip_on_launch=public,
-            # Offerings change; a subnet, and the node's disk in it, should not move because of that.
+            # Offerings change; a subnet, and the node's disk in it, should not move because of
+            # that.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["availability_zone"]),
         )
 
     def _create_routes(self) -> None:
-        internet = aws.ec2.InternetGateway(f"{self._name}-internet", vpc_id=self.vpc.id, opts=self._child)
-        outbound = aws.ec2.EgressOnlyInternetGateway(f"{self._name}-outbound", vpc_id=self.vpc.id, opts=self._child)
+        internet = aws.ec2.InternetGateway(
+            f"{self._name}-internet", vpc_id=self.vpc.id, opts=self._child
+        )
+        outbound = aws.ec2.EgressOnlyInternetGateway(
+            f"{self._name}-outbound", vpc_id=self.vpc.id, opts=self._child
+        )
         public = self._route_table("public", self.node_subnet)
         private = self._route_table("private", self.lambda_subnet, self.queue_subnet)
-        self._route("public-ipv4", public, destination_cidr_block="0.0.0.0/0", gateway_id=internet.id)
-        self._route("public-ipv6", public, destination_ipv6_cidr_block="::/0", gateway_id=internet.id)
-        self._route("private-ipv6", private, destination_ipv6_cidr_block="::/0", egress_only_gateway_id=outbound.id)
+        self._route(
+            "public-ipv4", public, destination_cidr_block="0.0.0.0/0", gateway_id=internet.id
+        )
+        self._route(
+            "public-ipv6", public, destination_ipv6_cidr_block="::/0", gateway_id=internet.id
+        )
+        self._route(
+            "private-ipv6",
+            private,
+            destination_ipv6_cidr_block="::/0",
+            egress_only_gateway_id=outbound.id,
+        )
         self.s3_endpoint = aws.ec2.VpcEndpoint(
             f"{self._name}-s3",
             vpc_id=self.vpc.id,
@@ -112,7 +135,9 @@ class Network(pulumi.ComponentResource):
         )
 
     def _route_table(self, role: str, *subnets: aws.ec2.Subnet) -> aws.ec2.RouteTable:
-        table = aws.ec2.RouteTable(f"{self._name}-{role}-routes", vpc_id=self.vpc.id, opts=self._child)
+        table = aws.ec2.RouteTable(
+            f"{self._name}-{role}-routes", vpc_id=self.vpc.id, opts=self._child
+        )
         for number, subnet in enumerate(subnets):
             aws.ec2.RouteTableAssociation(
                 f"{self._name}-{role}-association-{number}",
@@ -123,7 +148,11 @@ class Network(pulumi.ComponentResource):
         return table
 
     def _route(self, role: str, table: aws.ec2.RouteTable, **target: pulumi.Input[str]) -> None:
-        aws.ec2.Route(f"{self._name}-{role}", aws.ec2.RouteArgs(route_table_id=table.id, **target), opts=self._child)
+        aws.ec2.Route(
+            f"{self._name}-{role}",
+            aws.ec2.RouteArgs(route_table_id=table.id, **target),
+            opts=self._child,
+        )
 
     def _create_security_groups(self) -> None:
         self.lambda_group = self._group("lambda", "functions that use the queue")
@@ -132,22 +161,37 @@ class Network(pulumi.ComponentResource):
 
     def _group(self, role: str, description: str) -> aws.ec2.SecurityGroup:
         return aws.ec2.SecurityGroup(
-            f"{self._name}-{role}-group", vpc_id=self.vpc.id, description=f"tl-fif: {description}", opts=self._child
+            f"{self._name}-{role}-group",
+            vpc_id=self.vpc.id,
+            description=f"tl-fif: {description}",
+            opts=self._child,
         )
 
     def _create_rules(self) -> None:
         for role, group in (("lambda", self.lambda_group), ("node", self.node_group)):
             self._ingress(f"queue-from-{role}", self.queue_group, group)
             self._egress(
-                f"{role}-to-queue", group, REDIS_PORT, "jobs", referenced_security_group_id=self.queue_group.id
+                f"{role}-to-queue",
+                group,
+                REDIS_PORT,
+                "jobs",
+                referenced_security_group_id=self.queue_group.id,
             )
             self._egress(f"{role}-to-aws-ipv6", group, HTTPS, "AWS's APIs", cidr_ipv6="::/0")
         self._egress(
-            "lambda-to-s3", self.lambda_group, HTTPS, "replies", prefix_list_id=self.s3_endpoint.prefix_list_id
+            "lambda-to-s3",
+            self.lambda_group,
+            HTTPS,
+            "replies",
+            prefix_list_id=self.s3_endpoint.prefix_list_id,
         )
-        self._egress("node-to-aws-ipv4", self.node_group, HTTPS, "AWS's APIs", cidr_ipv4="0.0.0.0/0")
+        self._egress(
+            "node-to-aws-ipv4", self.node_group, HTTPS, "AWS's APIs", cidr_ipv4="0.0.0.0/0"
+        )
 
-    def _ingress(self, role: str, group: aws.ec2.SecurityGroup, source: aws.ec2.SecurityGroup) -> None:
+    def _ingress(
+        self, role: str, group: aws.ec2.SecurityGroup, source: aws.ec2.SecurityGroup
+    ) -> None:
         aws.vpc.SecurityGroupIngressRule(
             f"{self._name}-{role}",
             security_group_id=group.id,
@@ -159,11 +203,18 @@ class Network(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _egress(self, role: str, group: aws.ec2.SecurityGroup, port: int, why: str, **to: Unpack[_Peer]) -> None:
+    def _egress(
+        self, role: str, group: aws.ec2.SecurityGroup, port: int, why: str, **to: Unpack[_Peer]
+    ) -> None:
         aws.vpc.SecurityGroupEgressRule(
             f"{self._name}-{role}",
             aws.vpc.SecurityGroupEgressRuleArgs(
-                security_group_id=group.id, ip_protocol="tcp", from_port=port, to_port=port, description=why, **to
+                security_group_id=group.id,
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                description=why,
+                **to,
             ),
             opts=self._child,
         )

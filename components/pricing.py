@@ -1,6 +1,8 @@
-"""What things cost: USD list prices by region, ex VAT, each with its date, source and mark; and a bill's arithmetic.
+"""What things cost: USD list prices by region, ex VAT, each with its date, source and mark; and a
+bill's arithmetic.
 
-A month has 730 hours. Only free tiers that do not end are counted; an account has each of them once.
+A month has 730 hours. Only free tiers that do not end are counted; an account has each of them
+once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +12,8 @@ from typing import Any, Literal, TypedDict, Unpack
 REGIONS = ("us-east-1", "eu-west-1", "eu-central-1")
 HOURS = 730
 READ = "2026-11"
-# H: read in an AWS document, API model or price list. M: one third-party source. L: from memory, to be checked.
+# H: read in an AWS document, API model or price list. M: one third-party source. L: from memory, to
+# be checked.
 Mark = Literal["H", "M", "L"]
 Per = Literal["month", "gpu-hour"]
 
@@ -30,10 +33,11 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class CostLine:
-    """One line of the bill: what, how many units of an item, and whether it is due each month or each GPU-hour.
+    """One line of the bill: what, how many units of an item, and whether it is due each month or
+    each GPU-hour.
 
-    `resource` is the type of the resources it pays for; `key` the configuration key to change when it is too much;
-    `planned` marks a part that the program does not declare yet.
+    `resource` is the type of the resources it pays for; `key` the configuration key to change when
+    it is too much; `planned` marks a part that the program does not declare yet.
     """
 
     item: str
@@ -53,7 +57,9 @@ class _Options(TypedDict, total=False):
 
 
 def line(item: str, quantity: float, what: str, **options: Unpack[_Options]) -> CostLine:
-    """A line for `quantity` units of an item of the price list, free tier not yet taken off; KeyError if unknown."""
+    """A line for `quantity` units of an item of the price list, free tier not yet taken off;
+    KeyError if unknown.
+    """
     if item not in PRICES:
         raise KeyError(f"{item!r} has no price; the price list has: {', '.join(PRICES)}")
     return CostLine(item=item, quantity=quantity, what=what, **options)
@@ -82,7 +88,9 @@ def bill(lines: Iterable[CostLine], region: str) -> list[BillRow]:
         price = PRICES[each.item][region]
         free = min(left[each.item], each.quantity)
         left[each.item] -= free
-        rows.append(BillRow(line=each, price=price, free=free, usd=price.usd * (each.quantity - free)))
+        rows.append(
+            BillRow(line=each, price=price, free=free, usd=price.usd * (each.quantity - free))
+        )
     return rows
 
 
@@ -105,7 +113,9 @@ _MARKS: dict[str, tuple[Mark, Mark, Mark]] = {
 }
 
 
-def _item(item: str, usd: _Rates, unit: str, marks: str, source: str, free: float = 0) -> Iterator[Price]:
+def _item(
+    item: str, usd: _Rates, unit: str, marks: str, source: str, free: float = 0
+) -> Iterator[Price]:
     rates = usd if isinstance(usd, tuple) else (usd, usd, usd)
     for rate, mark in zip(rates, _MARKS[marks], strict=True):
         yield Price(item=item, usd=rate, unit=unit, source=source, mark=mark, free=free)
@@ -117,25 +127,56 @@ def _price_list() -> Iterator[Iterator[Price]]:
     yield _item("cache.t4g.small valkey", (0.0256, 0.0280, 0.0304), "hour", "HLL", cache)
     yield _item("cache.t4g.micro redis", (0.0160, 0.0180, 0.0190), "hour", "HLL", cache)
     yield _item("cache.t4g.small redis", (0.0320, 0.0350, 0.0380), "hour", "HLL", cache)
-    yield _item("g4dn.xlarge", (0.526, 0.587, 0.658), "hour", "HMM", "EC2 on-demand price list, Linux")
-    yield _item("public IPv4 address", 0.005, "hour", "M", "VPC pricing; charged only while a node runs")
+    yield _item(
+        "g4dn.xlarge", (0.526, 0.587, 0.658), "hour", "HMM", "EC2 on-demand price list, Linux"
+    )
+    yield _item(
+        "public IPv4 address", 0.005, "hour", "M", "VPC pricing; charged only while a node runs"
+    )
     yield _item("gp3 volume", (0.08, 0.088, 0.0952), "GB-month", "HLL", "EBS pricing")
-    yield _item("EBS snapshot", (0.05, 0.05, 0.054), "GB-month", "MLL", "EBS pricing, standard tier")
+    yield _item(
+        "EBS snapshot", (0.05, 0.05, 0.054), "GB-month", "MLL", "EBS pricing, standard tier"
+    )
     yield _item("NLB", (0.0225, 0.0252, 0.0270), "hour", "HLL", "Elastic Load Balancing pricing")
     yield _item("NLB capacity", 0.006, "LCU-hour", "MLL", "Elastic Load Balancing pricing")
-    yield _item("public certificate", 0.0, "certificate", "H", "ACM pricing: free on a load balancer")
-    yield _item("interface endpoint", (0.01, 0.011, 0.012), "hour", "HLL", "PrivateLink pricing, per zone")
+    yield _item(
+        "public certificate", 0.0, "certificate", "H", "ACM pricing: free on a load balancer"
+    )
+    yield _item(
+        "interface endpoint", (0.01, 0.011, 0.012), "hour", "HLL", "PrivateLink pricing, per zone"
+    )
     yield _item("canary run", 0.0012, "run", "MLL", "CloudWatch pricing, Synthetics", free=100)
-    yield _item("alarm", 0.10, "alarm-month", "H", "CloudWatch pricing, standard resolution", free=10)
-    yield _item("custom metric", 0.30, "metric-month", "H", "CloudWatch pricing, first 10,000", free=10)
+    yield _item(
+        "alarm", 0.10, "alarm-month", "H", "CloudWatch pricing, standard resolution", free=10
+    )
+    yield _item(
+        "custom metric", 0.30, "metric-month", "H", "CloudWatch pricing, first 10,000", free=10
+    )
     yield _item("dashboard", 3.00, "dashboard-month", "H", "CloudWatch pricing", free=3)
-    yield _item("log ingestion", (0.50, 0.57, 0.63), "GB", "MLL", "CloudWatch pricing, standard class", free=5)
+    yield _item(
+        "log ingestion",
+        (0.50, 0.57, 0.63),
+        "GB",
+        "MLL",
+        "CloudWatch pricing, standard class",
+        free=5,
+    )
     yield _item("trace", 0.000005, "trace", "L", "X-Ray pricing, recorded traces", free=100_000)
-    yield _item("REST request", (0.0000035, 0.0000035, 0.0000037), "request", "HLL", "API Gateway price list")
+    yield _item(
+        "REST request",
+        (0.0000035, 0.0000035, 0.0000037),
+        "request",
+        "HLL",
+        "API Gateway price list",
+    )
     yield _item("Lambda request", 0.0000002, "request", "MLL", "Lambda pricing", free=1_000_000)
-    yield _item("Lambda compute", 0.0000133334, "GB-second", "HLL", "Lambda pricing, arm64", free=400_000)
+    yield _item(
+        "Lambda compute", 0.0000133334, "GB-second", "HLL", "Lambda pricing, arm64", free=400_000
+    )
     yield _item("S3 storage", (0.023, 0.023, 0.0245), "GB-month", "L", "S3 pricing, standard class")
-    yield _item("S3 write", (0.000005, 0.000005, 0.0000054), "request", "L", "S3 pricing, PUT and LIST")
+    yield _item(
+        "S3 write", (0.000005, 0.000005, 0.0000054), "request", "L", "S3 pricing, PUT and LIST"
+    )
     yield _item("S3 read", (0.0000004, 0.0000004, 0.00000043), "request", "L", "S3 pricing, GET")
     yield _item("monthly active user", 0.0055, "user", "M", "Cognito pricing, Lite", free=10_000)
     yield _item("mail", 0.00002, "mail", "L", "SNS pricing", free=1_000)
@@ -143,7 +184,9 @@ def _price_list() -> Iterator[Iterator[Price]]:
     yield _item("Cost Explorer request", 0.01, "request", "H", "Cost Explorer FAQ, per page")
     yield _item("pipeline minute", 0.002, "action-minute", "H", "CodePipeline V2 pricing", free=100)
     yield _item("build minute arm1.medium", 0.0070, "minute", "M", "CodeBuild pricing")
-    yield _item("m7i.large", (0.1008, 0.1124, 0.1208), "hour", "L", "EC2 on-demand price list, Linux")
+    yield _item(
+        "m7i.large", (0.1008, 0.1124, 0.1208), "hour", "L", "EC2 on-demand price list, Linux"
+    )
 
 
 def _by_region(prices: Iterator[Price]) -> tuple[str, dict[str, Price]]:
@@ -171,7 +214,8 @@ STAGE = "aws:apigateway/stage:Stage"
 SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
 USER_POOL = "aws:cognito/userPool:UserPool"
 
-# The items that the lines for each billed type must have; every other type that the program uses is in FREE.
+# The items that the lines for each billed type must have; every other type that the program uses is
+# in FREE.
 _BILLED: dict[str, frozenset[str]] = {
     ALARM: frozenset({"alarm"}),
     BALANCER: frozenset({"NLB", "NLB capacity"}),
@@ -236,9 +280,14 @@ FREE: dict[str, str] = {
 
 
 def billed_items(kind: str, inputs: Mapping[str, Any]) -> frozenset[str]:
-    """The items of the price list that a resource with these inputs is billed by; KeyError for an unknown type."""
+    """The items of the price list that a resource with these inputs is billed by; KeyError for an
+    unknown type.
+    """
     match kind, inputs:
-        case "aws:elasticache/replicationGroup:ReplicationGroup", {"engine": engine, "nodeType": size}:
+        case "aws:elasticache/replicationGroup:ReplicationGroup", {
+            "engine": engine,
+            "nodeType": size,
+        }:
             return frozenset({cache_item(engine, size)})
         case "aws:ec2/instance:Instance", {"instanceType": size}:
             return _BILLED[kind] | {size}
@@ -267,12 +316,27 @@ def cache_item(engine: str, node_type: str) -> str:
 
 def cache_node_types(engine: str) -> list[str]:
     """The ElastiCache node types that have a price with this engine."""
-    return sorted(item.split()[0] for item in PRICES if item.startswith("cache.") and item.endswith(f" {engine}"))
+    return sorted(
+        item.split()[0]
+        for item in PRICES
+        if item.startswith("cache.") and item.endswith(f" {engine}")
+    )
 
 
 def gpu_hour_lines(instance_type: str) -> list[CostLine]:
-    """What one running node costs per hour; KeyError for a type without a price, which Settings refuses first."""
+    """What one running node costs per hour; KeyError for a type without a price, which Settings
+    refuses first.
+    """
     return [
-        line(instance_type, 1, f"{instance_type} on demand", per="gpu-hour", resource=INSTANCE, key="gpu:instanceType"),
-        line("public IPv4 address", 1, "its public IPv4 address", per="gpu-hour", resource=INSTANCE),
+        line(
+            instance_type,
+            1,
+            f"{instance_type} on demand",
+            per="gpu-hour",
+            resource=INSTANCE,
+            key="gpu:instanceType",
+        ),
+        line(
+            "public IPv4 address", 1, "its public IPv4 address", per="gpu-hour", resource=INSTANCE
+        ),
     ]

@@ -1,4 +1,6 @@
-"""The VPC-only routes to the letter: a private API behind an interface endpoint, for 10.20.0.0/22 (API-005)."""
+"""The VPC-only routes to the letter: a private API behind an interface endpoint, for 10.20.0.0/22
+(API-005).
+"""
 
 import hashlib
 import json
@@ -34,14 +36,20 @@ class PrivateGatewayArgs:
 
 
 class PrivateGateway(pulumi.ComponentResource):
-    """GET /ping and /queue-health at the endpoint's own host: private DNS would take the public API's name as well."""
+    """GET /ping and /queue-health at the endpoint's own host: private DNS would take the public
+    API's name as well.
+    """
 
-    def __init__(self, name: str, args: PrivateGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: PrivateGatewayArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:PrivateGateway", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
         self.endpoint = self._create_endpoint()
-        body = args.queue_health.invoke_arn.apply(lambda uri: private_body(OPENAPI.read_text(), uri))
+        body = args.queue_health.invoke_arn.apply(
+            lambda uri: private_body(OPENAPI.read_text(), uri)
+        )
         self.api = aws.apigateway.RestApi(
             f"{name}-api",
             name=f"tl-fif-{args.stack}-private",
@@ -59,7 +67,9 @@ class PrivateGateway(pulumi.ComponentResource):
             pulumi.Output.concat(self.api.execution_arn, "/*/GET/queue-health"),
         )
         self.stage = self._create_stage(body)
-        host = pulumi.Output.concat(self.api.id, "-", self.endpoint.id, f".execute-api.{args.region}.amazonaws.com")
+        host = pulumi.Output.concat(
+            self.api.id, "-", self.endpoint.id, f".execute-api.{args.region}.amazonaws.com"
+        )
         self.url = pulumi.Output.concat("https://", host, "/", STAGE)
         self.cost_lines = [
             pricing.line(
@@ -80,7 +90,12 @@ class PrivateGateway(pulumi.ComponentResource):
             description="tl-fif: the private API's endpoint",
             opts=self._child,
         )
-        rule: dict[str, Any] = {"ip_protocol": "tcp", "from_port": HTTPS, "to_port": HTTPS, "opts": self._child}
+        rule: dict[str, Any] = {
+            "ip_protocol": "tcp",
+            "from_port": HTTPS,
+            "to_port": HTTPS,
+            "opts": self._child,
+        }
         aws.vpc.SecurityGroupIngressRule(
             f"{self._name}-from-vpc",
             security_group_id=group.id,
@@ -113,7 +128,9 @@ class PrivateGateway(pulumi.ComponentResource):
             f"{self._name}-fence",
             rest_api_id=self.api.id,
             policy=known.apply(
-                lambda k: json.dumps(iam.document(*iam.private_routes(k["arn"], k["endpoint"], VPC_CIDR)))
+                lambda k: json.dumps(
+                    iam.document(*iam.private_routes(k["arn"], k["endpoint"], VPC_CIDR))
+                )
             ),
             opts=self._child,
         )
@@ -121,7 +138,9 @@ class PrivateGateway(pulumi.ComponentResource):
         deployment = aws.apigateway.Deployment(
             f"{self._name}-deployment",
             rest_api=self.api.id,
-            triggers={"content": content.apply(lambda text: hashlib.sha256(text.encode()).hexdigest())},
+            triggers={
+                "content": content.apply(lambda text: hashlib.sha256(text.encode()).hexdigest())
+            },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
         )
         return aws.apigateway.Stage(

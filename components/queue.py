@@ -11,7 +11,8 @@ from components.network import Network
 from components.settings import QueueSettings
 from tlfif.names import REDIS_PORT
 
-# Engine to version and parameter family. Both have Lua, streams and BLMOVE; Valkey 8 is what Redis 7 became.
+# Engine to version and parameter family. Both have Lua, streams and BLMOVE; Valkey 8 is what Redis
+# 7 became.
 ENGINES = {"valkey": ("8.1", "valkey8"), "redis": ("7.1", "redis7")}
 
 MEMORY_ALARM_PERCENT = 70
@@ -25,19 +26,26 @@ class QueueArgs:
 
 
 class Queue(pulumi.ComponentResource):
-    """One node, or one and its replicas; a replication group even then, as only those encrypt at rest."""
+    """One node, or one and its replicas; a replication group even then, as only those encrypt at
+    rest.
+    """
 
-    def __init__(self, name: str, args: QueueArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: QueueArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:Queue", name, None, opts)
         self._name, self._args = name, args
         child = pulumi.ResourceOptions(parent=self)
         settings, network = args.settings, args.network
         version, family = ENGINES[settings.engine]
         subnets = aws.elasticache.SubnetGroup(
-            f"{name}-subnets", description="tl-fif queue", subnet_ids=[network.queue_subnet.id], opts=child
+            f"{name}-subnets",
+            description="tl-fif queue",
+            subnet_ids=[network.queue_subnet.id],
+            opts=child,
         )
-        # Every key has a TTL, so the default policy (volatile-lru) would drop accepted jobs when memory is full;
-        # refused, they become a 503 that the caller sees.
+        # Every key has a TTL, so the default policy (volatile-lru) would drop accepted jobs when
+        # memory is full; refused, they become a 503 that the caller sees.
         parameters = aws.elasticache.ParameterGroup(
             f"{name}-parameters",
             family=family,

@@ -1,4 +1,6 @@
-"""GET /queue-health: the function behind it, and the alarm that says the queue is not well (RED-004)."""
+"""GET /queue-health: the function behind it, and the alarm that says the queue is not well
+(RED-004).
+"""
 
 from dataclasses import dataclass
 
@@ -26,7 +28,9 @@ class QueueHealthArgs:
 class QueueHealth(pulumi.ComponentResource):
     """The alarm rings when each of two periods of five minutes had a failure."""
 
-    def __init__(self, name: str, args: QueueHealthArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: QueueHealthArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:QueueHealth", name, None, opts)
         self.function = LambdaFunction(
             name,

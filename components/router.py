@@ -24,7 +24,9 @@ class RouterArgs:
 class Router(pulumi.ComponentResource):
     """Admits jobs to the queue and wakes the nodes; it may start and stop only this stack's."""
 
-    def __init__(self, name: str, args: RouterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: RouterArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:Router", name, None, opts)
         fleet = args.fleet
         self.function = LambdaFunction(

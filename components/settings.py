@@ -1,4 +1,6 @@
-"""The stack's configuration: `tl-fif:<group>` objects with camelCase keys, read once into one typed, checked model."""
+"""The stack's configuration: `tl-fif:<group>` objects with camelCase keys, read once into one
+typed, checked model.
+"""
 
 import difflib
 import json
@@ -17,7 +19,9 @@ PROJECT = "tl-fif"
 
 
 class SettingsError(pulumi.RunError):
-    """A configuration key or value the program refuses; the message names the key, the value and the fix."""
+    """A configuration key or value the program refuses; the message names the key, the value and
+    the fix.
+    """
 
 
 def _cidr(value: str) -> str:
@@ -39,14 +43,24 @@ class GpuSettings(_Group):
     """The inference nodes."""
 
     count: int = Field(
-        default=1, ge=1, le=8, description="how many nodes the stack has, each stopped until it is needed"
+        default=1,
+        ge=1,
+        le=8,
+        description="how many nodes the stack has, each stopped until it is needed",
     )
-    instance_type: str = Field(default="g4dn.xlarge", description="an x86_64 instance type with one NVIDIA GPU")
+    instance_type: str = Field(
+        default="g4dn.xlarge", description="an x86_64 instance type with one NVIDIA GPU"
+    )
     ami_id: str | None = Field(
-        default=None, pattern=r"^ami-[0-9a-f]{8,17}$", description="an image to use instead of the baked one"
+        default=None,
+        pattern=r"^ami-[0-9a-f]{8,17}$",
+        description="an image to use instead of the baked one",
     )
     slots: int = Field(
-        default=32, ge=1, le=256, description="how many jobs a node works on at once (vLLM's max-num-seqs)"
+        default=32,
+        ge=1,
+        le=256,
+        description="how many jobs a node works on at once (vLLM's max-num-seqs)",
     )
     idle_minutes: int = Field(
         default=DEFAULT_IDLE_MINUTES,
@@ -57,7 +71,9 @@ class GpuSettings(_Group):
     max_lifetime_hours: float = Field(
         default=4, gt=0, le=24, description="hours after which a node stops, whatever it does"
     )
-    disk_gb: int = Field(default=30, ge=20, le=1000, description="the size of each node's disk in GB")
+    disk_gb: int = Field(
+        default=30, ge=20, le=1000, description="the size of each node's disk in GB"
+    )
     tls_ingress: bool = Field(
         default=False,
         description="whether a network load balancer takes TLS connections to the nodes from inside the VPC",
@@ -72,9 +88,13 @@ class GpuSettings(_Group):
 class QueueSettings(_Group):
     """The job queue."""
 
-    engine: Literal["valkey", "redis"] = Field(default="valkey", description="the server; Valkey is 20 % cheaper")
+    engine: Literal["valkey", "redis"] = Field(
+        default="valkey", description="the server; Valkey is 20 % cheaper"
+    )
     node_type: str = Field(
-        default="cache.t4g.micro", pattern=r"^cache\.[a-z0-9]+\.[a-z0-9]+$", description="an ElastiCache node type"
+        default="cache.t4g.micro",
+        pattern=r"^cache\.[a-z0-9]+\.[a-z0-9]+$",
+        description="an ElastiCache node type",
     )
     replicas: int = Field(default=0, ge=0, le=5, description="additional nodes that can take over")
 
@@ -83,7 +103,8 @@ class GatewaySettings(_Group):
     """The HTTP surface."""
 
     extra_ping_cidrs: tuple[Annotated[str, AfterValidator(_cidr)], ...] = Field(
-        default=(), description="networks besides the VPC that may call /ping, such as an uptime monitor's"
+        default=(),
+        description="networks besides the VPC that may call /ping, such as an uptime monitor's",
     )
     manage_account: bool = Field(
         default=True,
@@ -94,7 +115,9 @@ class GatewaySettings(_Group):
         description="who asks /ping every minute: a function, or a canary of CloudWatch Synthetics at $0.0012 a run",
     )
     canary_runtime: str = Field(
-        default="syn-python-selenium-14.0", pattern=r"^syn-python-", description="the canary's runtime version"
+        default="syn-python-selenium-14.0",
+        pattern=r"^syn-python-",
+        description="the canary's runtime version",
     )
     private_endpoint: bool = Field(
         default=False,
@@ -115,17 +138,26 @@ class BudgetSettings(_Group):
 class CostSettings(_Group):
     """How money is counted."""
 
-    usd_per_eur: float = Field(default=1.15, gt=0.5, lt=2, description="the exchange rate; AWS bills in USD")
+    usd_per_eur: float = Field(
+        default=1.15, gt=0.5, lt=2, description="the exchange rate; AWS bills in USD"
+    )
     min_gpu_hours: float = Field(
-        default=10, ge=0, le=10_000, description="GPU-hours below which the preview warns that the cap leaves too few"
+        default=10,
+        ge=0,
+        le=10_000,
+        description="GPU-hours below which the preview warns that the cap leaves too few",
     )
     requests_per_month: int = Field(
         default=100_000, ge=0, description="how many API requests a month the estimate assumes"
     )
     pushes_per_month: int = Field(
-        default=4, ge=0, description="how many runs of the delivery pipeline a month the estimate assumes"
+        default=4,
+        ge=0,
+        description="how many runs of the delivery pipeline a month the estimate assumes",
     )
-    image_gb: int = Field(default=15, ge=1, le=1000, description="how much of its disk the baked image fills, in GB")
+    image_gb: int = Field(
+        default=15, ge=1, le=1000, description="how much of its disk the baked image fills, in GB"
+    )
     source: Literal["ledger", "costExplorer"] = Field(
         default="ledger",
         description="where the spend metric comes from: an own ledger, or Cost Explorer at $0.01 a request",
@@ -161,8 +193,14 @@ class Settings(_Group):
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:
-        """Settings from full keys (`tl-fif:gpu`, `aws:region`) to objects or their JSON text; raises SettingsError."""
-        own = {k.removeprefix(f"{PROJECT}:"): _decode(v) for k, v in config.items() if k.startswith(f"{PROJECT}:")}
+        """Settings from full keys (`tl-fif:gpu`, `aws:region`) to objects or their JSON text;
+        raises SettingsError.
+        """
+        own = {
+            k.removeprefix(f"{PROJECT}:"): _decode(v)
+            for k, v in config.items()
+            if k.startswith(f"{PROJECT}:")
+        }
         region = config.get("aws:region")
         if region not in pricing.REGIONS:
             raise SettingsError(
@@ -188,7 +226,9 @@ class Settings(_Group):
         return pricing.total_usd(rows, "gpu-hour") / self.costs.usd_per_eur
 
     def is_default(self, key: str) -> bool:
-        """Whether a key such as `gpu:diskGb` has its default value; StopIteration for one that does not exist."""
+        """Whether a key such as `gpu:diskGb` has its default value; StopIteration for one that does
+        not exist.
+        """
         group, _, alias = key.partition(":")
         values = getattr(self, group)
         name, field = next((n, f) for n, f in type(values).model_fields.items() if f.alias == alias)
@@ -228,7 +268,10 @@ def _explain(error: Any) -> str:
     group = _group_model(path[0])
     field = next((f for f in group.model_fields.values() if path[1:2] == [f.alias]), None)
     # What is unknown in a group with a secret may be the secret, under a misspelt key.
-    secret = any("SecretStr" in repr(f.annotation) for f in ([field] if field else group.model_fields.values()))
+    secret = any(
+        "SecretStr" in repr(f.annotation)
+        for f in ([field] if field else group.model_fields.values())
+    )
     shown = f"{':'.join(path[:2])} = {'[hidden]' if secret else repr(error['input'])}"
     if error["type"] == "extra_forbidden":
         return f"{shown}: {_unknown(path, group)}"
@@ -244,7 +287,11 @@ def _explain(error: Any) -> str:
 def _group_model(name: str) -> type[BaseModel]:
     field = Settings.model_fields.get(name)
     annotation = field.annotation if field else None
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Settings
+    return (
+        annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        else Settings
+    )
 
 
 def _unknown(path: list[str], group: type[BaseModel]) -> str:

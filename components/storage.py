@@ -9,7 +9,8 @@ from components import iam, pricing
 from components.pricing import CostLine
 
 REPLY_DAYS = 7
-# What the estimate assumes: nine polls to a job; its reply of 8 kB is written three times while it grows.
+# What the estimate assumes: nine polls to a job; its reply of 8 kB is written three times while it
+# grows.
 REQUESTS_PER_JOB, WRITES_PER_JOB, REPLY_GB = 10, 3, 8e-6
 
 
@@ -19,13 +20,18 @@ class StorageArgs:
 
 
 class Storage(pulumi.ComponentResource):
-    """One bucket for what the nodes answer; nothing in it is worth keeping longer than `REPLY_DAYS`."""
+    """One bucket for what the nodes answer; nothing in it is worth keeping longer than
+    `REPLY_DAYS`.
+    """
 
-    def __init__(self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:Storage", name, None, opts)
         self._name = name
         self._child = pulumi.ResourceOptions(parent=self)
-        # Replies expire anyway, so `pulumi destroy` need not stop at a bucket that still holds some.
+        # Replies expire anyway, so `pulumi destroy` need not stop at a bucket that still holds
+        # some.
         self.bucket = aws.s3.Bucket(f"{name}-replies", force_destroy=True, opts=self._child)
         self._keep_private()
         self._encrypt()

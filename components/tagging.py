@@ -1,4 +1,6 @@
-"""Tags on every resource that takes them, so that cost allocation and the sweeps of two stacks in one account work."""
+"""Tags on every resource that takes them, so that cost allocation and the sweeps of two stacks in
+one account work.
+"""
 
 from collections.abc import Mapping
 
@@ -8,15 +10,18 @@ import pulumi
 def tag_everything(tags: Mapping[str, str]) -> None:
     """Adds `tags` to every taggable resource made after this call; a resource's own tags win.
 
-    A transformation and not the provider's default tags: those would not show in a recording, and an explicit
-    provider would ignore the stack's other `aws:` settings.
+    A transformation and not the provider's default tags: those would not show in a recording, and
+    an explicit provider would ignore the stack's other `aws:` settings.
     """
 
     def add(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-        # Generated classes set every property they have, if only to None; `tagsAll` marks the taggable ones.
+        # Generated classes set every property they have, if only to None; `tagsAll` marks the
+        # taggable ones.
         if "tags_all" not in args.props:
             return None
         own: Mapping[str, pulumi.Input[str]] = args.props["tags"] or {}  # pyright: ignore[reportAssignmentType]
-        return pulumi.ResourceTransformationResult(props={**args.props, "tags": {**tags, **own}}, opts=args.opts)
+        return pulumi.ResourceTransformationResult(
+            props={**args.props, "tags": {**tags, **own}}, opts=args.opts
+        )
 
     pulumi.runtime.register_stack_transformation(add)

@@ -1,4 +1,6 @@
-"""EC2-005 to the letter: TLS connections from inside the VPC to the nodes, through a network load balancer."""
+"""EC2-005 to the letter: TLS connections from inside the VPC to the nodes, through a network load
+balancer.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +27,13 @@ class TlsIngressArgs:
 
 
 class TlsIngress(pulumi.ComponentResource):
-    """An internal balancer with an ACM certificate; jobs come by the queue, so nothing of ours needs it."""
+    """An internal balancer with an ACM certificate; jobs come by the queue, so nothing of ours
+    needs it.
+    """
 
-    def __init__(self, name: str, args: TlsIngressArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: TlsIngressArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tl-fif:components:TlsIngress", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
@@ -41,22 +47,48 @@ class TlsIngress(pulumi.ComponentResource):
         )
         self._listen(self._create_certificate(), self._create_targets())
         self.cost_lines = [
-            pricing.line("NLB", pricing.HOURS, "TLS balancer", resource=pricing.BALANCER, key="gpu:tlsIngress"),
-            pricing.line("NLB capacity", 1, "TLS balancer's traffic", per="gpu-hour", resource=pricing.BALANCER),
+            pricing.line(
+                "NLB",
+                pricing.HOURS,
+                "TLS balancer",
+                resource=pricing.BALANCER,
+                key="gpu:tlsIngress",
+            ),
+            pricing.line(
+                "NLB capacity",
+                1,
+                "TLS balancer's traffic",
+                per="gpu-hour",
+                resource=pricing.BALANCER,
+            ),
             pricing.line("public certificate", 1, "TLS certificate", resource=pricing.CERTIFICATE),
         ]
         self.host = self.balancer.dns_name
         self.register_outputs({"host": self.host})
 
     def _create_security(self) -> aws.ec2.SecurityGroup:
-        """Callers inside the VPC reach the balancer, and the balancer the nodes; nobody reaches a node otherwise."""
+        """Callers inside the VPC reach the balancer, and the balancer the nodes; nobody reaches a
+        node otherwise.
+        """
         network, name = self._args.network, self._name
         group = aws.ec2.SecurityGroup(
-            f"{name}-group", vpc_id=network.vpc.id, description="tl-fif: TLS balancer", opts=self._child
+            f"{name}-group",
+            vpc_id=network.vpc.id,
+            description="tl-fif: TLS balancer",
+            opts=self._child,
         )
-        port: dict[str, Any] = {"ip_protocol": "tcp", "from_port": HTTPS, "to_port": HTTPS, "opts": self._child}
+        port: dict[str, Any] = {
+            "ip_protocol": "tcp",
+            "from_port": HTTPS,
+            "to_port": HTTPS,
+            "opts": self._child,
+        }
         aws.vpc.SecurityGroupIngressRule(
-            f"{name}-from-vpc", security_group_id=group.id, cidr_ipv4=VPC_CIDR, description="callers in the VPC", **port
+            f"{name}-from-vpc",
+            security_group_id=group.id,
+            cidr_ipv4=VPC_CIDR,
+            description="callers in the VPC",
+            **port,
         )
         aws.vpc.SecurityGroupEgressRule(
             f"{name}-to-node",
@@ -87,11 +119,14 @@ class TlsIngress(pulumi.ComponentResource):
         return aws.acm.CertificateValidation(
             f"{self._name}-validation",
             certificate_arn=certificate.arn,
-            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create=VALIDATION_TIMEOUT)),
+            opts=pulumi.ResourceOptions(
+                parent=self, custom_timeouts=pulumi.CustomTimeouts(create=VALIDATION_TIMEOUT)
+            ),
         )
 
     def _create_targets(self) -> aws.lb.TargetGroup:
-        # nginx on the node has a certificate of its own; the balancer encrypts again and does not judge it.
+        # nginx on the node has a certificate of its own; the balancer encrypts again and does not
+        # judge it.
         targets = aws.lb.TargetGroup(
             f"{self._name}-nodes",
             vpc_id=self._args.network.vpc.id,
@@ -103,11 +138,16 @@ class TlsIngress(pulumi.ComponentResource):
         )
         for number, instance in enumerate(self._args.instances):
             aws.lb.TargetGroupAttachment(
-                f"{self._name}-node-{number}", target_group_arn=targets.arn, target_id=instance.id, opts=self._child
+                f"{self._name}-node-{number}",
+                target_group_arn=targets.arn,
+                target_id=instance.id,
+                opts=self._child,
             )
         return targets
 
-    def _listen(self, certificate: aws.acm.CertificateValidation, targets: aws.lb.TargetGroup) -> None:
+    def _listen(
+        self, certificate: aws.acm.CertificateValidation, targets: aws.lb.TargetGroup
+    ) -> None:
         aws.lb.Listener(
             f"{self._name}-listener",
             load_balancer_arn=self.balancer.arn,
@@ -123,4 +163,6 @@ class TlsIngress(pulumi.ComponentResource):
 def _ask_for_records(options: Sequence[CertificateDomainValidationOption]) -> None:
     for option in options:
         record = f"{option.resource_record_name} {option.resource_record_type} {option.resource_record_value}"
-        pulumi.log.info(f"gpu:domain: publish this DNS record, ACM waits {VALIDATION_TIMEOUT} for it: {record}")
+        pulumi.log.info(
+            f"gpu:domain: publish this DNS record, ACM waits {VALIDATION_TIMEOUT} for it: {record}"
+        )

@@ -1,4 +1,6 @@
-"""The headless client: signs in, posts a prompt, follows its reply. The demo, the smoke test and people use it.
+"""The headless client: signs in, posts a prompt, follows its reply.
+
+The demo, the smoke test and people use it.
 
 It depends on httpx alone, so that it can be copied anywhere:
 
@@ -16,13 +18,16 @@ from typing import Any
 import httpx
 
 FINAL = ("done", "failed", "expired", "cancelled")
-# After these the server can no longer answer (design: "the queue lost its memory"), so the client says "expired".
+# After these the server can no longer answer (design: "the queue lost its memory"), so the client
+# says "expired".
 GRACE_S, SILENCE_S = 5, 120
 MAX_SERVER_ERRORS = 3
 
 
 class ApiError(Exception):
-    """The API refused: `status`, `code`, the server's message, and `retry_after_s` where waiting helps."""
+    """The API refused: `status`, `code`, the server's message, and `retry_after_s` where waiting
+    helps.
+    """
 
     def __init__(self, response: httpx.Response) -> None:
         try:
@@ -63,7 +68,10 @@ class Client:
         self._http.close()
 
     def infer(self, prompt: str, *, idempotency_key: str = "", **options: Any) -> Job:
-        """Posts a prompt. `options`: idle_minutes, max_tokens, temperature, top_p, seed. Raises ApiError."""
+        """Posts a prompt. `options`: idle_minutes, max_tokens, temperature, top_p, seed.
+
+        Raises ApiError.
+        """
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         answer = self._json("POST", "/infer", json={"prompt": prompt, **options}, headers=headers)
         return Job(answer["id"], answer["status"], answer["expires_at"], answer)
@@ -90,7 +98,10 @@ class Client:
         return self._json("GET", "/status")
 
     def follow(self, job: Job, *, every_s: float = 0.5) -> Iterator[dict[str, Any]]:
-        """Yields the reply each time it changed; the last one is final. Three 5xx in a row are raised, no 429 is."""
+        """Yields the reply each time it changed; the last one is final.
+
+        Three 5xx in a row are raised, no 429 is.
+        """
         seen: object = None
         errors = 0
         while True:
@@ -105,7 +116,10 @@ class Client:
                 time.sleep(error.retry_after_s or every_s)
                 continue
             reply = _judge(job, reply, time.time() * 1000)
-            if reply is not None and (reply.get("sequence"), reply["status"], reply.get("updated_at")) != seen:
+            if (
+                reply is not None
+                and (reply.get("sequence"), reply["status"], reply.get("updated_at")) != seen
+            ):
                 seen = (reply.get("sequence"), reply["status"], reply.get("updated_at"))
                 yield reply
                 if reply["status"] in FINAL:
@@ -120,16 +134,26 @@ class Client:
 
 
 def _judge(job: Job, reply: dict[str, Any] | None, now_ms: float) -> dict[str, Any] | None:
-    """What the caller may believe: a job that nobody can finish any more has expired (the server can't say so)."""
+    """What the caller may believe: a job that nobody can finish any more has expired (the server
+    can't say so).
+    """
     if reply is None and now_ms > job.expires_at + GRACE_S * 1000:
-        return {"id": job.id, "status": "expired", "text": "", "reason": "nobody took the job in time"}
+        return {
+            "id": job.id,
+            "status": "expired",
+            "text": "",
+            "reason": "nobody took the job in time",
+        }
     if reply and reply["status"] not in FINAL and now_ms - reply["updated_at"] > SILENCE_S * 1000:
         return {**reply, "status": "expired", "reason": "its worker fell silent"}
     return reply
 
 
 def sign_in(cognito_url: str, client_id: str, username: str, password: str) -> str:
-    """An access token of Cognito's, by USER_PASSWORD_AUTH (for scripts; people sign in by SRP). Raises ApiError."""
+    """An access token of Cognito's, by USER_PASSWORD_AUTH (for scripts; people sign in by SRP).
+
+    Raises ApiError.
+    """
     response = httpx.post(
         cognito_url,
         headers={
@@ -147,7 +171,9 @@ def sign_in(cognito_url: str, client_id: str, username: str, password: str) -> s
     return response.json()["AuthenticationResult"]["AccessToken"]
 
 
-def _print_stream(replies: Iterator[dict[str, Any]], write: Callable[[str], object]) -> dict[str, Any]:
+def _print_stream(
+    replies: Iterator[dict[str, Any]], write: Callable[[str], object]
+) -> dict[str, Any]:
     shown = 0
     last: dict[str, Any] = {}
     for last in replies:
@@ -163,11 +189,19 @@ def _print_stream(replies: Iterator[dict[str, Any]], write: Callable[[str], obje
 
 def main() -> int:
     """0: done; 1: failed, expired or cancelled; 2: the API refused."""
-    parser = argparse.ArgumentParser(description="Post one prompt and print its reply as it is generated.")
+    parser = argparse.ArgumentParser(
+        description="Post one prompt and print its reply as it is generated."
+    )
     parser.add_argument("prompt")
-    parser.add_argument("--api", default=os.environ.get("TLFIF_API"), help="the stack's api_url (or $TLFIF_API)")
-    parser.add_argument("--token", default=os.environ.get("TLFIF_TOKEN"), help="an access token (or $TLFIF_TOKEN)")
-    parser.add_argument("--idle-minutes", type=int, help="keep the node up this long afterwards (1-30)")
+    parser.add_argument(
+        "--api", default=os.environ.get("TLFIF_API"), help="the stack's api_url (or $TLFIF_API)"
+    )
+    parser.add_argument(
+        "--token", default=os.environ.get("TLFIF_TOKEN"), help="an access token (or $TLFIF_TOKEN)"
+    )
+    parser.add_argument(
+        "--idle-minutes", type=int, help="keep the node up this long afterwards (1-30)"
+    )
     arguments = parser.parse_args()
     if not arguments.api or not arguments.token:
         parser.error("--api and --token are needed; `make local` prints both")

@@ -1,4 +1,6 @@
-"""The local cloud's commands: `python -m local {demo,up,invoke,postman,user}`; the Makefile calls them."""
+"""The local cloud's commands: `python -m local {demo,up,invoke,postman,user}`; the Makefile calls
+them.
+"""
 
 import argparse
 import asyncio
@@ -30,7 +32,8 @@ def main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # Imported here: Pulumi's modules take seconds, which neither --help nor a typing error should cost.
+    # Imported here: Pulumi's modules take seconds, which neither --help nor a typing error should
+    # cost.
     if arguments.command == "user":
         from local import user
 
@@ -38,7 +41,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from local import demo, invoke, postman
 
     commands = {"up": demo.stay_up, "invoke": invoke.invoke, "postman": postman.run}
-    run = demo.answer(arguments, BEGAN) if arguments.command == "demo" else commands[arguments.command](arguments)
+    run = (
+        demo.answer(arguments, BEGAN)
+        if arguments.command == "demo"
+        else commands[arguments.command](arguments)
+    )
     try:
         return asyncio.run(_until_told(run))
     except (*demo.EXPECTED, invoke.InvokeError, postman.NewmanError) as error:
@@ -52,17 +59,27 @@ def parse() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text)
-        command.add_argument("--stack", default="dev", help="whose configuration (default: %(default)s)")
+        command.add_argument(
+            "--stack", default="dev", help="whose configuration (default: %(default)s)"
+        )
         if name in ("demo", "up"):
-            command.add_argument("--port", type=int, default=0, help="of the API (default: any free one)")
+            command.add_argument(
+                "--port", type=int, default=0, help="of the API (default: any free one)"
+            )
         if name == "demo":
             command.add_argument("prompt")
         if name == "invoke":
             command.add_argument("function", help="its folder's name in functions/")
-            command.add_argument("event", type=Path, help="a JSON file; {{token}} in it becomes a user's access token")
+            command.add_argument(
+                "event",
+                type=Path,
+                help="a JSON file; {{token}} in it becomes a user's access token",
+            )
         if name == "user":
             command.add_argument("email")
-            command.add_argument("--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi")
+            command.add_argument(
+                "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
+            )
     return parser.parse_args()
 
 

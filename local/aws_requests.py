@@ -1,4 +1,6 @@
-"""Reads what an HTTP request asks of AWS, and writes AWS's errors, by botocore's own service models."""
+"""Reads what an HTTP request asks of AWS, and writes AWS's errors, by botocore's own service
+models.
+"""
 
 import functools
 import json
@@ -21,7 +23,8 @@ _SERVICE_OF_SIGNING_NAME = {"monitoring": "cloudwatch"}
 # A public operation carries no signature, and so no service name; its target names it.
 _SERVICE_OF_TARGET = {"AWSCognitoIdentityProviderService": "cognito-idp"}
 
-# IAM's name of an action is `service:Operation`, except where it is not (Service Authorization Reference).
+# IAM's name of an action is `service:Operation`, except where it is not (Service Authorization
+# Reference).
 _IAM_ACTIONS = {
     "budgets:DescribeBudget": "budgets:ViewBudget",
     "lambda:Invoke": "lambda:InvokeFunction",
@@ -66,12 +69,18 @@ class AwsRequest:
         return _IAM_ACTIONS.get(name, name)
 
 
-def parse(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> AwsRequest:
+def parse(
+    method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
+) -> AwsRequest:
     """Reads one request; `path` and `query` as they were sent, header names in lower case.
 
     Raises UnknownRequestError.
     """
-    access_key, region, service = _credential_scope(query, headers) or (None, None, _unsigned_service(headers))
+    access_key, region, service = _credential_scope(query, headers) or (
+        None,
+        None,
+        _unsigned_service(headers),
+    )
     model = service_model(service)
     operation, labels = _operation(model, method, path, query, headers, body)
     return AwsRequest(
@@ -94,12 +103,18 @@ def service_model(name: str) -> Model:
         raise UnknownRequestError(f"botocore knows no service {name!r}") from None
 
 
-def error_response(protocol: str, status: int, code: str, message: str) -> tuple[int, dict[str, str], bytes]:
+def error_response(
+    protocol: str, status: int, code: str, message: str
+) -> tuple[int, dict[str, str], bytes]:
     """(status, headers, body) of an AWS error as a service of that protocol sends it."""
     request_id = secrets.token_hex(8)
     content_type = _JSON_TYPES.get(protocol)
     if content_type:
-        headers = {"x-amzn-requestid": request_id, "x-amzn-errortype": code, "content-type": content_type}
+        headers = {
+            "x-amzn-requestid": request_id,
+            "x-amzn-errortype": code,
+            "content-type": content_type,
+        }
         return status, headers, json.dumps({"__type": code, "message": message}).encode()
     error = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
     headers = {"x-amz-request-id": request_id, "content-type": "text/xml"}
@@ -169,13 +184,19 @@ def _routes(service: str, method: str) -> list[_Route]:
     operations = [model.operation_model(name) for name in model.operation_names]
     routes = [_route(operation) for operation in operations if operation.http["method"] == method]
     return sorted(
-        (route for route in routes if not route.operation.deprecated), key=lambda r: r.specificity, reverse=True
+        (route for route in routes if not route.operation.deprecated),
+        key=lambda r: r.specificity,
+        reverse=True,
     )
 
 
 def _route(operation: Model) -> _Route:
     path, _, query = operation.http["requestUri"].partition("?")
-    pattern = re.sub(r"\\\{(\w+)(\\\+)?\\\}", lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})", re.escape(path))
+    pattern = re.sub(
+        r"\\\{(\w+)(\\\+)?\\\}",
+        lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})",
+        re.escape(path),
+    )
     return _Route(
         operation,
         re.compile(pattern.rstrip("/") + "/?"),
@@ -202,8 +223,15 @@ def _rest_operation(
     names = {name for name, _ in fields}
     for route in _routes(model.service_name, method):
         match = route.path.fullmatch(path)
-        if match and route.literals <= set(fields) and route.query <= names and route.headers <= headers.keys():
-            return route.operation, {name: unquote(value) for name, value in match.groupdict().items()}
+        if (
+            match
+            and route.literals <= set(fields)
+            and route.query <= names
+            and route.headers <= headers.keys()
+        ):
+            return route.operation, {
+                name: unquote(value) for name, value in match.groupdict().items()
+            }
     raise UnknownRequestError(f"{model.service_name} has no operation for {method} {path}?{query}")
 
 
@@ -230,10 +258,16 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return members if isinstance(members, dict) else {}
 
 
-def _located(shape: Model, labels: Mapping[str, str], query: str, headers: Mapping[str, str]) -> dict[str, str]:
+def _located(
+    shape: Model, labels: Mapping[str, str], query: str, headers: Mapping[str, str]
+) -> dict[str, str]:
     """The members that travel in the path, the query and the headers."""
     fields = dict(parse_qsl(query, keep_blank_values=True))
-    sources: dict[str, Mapping[str, str]] = {"uri": labels, "querystring": fields, "header": headers}
+    sources: dict[str, Mapping[str, str]] = {
+        "uri": labels,
+        "querystring": fields,
+        "header": headers,
+    }
     found = {}
     for name, member in shape.members.items():
         location = member.serialization.get("location")
@@ -291,9 +325,13 @@ class _Form:
     def _map(self, shape: Model, field: str) -> dict[str, Any]:
         if not shape.serialization.get("flattened"):
             field = f"{field}.entry"
-        key, value = shape.key.serialization.get("name", "key"), shape.value.serialization.get("name", "value")
+        key, value = (
+            shape.key.serialization.get("name", "key"),
+            shape.value.serialization.get("name", "value"),
+        )
         return {
-            self._fields[f"{name}.{key}"]: self._value(shape.value, f"{name}.{value}") for name in self._numbered(field)
+            self._fields[f"{name}.{key}"]: self._value(shape.value, f"{name}.{value}")
+            for name in self._numbered(field)
         }
 
     def _numbered(self, field: str) -> Iterable[str]:

@@ -1,4 +1,6 @@
-"""The Pulumi back end of the local cloud: the program's resources become real ones in moto and in Valkey."""
+"""The Pulumi back end of the local cloud: the program's resources become real ones in moto and in
+Valkey.
+"""
 
 from typing import Any
 
@@ -29,7 +31,8 @@ INERT = {
     "aws:apigateway/account:Account": "the role of API Gateway's logs; the local gateway needs none",
     "aws:cloudwatch/queryDefinition:QueryDefinition": "a saved query for the console; moto has no PutQueryDefinition",
     "aws:elasticache/subnetGroup:SubnetGroup": "Valkey listens on the loopback address",
-    # With gpu:tlsIngress: nobody here connects to the nodes from outside, and moto has no TLS to offer.
+    # With gpu:tlsIngress: nobody here connects to the nodes from outside, and moto has no TLS to
+    # offer.
     "aws:acm/certificate:Certificate": "no connection here is made under the certificate's name",
     "aws:acm/certificateValidation:CertificateValidation": "nobody validates a certificate here",
     "aws:lb/listener:Listener": "a node's port 443 has no clients here",
@@ -39,7 +42,8 @@ INERT = {
     "aws:synthetics/canary:Canary": "a browser of AWS's; moto has no Synthetics, the probe function runs instead",
 }
 
-# maxmemory of a node in bytes, of which ElastiCache's reserved-memory-percent is kept from the data.
+# maxmemory of a node in bytes, of which ElastiCache's reserved-memory-percent is kept from the
+# data.
 _NODE_MEMORY = {"cache.t4g.micro": 536_870_912, "cache.t4g.small": 1_471_026_299}
 _RESERVED_PERCENT = 25
 
@@ -51,7 +55,8 @@ _STAGE = "aws:apigateway/stage:Stage"
 class LocalBackend(RecordingBackend):
     """Give it to `recording.evaluate`; it calls moto from Pulumi's worker threads.
 
-    `api_url` is where the local gateway will listen, the stage's `invokeUrl`. An image counts as baked.
+    `api_url` is where the local gateway will listen, the stage's `invokeUrl`. An image counts as
+    baked.
     """
 
     def __init__(self, stack: str, moto: Moto, valkey: Valkey, *, api_url: str | None = None):
@@ -64,7 +69,10 @@ class LocalBackend(RecordingBackend):
         moto.publish_image(stack_name(AMI_PARAMETER, stack))
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        """Makes one resource. Raises LookupError for a type that is in none of CREATORS, EMULATED and INERT."""
+        """Makes one resource.
+
+        Raises LookupError for a type that is in none of CREATORS, EMULATED and INERT.
+        """
         id_, recorded = super().new_resource(args)
         if not args.custom:
             return id_, recorded
@@ -80,14 +88,23 @@ class LocalBackend(RecordingBackend):
                 "or with a reason to EMULATED or INERT in local/backend.py"
             )
         if args.typ == _PARAMETER_GROUP:
-            self._parameters_of[recorded["name"]] = {p["name"]: p["value"] for p in args.inputs.get("parameters", ())}
-        return id_, {**recorded, "invokeUrl": self._api_url} if args.typ == _STAGE and self._api_url else recorded
+            self._parameters_of[recorded["name"]] = {
+                p["name"]: p["value"] for p in args.inputs.get("parameters", ())
+            }
+        return id_, {
+            **recorded,
+            "invokeUrl": self._api_url,
+        } if args.typ == _STAGE and self._api_url else recorded
 
     def _use_valkey(self, args: MockResourceArgs) -> dict[str, Any]:
         if self._queue is not None:
-            raise ValueError(f"the local cloud has one Valkey: {self._queue} uses it already, {args.name} cannot")
+            raise ValueError(
+                f"the local cloud has one Valkey: {self._queue} uses it already, {args.name} cannot"
+            )
         self._queue = args.name
-        settings: dict[str, Any] = dict(self._parameters_of.get(args.inputs.get("parameterGroupName", ""), {}))
+        settings: dict[str, Any] = dict(
+            self._parameters_of.get(args.inputs.get("parameterGroupName", ""), {})
+        )
         memory = _NODE_MEMORY.get(args.inputs["nodeType"])
         if memory is not None:
             settings["maxmemory"] = memory * (100 - _RESERVED_PERCENT) // 100
@@ -98,12 +115,20 @@ class LocalBackend(RecordingBackend):
         """Answers a provider function from moto, or as a recording does."""
         match args.token:
             case "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings":
-                filters = [{"Name": each["name"], "Values": each["values"]} for each in args.args["filters"]]
+                filters = [
+                    {"Name": each["name"], "Values": each["values"]}
+                    for each in args.args["filters"]
+                ]
                 found = self._moto.client("ec2").describe_instance_type_offerings(
                     LocationType=args.args["locationType"], Filters=filters
                 )
                 return {"locations": [each["Location"] for each in found["InstanceTypeOfferings"]]}
             case "aws:ssm/getParametersByPath:getParametersByPath":
-                found = self._moto.client("ssm").get_parameters_by_path(Path=args.args["path"])["Parameters"]
-                return {"names": [each["Name"] for each in found], "values": [each["Value"] for each in found]}
+                found = self._moto.client("ssm").get_parameters_by_path(Path=args.args["path"])[
+                    "Parameters"
+                ]
+                return {
+                    "names": [each["Name"] for each in found],
+                    "values": [each["Value"] for each in found],
+                }
         return super().call(args)

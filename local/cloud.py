@@ -1,4 +1,6 @@
-"""The local cloud: the program evaluated on this machine's parts, and those parts wired together and running."""
+"""The local cloud: the program evaluated on this machine's parts, and those parts wired together
+and running.
+"""
 
 import asyncio
 import contextlib
@@ -35,7 +37,8 @@ VPC_LOOPBACK = "::1"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How this machine differs from AWS: the gateway's port (0: any), the scaled clock, EC2's delays, processes.
+    """How this machine differs from AWS: the gateway's port (0: any), the scaled clock, EC2's
+    delays, processes.
 
     `watcher` overrides what the watcher is told, by TLFIF_* names.
     """
@@ -50,12 +53,16 @@ class Options:
 
 
 class LocalCloud:
-    """`async with LocalCloud(Options()) as cloud`: then `cloud.api_url` answers as the stack would on AWS.
+    """`async with LocalCloud(Options()) as cloud`: then `cloud.api_url` answers as the stack would
+    on AWS.
 
-    `progress(text)` is called as each part comes up. Whatever ends the block, nothing it started is left running.
+    `progress(text)` is called as each part comes up. Whatever ends the block, nothing it started is
+    left running.
     """
 
-    def __init__(self, options: Options, progress: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self, options: Options, progress: Callable[[str], None] = lambda text: None
+    ) -> None:
         self.options = options
         self.logs: deque[tuple[str, str]] = deque(maxlen=MAX_LINES)
         self.access_log: deque[str] = deque(maxlen=MAX_LINES)
@@ -79,7 +86,10 @@ class LocalCloud:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self._stack.aclose()
 
@@ -89,21 +99,32 @@ class LocalCloud:
         listeners = [world, listen(0, "the VPC", host=VPC_LOOPBACK)]
         for listener in listeners:
             self._stack.callback(listener.close)
-        self.log_dir = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tl-fif-")))
+        self.log_dir = Path(
+            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tl-fif-"))
+        )
         self.procs = await self._stack.enter_async_context(Processes(self.log_dir))
         bundles = asyncio.create_task(self._build())
         modules = asyncio.create_task(asyncio.to_thread(_import_program))
-        self.moto, self.valkey = await asyncio.gather(start_moto(self.procs, "us-east-1"), start_valkey(self.procs))
+        self.moto, self.valkey = await asyncio.gather(
+            start_moto(self.procs, "us-east-1"), start_valkey(self.procs)
+        )
         self._progress("the AWS APIs (moto) and the queue (Valkey) are up")
-        self.forwarder = await self._stack.enter_async_context(Forwarder(self.moto, delays=self.options.delays))
+        self.forwarder = await self._stack.enter_async_context(
+            Forwarder(self.moto, delays=self.options.delays)
+        )
         ports = [each.getsockname()[1] for each in listeners]
-        self.api_url, self.vpc_url = f"http://{LOOPBACK}:{ports[0]}/v1", f"http://[{VPC_LOOPBACK}]:{ports[1]}/v1"
+        self.api_url, self.vpc_url = (
+            f"http://{LOOPBACK}:{ports[0]}/v1",
+            f"http://[{VPC_LOOPBACK}]:{ports[1]}/v1",
+        )
         await modules
         backend = LocalBackend(self.options.stack, self.moto, self.valkey, api_url=self.api_url)
         self.recording = await asyncio.to_thread(
             evaluate, self.options.stack, backend, config=dict(self.options.config)
         )
-        self._progress(f"the program is deployed: {sum(each.custom for each in self.recording.resources)} resources")
+        self._progress(
+            f"the program is deployed: {sum(each.custom for each in self.recording.resources)} resources"
+        )
         await self._start_functions(await bundles)
         self._start_nodes()
         await self._start_gateway(listeners)
@@ -143,7 +164,8 @@ class LocalCloud:
     def _specification(self, resource: Resource, bundles: Mapping[str, Path]) -> FunctionSpec:
         inputs = resource.inputs
         declared = inputs.get("environment", {}).get("variables", {})
-        # Within the VPC the API has another address: that is how the gateway here knows who is inside.
+        # Within the VPC the API has another address: that is how the gateway here knows who is
+        # inside.
         environment = {k: self.vpc_url if v == self.api_url else v for k, v in declared.items()}
         return FunctionSpec(
             name=inputs["name"],
@@ -157,7 +179,9 @@ class LocalCloud:
         )
 
     def _platform(self) -> dict[str, str]:
-        """What a function is told beyond what the program declares: where AWS is here, and how fast minutes pass."""
+        """What a function is told beyond what the program declares: where AWS is here, and how fast
+        minutes pass.
+        """
         return {
             "AWS_ENDPOINT_URL": self.forwarder.url,
             "TLFIF_JWKS_URL": self.forwarder.jwks_url(self.recording.one(USER_POOL).id),
@@ -194,9 +218,13 @@ class LocalCloud:
             access_log=self.access_log.append,
         )
         self._stack.push_async_callback(gateway.aclose)
-        vpc_address = self.recording.one("aws:ec2/vpc:Vpc").outputs["ipv6CidrBlock"].split("::")[0] + "::1"
+        vpc_address = (
+            self.recording.one("aws:ec2/vpc:Vpc").outputs["ipv6CidrBlock"].split("::")[0] + "::1"
+        )
         await self._stack.enter_async_context(serving(gateway.app, listeners[0]))
-        await self._stack.enter_async_context(serving(gateway.inside_vpc(vpc_address), listeners[1]))
+        await self._stack.enter_async_context(
+            serving(gateway.inside_vpc(vpc_address), listeners[1])
+        )
         self._progress(f"API Gateway serves {len(spec.resources)} routes at {self.api_url}")
 
     async def _invoke(self, arn: str, event: dict[str, Any]) -> Any:
@@ -210,7 +238,9 @@ class LocalCloud:
             raise FunctionError(answer.get("errorMessage", ""))
         return answer
 
-    async def _invoke_api(self, name: str, payload: bytes, client_context: str | None) -> InvokeResult:
+    async def _invoke_api(
+        self, name: str, payload: bytes, client_context: str | None
+    ) -> InvokeResult:
         """Lambda's Invoke API, by name or ARN."""
         return await self._host(name).invoke(payload, client_context=client_context)
 
@@ -222,10 +252,14 @@ class LocalCloud:
         raise LambdaApiError(404, "ResourceNotFoundException", f"Function not found: {name}")
 
     def host(self, source: str) -> FunctionHost:
-        """What runs the function in `functions/{source}`; raises LookupError, naming those there are."""
+        """What runs the function in `functions/{source}`; raises LookupError, naming those there
+        are.
+        """
         hosts = {host.function.handler.partition(".")[0]: host for host in self.hosts.values()}
         if source not in hosts:
-            raise LookupError(f"the stack has no function {source!r}, only {', '.join(sorted(hosts))}")
+            raise LookupError(
+                f"the stack has no function {source!r}, only {', '.join(sorted(hosts))}"
+            )
         return hosts[source]
 
     def function(self, source: str) -> FunctionSpec:
@@ -241,10 +275,14 @@ class LocalCloud:
         password = f"Local-{time.time_ns()}!"
         cognito, pool = self.moto.client("cognito-idp"), self.output("user_pool_id")
         cognito.admin_create_user(UserPoolId=pool, Username=username, MessageAction="SUPPRESS")
-        cognito.admin_set_user_password(UserPoolId=pool, Username=username, Password=password, Permanent=True)
+        cognito.admin_set_user_password(
+            UserPoolId=pool, Username=username, Password=password, Permanent=True
+        )
         return password
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], timeout_s: float, what: str) -> None:
+    async def until(
+        self, condition: Callable[[], Awaitable[bool]], timeout_s: float, what: str
+    ) -> None:
         """Waits until something is so; raises TimeoutError saying what was waited for."""
         deadline = time.monotonic() + timeout_s
         while not await condition():

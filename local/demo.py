@@ -67,13 +67,17 @@ class Timeline:
 
 
 async def answer(arguments: argparse.Namespace, began: float) -> int:
-    """Answers one prompt: cold boot to idle stop; 0 when the reply is done and the node stopped itself.
+    """Answers one prompt: cold boot to idle stop; 0 when the reply is done and the node stopped
+    itself.
 
     `began` is when the command was given, in s of the monotonic clock.
     """
     show = Timeline(began)
     options = Options(
-        stack=arguments.stack, port=arguments.port, seconds_per_minute=SECONDS_PER_MINUTE, delays=Delays(pending_s=0.6)
+        stack=arguments.stack,
+        port=arguments.port,
+        seconds_per_minute=SECONDS_PER_MINUTE,
+        delays=Delays(pending_s=0.6),
     )
     async with LocalCloud(options, lambda text: show.say("cloud", text)) as cloud:
         watch_nodes(cloud, show)
@@ -109,15 +113,23 @@ async def follow(client: Client, job: Job, show: Timeline) -> dict[str, Any]:
     while (reply := await asyncio.to_thread(next, replies, None)) is not None:
         text = reply.get("text", "")
         if text and not shown:
-            show.say("first token", f"after {reply['first_token_at'] - reply['created_at']} ms from acceptance")
+            show.say(
+                "first token",
+                f"after {reply['first_token_at'] - reply['created_at']} ms from acceptance",
+            )
         if len(text) > shown:
             show.stream(text[shown:])
         shown = len(text)
         if reply["status"] == "done":
-            show.say("done", f"{reply['completion_tokens']} tokens, {reply['tokens_per_second']:.0f} tokens/s")
+            show.say(
+                "done",
+                f"{reply['completion_tokens']} tokens, {reply['tokens_per_second']:.0f} tokens/s",
+            )
             return reply
         if reply["status"] != "running":
-            raise DemoError(f"the job ended as {reply['status']}: {reply.get('error') or reply.get('reason')}")
+            raise DemoError(
+                f"the job ended as {reply['status']}: {reply.get('error') or reply.get('reason')}"
+            )
     raise DemoError("the reply ended without a final status")
 
 
@@ -134,7 +146,10 @@ async def show_phases(client: Client, show: Timeline) -> None:
 
 def watch_nodes(cloud: LocalCloud, show: Timeline) -> None:
     """Shows EC2's states."""
-    texts = {"pending": "EC2 starts the instance", "running": "watcher and model server are starting"}
+    texts = {
+        "pending": "EC2 starts the instance",
+        "running": "watcher and model server are starting",
+    }
 
     def on_state(instance_id: str, state: str) -> None:
         show.say(f"node {state}", texts.get(state, ""))
@@ -144,7 +159,10 @@ def watch_nodes(cloud: LocalCloud, show: Timeline) -> None:
 
 async def until_stopped(cloud: LocalCloud, show: Timeline) -> None:
     """Waits for the idle stop."""
-    show.say("idle", f"the node rests after {IDLE_MINUTES} min, here {IDLE_MINUTES * SECONDS_PER_MINUTE:g} s")
+    show.say(
+        "idle",
+        f"the node rests after {IDLE_MINUTES} min, here {IDLE_MINUTES * SECONDS_PER_MINUTE:g} s",
+    )
     [instance_id] = cloud.nodes
 
     async def stopped() -> bool:
@@ -162,7 +180,9 @@ def require_off(cloud: LocalCloud) -> None:
 
 def require_self_stop(cloud: LocalCloud) -> None:
     """Raises DemoError unless StopInstances was called with the node's own credentials."""
-    callers = [call.instance_arn for call in cloud.forwarder.calls if call.operation == "StopInstances"]
+    callers = [
+        call.instance_arn for call in cloud.forwarder.calls if call.operation == "StopInstances"
+    ]
     if len(callers) != 1 or callers[0] is None:
         raise DemoError(f"one StopInstances by the node itself was expected, there were: {callers}")
 
@@ -191,7 +211,10 @@ async def stay_up(arguments: argparse.Namespace) -> int:
     async with LocalCloud(options, lambda text: print(f"tl-fif: {text}", flush=True)) as cloud:
         token = await asyncio.to_thread(login, cloud)
         (cloud.log_dir / "outputs.json").write_text(json.dumps(cloud.recording.outputs))
-        print(HELP.format(cloud=cloud, token=token, replies=cloud.output("replies_bucket")), flush=True)
+        print(
+            HELP.format(cloud=cloud, token=token, replies=cloud.output("replies_bucket")),
+            flush=True,
+        )
         await asyncio.Event().wait()
     return 0
 

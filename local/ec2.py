@@ -1,4 +1,6 @@
-"""EC2's slow starts and stops over moto's instant ones: states between, refusals, and who wants to know."""
+"""EC2's slow starts and stops over moto's instant ones: states between, refusals, and who wants to
+know.
+"""
 
 import asyncio
 import inspect
@@ -14,7 +16,14 @@ from botocore.exceptions import ClientError
 
 StateListener = Callable[[str, str], Awaitable[None] | None]
 
-STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+STATE_CODES = {
+    "pending": 0,
+    "running": 16,
+    "shutting-down": 32,
+    "terminated": 48,
+    "stopping": 64,
+    "stopped": 80,
+}
 _STATE_FILTERS = ("instance-state-name", "instance-state-code")
 _NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15"
 
@@ -52,7 +61,9 @@ class InstanceStates:
         self._one_at_a_time = asyncio.Lock()
 
     def listen(self, listener: StateListener) -> None:
-        """Calls `listener(instance_id, state)` at each change; `stopped` waits for what it does about `stopping`."""
+        """Calls `listener(instance_id, state)` at each change; `stopped` waits for what it does
+        about `stopping`.
+        """
         self._listeners.append(listener)
 
     async def close(self) -> None:
@@ -66,15 +77,25 @@ class InstanceStates:
         return (await self._states([instance_id]))[instance_id]
 
     async def describe(self, instance_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """What DescribeInstances says of these instances, but for the states between; raises Ec2Error."""
+        """What DescribeInstances says of these instances, but for the states between; raises
+        Ec2Error.
+        """
         try:
-            answer = await asyncio.to_thread(self._client.describe_instances, InstanceIds=list(instance_ids))
+            answer = await asyncio.to_thread(
+                self._client.describe_instances, InstanceIds=list(instance_ids)
+            )
         except ClientError as error:
             raise _refusal(error) from None
-        instances = [instance for reservation in answer["Reservations"] for instance in reservation["Instances"]]
+        instances = [
+            instance
+            for reservation in answer["Reservations"]
+            for instance in reservation["Instances"]
+        ]
         for instance in instances:
             # moto keeps the time of the first launch; on EC2 it is the last start's.
-            instance["LaunchTime"] = self._launched.get(instance["InstanceId"], instance["LaunchTime"])
+            instance["LaunchTime"] = self._launched.get(
+                instance["InstanceId"], instance["LaunchTime"]
+            )
         return instances
 
     async def start(self, instance_ids: Sequence[str]) -> bytes:
@@ -103,12 +124,16 @@ class InstanceStates:
             return _changes("StopInstances", before, {**before, **dict.fromkeys(moved, "stopping")})
 
     async def _states(self, instance_ids: Sequence[str]) -> dict[str, str]:
-        settled = {each["InstanceId"]: each["State"]["Name"] for each in await self.describe(instance_ids)}
+        settled = {
+            each["InstanceId"]: each["State"]["Name"] for each in await self.describe(instance_ids)
+        }
         return {name: self._between.get(name) or settled[name] for name in instance_ids}
 
     def _begin(self, instance_id: str, between: str, settled: str) -> None:
         self._between[instance_id] = between
-        transition = asyncio.create_task(self._settle(instance_id, between, settled), name=f"{between} {instance_id}")
+        transition = asyncio.create_task(
+            self._settle(instance_id, between, settled), name=f"{between} {instance_id}"
+        )
         self._transitions.add(transition)
         transition.add_done_callback(self._transitions.discard)
 
@@ -130,7 +155,9 @@ class InstanceStates:
     def without_state_filters(self, form: bytes) -> bytes:
         """A Describe request that asks moto for all states: moto does not know the ones between."""
         fields = parse_qsl(form.decode(), keep_blank_values=True)
-        kept: list[tuple[str, str]] = [(name, value) for name, value in fields if not name.startswith("Filter.")]
+        kept: list[tuple[str, str]] = [
+            (name, value) for name, value in fields if not name.startswith("Filter.")
+        ]
         number = 0
         for group in _filters(fields):
             if group["Name"] not in _STATE_FILTERS:
@@ -139,7 +166,9 @@ class InstanceStates:
         return urlencode(kept).encode()
 
     def show(self, operation: str, params: Mapping[str, Any], answer: bytes) -> bytes:
-        """A Describe answer of moto's with the states between, the launch times and the state filters put in."""
+        """A Describe answer of moto's with the states between, the launch times and the state
+        filters put in.
+        """
         root = ElementTree.fromstring(answer)
         for parent in _instance_sets(operation, root):
             for instance in list(parent):
@@ -163,7 +192,9 @@ class InstanceStates:
 
 def _refusal(error: ClientError) -> Ec2Error:
     details, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    return Ec2Error(meta.get("HTTPStatusCode", 400), details.get("Code", ""), details.get("Message", ""))
+    return Ec2Error(
+        meta.get("HTTPStatusCode", 400), details.get("Code", ""), details.get("Message", "")
+    )
 
 
 def _require(states: Mapping[str, str], allowed: Iterable[str], article: str, done: str) -> None:
@@ -201,10 +232,18 @@ def _filters(fields: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
 
 def _wanted(operation: str, params: Mapping[str, Any], state: str) -> bool:
     """Whether a Describe call asks for instances in this state."""
-    if operation == "DescribeInstanceStatus" and not params.get("IncludeAllInstances") and state != "running":
+    if (
+        operation == "DescribeInstanceStatus"
+        and not params.get("IncludeAllInstances")
+        and state != "running"
+    ):
         return False
     values = {"instance-state-name": state, "instance-state-code": str(STATE_CODES[state])}
-    return all(values[each["Name"]] in each["Values"] for each in params.get("Filters", ()) if each["Name"] in values)
+    return all(
+        values[each["Name"]] in each["Values"]
+        for each in params.get("Filters", ())
+        if each["Name"] in values
+    )
 
 
 def _instance_sets(operation: str, root: ElementTree.Element) -> list[ElementTree.Element]:
@@ -226,7 +265,9 @@ def _tag(path: str) -> str:
 def _find(element: ElementTree.Element, path: str) -> ElementTree.Element:
     found = element.find(_tag(path))
     if found is None:
-        raise LookupError(f"moto's answer has no {path}: {ElementTree.tostring(element, 'unicode')}")
+        raise LookupError(
+            f"moto's answer has no {path}: {ElementTree.tostring(element, 'unicode')}"
+        )
     return found
 
 

@@ -7,10 +7,12 @@ from dataclasses import KW_ONLY, dataclass
 
 @dataclass(eq=False)
 class Fault:
-    """What goes wrong with calls of `service` and `operation` (`*`: all), for one role or everybody, `times` times.
+    """What goes wrong with calls of `service` and `operation` (`*`: all), for one role or
+    everybody, `times` times.
 
-    `delay_s` comes first; then an error (`status` and `code`), a `hang`, a `reset` or, if none is given, the answer.
-    `after`: the call takes effect before that, and only its answer suffers. `times` None: until it is removed.
+    `delay_s` comes first; then an error (`status` and `code`), a `hang`, a `reset` or, if none is
+    given, the answer. `after`: the call takes effect before that, and only its answer suffers.
+    `times` None: until it is removed.
     """
 
     service: str
@@ -28,7 +30,9 @@ class Fault:
 
     def __post_init__(self) -> None:
         if (self.status is None) != (self.code == ""):
-            raise ValueError(f"a fault's error needs both status and code, got {self.status!r} and {self.code!r}")
+            raise ValueError(
+                f"a fault's error needs both status and code, got {self.status!r} and {self.code!r}"
+            )
         if sum((self.status is not None, self.hang, self.reset)) > 1:
             raise ValueError(f"a fault is one of an error, a hang and a reset: {self!r}")
 
@@ -69,7 +73,9 @@ class Faults:
 
     def take(self, service: str, operation: str, role_arn: str | None) -> Fault | None:
         """The fault that hits this call, counted."""
-        fault = next((fault for fault in self._faults if fault.hits(service, operation, role_arn)), None)
+        fault = next(
+            (fault for fault in self._faults if fault.hits(service, operation, role_arn)), None
+        )
         if fault is not None and fault.times is not None:
             fault.times -= 1
         return fault

@@ -1,4 +1,6 @@
-"""The one address of AWS's APIs: knows every caller, records every call, injects faults, and hands the rest to moto."""
+"""The one address of AWS's APIs: knows every caller, records every call, injects faults, and hands
+the rest to moto.
+"""
 
 import asyncio
 import base64
@@ -29,17 +31,36 @@ MAX_CALLS = 50_000
 _MOTO_TIMEOUT_S = 30.0
 _JWKS_PATH = "/.well-known/jwks.json"
 # Between two hops each names its own; the lengths are known by then.
-_HOP_HEADERS = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"expect", b"host", b"content-length"})
-# What changes one S3 object: moto checks If-Match and then writes, with room for another thread between.
+_HOP_HEADERS = frozenset(
+    {b"connection", b"keep-alive", b"transfer-encoding", b"expect", b"host", b"content-length"}
+)
+# What changes one S3 object: moto checks If-Match and then writes, with room for another thread
+# between.
 _OBJECT_WRITES = frozenset({"PutObject", "CopyObject", "DeleteObject", "CompleteMultipartUpload"})
 
 # How each protocol says that it does not know an access key, and that it wants one.
 _UNKNOWN_KEY = {
     "ec2": (401, "AuthFailure", "AWS was not able to validate the provided access credentials"),
-    "json": (400, "UnrecognizedClientException", "The security token included in the request is invalid."),
-    "query": (403, "InvalidClientTokenId", "The security token included in the request is invalid."),
-    "rest-json": (403, "UnrecognizedClientException", "The security token included in the request is invalid."),
-    "rest-xml": (403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."),
+    "json": (
+        400,
+        "UnrecognizedClientException",
+        "The security token included in the request is invalid.",
+    ),
+    "query": (
+        403,
+        "InvalidClientTokenId",
+        "The security token included in the request is invalid.",
+    ),
+    "rest-json": (
+        403,
+        "UnrecognizedClientException",
+        "The security token included in the request is invalid.",
+    ),
+    "rest-xml": (
+        403,
+        "InvalidAccessKeyId",
+        "The AWS Access Key Id you provided does not exist in our records.",
+    ),
 }
 _NO_KEY = {"rest-xml": (403, "AccessDenied", "Access Denied")}
 _NO_KEY_OTHERS = (403, "MissingAuthenticationToken", "Request is missing Authentication Token")
@@ -49,11 +70,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One call of an AWS API. `action` is IAM's name; `params` are what boto3's call was given, without blobs.
+    """One call of an AWS API.
 
-    `role_arn` is None for the operator and for unsigned calls; `instance_arn` is the instance whose credentials were
-    used (`ec2:SourceInstanceARN`); `resource_tags` are the tags, at that time, of the instances the call names, by id;
-    `status` is None when no answer was sent (a hang, a reset, a client that left).
+    `action` is IAM's name; `params` are what boto3's call was given, without blobs.
+
+    `role_arn` is None for the operator and for unsigned calls; `instance_arn` is the instance whose
+    credentials were used (`ec2:SourceInstanceARN`); `resource_tags` are the tags, at that time, of
+    the instances the call names, by id; `status` is None when no answer was sent (a hang, a reset,
+    a client that left).
     """
 
     time: float
@@ -111,7 +135,8 @@ class _Trace:
 class Forwarder:
     """`async with Forwarder(moto)`: then `url` is what AWS_ENDPOINT_URL wants.
 
-    Access keys are checked, signatures and policies are not: `calls` says who did what, for others to judge.
+    Access keys are checked, signatures and policies are not: `calls` says who did what, for others
+    to judge.
     """
 
     def __init__(self, moto: Moto, *, port: int = 0, delays: Delays | None = None):
@@ -125,7 +150,9 @@ class Forwarder:
         self._metadata = MetadataService(self._instance_facts)
         self._principals: dict[str, _Principal] = {}
         self._issued: dict[_Principal, Credentials] = {}
-        self._object_locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._object_locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = (
+            WeakValueDictionary()
+        )
         self._background: set[asyncio.Task[Any]] = set()
         self._closing = asyncio.Event()
         self.operator = self._issue(_Principal(), "AKIA")
@@ -145,12 +172,16 @@ class Forwarder:
         await asyncio.gather(*self._background, return_exceptions=True)
 
     def credentials_for(self, role_arn: str, instance_arn: str | None = None) -> Credentials:
-        """The role's access key and secret, always the same; an instance's own when it is the instance that acts."""
+        """The role's access key and secret, always the same; an instance's own when it is the
+        instance that acts.
+        """
         principal = _Principal(role_arn, instance_arn)
         return self._issued.get(principal) or self._issue(principal, "ASIA")
 
     def on_instance_state(self, listener: StateListener) -> None:
-        """Calls `listener(instance_id, state)`, plain or async, at each change of an instance's state."""
+        """Calls `listener(instance_id, state)`, plain or async, at each change of an instance's
+        state.
+        """
         self.instances.listen(listener)
 
     def imds_url(self, instance_id: str) -> str:
@@ -167,7 +198,9 @@ class Forwarder:
         self._issued[principal] = credentials
         return credentials
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    async def __call__(
+        self, scope: Mapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+    ) -> None:
         """The ASGI app."""
         incoming = await _read(scope, receive)
         answering = asyncio.ensure_future(self._answer(incoming))
@@ -182,7 +215,8 @@ class Forwarder:
             reset(incoming.transport)
             await leaving
         finally:
-            # What a client has asked for happens on AWS even when it does not wait for the answer; a hang does not.
+            # What a client has asked for happens on AWS even when it does not wait for the answer;
+            # a hang does not.
             leaving.cancel()
             if not answering.done():
                 self._keep(answering)
@@ -206,7 +240,9 @@ class Forwarder:
         if incoming.path.startswith(PREFIX):
             reply = await self._metadata.answer(incoming.method, incoming.path, incoming.headers)
             headers = [(name.encode(), value.encode()) for name, value in reply.headers.items()]
-            return Answer(reply.status, [(b"content-type", b"text/plain"), *headers], reply.text.encode())
+            return Answer(
+                reply.status, [(b"content-type", b"text/plain"), *headers], reply.text.encode()
+            )
         try:
             request = _understand(incoming)
         except UnknownRequestError as error:
@@ -236,7 +272,9 @@ class Forwarder:
         except (Ec2Error, LambdaApiError) as error:
             return _error(request.protocol, error.status, error.code, str(error))
         except OSError as error:
-            return _error(request.protocol, 503, "ServiceUnavailable", f"moto does not answer: {error!r}")
+            return _error(
+                request.protocol, 503, "ServiceUnavailable", f"moto does not answer: {error!r}"
+            )
 
     def _principal(self, request: AwsRequest) -> _Principal:
         if request.access_key is None:
@@ -255,13 +293,20 @@ class Forwarder:
         if not instance_ids:
             return {}
         with contextlib.suppress(Ec2Error):
-            return {each["InstanceId"]: _tag_map(each) for each in await self.instances.describe(instance_ids)}
+            return {
+                each["InstanceId"]: _tag_map(each)
+                for each in await self.instances.describe(instance_ids)
+            }
         return {}
 
     async def _handle(self, incoming: _Incoming, request: AwsRequest) -> Answer:
         match request.service, request.operation:
             case "ec2", "StartInstances" | "StopInstances" if not request.params.get("DryRun"):
-                change = self.instances.start if request.operation == "StartInstances" else self.instances.stop
+                change = (
+                    self.instances.start
+                    if request.operation == "StartInstances"
+                    else self.instances.stop
+                )
                 return _xml(await change(request.params.get("InstanceIds", ())))
             case "ec2", "DescribeInstances" | "DescribeInstanceStatus":
                 return await self._describe(incoming, request)
@@ -284,19 +329,32 @@ class Forwarder:
         answer = await self._ask_moto(incoming._replace(body=body))
         if answer.status != 200:
             return answer
-        return answer._replace(body=self.instances.show(request.operation, request.params, answer.body))
+        return answer._replace(
+            body=self.instances.show(request.operation, request.params, answer.body)
+        )
 
     async def _invoke(self, incoming: _Incoming, request: AwsRequest) -> Answer:
-        """Lambda's Invoke, by the function host; an asynchronous one is answered at once and not retried."""
-        name = request.params["FunctionName"].partition(":function:")[2] or request.params["FunctionName"]
+        """Lambda's Invoke, by the function host; an asynchronous one is answered at once and not
+        retried.
+        """
+        name = (
+            request.params["FunctionName"].partition(":function:")[2]
+            or request.params["FunctionName"]
+        )
         context = incoming.headers.get("x-amz-client-context")
         kind = request.params.get("InvocationType", "RequestResponse")
         if self.on_invoke is None:
-            raise _Refusal(404, "ResourceNotFoundException", f"Function not found: {name}: the local cloud runs none")
+            raise _Refusal(
+                404,
+                "ResourceNotFoundException",
+                f"Function not found: {name}: the local cloud runs none",
+            )
         if kind == "DryRun":
             return Answer(204)
         call = self.on_invoke(
-            name.partition(":")[0], incoming.body, base64.b64decode(context).decode() if context else None
+            name.partition(":")[0],
+            incoming.body,
+            base64.b64decode(context).decode() if context else None,
         )
         if kind == "Event":
             self._keep(asyncio.ensure_future(call))
@@ -304,17 +362,26 @@ class Forwarder:
         try:
             return _invoked(await call, with_log=request.params.get("LogType") == "Tail")
         except LookupError:
-            raise _Refusal(404, "ResourceNotFoundException", f"Function not found: {name}") from None
+            raise _Refusal(
+                404, "ResourceNotFoundException", f"Function not found: {name}"
+            ) from None
 
     async def _ask_moto(self, incoming: _Incoming) -> Answer:
         kept = [(name, value) for name, value in incoming.raw_headers if name not in _HOP_HEADERS]
-        own = [(b"host", self._moto.host.encode()), (b"content-length", str(len(incoming.body)).encode())]
+        own = [
+            (b"host", self._moto.host.encode()),
+            (b"content-length", str(len(incoming.body)).encode()),
+        ]
         host, _, port = self._moto.host.partition(":")
         async with asyncio.timeout(_MOTO_TIMEOUT_S):
-            answer = await exchange(host, int(port), incoming.method, incoming.target, [*own, *kept], incoming.body)
+            answer = await exchange(
+                host, int(port), incoming.method, incoming.target, [*own, *kept], incoming.body
+            )
         # HEAD's content-length is the object's, and there is no body to count.
         dropped = _HOP_HEADERS - {b"content-length"} if incoming.method == "HEAD" else _HOP_HEADERS
-        return answer._replace(headers=[(name, value) for name, value in answer.headers if name not in dropped])
+        return answer._replace(
+            headers=[(name, value) for name, value in answer.headers if name not in dropped]
+        )
 
     async def _instance_facts(self, instance_id: str) -> InstanceFacts | None:
         with contextlib.suppress(Ec2Error):
@@ -345,7 +412,9 @@ def _understand(incoming: _Incoming) -> AwsRequest:
             region=None,
             params={"UserPoolId": pool},
         )
-    return aws_requests.parse(incoming.method, incoming.path, incoming.query, incoming.headers, incoming.body)
+    return aws_requests.parse(
+        incoming.method, incoming.path, incoming.query, incoming.headers, incoming.body
+    )
 
 
 def _call(request: AwsRequest, trace: _Trace) -> Call:
@@ -374,7 +443,9 @@ async def _suffer(fault: Fault) -> None:
 
 def _error(protocol: str, status: int, code: str, message: str) -> Answer:
     status, headers, body = aws_requests.error_response(protocol, status, code, message)
-    return Answer(status, [(name.encode(), value.encode()) for name, value in headers.items()], body)
+    return Answer(
+        status, [(name.encode(), value.encode()) for name, value in headers.items()], body
+    )
 
 
 def _xml(body: bytes) -> Answer:
@@ -411,7 +482,9 @@ async def _read(scope: Mapping[str, Any], receive: Callable[..., Any]) -> _Incom
         query=query.decode("latin-1"),
         target=path + b"?" + query if query else path,
         raw_headers=scope["headers"],
-        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+        headers={
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        },
         body=body,
         transport=scope["state"]["transport"],
     )

@@ -1,4 +1,6 @@
-"""Lambda's side of the local cloud: each function's built bundle under AWS's own runtime client, as on Lambda."""
+"""Lambda's side of the local cloud: each function's built bundle under AWS's own runtime client, as
+on Lambda.
+"""
 
 import asyncio
 import collections
@@ -22,12 +24,14 @@ from local.processes import LOOPBACK, Processes
 
 OnLog = Callable[[str, str], None]
 
-# Lambda's own limits: bytes of a synchronous request or answer, seconds of the init phase, bytes of a log tail.
+# Lambda's own limits: bytes of a synchronous request or answer, seconds of the init phase, bytes of
+# a log tail.
 MAX_PAYLOAD_BYTES = 6_291_556
 INIT_TIMEOUT_S = 10.0
 _TAIL_BYTES = 4096
 
-# What the local cloud may add to the environment that the program declares (design.md); AWS_* besides.
+# What the local cloud may add to the environment that the program declares (design.md); AWS_*
+# besides.
 _LOCAL_VARIABLES = ("TLFIF_JWKS_URL", "TLFIF_SECONDS_PER_MINUTE")
 
 _API = "/2018-06-01/runtime"
@@ -40,7 +44,9 @@ _RUNTIME_CLIENT = Path(__file__).resolve().parent / "runtime_client"
 
 
 class LambdaApiError(RuntimeError):
-    """Lambda's API refuses an invocation before any function sees it: HTTP `status` and AWS's error `code`."""
+    """Lambda's API refuses an invocation before any function sees it: HTTP `status` and AWS's error
+    `code`.
+    """
 
     def __init__(self, status: int, code: str, message: str):
         super().__init__(message)
@@ -50,7 +56,9 @@ class LambdaApiError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionSpec:
-    """One function as the program declares it, with the bundle to run and its role's (access key id, secret)."""
+    """One function as the program declares it, with the bundle to run and its role's (access key
+    id, secret).
+    """
 
     name: str
     arn: str
@@ -64,9 +72,11 @@ class FunctionSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class InvokeResult:
-    """What Lambda's Invoke answers; `error` as in X-Amz-Function-Error, `duration_ms` without the init phase.
+    """What Lambda's Invoke answers; `error` as in X-Amz-Function-Error, `duration_ms` without the
+    init phase.
 
-    `cold` means that this call waited for an init phase; `log_tail` holds the last 4 kB that the function wrote in it.
+    `cold` means that this call waited for an init phase; `log_tail` holds the last 4 kB that the
+    function wrote in it.
     """
 
     payload: bytes
@@ -78,7 +88,8 @@ class InvokeResult:
 
 
 def runtime_dir(root: Path = bundle.ROOT) -> Path:
-    """What Lambda's python3.12 image brings along: AWS's runtime client and boto3, in the versions we pin.
+    """What Lambda's python3.12 image brings along: AWS's runtime client and boto3, in the versions
+    we pin.
 
     Installed once; seconds the first time. Raises BundleError.
     """
@@ -88,9 +99,10 @@ def runtime_dir(root: Path = bundle.ROOT) -> Path:
 class FunctionHost:
     """Runs one function in up to `workers` processes and answers its invocations.
 
-    `extra_env` may hold AWS_* and the two names of the scaled clock and the key set; anything else would hide that the
-    program forgot to declare it. `on_log(function name, line)` gets every line the function writes, in order. More than
-    `workers` calls at a time wait, at most `wait_s` seconds, then are refused as Lambda refuses them (429).
+    `extra_env` may hold AWS_* and the two names of the scaled clock and the key set; anything else
+    would hide that the program forgot to declare it. `on_log(function name, line)` gets every line
+    the function writes, in order. More than `workers` calls at a time wait, at most `wait_s`
+    seconds, then are refused as Lambda refuses them (429).
     """
 
     def __init__(
@@ -104,9 +116,15 @@ class FunctionHost:
         wait_s: float = 5.0,
         init_timeout_s: float = INIT_TIMEOUT_S,
     ):
-        foreign = [name for name in extra_env or {} if not name.startswith("AWS_") and name not in _LOCAL_VARIABLES]
+        foreign = [
+            name
+            for name in extra_env or {}
+            if not name.startswith("AWS_") and name not in _LOCAL_VARIABLES
+        ]
         if foreign:
-            raise ValueError(f"extra_env holds {foreign[0]!r}: declare it in the function's component instead")
+            raise ValueError(
+                f"extra_env holds {foreign[0]!r}: declare it in the function's component instead"
+            )
         self.function = function
         self._procs = procs
         self._workers = workers
@@ -124,17 +142,24 @@ class FunctionHost:
         self._stopped = False
 
     async def start(self) -> None:
-        """Starts and initialises every worker now, so that no call is cold. What fails is left to the first call."""
+        """Starts and initialises every worker now, so that no call is cold.
+
+        What fails is left to the first call.
+        """
         await asyncio.gather(*(self._warm_up() for _ in range(self._workers - len(self._idle))))
 
     async def stop(self) -> None:
-        """Ends every worker; calls in flight are answered as crashed, and those that wait for a worker are refused."""
+        """Ends every worker; calls in flight are answered as crashed, and those that wait for a
+        worker are refused.
+        """
         self._stopped = True
         await asyncio.gather(*(worker.stop() for worker in self._workers_up))
         await asyncio.gather(*self._calls, return_exceptions=True)
 
     async def recycle(self) -> None:
-        """Ends the workers that wait for a call, as Lambda does when it likes: the next call is a cold one."""
+        """Ends the workers that wait for a call, as Lambda does when it likes: the next call is a
+        cold one.
+        """
         await asyncio.gather(*(worker.stop() for worker in list(self._idle)))
 
     async def invoke(
@@ -142,20 +167,26 @@ class FunctionHost:
     ) -> InvokeResult:
         """Calls the function with a JSON event; `client_context` is a JSON object.
 
-        The function's own time limit applies as on Lambda. A caller that leaves, or waits `timeout` seconds in vain
-        (TimeoutError), does not stop it. Raises LambdaApiError (413, 429), and BundleError when it cannot be started.
+        The function's own time limit applies as on Lambda. A caller that leaves, or waits `timeout`
+        seconds in vain (TimeoutError), does not stop it. Raises LambdaApiError (413, 429), and
+        BundleError when it cannot be started.
         """
         if len(payload) > MAX_PAYLOAD_BYTES:
-            message = f"{len(payload)} byte payload is too large: the limit is {MAX_PAYLOAD_BYTES} bytes"
+            message = (
+                f"{len(payload)} byte payload is too large: the limit is {MAX_PAYLOAD_BYTES} bytes"
+            )
             raise LambdaApiError(413, "RequestTooLargeException", message)
-        call = asyncio.create_task(self._invoke(_Invocation(payload, client_context, self.function)))
+        call = asyncio.create_task(
+            self._invoke(_Invocation(payload, client_context, self.function))
+        )
         self._calls.add(call)
         call.add_done_callback(self._forget_call)
         return await asyncio.wait_for(asyncio.shield(call), timeout)
 
     def _forget_call(self, call: asyncio.Task[InvokeResult]) -> None:
         self._calls.discard(call)
-        # The caller may have left: looking at the error here keeps asyncio from complaining that nobody did.
+        # The caller may have left: looking at the error here keeps asyncio from complaining that
+        # nobody did.
         if not call.cancelled():
             call.exception()
 
@@ -163,7 +194,9 @@ class FunctionHost:
         await self._take_slot()
         try:
             cold = not self._idle
-            worker, failure = await self._start_worker(invocation) if cold else (self._idle.pop(), None)
+            worker, failure = (
+                await self._start_worker(invocation) if cold else (self._idle.pop(), None)
+            )
             answer = failure or await worker.run(invocation)
             self._settle(worker, answer)
         finally:
@@ -190,23 +223,31 @@ class FunctionHost:
             self._settle(worker, failure or _Answer(b""))
 
     def _settle(self, worker: "_Worker", answer: "_Answer") -> None:
-        """A worker that answered serves the next call; after a lost one the next start waits, longer each time."""
+        """A worker that answered serves the next call; after a lost one the next start waits,
+        longer each time.
+        """
         if worker in self._workers_up and not answer.lost:
             self._idle.append(worker)
             self._losses = 0
             return
         self._losses += 1
-        self._not_before = time.monotonic() + min(_BACKOFF_S * 2 ** (self._losses - 1), _MAX_BACKOFF_S)
+        self._not_before = time.monotonic() + min(
+            _BACKOFF_S * 2 ** (self._losses - 1), _MAX_BACKOFF_S
+        )
 
     async def _start_worker(self, invocation: "_Invocation") -> "tuple[_Worker, _Answer | None]":
         await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
         if self._stopped:
-            raise LambdaApiError(500, "ServiceException", f"the host of {self.function.name} has stopped")
+            raise LambdaApiError(
+                500, "ServiceException", f"the host of {self.function.name} has stopped"
+            )
         if self._folders is None or (self._folders.done() and self._folders.exception()):
             self._folders = asyncio.create_task(asyncio.to_thread(self._prepare))
         task, runtime = await asyncio.shield(self._folders)
         worker = _Worker(self.function, self._take_line, self._forget_worker)
-        await worker.spawn(self._procs, _environment(self.function, task, runtime) | self._extra_env)
+        await worker.spawn(
+            self._procs, _environment(self.function, task, runtime) | self._extra_env
+        )
         self._workers_up.add(worker)
         return worker, await worker.initialise(invocation, self._init_timeout_s)
 
@@ -248,11 +289,21 @@ class _Invocation:
         headers = [
             ("Content-Type", "application/json"),
             ("Lambda-Runtime-Aws-Request-Id", self.request_id),
-            ("Lambda-Runtime-Deadline-Ms", str(int((time.time() + self.function.timeout_s) * 1000))),
+            (
+                "Lambda-Runtime-Deadline-Ms",
+                str(int((time.time() + self.function.timeout_s) * 1000)),
+            ),
             ("Lambda-Runtime-Invoked-Function-Arn", self.function.arn),
-            ("Lambda-Runtime-Trace-Id", f"Root=1-{int(time.time()):08x}-{trace[:24]};Parent={trace[:16]};Sampled=1"),
+            (
+                "Lambda-Runtime-Trace-Id",
+                f"Root=1-{int(time.time()):08x}-{trace[:24]};Parent={trace[:16]};Sampled=1",
+            ),
         ]
-        return headers + ([("Lambda-Runtime-Client-Context", self._client_context)] if self._client_context else [])
+        return headers + (
+            [("Lambda-Runtime-Client-Context", self._client_context)]
+            if self._client_context
+            else []
+        )
 
     def elapsed_ms(self) -> float:
         return 0.0 if self._started is None else (time.perf_counter() - self._started) * 1000
@@ -261,7 +312,12 @@ class _Invocation:
 class _Worker:
     """One execution environment: a runtime process and the Runtime API that it alone polls."""
 
-    def __init__(self, function: FunctionSpec, on_line: Callable[[str], None], on_end: Callable[["_Worker"], None]):
+    def __init__(
+        self,
+        function: FunctionSpec,
+        on_line: Callable[[str], None],
+        on_end: Callable[["_Worker"], None],
+    ):
         self._function = function
         self._on_line = on_line
         self._on_end = on_end
@@ -280,7 +336,8 @@ class _Worker:
         try:
             self._process = await procs.start(
                 self._function.name,
-                # -S: like Lambda, without this machine's site-packages; what the bundle lacks must be missed.
+                # -S: like Lambda, without this machine's site-packages; what the bundle lacks must
+                # be missed.
                 [sys.executable, "-S", "-m", "awslambdaric", self._function.handler],
                 env={**environment, "AWS_LAMBDA_RUNTIME_API": f"{LOOPBACK}:{port}"},
                 cwd=Path(environment["LAMBDA_TASK_ROOT"]),
@@ -292,7 +349,9 @@ class _Worker:
             raise
 
     async def initialise(self, invocation: _Invocation, limit_s: float) -> _Answer | None:
-        """The init phase: None when the handler is imported and asks for events, else the failure to answer."""
+        """The init phase: None when the handler is imported and asks for events, else the failure
+        to answer.
+        """
         return await self._phase(invocation, limit_s)
 
     async def run(self, invocation: _Invocation) -> _Answer:
@@ -329,7 +388,10 @@ class _Worker:
                 connection.respond(202)
                 self._finish(_Answer(body, error=True, lost=True))
             case _:
-                connection.respond(400, body=_error_payload("InvalidRequest", f"{method} {path} is not expected now"))
+                connection.respond(
+                    400,
+                    body=_error_payload("InvalidRequest", f"{method} {path} is not expected now"),
+                )
 
     def hang_up(self, connection: "_Connection") -> None:
         """The runtime has closed a connection."""
@@ -344,7 +406,9 @@ class _Worker:
         connection.respond(413)
         message = f"Response payload size exceeded maximum allowed payload size ({MAX_PAYLOAD_BYTES} bytes)."
         # The runtime client does not survive a refused answer.
-        self._finish(_Answer(_error_payload("Function.ResponseSizeTooLarge", message), error=True, lost=True))
+        self._finish(
+            _Answer(_error_payload("Function.ResponseSizeTooLarge", message), error=True, lost=True)
+        )
 
     def _deliver(self) -> None:
         if self._poller is None:
@@ -418,7 +482,9 @@ class _Connection(asyncio.Protocol):
         except h11.RemoteProtocolError:
             self._transport.close()
 
-    def respond(self, status: int, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> None:
+    def respond(
+        self, status: int, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
+    ) -> None:
         """Sends one whole answer; the connection stays open for the next request."""
         length = ("Content-Length", str(len(body)))
         response = h11.Response(status_code=status, headers=[*headers, length])
@@ -447,7 +513,9 @@ class _Connection(asyncio.Protocol):
 
 
 def _environment(function: FunctionSpec, task: Path, runtime: Path) -> dict[str, str]:
-    """The environment of a worker: the program's own for this function, and what Lambda itself sets."""
+    """The environment of a worker: the program's own for this function, and what Lambda itself
+    sets.
+    """
     region = function.arn.split(":")[3]
     key_id, secret = function.role_access_key
     return {

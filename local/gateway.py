@@ -1,7 +1,9 @@
-"""The local API Gateway: an ASGI app that serves a recorded REST API with API Gateway's own semantics.
+"""The local API Gateway: an ASGI app that serves a recorded REST API with API Gateway's own
+semantics.
 
-The order is AWS's: limits, route, throttle, explicit denials of the resource policy, authorizer, both policies
-together (developer guide, "apigateway-authorization-flow", table A), required parameters, integration.
+The order is AWS's: limits, route, throttle, explicit denials of the resource policy, authorizer,
+both policies together (developer guide, "apigateway-authorization-flow", table A), required
+parameters, integration.
 """
 
 import asyncio
@@ -16,7 +18,13 @@ import httpx
 
 from local.gateway_authorizer import Authorizers
 from local.gateway_call import ERRORS, Answer, Call, GatewayError, at, mapped, ms
-from local.gateway_integrations import CredentialsFor, FunctionError, Integrations, InvocationRefused, Invoke
+from local.gateway_integrations import (
+    CredentialsFor,
+    FunctionError,
+    Integrations,
+    InvocationRefused,
+    Invoke,
+)
 from local.gateway_model import GatewayResponse, Method
 from local.gateway_policy import Effect
 from local.gateway_spec import GatewaySpec
@@ -30,7 +38,10 @@ DEFAULT_TEMPLATES = {"application/json": '{"message":$context.error.messageStrin
 
 _log = logging.getLogger(__name__)
 _VARIABLE = re.compile(r"\$(?:context((?:\.\w+)+)|stageVariables\.(\w+))")
-_HEADER_NAME, _HEADER_VALUE = re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII), re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_HEADER_NAME, _HEADER_VALUE = (
+    re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII),
+    re.compile(r"[\t\x20-\x7e\x80-\xff]*"),
+)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -55,11 +66,13 @@ class _Bucket:
 
 
 class Gateway:
-    """Serves one REST API; `app` is for the listener of the world, `inside_vpc` for one within the VPC.
+    """Serves one REST API; `app` is for the listener of the world, `inside_vpc` for one within the
+    VPC.
 
-    `invoke(function ARN, event)` returns what the function returned, or raises FunctionError or InvocationRefused.
-    `credentials_for(role ARN)` gives the (access key id, secret) with which requests to `aws_endpoint` are signed;
-    `access_log` gets one line for each request. `transport` replaces the network towards `aws_endpoint`.
+    `invoke(function ARN, event)` returns what the function returned, or raises FunctionError or
+    InvocationRefused. `credentials_for(role ARN)` gives the (access key id, secret) with which
+    requests to `aws_endpoint` are signed; `access_log` gets one line for each request. `transport`
+    replaces the network towards `aws_endpoint`.
     """
 
     def __init__(
@@ -82,7 +95,9 @@ class Gateway:
         self.app = self._app(None)
 
     def inside_vpc(self, source_ip: str) -> App:
-        """The same API for callers within the VPC: they come from this address, whatever their connection's is."""
+        """The same API for callers within the VPC: they come from this address, whatever their
+        connection's is.
+        """
         return self._app(source_ip)
 
     async def aclose(self) -> None:
@@ -95,9 +110,16 @@ class Gateway:
                 raise RuntimeError(f"the gateway serves HTTP, not {scope['type']}")
             call = Call.from_scope(self._spec, scope, source_ip)
             answer = await self._answer(call, receive)
-            headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+            headers = [
+                (name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers
+            ]
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-            await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else answer.body})
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": b"" if call.method == "HEAD" else answer.body,
+                }
+            )
             self._log_access(call, answer)
 
         return app
@@ -131,7 +153,9 @@ class Gateway:
         return await self._integrated(call, method)
 
     def _route(self, call: Call) -> Method:
-        segments = call.path.rstrip("/").split("/")[1:]  # trailing slashes do not count, nothing else is normalised
+        segments = call.path.rstrip("/").split("/")[
+            1:
+        ]  # trailing slashes do not count, nothing else is normalised
         for route in self._routes:
             if (found := route.match(segments)) is not None:
                 methods = self._spec.resources[route.template]
@@ -156,10 +180,14 @@ class Gateway:
         request = {"aws:sourceip": call.source_ip, "aws:useragent": call.header("user-agent") or ""}
         resource = self._spec.policy.effect(call.arn, request) if self._spec.policy else None
         if resource == "Deny":
-            raise GatewayError("ACCESS_DENIED", _denied(call, "explicit deny in a resource-based policy"))
+            raise GatewayError(
+                "ACCESS_DENIED", _denied(call, "explicit deny in a resource-based policy")
+            )
         if method.authorizer is None:
             if self._spec.policy and resource != "Allow":
-                raise GatewayError("ACCESS_DENIED", _denied(call, "no allow in a resource-based policy"))
+                raise GatewayError(
+                    "ACCESS_DENIED", _denied(call, "no allow in a resource-based policy")
+                )
             return
         grant = await self._authorizers.grant(call, method.authorizer)
         _check_table_a(grant.policy.effect(call.arn, request), resource)
@@ -176,7 +204,9 @@ class Gateway:
                 call.integration_ms = ms(began)
 
     def _refused(self, call: Call, error: GatewayError) -> Answer:
-        """The gateway response for an error: its own, else the default one of its class, else API Gateway's."""
+        """The gateway response for an error: its own, else the default one of its class, else API
+        Gateway's.
+        """
         call.error = error
         if error.status >= 500:
             _log.warning("%s %s: %s: %s", call.method, call.path, error.kind, error)
@@ -189,8 +219,16 @@ class Gateway:
         media = next((m for m in ("application/json",) if m in templates), next(iter(templates)))
         headers = {"Content-Type": media, "x-amzn-ErrorType": error.error_type}
         headers |= {name: value for _, name, value in mapped(response.parameters, call)}
-        body = _filled(templates[media], {**call.context(), "error": _error_context(error)}, self._spec.stage_variables)
-        return Answer(status=response.status or error.status, headers=list(headers.items()), body=body.encode())
+        body = _filled(
+            templates[media],
+            {**call.context(), "error": _error_context(error)},
+            self._spec.stage_variables,
+        )
+        return Answer(
+            status=response.status or error.status,
+            headers=list(headers.items()),
+            body=body.encode(),
+        )
 
     def _log_access(self, call: Call, answer: Answer) -> None:
         if self._spec.access_log is None:
@@ -203,7 +241,9 @@ class Gateway:
             "integrationStatus": call.integration_status,
             "error": _error_context(call.error) if call.error else {},
         }
-        self._access_log(_VARIABLE.sub(lambda found: _logged(found, context), self._spec.access_log))
+        self._access_log(
+            _VARIABLE.sub(lambda found: _logged(found, context), self._spec.access_log)
+        )
 
 
 class _Route:
@@ -212,7 +252,9 @@ class _Route:
     def __init__(self, template: str) -> None:
         self.template = template
         self._segments = template.rstrip("/").split("/")[1:]
-        self.rank = [(2 if s.endswith("+}") else 1 if s.startswith("{") else 0, s) for s in self._segments]
+        self.rank = [
+            (2 if s.endswith("+}") else 1 if s.startswith("{") else 0, s) for s in self._segments
+        ]
 
     def match(self, segments: list[str]) -> dict[str, str] | None:
         """The raw values of its parameters, None if it is another path; a parameter is never empty."""
@@ -251,13 +293,19 @@ async def _body(call: Call, receive: Receive) -> bytes:
 def _check_parameters(call: Call, method: Method) -> None:
     missing = [name for kind, name in method.required if not call.parameter(kind, name)]
     if missing:
-        raise GatewayError("BAD_REQUEST_PARAMETERS", f"Missing required request parameters: [{', '.join(missing)}]")
+        raise GatewayError(
+            "BAD_REQUEST_PARAMETERS", f"Missing required request parameters: [{', '.join(missing)}]"
+        )
 
 
 def _check_table_a(caller: Effect | None, resource: Effect | None) -> None:
-    """Table A: an explicit deny wins; else one allow is enough, of the authorizer or of the resource policy."""
+    """Table A: an explicit deny wins; else one allow is enough, of the authorizer or of the
+    resource policy.
+    """
     if caller == "Deny":
-        raise GatewayError("ACCESS_DENIED", "User is not authorized to access this resource with an explicit deny")
+        raise GatewayError(
+            "ACCESS_DENIED", "User is not authorized to access this resource with an explicit deny"
+        )
     if "Allow" not in (caller, resource):
         raise GatewayError("ACCESS_DENIED")
 
@@ -269,14 +317,18 @@ def _denied(call: Call, why: str) -> str:
 def _plain(status: int, message: str) -> Answer:
     """What API Gateway's front end answers: no gateway response applies."""
     return Answer(
-        status=status, headers=[("Content-Type", "application/json")], body=f'{{"message":"{message}"}}'.encode()
+        status=status,
+        headers=[("Content-Type", "application/json")],
+        body=f'{{"message":"{message}"}}'.encode(),
     )
 
 
 def _sendable(answer: Answer) -> Answer:
     for name, value in answer.headers:
         if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
-            raise GatewayError("DEFAULT_5XX", status=502, reason=f"header {name!r}: {value!r} cannot be sent")
+            raise GatewayError(
+                "DEFAULT_5XX", status=502, reason=f"header {name!r}: {value!r} cannot be sent"
+            )
     return answer
 
 

@@ -32,7 +32,10 @@ class Authorizers:
         self._grants: collections.OrderedDict[tuple[str, str], Grant] = collections.OrderedDict()
 
     async def grant(self, call: Call, authorizer: Authorizer) -> Grant:
-        """The answer for the call's token. Raises GatewayError without a token, or when the authorizer fails."""
+        """The answer for the call's token.
+
+        Raises GatewayError without a token, or when the authorizer fails.
+        """
         token = call.header(authorizer.header)
         if not token or (authorizer.validation and not authorizer.validation.fullmatch(token)):
             raise GatewayError("UNAUTHORIZED")
@@ -59,24 +62,41 @@ class Authorizers:
         except FunctionError as error:
             if error.message == "Unauthorized":
                 raise GatewayError("UNAUTHORIZED") from error
-            raise GatewayError("AUTHORIZER_FAILURE", reason=f"authorizer: {error.message}") from error
+            raise GatewayError(
+                "AUTHORIZER_FAILURE", reason=f"authorizer: {error.message}"
+            ) from error
         except TimeoutError as error:
-            raise GatewayError("AUTHORIZER_FAILURE", reason=f"authorizer: no answer in {TIMEOUT_S} s") from error
+            raise GatewayError(
+                "AUTHORIZER_FAILURE", reason=f"authorizer: no answer in {TIMEOUT_S} s"
+            ) from error
         except InvocationRefused as error:
-            raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR", reason=f"authorizer: {error}") from error
+            raise GatewayError(
+                "AUTHORIZER_CONFIGURATION_ERROR", reason=f"authorizer: {error}"
+            ) from error
         try:
             return _read(result, call.spec.api_arn, time.monotonic() + authorizer.ttl_s)
         except PolicyError as error:
-            raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR", reason=f"authorizer: {error}") from error
+            raise GatewayError(
+                "AUTHORIZER_CONFIGURATION_ERROR", reason=f"authorizer: {error}"
+            ) from error
 
 
 def _read(result: Any, api_arn: str, expires: float) -> Grant:
-    """What an authorizer returns: a principal, a policy, and a context of plain values, which become text."""
+    """What an authorizer returns: a principal, a policy, and a context of plain values, which
+    become text.
+    """
     if not isinstance(result, dict) or not isinstance(result.get("principalId"), str):
         raise PolicyError("the result has no principalId")
     context = result.get("context") or {}
-    if not isinstance(context, dict) or not all(isinstance(value, (str, int, float)) for value in context.values()):
+    if not isinstance(context, dict) or not all(
+        isinstance(value, (str, int, float)) for value in context.values()
+    ):
         raise PolicyError("the result's context is not a map of texts, numbers and booleans")
-    texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in context.items()}
+    texts = {
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in context.items()
+    }
     policy = Policy(result.get("policyDocument"), api_arn)
-    return Grant(policy=policy, context={**texts, "principalId": result["principalId"]}, expires=expires)
+    return Grant(
+        policy=policy, context={**texts, "principalId": result["principalId"]}, expires=expires
+    )

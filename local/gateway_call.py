@@ -16,7 +16,8 @@ from local.gateway_model import Mapped, Method
 from local.gateway_spec import GatewaySpec
 from local.vtl_values import json_part
 
-# Never reach an integration (important notes for REST APIs, as LocalStack's header_utils.py observed them).
+# Never reach an integration (important notes for REST APIs, as LocalStack's header_utils.py
+# observed them).
 DROPPED = frozenset(
     {
         "connection",
@@ -36,11 +37,18 @@ DROPPED = frozenset(
 # Names come in lower case, as from an HTTP/2 client; these API Gateway capitalises in any case.
 CAPITALISED = {"authorization": "Authorization", "host": "Host", "user-agent": "User-Agent"}
 
-TRACE_ID = re.compile(r"(?:\w+=[\w.:|-]+;)*Root=1-[0-9a-f]{8}-[0-9a-f]{24}(?:;\w+=[\w.:|-]+)*", re.ASCII)
+TRACE_ID = re.compile(
+    r"(?:\w+=[\w.:|-]+;)*Root=1-[0-9a-f]{8}-[0-9a-f]{24}(?:;\w+=[\w.:|-]+)*", re.ASCII
+)
 
-# Kind of gateway response: status ("Gateway response types" of the developer guide), message, x-amzn-ErrorType.
+# Kind of gateway response: status ("Gateway response types" of the developer guide), message,
+# x-amzn-ErrorType.
 ERRORS = {
-    "ACCESS_DENIED": (403, "User is not authorized to access this resource", "AccessDeniedException"),
+    "ACCESS_DENIED": (
+        403,
+        "User is not authorized to access this resource",
+        "AccessDeniedException",
+    ),
     "API_CONFIGURATION_ERROR": (500, "Internal server error", "InternalServerErrorException"),
     "AUTHORIZER_CONFIGURATION_ERROR": (500, None, "AuthorizerConfigurationException"),
     "AUTHORIZER_FAILURE": (500, None, "AuthorizerFailureException"),
@@ -48,9 +56,17 @@ ERRORS = {
     "BAD_REQUEST_PARAMETERS": (400, "Invalid request parameters", "BadRequestException"),
     "DEFAULT_4XX": (400, "Bad request", "BadRequestException"),
     "DEFAULT_5XX": (500, "Internal server error", "InternalServerErrorException"),
-    "INTEGRATION_FAILURE": (504, "Network error communicating with endpoint", "IntegrationFailureException"),
+    "INTEGRATION_FAILURE": (
+        504,
+        "Network error communicating with endpoint",
+        "IntegrationFailureException",
+    ),
     "INTEGRATION_TIMEOUT": (504, "Endpoint request timed out", "IntegrationTimeoutException"),
-    "MISSING_AUTHENTICATION_TOKEN": (403, "Missing Authentication Token", "MissingAuthenticationTokenException"),
+    "MISSING_AUTHENTICATION_TOKEN": (
+        403,
+        "Missing Authentication Token",
+        "MissingAuthenticationTokenException",
+    ),
     "REQUEST_TOO_LARGE": (413, "Request Too Long", "RequestTooLargeException"),
     "THROTTLED": (429, "Too Many Requests", "TooManyRequestsException"),
     "UNAUTHORIZED": (401, "Unauthorized", "UnauthorizedException"),
@@ -59,9 +75,13 @@ ERRORS = {
 
 
 class GatewayError(Exception):
-    """API Gateway answers by itself: with the gateway response of this kind, logged with this reason."""
+    """API Gateway answers by itself: with the gateway response of this kind, logged with this
+    reason.
+    """
 
-    def __init__(self, kind: str, message: str | None = None, *, status: int | None = None, reason: str = "") -> None:
+    def __init__(
+        self, kind: str, message: str | None = None, *, status: int | None = None, reason: str = ""
+    ) -> None:
         natural, text, self.error_type = ERRORS[kind]
         self.kind, self.message, self.status = kind, message or text, status or natural
         super().__init__(reason or self.message or kind)
@@ -92,7 +112,9 @@ class Call:
     started: float = field(default_factory=time.perf_counter)
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    extended_id: str = field(default_factory=lambda: base64.b64encode(secrets.token_bytes(11)).decode())
+    extended_id: str = field(
+        default_factory=lambda: base64.b64encode(secrets.token_bytes(11)).decode()
+    )
     target: Method | None = None
     path_parameters: dict[str, str] = field(default_factory=dict)
     authorizer: dict[str, Any] | None = None
@@ -101,7 +123,9 @@ class Call:
     integration_status: int | None = None
 
     @classmethod
-    def from_scope(cls, spec: GatewaySpec, scope: Mapping[str, Any], source_ip: str | None) -> "Call":
+    def from_scope(
+        cls, spec: GatewaySpec, scope: Mapping[str, Any], source_ip: str | None
+    ) -> "Call":
         """From an ASGI scope; `source_ip` replaces the peer's own address."""
         raw_path = scope["raw_path"].decode("latin-1")
         stage, _, path = raw_path.removeprefix("/").partition("/")
@@ -111,14 +135,19 @@ class Call:
             raw_path=raw_path,
             path=f"/{path}" if stage == spec.stage else "",
             query=parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True),
-            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
+            headers=[
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in scope["headers"]
+            ],
             source_ip=source_ip or (scope.get("client") or ("127.0.0.1", 0))[0],
             protocol=f"HTTP/{scope.get('http_version', '1.1')}",
         )
 
     def header(self, name: str) -> str | None:
         """The last value of a header, whatever its case."""
-        return next((value for key, value in reversed(self.headers) if key.lower() == name.lower()), None)
+        return next(
+            (value for key, value in reversed(self.headers) if key.lower() == name.lower()), None
+        )
 
     def parameter(self, kind: str, name: str) -> str | None:
         """A request parameter of kind path, querystring or header."""
@@ -145,7 +174,11 @@ class Call:
 
     def integration_headers(self) -> list[tuple[str, str]]:
         """The headers that integrations get to see, with those that API Gateway adds."""
-        kept = [(CAPITALISED.get(name, name), value) for name, value in self.headers if name not in DROPPED]
+        kept = [
+            (CAPITALISED.get(name, name), value)
+            for name, value in self.headers
+            if name not in DROPPED
+        ]
         own = {"x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-amzn-trace-id"}
         forwarded = ", ".join(filter(None, [self.header("x-forwarded-for"), self.source_ip]))
         return [
@@ -189,9 +222,25 @@ class Call:
         return known if self.authorizer is None else {**known, "authorizer": self.authorizer}
 
     def _identity(self) -> dict[str, str | None]:
-        unused = ("accessKey", "accountId", "caller", "cognitoAuthenticationProvider", "cognitoAuthenticationType")
-        unused += ("cognitoIdentityId", "cognitoIdentityPoolId", "principalOrgId", "user", "userArn")
-        return {**dict.fromkeys(unused), "sourceIp": self.source_ip, "userAgent": self.header("user-agent")}
+        unused = (
+            "accessKey",
+            "accountId",
+            "caller",
+            "cognitoAuthenticationProvider",
+            "cognitoAuthenticationType",
+        )
+        unused += (
+            "cognitoIdentityId",
+            "cognitoIdentityPoolId",
+            "principalOrgId",
+            "user",
+            "userArn",
+        )
+        return {
+            **dict.fromkeys(unused),
+            "sourceIp": self.source_ip,
+            "userAgent": self.header("user-agent"),
+        }
 
 
 def mapped(
@@ -200,12 +249,20 @@ def mapped(
     integration: Callable[[str], str | None] = lambda name: None,
     body: str = "",
 ) -> list[tuple[str, str, str]]:
-    """(kind, name, value) of every parameter mapping that has a value; `integration` gives its response headers."""
-    values = ((parameter, _source(parameter.source, call, integration, body)) for parameter in parameters)
-    return [(parameter.kind, parameter.name, value) for parameter, value in values if value is not None]
+    """(kind, name, value) of every parameter mapping that has a value; `integration` gives its
+    response headers.
+    """
+    values = (
+        (parameter, _source(parameter.source, call, integration, body)) for parameter in parameters
+    )
+    return [
+        (parameter.kind, parameter.name, value) for parameter, value in values if value is not None
+    ]
 
 
-def _source(source: str, call: Call, integration: Callable[[str], str | None], body: str) -> str | None:
+def _source(
+    source: str, call: Call, integration: Callable[[str], str | None], body: str
+) -> str | None:
     if source.startswith("'"):
         return source[1:-1]
     scope, _, rest = source.partition(".")

@@ -20,14 +20,18 @@ from local.vtl_values import Input, JsonBodyError, VtlError
 
 JSON = "application/json"
 BODILESS = {"GET", "HEAD", "OPTIONS", "DELETE"}
-# What becomes of an integration's headers (important notes for REST APIs; LocalStack's header_utils.py).
+# What becomes of an integration's headers (important notes for REST APIs; LocalStack's
+# header_utils.py).
 REMAPPED = {"connection", "content-length", "date", "server", "www-authenticate"}
 HOP_BY_HOP = "transfer-encoding"
 PROXY_KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
 
 
 class FunctionError(Exception):
-    """A function ran and failed: it raised, ended or ran out of time. `message` is its errorMessage."""
+    """A function ran and failed: it raised, ended or ran out of time.
+
+    `message` is its errorMessage.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -46,7 +50,11 @@ class Integrations:
     """Runs integrations; see `Gateway` for the arguments."""
 
     def __init__(
-        self, invoke: Invoke, aws_endpoint: str, credentials_for: CredentialsFor, http: httpx.AsyncClient
+        self,
+        invoke: Invoke,
+        aws_endpoint: str,
+        credentials_for: CredentialsFor,
+        http: httpx.AsyncClient,
     ) -> None:
         self._invoke = invoke
         self._endpoint = aws_endpoint.rstrip("/")
@@ -66,7 +74,9 @@ class Integrations:
         try:
             result = await self._invoke(integration.function_arn, proxy_event(call))
         except FunctionError as error:
-            raise GatewayError("DEFAULT_5XX", status=502, reason=f"function error: {error.message}") from error
+            raise GatewayError(
+                "DEFAULT_5XX", status=502, reason=f"function error: {error.message}"
+            ) from error
         except InvocationRefused as error:
             raise GatewayError("DEFAULT_5XX", reason=f"Lambda refused: {error}") from error
         call.integration_status = 200
@@ -104,9 +114,15 @@ class Integrations:
 
     async def _s3(self, call: Call, integration: Integration, request: Rendered) -> httpx.Response:
         given = mapped(integration.parameters, call)
-        values = {kind: {name: value for k, name, value in given if k == kind} for kind in request.request}
-        path, query, headers = ({**values[kind], **request.request[kind]} for kind in ("path", "querystring", "header"))
-        url = f"{self._endpoint}{s3_path(integration.path, path)}" + (f"?{urlencode(query)}" if query else "")
+        values = {
+            kind: {name: value for k, name, value in given if k == kind} for kind in request.request
+        }
+        path, query, headers = (
+            {**values[kind], **request.request[kind]} for kind in ("path", "querystring", "header")
+        )
+        url = f"{self._endpoint}{s3_path(integration.path, path)}" + (
+            f"?{urlencode(query)}" if query else ""
+        )
         body = b"" if integration.http_method in BODILESS else request.text.encode()
         own = {
             "Accept": JSON,
@@ -114,27 +130,37 @@ class Integrations:
             "X-Amzn-Trace-Id": call.trace_id,
             "x-amzn-apigateway-api-id": call.spec.api_id,
         }
-        signed = AWSRequest(integration.http_method, url, {**own, **{k: str(v) for k, v in headers.items()}}, body)
+        signed = AWSRequest(
+            integration.http_method, url, {**own, **{k: str(v) for k, v in headers.items()}}, body
+        )
         credentials = Credentials(*self._credentials_for(integration.credentials))
         S3SigV4Auth(credentials, "s3", integration.region).add_auth(signed)
         try:
             return await self._http.request(
-                integration.http_method, url, headers=dict(signed.headers.items()), content=body or None
+                integration.http_method,
+                url,
+                headers=dict(signed.headers.items()),
+                content=body or None,
             )
         except httpx.HTTPError as error:
-            raise GatewayError("INTEGRATION_FAILURE", reason=f"{type(error).__name__}: {error}") from error
+            raise GatewayError(
+                "INTEGRATION_FAILURE", reason=f"{type(error).__name__}: {error}"
+            ) from error
 
 
 def s3_path(template: str, values: Mapping[str, object]) -> str:
-    """The path with its variables filled in; nothing in a value can end the path or climb out of it.
+    """The path with its variables filled in; nothing in a value can end the path or climb out of
+    it.
 
-    Slashes and valid percent escapes stay, `.` and `..` as whole segments are escaped: S3 takes them as they are, but
-    clients on the way would resolve them.
+    Slashes and valid percent escapes stay, `.` and `..` as whole segments are escaped: S3 takes
+    them as they are, but clients on the way would resolve them.
     """
     filled = re.sub(r"\{(\w+)\}", lambda found: str(values[found[1]]), template)
     escaped = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", filled)
     segments = quote(escaped, safe="/%~").split("/")
-    return "/".join(segment.replace(".", "%2E") if segment in (".", "..") else segment for segment in segments)
+    return "/".join(
+        segment.replace(".", "%2E") if segment in (".", "..") else segment for segment in segments
+    )
 
 
 def _request(call: Call, integration: Integration) -> Rendered:
@@ -147,22 +173,32 @@ def _request(call: Call, integration: Integration) -> Rendered:
         )
         if refused:
             raise GatewayError("UNSUPPORTED_MEDIA_TYPE")
-        return Rendered(text=call.text, request={"header": {}, "path": {}, "querystring": {}}, response={"header": {}})
+        return Rendered(
+            text=call.text,
+            request={"header": {}, "path": {}, "querystring": {}},
+            response={"header": {}},
+        )
     try:
         return _rendered(template, call, call.text)
     except JsonBodyError as error:
-        raise GatewayError("BAD_REQUEST_BODY", "Could not parse request body into json", reason=str(error)) from error
+        raise GatewayError(
+            "BAD_REQUEST_BODY", "Could not parse request body into json", reason=str(error)
+        ) from error
 
 
 def _rendered(template: Template, call: Call, body: str) -> Rendered:
-    return template.render(Input(body, call.parameters()), call.context(), call.spec.stage_variables)
+    return template.render(
+        Input(body, call.parameters()), call.context(), call.spec.stage_variables
+    )
 
 
 def _mock_status(text: str) -> str:
     try:
         return str(int(json.loads(text)["statusCode"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise VtlError(f'a mock\'s request template renders {{"statusCode": 200}}, not {text[:80]!r}') from error
+        raise VtlError(
+            f'a mock\'s request template renders {{"statusCode": 200}}, not {text[:80]!r}'
+        ) from error
 
 
 def _selected(responses: Sequence[IntegrationResponse], outcome: str) -> IntegrationResponse:
@@ -173,13 +209,19 @@ def _selected(responses: Sequence[IntegrationResponse], outcome: str) -> Integra
     return chosen
 
 
-def _response(call: Call, response: IntegrationResponse, headers: Mapping[str, str], body: bytes) -> Answer:
+def _response(
+    call: Call, response: IntegrationResponse, headers: Mapping[str, str], body: bytes
+) -> Answer:
     media, template = _response_template(response.templates, call.header("accept"))
     text = body.decode("utf-8", "replace")
     rendered = _rendered(template, call, text) if template else None
     named = {name: value for _, name, value in mapped(response.parameters, call, headers.get, text)}
     override = rendered.response if rendered else {"header": {}}
-    merged = _merged({"Content-Type": media}, named, {name: str(value) for name, value in override["header"].items()})
+    merged = _merged(
+        {"Content-Type": media},
+        named,
+        {name: str(value) for name, value in override["header"].items()},
+    )
     return Answer(
         status=_status(override.get("status", response.status)),
         headers=[*_remapped(merged.items()), ("X-Amzn-Trace-Id", call.trace_id)],
@@ -187,7 +229,9 @@ def _response(call: Call, response: IntegrationResponse, headers: Mapping[str, s
     )
 
 
-def _response_template(templates: Mapping[str, Template], accept: str | None) -> tuple[str, Template | None]:
+def _response_template(
+    templates: Mapping[str, Template], accept: str | None
+) -> tuple[str, Template | None]:
     """By the Accept header, else JSON's, else the first; none passes the body through."""
     if not templates:
         return JSON, None
@@ -197,7 +241,9 @@ def _response_template(templates: Mapping[str, Template], accept: str | None) ->
 
 def _status(status: object) -> int:
     if not isinstance(status, int) or not 100 <= status <= 599:
-        raise VtlError(f"$context.responseOverride.status is a number from 100 to 599, not {status!r}")
+        raise VtlError(
+            f"$context.responseOverride.status is a number from 100 to 599, not {status!r}"
+        )
     return status
 
 
@@ -209,7 +255,10 @@ def _merged(*maps: Mapping[str, str]) -> dict[str, str]:
 
 def _remapped(headers: Any) -> list[tuple[str, str]]:
     kept = [(name, value) for name, value in headers if name.lower() != HOP_BY_HOP]
-    return [(f"x-amzn-Remapped-{name}" if name.lower() in REMAPPED else name, value) for name, value in kept]
+    return [
+        (f"x-amzn-Remapped-{name}" if name.lower() in REMAPPED else name, value)
+        for name, value in kept
+    ]
 
 
 def media_type(header: str | None) -> str:
@@ -254,7 +303,9 @@ def proxy_answer(call: Call, result: Any) -> Answer:
     """A function's answer as an HTTP response; one of another format is 502, Internal server error."""
     problem = _malformed(result)
     if problem:
-        raise GatewayError("DEFAULT_5XX", status=502, reason=f"Malformed Lambda proxy response: {problem}")
+        raise GatewayError(
+            "DEFAULT_5XX", status=502, reason=f"Malformed Lambda proxy response: {problem}"
+        )
     single = {name: [value] for name, value in (result.get("headers") or {}).items()}
     many = single | (result.get("multiValueHeaders") or {})
     headers = [(name, _header_text(value)) for name, values in many.items() for value in values]
@@ -276,10 +327,19 @@ def _malformed(result: Any) -> str:
         return f"statusCode is {result['statusCode']!r}"
     if not isinstance(result.get("body"), (str, type(None))):
         return "body is not text"
-    single, many = ({} if result.get(key) is None else result[key] for key in ("headers", "multiValueHeaders"))
-    if not (isinstance(single, dict) and isinstance(many, dict) and all(isinstance(v, list) for v in many.values())):
+    single, many = (
+        {} if result.get(key) is None else result[key] for key in ("headers", "multiValueHeaders")
+    )
+    if not (
+        isinstance(single, dict)
+        and isinstance(many, dict)
+        and all(isinstance(v, list) for v in many.values())
+    ):
         return "headers is not a map of texts, or multiValueHeaders not one of lists"
-    values = [*single.items(), *((name, value) for name, values in many.items() for value in values)]
+    values = [
+        *single.items(),
+        *((name, value) for name, values in many.items() for value in values),
+    ]
     wrong = next((name for name, value in values if not isinstance(value, (str, bool))), None)
     return f"header {wrong!r} is not text" if wrong else ""
 
@@ -295,4 +355,6 @@ def _proxy_body(call: Call, result: Mapping[str, Any]) -> bytes:
     try:
         return base64.b64decode(body, validate=True)
     except binascii.Error as error:
-        raise GatewayError("API_CONFIGURATION_ERROR", reason=f"isBase64Encoded, but: {error}") from error
+        raise GatewayError(
+            "API_CONFIGURATION_ERROR", reason=f"isBase64Encoded, but: {error}"
+        ) from error

@@ -11,7 +11,9 @@ MAX_TIMEOUT_MS, MIN_TIMEOUT_MS = 29_000, 50
 
 
 class SpecError(ValueError):
-    """An API that API Gateway would not import, or that is not served here; names the place, the value and the fix."""
+    """An API that API Gateway would not import, or that is not served here; names the place, the
+    value and the fix.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,9 @@ class Authorizer:
 
 @dataclass(frozen=True, kw_only=True)
 class Mapped:
-    """One parameter mapping: `kind` is path, querystring or header; `source` is a mapping expression."""
+    """One parameter mapping: `kind` is path, querystring or header; `source` is a mapping
+    expression.
+    """
 
     kind: str
     name: str
@@ -46,7 +50,9 @@ class IntegrationResponse:
 
 @dataclass(frozen=True, kw_only=True)
 class Integration:
-    """`kind` is mock, aws_proxy, lambda or s3; a `function_arn` for the Lambda kinds, region and `path` for S3."""
+    """`kind` is mock, aws_proxy, lambda or s3; a `function_arn` for the Lambda kinds, region and
+    `path` for S3.
+    """
 
     kind: str
     http_method: str = "POST"
@@ -63,7 +69,9 @@ class Integration:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One method of one resource; `required` has (kind, name) of the parameters that the validator demands."""
+    """One method of one resource; `required` has (kind, name) of the parameters that the validator
+    demands.
+    """
 
     route: str
     resource: str

@@ -1,4 +1,6 @@
-"""Policies that guard the gateway: a REST API's resource policy and those that its authorizer returns."""
+"""Policies that guard the gateway: a REST API's resource policy and those that its authorizer
+returns.
+"""
 
 import ipaddress
 import json
@@ -46,15 +48,26 @@ class Policy:
     """A policy document, checked when made: what it uses and is not known here is a PolicyError."""
 
     def __init__(self, document: Any, api_arn: str) -> None:
-        """`api_arn` (arn:aws:execute-api:region:account:api-id) completes resources of the form `execute-api:/...`."""
-        if not isinstance(document, dict) or not isinstance(document.get("Statement"), (list, dict)):
-            raise PolicyError(f"a policy is a map with a list under Statement, not {json.dumps(document)[:80]}")
+        """`api_arn` (arn:aws:execute-api:region:account:api-id) completes resources of the form
+        `execute-api:/...`.
+        """
+        if not isinstance(document, dict) or not isinstance(
+            document.get("Statement"), (list, dict)
+        ):
+            raise PolicyError(
+                f"a policy is a map with a list under Statement, not {json.dumps(document)[:80]}"
+            )
         statements = [_statement(raw, api_arn) for raw in _listed(document["Statement"])]
         self._statements = [statement for statement in statements if statement]
 
     def effect(self, arn: str, request: Mapping[str, str]) -> Effect | None:
-        """Deny before Allow; None when no statement applies. `request` maps condition keys in lower case."""
-        effects = {statement.effect for statement in self._statements if statement.applies(arn, request)}
+        """Deny before Allow; None when no statement applies.
+
+        `request` maps condition keys in lower case.
+        """
+        effects = {
+            statement.effect for statement in self._statements if statement.applies(arn, request)
+        }
         return "Deny" if "Deny" in effects else "Allow" if "Allow" in effects else None
 
 
@@ -69,9 +82,13 @@ def _statement(raw: Any, api_arn: str) -> _Statement | None:
         raise PolicyError(f"principal {raw['Principal']!r} is not supported; only '*' is")
     if "Action" not in raw or "Resource" not in raw:
         raise PolicyError("a statement needs Action and Resource")
-    if not any(_wildcard(action.lower()).fullmatch(ACTION) for action in _texts(raw["Action"], "Action")):
+    if not any(
+        _wildcard(action.lower()).fullmatch(ACTION) for action in _texts(raw["Action"], "Action")
+    ):
         return None
-    resources = tuple(_wildcard(_full_arn(text, api_arn)) for text in _texts(raw["Resource"], "Resource"))
+    resources = tuple(
+        _wildcard(_full_arn(text, api_arn)) for text in _texts(raw["Resource"], "Resource")
+    )
     return _Statement(raw["Effect"], resources, tuple(_conditions(raw.get("Condition", {}))))
 
 
@@ -79,7 +96,9 @@ def _conditions(raw: Any) -> list[_Condition]:
     if not isinstance(raw, dict) or not all(isinstance(keys, dict) for keys in raw.values()):
         raise PolicyError(f"a Condition maps operators to keys, not {json.dumps(raw)[:80]}")
     if unknown := set(raw) - set(OPERATORS):
-        raise PolicyError(f"condition operator {min(unknown)!r} is not supported; there are {', '.join(OPERATORS)}")
+        raise PolicyError(
+            f"condition operator {min(unknown)!r} is not supported; there are {', '.join(OPERATORS)}"
+        )
     return [
         _Condition(operator, key, tuple(_texts(values, key)))
         for operator, keys in raw.items()
@@ -99,7 +118,11 @@ def _texts(value: Any, name: str) -> list[str]:
 
 
 def _full_arn(resource: str, api_arn: str) -> str:
-    return f"{api_arn}/{resource.removeprefix('execute-api:/')}" if resource.startswith("execute-api:/") else resource
+    return (
+        f"{api_arn}/{resource.removeprefix('execute-api:/')}"
+        if resource.startswith("execute-api:/")
+        else resource
+    )
 
 
 @lru_cache(maxsize=256)
@@ -118,7 +141,9 @@ def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def _within(address: str, cidr: str) -> bool:
-    return ipaddress.ip_address(address) in _network(cidr)  # an address of the other family is in none
+    return ipaddress.ip_address(address) in _network(
+        cidr
+    )  # an address of the other family is in none
 
 
 def _like(value: str, pattern: str) -> bool:

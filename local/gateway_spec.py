@@ -33,9 +33,12 @@ class RecordedProgram(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySpec:
-    """A deployed REST API. `resources` maps a path template to its methods by name (`ANY` included).
+    """A deployed REST API.
 
-    `throttles` maps `resource/METHOD` or `*/*` to (requests per second, burst); `access_log` is the stage's format.
+    `resources` maps a path template to its methods by name (`ANY` included).
+
+    `throttles` maps `resource/METHOD` or `*/*` to (requests per second, burst); `access_log` is the
+    stage's format.
     """
 
     api_arn: str
@@ -62,9 +65,18 @@ class GatewaySpec:
 
     @classmethod
     def parse(
-        cls, document: Mapping[str, Any], *, api_arn: str, stage: str, policy: Any = None, **more: Any
+        cls,
+        document: Mapping[str, Any],
+        *,
+        api_arn: str,
+        stage: str,
+        policy: Any = None,
+        **more: Any,
     ) -> "GatewaySpec":
-        """From an OpenAPI 3.0 document; `api_arn` is arn:aws:execute-api:region:account:api-id. Raises SpecError."""
+        """From an OpenAPI 3.0 document; `api_arn` is arn:aws:execute-api:region:account:api-id.
+
+        Raises SpecError.
+        """
         reader = Reader(document)
         return cls(
             api_arn=api_arn,
@@ -78,9 +90,13 @@ class GatewaySpec:
 
     @classmethod
     def from_recording(cls, recording: RecordedProgram, name: str | None = None) -> "GatewaySpec":
-        """The only REST API of a program, or the one whose resource has this name, with its stage and policy."""
+        """The only REST API of a program, or the one whose resource has this name, with its stage
+        and policy.
+        """
         api = _only(recording, "restApi:RestApi", lambda resource: name in (None, resource.name))
-        stage = _only(recording, "stage:Stage", lambda resource: resource.inputs["restApi"] == api.id)
+        stage = _only(
+            recording, "stage:Stage", lambda resource: resource.inputs["restApi"] == api.id
+        )
         policies = [
             r
             for r in recording.of_type("aws:apigateway/restApiPolicy:RestApiPolicy")
@@ -99,9 +115,13 @@ class GatewaySpec:
 
 
 def _only(recording: RecordedProgram, kind: str, wanted: Any) -> RecordedResource:
-    found = [resource for resource in recording.of_type(f"aws:apigateway/{kind}") if wanted(resource)]
+    found = [
+        resource for resource in recording.of_type(f"aws:apigateway/{kind}") if wanted(resource)
+    ]
     if len(found) != 1:
-        raise SpecError(f"the program has {len(found)} fitting resources of type {kind}, the gateway serves one")
+        raise SpecError(
+            f"the program has {len(found)} fitting resources of type {kind}, the gateway serves one"
+        )
     return found[0]
 
 

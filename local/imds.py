@@ -32,7 +32,9 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceFacts:
-    """What the service knows of one instance; `instance` is DescribeInstances' entry, `user_data` as it was given."""
+    """What the service knows of one instance; `instance` is DescribeInstances' entry, `user_data`
+    as it was given.
+    """
 
     instance: Mapping[str, Any]
     region: str
@@ -43,7 +45,9 @@ class InstanceFacts:
 
 
 class MetadataService:
-    """Answers `/latest/…` for every instance of which `facts(instance_id)` knows; that returns None for others."""
+    """Answers `/latest/…` for every instance of which `facts(instance_id)` knows; that returns None
+    for others.
+    """
 
     def __init__(self, facts: Callable[[str], Awaitable[InstanceFacts | None]]):
         self._facts = facts
@@ -85,7 +89,10 @@ def _lookup(tree: Mapping[str, str], path: str) -> str | None:
         return tree[path]
     folder = path if path.endswith("/") else f"{path}/"
     below = [name.removeprefix(folder) for name in tree if name.startswith(folder)]
-    names = {name if slash == "" else f"{name}/" for name, slash, _ in (rest.partition("/") for rest in below)}
+    names = {
+        name if slash == "" else f"{name}/"
+        for name, slash, _ in (rest.partition("/") for rest in below)
+    }
     return "\n".join(sorted(names)) or None
 
 
@@ -93,7 +100,11 @@ def _tree(facts: InstanceFacts) -> dict[str, str]:
     """Path to text, of what exists for this instance."""
     paths = {
         "latest/dynamic/instance-identity/document": json.dumps(_identity(facts), indent=2),
-        **{f"latest/meta-data/{name}": value for name, value in _metadata(facts).items() if value is not None},
+        **{
+            f"latest/meta-data/{name}": value
+            for name, value in _metadata(facts).items()
+            if value is not None
+        },
     }
     if facts.user_data is not None:
         paths["latest/user-data"] = facts.user_data
@@ -116,7 +127,9 @@ def _metadata(facts: InstanceFacts) -> dict[str, str | None]:
         "public-ipv4": instance.get("PublicIpAddress"),
     }
     if facts.role and facts.credentials:
-        paths[f"iam/security-credentials/{facts.role}"] = json.dumps(_credentials(facts.credentials), indent=2)
+        paths[f"iam/security-credentials/{facts.role}"] = json.dumps(
+            _credentials(facts.credentials), indent=2
+        )
         paths["iam/info"] = json.dumps(_profile(facts), indent=2)
     return paths
 

@@ -1,4 +1,6 @@
-"""`make invoke`: one call of one function, from its bundle under AWS's runtime client, with an event from a file."""
+"""`make invoke`: one call of one function, from its bundle under AWS's runtime client, with an
+event from a file.
+"""
 
 import argparse
 import asyncio
@@ -20,7 +22,8 @@ class InvokeError(ValueError):
 async def invoke(arguments: argparse.Namespace) -> int:
     """Prints the function's answer and what it logged; 0 when it answered, 1 when it failed."""
     text = read(arguments.event)
-    # An instance that is woken stays pending: the call is what is of interest, and no model has to be loaded for it.
+    # An instance that is woken stays pending: the call is what is of interest, and no model has to
+    # be loaded for it.
     options = Options(stack=arguments.stack, workers=1, delays=Delays(pending_s=3600))
     async with LocalCloud(options) as cloud:
         host = _host(cloud, arguments.function)
@@ -46,7 +49,9 @@ def read(path: Path) -> str:
         text = path.read_text()
         json.loads(text)
     except OSError as error:
-        raise InvokeError(f"{path}: {error.strerror}; docs/events has some to start from") from error
+        raise InvokeError(
+            f"{path}: {error.strerror}; docs/events has some to start from"
+        ) from error
     except ValueError as error:
         raise InvokeError(f"{path} is not JSON: {error}") from error
     return text
@@ -58,5 +63,7 @@ def show(function: str, result: InvokeResult, lines: list[str]) -> None:
     if isinstance(answer, dict) and isinstance(answer.get("body"), str):
         answer["body"] = json.loads(answer["body"])
     how = "failed" if result.error else "answered"
-    print(f"{function} {how} after {result.duration_ms:.1f} ms:\n{json.dumps(answer, indent=2, ensure_ascii=False)}")
+    print(
+        f"{function} {how} after {result.duration_ms:.1f} ms:\n{json.dumps(answer, indent=2, ensure_ascii=False)}"
+    )
     print("\nlog:", *(lines or ["(nothing)"]), sep="\n  ")

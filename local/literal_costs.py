@@ -1,4 +1,6 @@
-"""What the backlog's literal criteria cost, and what stands in their place by default: a table for the README."""
+"""What the backlog's literal criteria cost, and what stands in their place by default: a table for
+the README.
+"""
 
 from collections.abc import Iterator
 
@@ -9,7 +11,11 @@ from local.recording import ROOT, Recording, evaluate
 # Story, criterion and the keys that set it; every key of Pulumi.literal.yaml is here.
 CRITERIA: list[tuple[str, str, frozenset[str]]] = [
     ("RED-002", "Redis on `t4g.small`", frozenset({"queue:engine", "queue:nodeType"})),
-    ("EC2-005", "443 from an NLB with an ACM certificate", frozenset({"gpu:tlsIngress", "gpu:domain"})),
+    (
+        "EC2-005",
+        "443 from an NLB with an ACM certificate",
+        frozenset({"gpu:tlsIngress", "gpu:domain"}),
+    ),
     ("API-005", "Synthetics checks `/ping` every minute", frozenset({"gateway:probe"})),
     ("API-005", "`/ping` for the source 10.20.0.0/22", frozenset({"gateway:privateEndpoint"})),
     ("OPS-002", "Cost Explorer every 15 minutes", frozenset({"costs:source"})),
@@ -21,12 +27,20 @@ CRITERIA: list[tuple[str, str, frozenset[str]]] = [
 def table() -> str:
     """Each criterion with its keys, its cost in the literal stack and in dev, in USD a month."""
     literal, default = evaluate("literal"), evaluate("dev")
-    rows = ["| story | criterion | keys | literal $/month | default $/month |", "|---|---|---|---:|---:|"]
+    rows = [
+        "| story | criterion | keys | literal $/month | default $/month |",
+        "|---|---|---|---:|---:|",
+    ]
     for story, what, keys in CRITERIA:
         shown = ", ".join(f"`{key}`" for key in sorted(keys & literal_keys()))
-        rows.append(f"| {story} | {what} | {shown} | {_cost(literal, keys):.2f} | {_cost(default, keys):.2f} |")
+        rows.append(
+            f"| {story} | {what} | {shown} | {_cost(literal, keys):.2f} | {_cost(default, keys):.2f} |"
+        )
     everywhere = frozenset().union(*(keys for _, _, keys in CRITERIA))
-    rest = [sum(line["usd"] for line in _fixed(each)) - _cost(each, everywhere) for each in (literal, default)]
+    rest = [
+        sum(line["usd"] for line in _fixed(each)) - _cost(each, everywhere)
+        for each in (literal, default)
+    ]
     rows.append(f"| | API, replies, functions, logs, alarms | | {rest[0]:.2f} | {rest[1]:.2f} |")
     euros = [each.outputs["cost_fixed_monthly_eur"] for each in (literal, default)]
     totals = [
@@ -39,7 +53,11 @@ def table() -> str:
 def literal_keys() -> set[str]:
     """The keys that Pulumi.literal.yaml sets, such as `queue:engine`."""
     config = yaml.safe_load((ROOT / "Pulumi.literal.yaml").read_text())["config"]
-    groups = {group.removeprefix("tl-fif:"): keys for group, keys in config.items() if group.startswith("tl-fif:")}
+    groups = {
+        group.removeprefix("tl-fif:"): keys
+        for group, keys in config.items()
+        if group.startswith("tl-fif:")
+    }
     return {f"{group}:{key}" for group, keys in groups.items() for key in keys}
 
 
@@ -48,4 +66,6 @@ def _fixed(recording: Recording) -> Iterator[dict[str, float]]:
 
 
 def _cost(recording: Recording, keys: frozenset[str]) -> float:
-    return sum(line["usd"] for line in _fixed(recording) if keys & set(str(line["key"]).split(", ")))
+    return sum(
+        line["usd"] for line in _fixed(recording) if keys & set(str(line["key"]).split(", "))
+    )

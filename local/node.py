@@ -1,4 +1,6 @@
-"""A local GPU node: model server and watcher run while EC2 says that it runs; when it is stopped, nothing is left."""
+"""A local GPU node: model server and watcher run while EC2 says that it runs; when it is stopped,
+nothing is left.
+"""
 
 import asyncio
 import contextlib
@@ -13,7 +15,8 @@ from local.processes import LOOPBACK, Process, Processes, free_port
 from tlfif import names
 
 ROOT = Path(__file__).resolve().parent.parent
-# As supervisord.conf on the node: the watcher has time to finish or hand back, the model server needs none.
+# As supervisord.conf on the node: the watcher has time to finish or hand back, the model server
+# needs none.
 WATCHER_GRACE_S, MODEL_GRACE_S = 40.0, 5.0
 FIRST_RESTART_S, LAST_RESTART_S, STEADY_S = 0.2, 10.0, 10.0
 
@@ -35,7 +38,8 @@ class LocalNode:
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
     ):
-        """`slots` are the model server's; `environment` adds TLFIF_* overrides to the watcher's, such as the clock's.
+        """`slots` are the model server's; `environment` adds TLFIF_* overrides to the watcher's,
+        such as the clock's.
 
         `on_line` receives the watcher's log, one JSON object a line.
         """
@@ -48,7 +52,9 @@ class LocalNode:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The processes that run now, by program: `model` and `watcher`; empty when the node is off."""
+        """The processes that run now, by program: `model` and `watcher`; empty when the node is
+        off.
+        """
         return {program.kind: program.pid for program in self._programs if program.pid is not None}
 
     async def on_state(self, instance_id: str, state: str) -> None:
@@ -78,7 +84,8 @@ class LocalNode:
     def _watcher(self, model_port: int) -> "_Program":
         env = {
             **_environment(ROOT / "gpu_image", ROOT / "functions"),
-            # The role's keys come from the metadata service, never from whoever runs the local cloud.
+            # The role's keys come from the metadata service, never from whoever runs the local
+            # cloud.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": self._imds_endpoint,
@@ -89,7 +96,9 @@ class LocalNode:
         argv = [sys.executable, "-m", "watcher"]
         return _Program(self._procs, "watcher", self.instance_id, argv, env, self._on_line)
 
-    async def _stop(self, watcher_grace_s: float = WATCHER_GRACE_S, model_grace_s: float = MODEL_GRACE_S) -> None:
+    async def _stop(
+        self, watcher_grace_s: float = WATCHER_GRACE_S, model_grace_s: float = MODEL_GRACE_S
+    ) -> None:
         """The watcher first: it may be finishing an answer."""
         for program in reversed(self._programs):
             await program.stop(watcher_grace_s if program.kind == "watcher" else model_grace_s)
@@ -102,7 +111,9 @@ def _environment(*roots: Path) -> dict[str, str]:
 
 
 class _Program:
-    """One supervised process: restarted when it ends by itself, a little later each time, as supervisord does."""
+    """One supervised process: restarted when it ends by itself, a little later each time, as
+    supervisord does.
+    """
 
     def __init__(
         self,
@@ -144,6 +155,10 @@ class _Program:
             code = await self._process.wait()
             if not self._stopping.is_set():
                 _log.warning("%s ended with %s, see %s", self._name, code, self._process.log)
-            pause_s = FIRST_RESTART_S if time.monotonic() - begun > STEADY_S else min(2 * pause_s, LAST_RESTART_S)
+            pause_s = (
+                FIRST_RESTART_S
+                if time.monotonic() - begun > STEADY_S
+                else min(2 * pause_s, LAST_RESTART_S)
+            )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)

@@ -1,7 +1,8 @@
-"""Permissions proved by running: the AWS calls each role made, held against the policies that the program gives it.
+"""Permissions proved by running: the AWS calls each role made, held against the policies that the
+program gives it.
 
-Only what our policies use is understood: Allow, exact actions, `*` in resources, and the operators below. Anything
-else is an error, because a rule that is not understood proves nothing.
+Only what our policies use is understood: Allow, exact actions, `*` in resources, and the operators
+below. Anything else is an error, because a rule that is not understood proves nothing.
 """
 
 import json
@@ -16,7 +17,8 @@ from local.recording import ACCOUNT_ID, Recording
 _ROLE = "aws:iam/role:Role"
 _ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 
-# What AWS's own services do with a role, which therefore no call of ours can show: action to who does it.
+# What AWS's own services do with a role, which therefore no call of ours can show: action to who
+# does it.
 PLATFORM = {
     "logs:CreateLogStream": "Lambda, for each execution environment",
     "logs:PutLogEvents": "Lambda, from what functions print",
@@ -54,7 +56,10 @@ class Grant:
 
 
 def grants(recording: Recording) -> list[Grant]:
-    """Every statement of every role's own policies. Raises PolicyError for what is not a plain Allow."""
+    """Every statement of every role's own policies.
+
+    Raises PolicyError for what is not a plain Allow.
+    """
     arns = {role.outputs["name"]: role.outputs["arn"] for role in recording.of_type(_ROLE)}
     return [
         _grant(arns[policy.inputs["role"]], policy.name, statement)
@@ -67,10 +72,14 @@ def _grant(role_arn: str, policy: str, statement: Mapping[str, Any]) -> Grant:
     unknown = statement.keys() - {"Sid", "Effect", "Action", "Resource", "Condition"}
     actions = _listed(statement["Action"])
     if unknown or statement["Effect"] != "Allow" or any("*" in action for action in actions):
-        raise PolicyError(f"{policy}/{statement.get('Sid')}: only Allow of exact actions is understood: {statement}")
+        raise PolicyError(
+            f"{policy}/{statement.get('Sid')}: only Allow of exact actions is understood: {statement}"
+        )
     condition = statement.get("Condition", {})
     if strange := condition.keys() - _OPERATORS.keys():
-        raise PolicyError(f"{policy}/{statement.get('Sid')}: condition operators not understood: {sorted(strange)}")
+        raise PolicyError(
+            f"{policy}/{statement.get('Sid')}: condition operators not understood: {sorted(strange)}"
+        )
     return Grant(
         role_arn=role_arn,
         policy=policy,
@@ -133,7 +142,10 @@ def _instances(call: Call, region: str) -> Resources:
     return [
         (
             f"arn:aws:ec2:{region}:{ACCOUNT_ID}:instance/{each}",
-            {f"aws:ResourceTag/{key}": value for key, value in call.resource_tags.get(each, {}).items()},
+            {
+                f"aws:ResourceTag/{key}": value
+                for key, value in call.resource_tags.get(each, {}).items()
+            },
         )
         for each in call.params["InstanceIds"]
     ]
@@ -203,7 +215,9 @@ def _allows(grant: Grant, request: Request) -> bool:
 
 def _matches(pattern: str, value: str) -> bool:
     """`*` stands for any text, as IAM has it in resources."""
-    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), value) is not None
+    return (
+        re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), value) is not None
+    )
 
 
 def _equals(wanted: list[str], value: str | None) -> bool:
@@ -237,14 +251,18 @@ _OPERATORS: dict[str, Callable[[list[str], str | None], bool]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What is wrong: calls that no policy allows, and granted actions (`policy/statement: action`) never used."""
+    """What is wrong: calls that no policy allows, and granted actions (`policy/statement: action`)
+    never used.
+    """
 
     refused: list[str]
     unused: list[str]
 
 
 def judge(given: Iterable[Grant], calls: Iterable[Call]) -> Verdict:
-    """Holds the roles' calls against what they are granted; calls of others (operator, unsigned) do not count."""
+    """Holds the roles' calls against what they are granted; calls of others (operator, unsigned) do
+    not count.
+    """
     known = list(given)
     roles = {grant.role_arn for grant in known}
     used: set[tuple[str, str]] = set()
@@ -253,7 +271,9 @@ def judge(given: Iterable[Grant], calls: Iterable[Call]) -> Verdict:
         for request in requests(call) if call.role_arn in roles else ():
             grant = allowing(request, (each for each in known if each.role_arn == call.role_arn))
             if grant is None:
-                refused.add(f"{call.role_arn}: {request.action} on {request.resource} {dict(request.context)}")
+                refused.add(
+                    f"{call.role_arn}: {request.action} on {request.resource} {dict(request.context)}"
+                )
             else:
                 used.add((str(grant), request.action))
     return Verdict(refused=sorted(refused), unused=sorted(_unused(known, used)))

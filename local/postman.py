@@ -28,10 +28,14 @@ class NewmanError(RuntimeError):
 
 
 async def run(arguments: argparse.Namespace) -> int:
-    """Starts a local cloud, runs the collection, and returns newman's exit code: 0 when every assertion held."""
+    """Starts a local cloud, runs the collection, and returns newman's exit code: 0 when every
+    assertion held.
+    """
     newman = await asyncio.to_thread(install)
     options = Options(
-        stack=arguments.stack, seconds_per_minute=SECONDS_PER_MINUTE, delays=Delays(pending_s=0.6, stopping_s=0.5)
+        stack=arguments.stack,
+        seconds_per_minute=SECONDS_PER_MINUTE,
+        delays=Delays(pending_s=0.6, stopping_s=0.5),
     )
     async with LocalCloud(options, lambda text: print(f"tl-fif: {text}", flush=True)) as cloud:
         return await run_collection(cloud, newman)
@@ -43,7 +47,9 @@ async def run_collection(cloud: LocalCloud, newman: Path) -> int:
     file.write_text(json.dumps(await asyncio.to_thread(environment, cloud)))
     color = "on" if sys.stdout.isatty() else "off"
     arguments = [newman, "run", COLLECTION, "--environment", file, "--color", color]
-    process = await asyncio.create_subprocess_exec(*map(str, arguments), stdin=asyncio.subprocess.DEVNULL)
+    process = await asyncio.create_subprocess_exec(
+        *map(str, arguments), stdin=asyncio.subprocess.DEVNULL
+    )
     try:
         return await process.wait()
     finally:
@@ -61,7 +67,10 @@ def environment(cloud: LocalCloud) -> dict[str, Any]:
         "other_token": login(cloud, "postman-rapid@example.com"),
         "expired_token": expired(token),
     }
-    return {"name": "local cloud", "values": [{"key": k, "value": v, "enabled": True} for k, v in values.items()]}
+    return {
+        "name": "local cloud",
+        "values": [{"key": k, "value": v, "enabled": True} for k, v in values.items()],
+    }
 
 
 def expired(token: str) -> str:
@@ -75,7 +84,9 @@ def install() -> Path:
     """newman's command in .cache, installed there if it is not yet; raises NewmanError."""
     command = FOLDER / "node_modules/.bin/newman"
     if shutil.which("node") is None or shutil.which("npm") is None:
-        raise NewmanError("make postman needs node and npm: https://nodejs.org (Debian: apt-get install npm)")
+        raise NewmanError(
+            "make postman needs node and npm: https://nodejs.org (Debian: apt-get install npm)"
+        )
     if not command.exists():
         print(f"tl-fif: installing {NEWMAN} into .cache (once)", file=sys.stderr)
         _npm_install()
@@ -87,4 +98,6 @@ def _npm_install() -> None:
     done = subprocess.run(npm, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
-        raise NewmanError(f"npm could not install {NEWMAN}: {lines[-1] if lines else 'no reason given'}")
+        raise NewmanError(
+            f"npm could not install {NEWMAN}: {lines[-1] if lines else 'no reason given'}"
+        )

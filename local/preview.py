@@ -1,4 +1,6 @@
-"""What a stack consists of and costs, and what changed since a git revision: no credentials, no Pulumi CLI."""
+"""What a stack consists of and costs, and what changed since a git revision: no credentials, no
+Pulumi CLI.
+"""
 
 import argparse
 import json
@@ -40,7 +42,10 @@ class PreviewError(RuntimeError):
 
 @contextmanager
 def evaluating(stack: str, ref: str, root: Path = ROOT) -> Iterator["_Evaluation"]:
-    """Evaluates the stack as it was at `ref`, in a process of its own; `result()` waits for it. Raises PreviewError."""
+    """Evaluates the stack as it was at `ref`, in a process of its own; `result()` waits for it.
+
+    Raises PreviewError.
+    """
     with tempfile.TemporaryDirectory(prefix="tl-fif-") as folder:
         tree = _git(root, "archive", "--format=tar", ref)
         with tarfile.open(fileobj=BytesIO(tree)) as archive:
@@ -64,12 +69,16 @@ class _Evaluation:
 
     def _start(self) -> "subprocess.Popen[str]":
         if not (self._folder / "local" / "recording.py").exists():
-            raise PreviewError(f"{self._ref} is older than recordings (it has no local/recording.py): name a later one")
+            raise PreviewError(
+                f"{self._ref} is older than recordings (it has no local/recording.py): name a later one"
+            )
         command = [sys.executable, "-B", "-c", DRIVER, self._stack, str(self._result)]
         return subprocess.Popen(command, cwd=self._folder, text=True, stderr=subprocess.PIPE)
 
     def stop(self) -> None:
-        """Ends the process, if it is still at work: the evaluation it is compared with may have failed."""
+        """Ends the process, if it is still at work: the evaluation it is compared with may have
+        failed.
+        """
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
@@ -79,7 +88,9 @@ class _Evaluation:
             return Recording(stack=self._stack, resources=[], outputs={})
         _, errors = self._process.communicate()
         if self._process.returncode:
-            raise PreviewError(f"{self._stack} at {self._ref} cannot be evaluated: {errors.strip().splitlines()[-1]}")
+            raise PreviewError(
+                f"{self._stack} at {self._ref} cannot be evaluated: {errors.strip().splitlines()[-1]}"
+            )
         return loaded(json.loads(self._result.read_text()))
 
 
@@ -119,12 +130,15 @@ class Change:
 
 
 def differences(old: Recording, new: Recording, warnings: list[str]) -> list[Change]:
-    """What would be done to the resources to get from one recording to the other, in the order of their URNs.
+    """What would be done to the resources to get from one recording to the other, in the order of
+    their URNs.
 
     `warnings` gets what the provider has against it.
     """
     before, after = ({r.urn: r for r in each.resources if r.custom} for each in (old, new))
-    both = {urn: compared(before[urn].inputs, after[urn].inputs) for urn in before.keys() & after.keys()}
+    both = {
+        urn: compared(before[urn].inputs, after[urn].inputs) for urn in before.keys() & after.keys()
+    }
     changed = {urn: found for urn, found in both.items() if found}
     replaced: set[str] = set()
     try:
@@ -133,7 +147,10 @@ def differences(old: Recording, new: Recording, warnings: list[str]) -> list[Cha
         warnings.append(f"the AWS provider refuses a change: {refusal}")
     return [
         *(Change("added", after[urn]) for urn in sorted(after.keys() - before.keys())),
-        *(Change("replaced" if urn in replaced else "changed", after[urn], changed[urn]) for urn in sorted(changed)),
+        *(
+            Change("replaced" if urn in replaced else "changed", after[urn], changed[urn])
+            for urn in sorted(changed)
+        ),
         *(Change("removed", before[urn]) for urn in sorted(before.keys() - after.keys())),
     ]
 
@@ -143,7 +160,11 @@ def compared(old: Any, new: Any, path: str = "") -> list[Property]:
     old, new = _opened(old), _opened(new)
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(old.keys() | new.keys())
-        return [p for key in keys for p in compared(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
+        return [
+            p
+            for key in keys
+            for p in compared(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
+        ]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
         return [p for at, (one, other) in pairs for p in compared(one, other, f"{path}[{at}]")]
@@ -164,7 +185,9 @@ def _opened(value: Any) -> Any:
 
 def monthly_usd(recording: Recording) -> float:
     """The fixed cost of a month."""
-    return sum(line["usd"] for line in recording.outputs.get("cost_lines", ()) if line["per"] == "month")
+    return sum(
+        line["usd"] for line in recording.outputs.get("cost_lines", ()) if line["per"] == "month"
+    )
 
 
 def tree(recording: Recording) -> list[str]:
@@ -191,7 +214,11 @@ def short_type(resource: Resource) -> str:
 
 def outputs(recording: Recording) -> list[tuple[str, str]]:
     """The stack's outputs but for the bill, which has a table of its own."""
-    return [(name, _text(value)) for name, value in sorted(recording.outputs.items()) if name != "cost_lines"]
+    return [
+        (name, _text(value))
+        for name, value in sorted(recording.outputs.items())
+        if name != "cost_lines"
+    ]
 
 
 def _text(value: Any) -> str:
@@ -206,10 +233,15 @@ def headline(new: Recording, old: Recording | None, changes: Sequence[Change]) -
     figures += f"{new.outputs['cost_gpu_hours_left']:g} GPU-hours left"
     if old is None:
         return f"{new.stack}: {figures}"
-    kinds = [f"{len([c for c in changes if c.kind == k])} {k}" for k in ("added", "changed", "replaced", "removed")]
+    kinds = [
+        f"{len([c for c in changes if c.kind == k])} {k}"
+        for k in ("added", "changed", "replaced", "removed")
+    ]
     more = monthly_usd(new) - monthly_usd(old)
     euros = more * new.outputs["cost_fixed_monthly_eur"] / monthly_usd(new)
-    return f"{new.stack}: {figures}; {', '.join(kinds)}; {_signed(more)} $/month ({_signed(euros)} €)"
+    return (
+        f"{new.stack}: {figures}; {', '.join(kinds)}; {_signed(more)} $/month ({_signed(euros)} €)"
+    )
 
 
 def _signed(amount: float) -> str:
@@ -219,11 +251,20 @@ def _signed(amount: float) -> str:
 
 def cost_changes(old: Recording, new: Recording) -> list[str]:
     """The lines of the bill that cost more or less than before, the largest difference first."""
-    before, after = ({line["what"]: line for line in each.outputs.get("cost_lines", ())} for each in (old, new))
+    before, after = (
+        {line["what"]: line for line in each.outputs.get("cost_lines", ())} for each in (old, new)
+    )
     empty = {"usd": 0.0}
-    found = [(after.get(w, empty)["usd"] - before.get(w, empty)["usd"], w) for w in before.keys() | after.keys()]
-    changed = sorted((each for each in found if abs(each[0]) >= 0.005), key=lambda each: (-abs(each[0]), each[1]))
-    return [f"{_signed(more):>9} $/{(after.get(w) or before[w])['per']}  {w}" for more, w in changed]
+    found = [
+        (after.get(w, empty)["usd"] - before.get(w, empty)["usd"], w)
+        for w in before.keys() | after.keys()
+    ]
+    changed = sorted(
+        (each for each in found if abs(each[0]) >= 0.005), key=lambda each: (-abs(each[0]), each[1])
+    )
+    return [
+        f"{_signed(more):>9} $/{(after.get(w) or before[w])['per']}  {w}" for more, w in changed
+    ]
 
 
 def shown_change(change: Change) -> list[str]:
@@ -238,25 +279,40 @@ def _side(value: Any) -> str:
     return "(none)" if value is None else _text(value)
 
 
-def as_text(new: Recording, old: Recording | None, changes: Sequence[Change], warnings: Sequence[str]) -> str:
+def as_text(
+    new: Recording, old: Recording | None, changes: Sequence[Change], warnings: Sequence[str]
+) -> str:
     """The whole preview, or with `old` what is different."""
     if old is None:
         named = [f"   {name}: {value}" for name, value in outputs(new)]
         parts = ["resources", *(f"   {line}" for line in tree(new)), "", "outputs", *named, ""]
     else:
         parts = (
-            [line for change in changes for line in shown_change(change)] + _notes(changes) + output_changes(old, new)
+            [line for change in changes for line in shown_change(change)]
+            + _notes(changes)
+            + output_changes(old, new)
         )
-        parts += ["", "what it costs more or less", *(cost_changes(old, new) or ["     the same as before"]), ""]
+        parts += [
+            "",
+            "what it costs more or less",
+            *(cost_changes(old, new) or ["     the same as before"]),
+            "",
+        ]
     parts += ["what it costs", costs.table(new.outputs), ""] if old is None else []
-    return "\n".join([*parts, *(f"warning: {said}" for said in warnings), headline(new, old, changes)])
+    return "\n".join(
+        [*parts, *(f"warning: {said}" for said in warnings), headline(new, old, changes)]
+    )
 
 
 def output_changes(old: Recording, new: Recording) -> list[str]:
     """The stack outputs that differ, but for the bill."""
     before, after = dict(outputs(old)), dict(outputs(new))
-    names = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
-    return [f"  output {name}: {_side(before.get(name))} → {_side(after.get(name))}" for name in names]
+    names = [
+        name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)
+    ]
+    return [
+        f"  output {name}: {_side(before.get(name))} → {_side(after.get(name))}" for name in names
+    ]
 
 
 def _notes(changes: Sequence[Change]) -> list[str]:
@@ -264,13 +320,43 @@ def _notes(changes: Sequence[Change]) -> list[str]:
     return [] if asked else [f"({replacing.UNKNOWN})"]
 
 
-def as_markdown(new: Recording, old: Recording | None, changes: Sequence[Change], warnings: Sequence[str]) -> str:
+def as_markdown(
+    new: Recording, old: Recording | None, changes: Sequence[Change], warnings: Sequence[str]
+) -> str:
     """The preview as the comment of a pull request."""
-    parts = [f"### {headline(new, old, changes)}", "", *(f"> **Warning:** {said}" for said in warnings), ""]
+    parts = [
+        f"### {headline(new, old, changes)}",
+        "",
+        *(f"> **Warning:** {said}" for said in warnings),
+        "",
+    ]
     if old is not None and (lines := [line for change in changes for line in shown_change(change)]):
-        parts += ["```diff", *lines, *_notes(changes), *output_changes(old, new), *cost_changes(old, new), "```", ""]
-    parts += ["<details><summary>What it costs</summary>", "", *cost_rows(new), "", "</details>", ""]
-    parts += ["<details><summary>Resources</summary>", "", "```", *tree(new), "```", "", "</details>"]
+        parts += [
+            "```diff",
+            *lines,
+            *_notes(changes),
+            *output_changes(old, new),
+            *cost_changes(old, new),
+            "```",
+            "",
+        ]
+    parts += [
+        "<details><summary>What it costs</summary>",
+        "",
+        *cost_rows(new),
+        "",
+        "</details>",
+        "",
+    ]
+    parts += [
+        "<details><summary>Resources</summary>",
+        "",
+        "```",
+        *tree(new),
+        "```",
+        "",
+        "</details>",
+    ]
     return "\n".join(parts)
 
 
@@ -279,7 +365,9 @@ def cost_rows(recording: Recording) -> list[str]:
     rows = ["| $/month | what | quantity | notes |", "|---:|---|---|---|"]
     for line in sorted(recording.outputs["cost_lines"], key=lambda line: -line["usd"]):
         if line["per"] == "month":
-            rows.append(f"| {line['usd']:.2f} | {line['what']} | {costs.quantity(line)} |{costs.notes(line)} |")
+            rows.append(
+                f"| {line['usd']:.2f} | {line['what']} | {costs.quantity(line)} |{costs.notes(line)} |"
+            )
     return [*rows, f"| **{monthly_usd(recording):.2f}** | **together** | | |"]
 
 
@@ -290,12 +378,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the preview of a stack; 0 when it could be made."""
     parser = argparse.ArgumentParser(prog="python -m local.preview", description=main.__doc__)
     parser.add_argument("--stack", default="dev")
-    parser.add_argument("--against", metavar="REF", help="show what changed since this git revision")
-    parser.add_argument("--config", metavar="KEY=VALUE", action="append", default=[], help="such as gpu:count=2")
+    parser.add_argument(
+        "--against", metavar="REF", help="show what changed since this git revision"
+    )
+    parser.add_argument(
+        "--config", metavar="KEY=VALUE", action="append", default=[], help="such as gpu:count=2"
+    )
     parser.add_argument("--markdown", action="store_true", help="for the comment of a pull request")
     options = parser.parse_args(arguments)
     try:
-        print(preview(options.stack, against=options.against, config=options.config, markdown=options.markdown))
+        print(
+            preview(
+                options.stack,
+                against=options.against,
+                config=options.config,
+                markdown=options.markdown,
+            )
+        )
     except (PreviewError, FileNotFoundError, pulumi.RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -303,7 +402,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def preview(
-    stack: str, *, against: str | None = None, config: Sequence[str] = (), markdown: bool = False, root: Path = ROOT
+    stack: str,
+    *,
+    against: str | None = None,
+    config: Sequence[str] = (),
+    markdown: bool = False,
+    root: Path = ROOT,
 ) -> str:
     """The preview as text or Markdown; `config` holds `group:key=value`. Raises PreviewError."""
     collected = _Warnings()

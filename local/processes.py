@@ -1,4 +1,6 @@
-"""Child processes that never outlive the local cloud, however it ends, and the loopback ports they listen on."""
+"""Child processes that never outlive the local cloud, however it ends, and the loopback ports they
+listen on.
+"""
 
 import asyncio
 import contextlib
@@ -19,8 +21,9 @@ _POLL_S = 0.02
 _TAIL_LINES = 15
 _READ_BYTES = 1 << 16
 
-# The child itself tells the reaper its group before it becomes the command: no moment exists in which the parent can
-# die and leave it unknown. The shell's own variables are taken away again: a Lambda worker's environment is exact.
+# The child itself tells the reaper its group before it becomes the command: no moment exists in
+# which the parent can die and leave it unknown. The shell's own variables are taken away again: a
+# Lambda worker's environment is exact.
 _LAUNCHER = 'echo "+$$" >&0; unset PWD OLDPWD SHLVL; exec "$@" </dev/null'
 
 
@@ -35,8 +38,9 @@ class PortTakenError(RuntimeError):
 def free_port(host: str = LOOPBACK) -> int:
     """A TCP port nobody listens on, for a child that cannot choose one itself.
 
-    A connection is closed on it, so that it rests in TIME_WAIT: for a minute the kernel gives it to nobody who asks for
-    just any port, but a server that sets SO_REUSEADDR (all of ours do) can take it.
+    A connection is closed on it, so that it rests in TIME_WAIT: for a minute the kernel gives it to
+    nobody who asks for just any port, but a server that sets SO_REUSEADDR (all of ours do) can take
+    it.
     """
     with _bound(host, 0) as server:
         server.listen(1)
@@ -46,7 +50,9 @@ def free_port(host: str = LOOPBACK) -> int:
         return server.getsockname()[1]
 
 
-def listen(port: int, purpose: str, fix: str = "choose another port", host: str = LOOPBACK) -> socket.socket:
+def listen(
+    port: int, purpose: str, fix: str = "choose another port", host: str = LOOPBACK
+) -> socket.socket:
     """A socket that listens on this port (0: any free one), for a server in this process.
 
     Raises PortTakenError, which says what wanted the port and how to go on.
@@ -59,7 +65,9 @@ def listen(port: int, purpose: str, fix: str = "choose another port", host: str 
     return server
 
 
-def require_port(port: int, purpose: str, fix: str = "choose another port", host: str = LOOPBACK) -> None:
+def require_port(
+    port: int, purpose: str, fix: str = "choose another port", host: str = LOOPBACK
+) -> None:
     """Raises PortTakenError unless a child could listen on this port now."""
     listen(port, purpose, fix, host).close()
 
@@ -80,7 +88,11 @@ class Process:
     """One running child, the leader of its own session and process group."""
 
     def __init__(
-        self, name: str, child: asyncio.subprocess.Process, output: "_Output", on_exit: Callable[["Process", int], None]
+        self,
+        name: str,
+        child: asyncio.subprocess.Process,
+        output: "_Output",
+        on_exit: Callable[["Process", int], None],
     ):
         self.name = name
         self.pid = child.pid
@@ -112,7 +124,9 @@ class Process:
         self._signal(signal.SIGKILL)
 
     async def stop(self, grace_s: float = 5.0) -> int:
-        """SIGTERM to the whole group, SIGKILL after the grace; returns the exit code, also of an ended child."""
+        """SIGTERM to the whole group, SIGKILL after the grace; returns the exit code, also of an
+        ended child.
+        """
         self._signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(grace_s):
@@ -135,10 +149,12 @@ class Process:
 
 
 class Processes:
-    """The children of one local cloud: `async with Processes(log_dir) as procs`, then `await procs.start(…)`.
+    """The children of one local cloud: `async with Processes(log_dir) as procs`, then `await
+    procs.start(…)`.
 
-    Leaving the block stops them all, the last started first. Each is in its own session, so that Ctrl-C reaches the
-    parent alone. When the parent dies without leaving the block, a reaper process kills them.
+    Leaving the block stops them all, the last started first. Each is in its own session, so that
+    Ctrl-C reaches the parent alone. When the parent dies without leaving the block, a reaper
+    process kills them.
     """
 
     def __init__(self, log_dir: Path):
@@ -157,7 +173,10 @@ class Processes:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         try:
             while self._running:
@@ -179,11 +198,13 @@ class Processes:
         on_line: Callable[[str], None] | None = None,
         on_exit: Callable[[int], None] | None = None,
     ) -> Process:
-        """Starts one child; its output goes to `log_dir`/`name`.log and, line by line, to `on_line`.
+        """Starts one child; its output goes to `log_dir`/`name`.log and, line by line, to
+        `on_line`.
 
-        `on_exit` is called once with the exit code, however the child ends. `env` None means this process's own. With
-        `ready`, returns once that answers something true; it is asked again and again, and may raise until then.
-        Raises ProcessError when the child ends first or `timeout` seconds pass.
+        `on_exit` is called once with the exit code, however the child ends. `env` None means this
+        process's own. With `ready`, returns once that answers something true; it is asked again and
+        again, and may raise until then. Raises ProcessError when the child ends first or `timeout`
+        seconds pass.
         """
         output = _Output(self.log_dir / f"{name}.log", on_line)
         with output.for_child() as stream:
@@ -191,7 +212,9 @@ class Processes:
                 "/bin/sh", "-c", _LAUNCHER, name, *map(str, argv),
                 env=env, cwd=cwd, stdin=self._lifeline, stdout=stream, stderr=stream, start_new_session=True,
             )  # fmt: skip
-        process = Process(name, child, output, lambda ended, code: self._ended(ended, code, on_exit))
+        process = Process(
+            name, child, output, lambda ended, code: self._ended(ended, code, on_exit)
+        )
         self._running.append(process)
         if ready is not None:
             await self._until_ready(process, ready, timeout)
@@ -210,7 +233,9 @@ class Processes:
             async with asyncio.timeout(timeout):
                 while not await attempt.succeeds():
                     if process.returncode is not None:
-                        raise ProcessError(f"{process.name} {_ending(await process.wait())} while starting")
+                        raise ProcessError(
+                            f"{process.name} {_ending(await process.wait())} while starting"
+                        )
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             await process.stop()
@@ -239,7 +264,9 @@ class _Attempt:
 
 
 class _Output:
-    """What one child writes: straight into its log file, or through a pipe when somebody listens to the lines."""
+    """What one child writes: straight into its log file, or through a pipe when somebody listens to
+    the lines.
+    """
 
     def __init__(self, path: Path, on_line: Callable[[str], None] | None):
         self.path = path
@@ -263,7 +290,9 @@ class _Output:
             os.close(writing)
 
     def drain(self) -> None:
-        """Takes what the pipe holds now: an answer over HTTP may be seen before the lines that were written first."""
+        """Takes what the pipe holds now: an answer over HTTP may be seen before the lines that were
+        written first.
+        """
         while self._pipe is not None:
             try:
                 data = os.read(self._pipe, _READ_BYTES)
@@ -313,7 +342,11 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _ending(code: int) -> str:
-    return f"ended with exit code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+    return (
+        f"ended with exit code {code}"
+        if code >= 0
+        else f"was ended by {signal.Signals(-code).name}"
+    )
 
 
 def _with_tail(message: str, process: Process) -> str:

@@ -1,4 +1,6 @@
-"""The README's generated tables: configuration keys and stack outputs, out of the program itself (`make docs`)."""
+"""The README's generated tables: configuration keys and stack outputs, out of the program itself
+(`make docs`).
+"""
 
 import re
 import sys
@@ -35,7 +37,9 @@ def configuration() -> str:
     for group, field in Settings.model_fields.items():
         for key, inner in getattr(field.annotation, "model_fields", {}).items():
             default = inner.get_default(call_default_factory=True)
-            rows.append(f"| `{group}:{inner.alias or key}` | {_shown(default)} | {inner.description} |")
+            rows.append(
+                f"| `{group}:{inner.alias or key}` | {_shown(default)} | {inner.description} |"
+            )
     return "\n".join(rows)
 
 
@@ -48,7 +52,13 @@ def _shown(default: Any) -> str:
 def outputs() -> str:
     """Every stack output; KeyError for one without an explanation."""
     names = sorted(evaluate("dev").outputs)
-    return "\n".join(["| output | meaning |", "|---|---|", *(f"| `{name}` | {OUTPUTS[name]} |" for name in names)])
+    return "\n".join(
+        [
+            "| output | meaning |",
+            "|---|---|",
+            *(f"| `{name}` | {OUTPUTS[name]} |" for name in names),
+        ]
+    )
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -62,7 +72,12 @@ def rendered(text: str) -> str:
     """`text` with every generated block made anew."""
     for name, make in BLOCKS.items():
         block = f"<!-- {name} -->\n{make()}\n<!-- /{name} -->"
-        text = re.sub(f"<!-- {name} -->.*?<!-- /{name} -->", lambda _, block=block: block, text, flags=re.DOTALL)
+        text = re.sub(
+            f"<!-- {name} -->.*?<!-- /{name} -->",
+            lambda _, block=block: block,
+            text,
+            flags=re.DOTALL,
+        )
     return text
 
 

@@ -1,4 +1,6 @@
-"""Kills the process groups that a dead parent left: waits for the end of a pipe that only the parent keeps open."""
+"""Kills the process groups that a dead parent left: waits for the end of a pipe that only the
+parent keeps open.
+"""
 
 import contextlib
 import os
@@ -7,7 +9,9 @@ import sys
 
 
 def main() -> None:
-    """Reads lines "+group" and "-group" from stdin until its end, then kills every group still listed."""
+    """Reads lines "+group" and "-group" from stdin until its end, then kills every group still
+    listed.
+    """
     groups: set[int] = set()
     for line in sys.stdin:
         change = groups.add if line.startswith("+") else groups.discard

@@ -30,10 +30,15 @@ _STACK_TYPE = "pulumi:pulumi:Stack"
 
 
 class Backend(Protocol):
-    """What makes, or pretends to make, what the program declares. Called from several threads at once."""
+    """What makes, or pretends to make, what the program declares.
+
+    Called from several threads at once.
+    """
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        """The id and outputs of a new resource; None and {} for a component (`args.custom` is false)."""
+        """The id and outputs of a new resource; None and {} for a component (`args.custom` is
+        false).
+        """
         ...
 
     def call(self, args: MockCallArgs) -> dict[str, Any]:
@@ -43,7 +48,9 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One declared resource; `inputs` and `outputs` have the provider's camelCase names, `dependencies` are URNs."""
+    """One declared resource; `inputs` and `outputs` have the provider's camelCase names,
+    `dependencies` are URNs.
+    """
 
     urn: str
     type: str
@@ -69,11 +76,15 @@ class Recording:
         return [resource for resource in self.resources if resource.type == kind]
 
     def one(self, kind: str, name: str | None = None) -> Resource:
-        """The only resource of a type, or the one with that name; LookupError names what there is instead."""
+        """The only resource of a type, or the one with that name; LookupError names what there is
+        instead.
+        """
         found = [resource for resource in self.of_type(kind) if name in (None, resource.name)]
         if len(found) != 1:
             names = ", ".join(resource.name for resource in self.of_type(kind)) or "none"
-            raise LookupError(f"wanted one {kind}{f' named {name}' if name else ''}, of that type there are: {names}")
+            raise LookupError(
+                f"wanted one {kind}{f' named {name}' if name else ''}, of that type there are: {names}"
+            )
         return found[0]
 
 
@@ -84,10 +95,12 @@ def evaluate(
     project_dir: Path = ROOT,
     config: Mapping[str, Any] | None = None,
 ) -> Recording:
-    """Runs `project_dir`/__main__.py for `stack` on `backend` (default: RecordingBackend); returns what it declared.
+    """Runs `project_dir`/__main__.py for `stack` on `backend` (default: RecordingBackend); returns
+    what it declared.
 
-    `config` overrides keys of Pulumi.<stack>.yaml; a group given as a mapping, key by key. Whatever the program or the
-    back end raises is raised here. It has a thread and context of its own: call it again, or from a running event loop.
+    `config` overrides keys of Pulumi.<stack>.yaml; a group given as a mapping, key by key. Whatever
+    the program or the back end raises is raised here. It has a thread and context of its own: call
+    it again, or from a running event loop.
     """
     project = yaml.safe_load((project_dir / "Pulumi.yaml").read_text())["name"]
     settings = _merged(_stack_config(project_dir, stack), config or {})
@@ -107,7 +120,9 @@ def stacks(project_dir: Path = ROOT) -> list[str]:
     return sorted(path.name.split(".")[1] for path in project_dir.glob("Pulumi.*.yaml"))
 
 
-def stack_region(stack: str, *, project_dir: Path = ROOT, config: Mapping[str, Any] | None = None) -> str:
+def stack_region(
+    stack: str, *, project_dir: Path = ROOT, config: Mapping[str, Any] | None = None
+) -> str:
     """The AWS region of a stack, as its file or `config` says."""
     return _merged(_stack_config(project_dir, stack), config or {}).get("aws:region", _REGION)
 
@@ -115,7 +130,9 @@ def stack_region(stack: str, *, project_dir: Path = ROOT, config: Mapping[str, A
 def _stack_config(project_dir: Path, stack: str) -> dict[str, Any]:
     path = project_dir / f"Pulumi.{stack}.yaml"
     if not path.is_file():
-        raise FileNotFoundError(f"there is no stack {stack!r}; there are: {', '.join(stacks(project_dir))}")
+        raise FileNotFoundError(
+            f"there is no stack {stack!r}; there are: {', '.join(stacks(project_dir))}"
+        )
     return (yaml.safe_load(path.read_text()) or {}).get("config", {})
 
 
@@ -129,11 +146,16 @@ def _merged(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str,
 
 def _as_text(config: Mapping[str, Any]) -> dict[str, str]:
     """Values as the CLI hands them over: text as it is, everything else as JSON."""
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+    return {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
+    }
 
 
-async def _run(project_dir: Path, project: str, stack: str, config: Mapping[str, Any], monitor: "_Monitor") -> None:
-    # One failure fails all that waits for it; `evaluate` raises the first, and asyncio need not log the others.
+async def _run(
+    project_dir: Path, project: str, stack: str, config: Mapping[str, Any], monitor: "_Monitor"
+) -> None:
+    # One failure fails all that waits for it; `evaluate` raises the first, and asyncio need not log
+    # the others.
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     # What the Pulumi language host does, with a monitor in this process in place of the engine's.
     pulumi.runtime.reset_options()
@@ -158,7 +180,9 @@ def _ran(project_dir: Path) -> None:
 
 
 class _Monitor(MockMonitor):
-    """Pulumi's mock monitor, which also records: the back end itself never sees parents or dependencies."""
+    """Pulumi's mock monitor, which also records: the back end itself never sees parents or
+    dependencies.
+    """
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(cast(Mocks, backend))
@@ -166,19 +190,24 @@ class _Monitor(MockMonitor):
         self.stack_outputs: dict[str, Any] = {}
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """As the engine makes them: the types of all parents but the stack, so that equal names do not meet."""
+        """As the engine makes them: the types of all parents but the stack, so that equal names do
+        not meet.
+        """
         chain = parent.split("::")[2] if parent else _STACK_TYPE
         qualified = type_ if chain == _STACK_TYPE else f"{chain}${type_}"
         return "::".join([f"urn:pulumi:{get_stack()}", get_project(), qualified, name])
 
-    # The engine calls these in worker threads. asyncio.run, because Pulumi's own way leaves an open loop in each.
+    # The engine calls these in worker threads. asyncio.run, because Pulumi's own way leaves an open
+    # loop in each.
 
     def RegisterResource(self, request: Any) -> Any:
         if request.type == _STACK_TYPE:
             return super().RegisterResource(request)
         urn = self.make_urn(request.parent, request.type, request.name)
         inputs = _plain(rpc.deserialize_properties(request.object))
-        made = MockResourceArgs(typ=request.type, name=request.name, inputs=inputs, custom=request.custom)
+        made = MockResourceArgs(
+            typ=request.type, name=request.name, inputs=inputs, custom=request.custom
+        )
         id_, outputs = self.mocks.new_resource(made)
         self.recorded.append(
             Resource(
@@ -197,8 +226,12 @@ class _Monitor(MockMonitor):
         return resource_pb2.RegisterResourceResponse(urn=urn, id=id_ or "", object=properties)
 
     def Invoke(self, request: Any) -> Any:
-        question = MockCallArgs(request.tok, _plain(rpc.deserialize_properties(request.args)), request.provider)
-        answer = asyncio.run(rpc.serialize_properties(cast(dict[str, Any], self.mocks.call(question)), {}))
+        question = MockCallArgs(
+            request.tok, _plain(rpc.deserialize_properties(request.args)), request.provider
+        )
+        answer = asyncio.run(
+            rpc.serialize_properties(cast(dict[str, Any], self.mocks.call(question)), {})
+        )
         return resource_pb2.ResourceInvokeResponse(**cast(Any, {"return": answer}))
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
@@ -208,7 +241,10 @@ class _Monitor(MockMonitor):
 
 
 def _plain(value: Any) -> Any:
-    """Values as the program wrote them: over the wire all numbers are floats. Archives become their paths."""
+    """Values as the program wrote them: over the wire all numbers are floats.
+
+    Archives become their paths.
+    """
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -228,15 +264,22 @@ class _Engine:
         logging.getLogger(__name__).log(10 * (1 + request.severity), request.message)
 
 
-# What AWS would add to a resource of each type, by the provider's property names. Everything else echoes its inputs.
+# What AWS would add to a resource of each type, by the provider's property names. Everything else
+# echoes its inputs.
 _EC2 = "arn:aws:ec2:{region}:{account}"
 _LB = "arn:aws:elasticloadbalancing:{region}:{account}"
-_RECORD = {"Name": "_{hex:.32}.{domainName}.", "Type": "CNAME", "Value": "_{hex:.32}.acm-validations.aws."}
+_RECORD = {
+    "Name": "_{hex:.32}.{domainName}.",
+    "Type": "CNAME",
+    "Value": "_{hex:.32}.acm-validations.aws.",
+}
 _SHAPES: dict[str, dict[str, Any]] = {
     "aws:acm/certificate:Certificate": {
         "id": "{arn}",
         "arn": "arn:aws:acm:{region}:{account}:certificate/{hex:.32}",
-        "domainValidationOptions": [{f"resourceRecord{part}": text for part, text in _RECORD.items()}],
+        "domainValidationOptions": [
+            {f"resourceRecord{part}": text for part, text in _RECORD.items()}
+        ],
     },
     "aws:acm/certificateValidation:CertificateValidation": {"id": "{hex:.32}"},
     "aws:apigateway/restApi:RestApi": {
@@ -252,20 +295,36 @@ _SHAPES: dict[str, dict[str, Any]] = {
         "invokeUrl": "https://{restApi}.execute-api.{region}.amazonaws.com/{stageName}",
         "executionArn": "arn:aws:execute-api:{region}:{account}:{restApi}/{stageName}",
     },
-    "aws:cloudwatch/eventRule:EventRule": {"id": "{name}", "arn": "arn:aws:events:{region}:{account}:rule/{name}"},
-    "aws:cloudwatch/logGroup:LogGroup": {"id": "{name}", "arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
+    "aws:cloudwatch/eventRule:EventRule": {
+        "id": "{name}",
+        "arn": "arn:aws:events:{region}:{account}:rule/{name}",
+    },
+    "aws:cloudwatch/logGroup:LogGroup": {
+        "id": "{name}",
+        "arn": "arn:aws:logs:{region}:{account}:log-group:{name}",
+    },
     "aws:cognito/userPool:UserPool": {
         "id": "{region}_{hex:.9}",
         "arn": "arn:aws:cognito-idp:{region}:{account}:userpool/{id}",
     },
     "aws:cognito/userPoolClient:UserPoolClient": {"id": "{hex:.26}"},
     "aws:ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway": {"id": "eigw-{hex:.17}"},
-    "aws:ec2/instance:Instance": {"id": "i-{hex:.17}", "arn": _EC2 + ":instance/{id}", "privateIp": "10.20.2.10"},
-    "aws:ec2/internetGateway:InternetGateway": {"id": "igw-{hex:.17}", "arn": _EC2 + ":internet-gateway/{id}"},
+    "aws:ec2/instance:Instance": {
+        "id": "i-{hex:.17}",
+        "arn": _EC2 + ":instance/{id}",
+        "privateIp": "10.20.2.10",
+    },
+    "aws:ec2/internetGateway:InternetGateway": {
+        "id": "igw-{hex:.17}",
+        "arn": _EC2 + ":internet-gateway/{id}",
+    },
     "aws:ec2/route:Route": {"id": "r-{hex:.17}"},
     "aws:ec2/routeTable:RouteTable": {"id": "rtb-{hex:.17}", "arn": _EC2 + ":route-table/{id}"},
     "aws:ec2/routeTableAssociation:RouteTableAssociation": {"id": "rtbassoc-{hex:.17}"},
-    "aws:ec2/securityGroup:SecurityGroup": {"id": "sg-{hex:.17}", "arn": _EC2 + ":security-group/{id}"},
+    "aws:ec2/securityGroup:SecurityGroup": {
+        "id": "sg-{hex:.17}",
+        "arn": _EC2 + ":security-group/{id}",
+    },
     "aws:ec2/subnet:Subnet": {"id": "subnet-{hex:.17}", "arn": _EC2 + ":subnet/{id}"},
     "aws:ec2/vpc:Vpc": {
         "id": "vpc-{hex:.17}",
@@ -321,12 +380,15 @@ def _filled(shape: Any, known: Mapping[str, Any]) -> Any:
 
 
 class RecordingBackend:
-    """Makes nothing: invents ids, ARNs and endpoints that look like AWS's and are the same in every run.
+    """Makes nothing: invents ids, ARNs and endpoints that look like AWS's and are the same in every
+    run.
 
     `parameters` is what the SSM parameter store holds; by default an image was baked.
     """
 
-    def __init__(self, stack: str, region: str, *, parameters: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, stack: str, region: str, *, parameters: Mapping[str, str] | None = None
+    ) -> None:
         self._stack, self._region = stack, region
         baked = {AMI_PARAMETER: AMI_ID, f"{AMI_PARAMETER}-{stack}": AMI_ID}
         self._parameters = baked if parameters is None else parameters
@@ -344,16 +406,35 @@ class RecordingBackend:
 
     def _known(self, args: MockResourceArgs) -> dict[str, Any]:
         digest = hashlib.sha256(f"{self._stack}/{args.typ}/{args.name}".encode()).hexdigest()
-        name = args.inputs.get("name") or f"{pulumi.get_project()}-{self._stack}-{args.name}-{digest[:7]}"
-        return {**args.inputs, "name": name, "hex": digest, "region": self._region, "account": ACCOUNT_ID}
+        name = (
+            args.inputs.get("name")
+            or f"{pulumi.get_project()}-{self._stack}-{args.name}-{digest[:7]}"
+        )
+        return {
+            **args.inputs,
+            "name": name,
+            "hex": digest,
+            "region": self._region,
+            "account": ACCOUNT_ID,
+        }
 
     def call(self, args: MockCallArgs) -> dict[str, Any]:
         match args.token:
             case "aws:index/getCallerIdentity:getCallerIdentity":
-                return {"accountId": ACCOUNT_ID, "arn": f"arn:aws:iam::{ACCOUNT_ID}:root", "userId": ACCOUNT_ID}
+                return {
+                    "accountId": ACCOUNT_ID,
+                    "arn": f"arn:aws:iam::{ACCOUNT_ID}:root",
+                    "userId": ACCOUNT_ID,
+                }
             case "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings":
                 return {"locations": [f"{self._region}b", f"{self._region}a"]}
             case "aws:ssm/getParametersByPath:getParametersByPath":
-                found = {k: v for k, v in self._parameters.items() if k.startswith(f"{args.args['path']}/")}
+                found = {
+                    k: v
+                    for k, v in self._parameters.items()
+                    if k.startswith(f"{args.args['path']}/")
+                }
                 return {"names": list(found), "values": list(found.values())}
-        raise LookupError(f"the program asks AWS {args.token} with {args.args}, to which there is no recorded answer")
+        raise LookupError(
+            f"the program asks AWS {args.token} with {args.args}, to which there is no recorded answer"
+        )

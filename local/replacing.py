@@ -1,4 +1,6 @@
-"""Which changed resources AWS can only replace: asked of the real provider, by a plan from the old state to the new."""
+"""Which changed resources AWS can only replace: asked of the real provider, by a plan from the old
+state to the new.
+"""
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +31,8 @@ def available() -> bool:
 
 
 def replaced(changed: Sequence[Pair]) -> set[str]:
-    """The URNs of those (before, after) pairs that would be replaced; empty where the provider cannot be asked.
+    """The URNs of those (before, after) pairs that would be replaced; empty where the provider
+    cannot be asked.
 
     Raises RuntimeError with what the provider has against the changes.
     """
@@ -45,12 +48,16 @@ def replaced(changed: Sequence[Pair]) -> set[str]:
         except TranslationError as error:
             raise RuntimeError(str(error)) from None
         because = terraform.replacing(new, _state(old, schema, changed))
-    places = {after.urn: (terraform_type(after.type, schema) or "", after.name) for _, after in changed}
+    places = {
+        after.urn: (terraform_type(after.type, schema) or "", after.name) for _, after in changed
+    }
     return {
         urn
         for urn, (kind, name) in places.items()
-        # What else the provider would replace for is a default that the state, made up as it is, does not have.
-        if because.get(f"{kind}.{name}", set()) & _differing(old["resource"][kind][name], new["resource"][kind][name])
+        # What else the provider would replace for is a default that the state, made up as it is,
+        # does not have.
+        if because.get(f"{kind}.{name}", set())
+        & _differing(old["resource"][kind][name], new["resource"][kind][name])
     }
 
 
@@ -66,8 +73,12 @@ def _linked(resources: Iterable[Resource]) -> Linked:
     return Linked(recording=recording, region="us-east-1", references={}, names=names)
 
 
-def _state(configuration: Mapping[str, Any], schema: Mapping[str, Any], changed: Sequence[Pair]) -> dict[str, Any]:
-    """A Terraform state in which these resources exist as configured, under the ids of the recording."""
+def _state(
+    configuration: Mapping[str, Any], schema: Mapping[str, Any], changed: Sequence[Pair]
+) -> dict[str, Any]:
+    """A Terraform state in which these resources exist as configured, under the ids of the
+    recording.
+    """
     ids = {before.name: before.id for before, _ in changed}
     resources = [
         {
@@ -85,7 +96,13 @@ def _state(configuration: Mapping[str, Any], schema: Mapping[str, Any], changed:
         for kind, named in configuration["resource"].items()
         for name, body in named.items()
     ]
-    return {"version": 4, "terraform_version": "1.5.0", "serial": 1, "lineage": "preview", "resources": resources}
+    return {
+        "version": 4,
+        "terraform_version": "1.5.0",
+        "serial": 1,
+        "lineage": "preview",
+        "resources": resources,
+    }
 
 
 def _filled(block: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,9 +112,14 @@ def _filled(block: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]
         name: [_filled(inner["block"], item) for item in body.get(name, ())]
         for name, inner in block.get("block_types", {}).items()
     }
-    singles = {name for name, inner in block.get("block_types", {}).items() if inner["nesting_mode"] == "single"}
+    singles = {
+        name
+        for name, inner in block.get("block_types", {}).items()
+        if inner["nesting_mode"] == "single"
+    }
     return attributes | {
-        name: (items[0] if items else None) if name in singles else items for name, items in blocks.items()
+        name: (items[0] if items else None) if name in singles else items
+        for name, items in blocks.items()
     }
 
 

@@ -1,6 +1,8 @@
-"""Makes the program's resources in moto: one function a type, from the provider's properties to what AWS adds.
+"""Makes the program's resources in moto: one function a type, from the provider's properties to
+what AWS adds.
 
-botocore checks what it is given, so a property without a counterpart in AWS's API is an error and not ignored.
+botocore checks what it is given, so a property without a counterpart in AWS's API is an error and
+not ignored.
 """
 
 import json
@@ -34,7 +36,9 @@ def _creates(kind: str) -> Callable[[Creator], Creator]:
 def _api(value: Any) -> Any:
     """Nested properties in the API's spelling: `maxAge` becomes `MaxAge`."""
     if isinstance(value, Mapping):
-        return {_ACRONYMS.get(key, key[:1].upper() + key[1:]): _api(item) for key, item in value.items()}
+        return {
+            _ACRONYMS.get(key, key[:1].upper() + key[1:]): _api(item) for key, item in value.items()
+        }
     return [_api(item) for item in value] if isinstance(value, list) else value
 
 
@@ -67,7 +71,9 @@ def _vpc(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     )["Vpc"]
     for attribute in ("enableDnsSupport", "enableDnsHostnames"):
         if attribute in inputs:
-            ec2.modify_vpc_attribute(VpcId=vpc["VpcId"], **_api({attribute: {"value": inputs[attribute]}}))
+            ec2.modify_vpc_attribute(
+                VpcId=vpc["VpcId"], **_api({attribute: {"value": inputs[attribute]}})
+            )
     blocks = [each["Ipv6CidrBlock"] for each in vpc.get("Ipv6CidrBlockAssociationSet", ())]
     return {
         "id": vpc["VpcId"],
@@ -85,16 +91,23 @@ def _subnet(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     )["Subnet"]
     for switch in switches:
         if switch in inputs:
-            ec2.modify_subnet_attribute(SubnetId=subnet["SubnetId"], **_api({switch: {"value": inputs[switch]}}))
+            ec2.modify_subnet_attribute(
+                SubnetId=subnet["SubnetId"], **_api({switch: {"value": inputs[switch]}})
+            )
     return {"id": subnet["SubnetId"], "arn": subnet["SubnetArn"]}
 
 
 @_creates("aws:ec2/internetGateway:InternetGateway")
 def _internet_gateway(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     ec2 = moto.client("ec2")
-    made = ec2.create_internet_gateway(TagSpecifications=_ec2_tags("internet-gateway", inputs))["InternetGateway"]
+    made = ec2.create_internet_gateway(TagSpecifications=_ec2_tags("internet-gateway", inputs))[
+        "InternetGateway"
+    ]
     ec2.attach_internet_gateway(InternetGatewayId=made["InternetGatewayId"], VpcId=inputs["vpcId"])
-    return {"id": made["InternetGatewayId"], "arn": _ec2_arn(moto, "internet-gateway", made["InternetGatewayId"])}
+    return {
+        "id": made["InternetGatewayId"],
+        "arn": _ec2_arn(moto, "internet-gateway", made["InternetGatewayId"]),
+    }
 
 
 @_creates("aws:ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway")
@@ -115,7 +128,11 @@ def _route_table(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 
 @_creates("aws:ec2/route:Route")
 def _route(moto: Moto, name: str, inputs: Inputs) -> Outputs:
-    gateway = {"EgressOnlyInternetGatewayId": inputs["egressOnlyGatewayId"]} if "egressOnlyGatewayId" in inputs else {}
+    gateway = (
+        {"EgressOnlyInternetGatewayId": inputs["egressOnlyGatewayId"]}
+        if "egressOnlyGatewayId" in inputs
+        else {}
+    )
     moto.client("ec2").create_route(**_api(_without(inputs, "egressOnlyGatewayId")), **gateway)
     destination = inputs.get("destinationCidrBlock") or inputs.get("destinationIpv6CidrBlock")
     return {"id": f"r-{inputs['routeTableId']}-{destination}"}
@@ -130,12 +147,15 @@ def _route_table_association(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 def _security_group(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     ec2 = moto.client("ec2")
     group = ec2.create_security_group(
-        GroupName=name, **_api(_without(inputs, "name", "tags")), TagSpecifications=_ec2_tags("security-group", inputs)
+        GroupName=name,
+        **_api(_without(inputs, "name", "tags")),
+        TagSpecifications=_ec2_tags("security-group", inputs),
     )
     # The provider takes away the rules that let everything out, which EC2 gives every new group.
     own = [{"Name": "group-id", "Values": [group["GroupId"]]}]
     given = [
-        each["SecurityGroupRuleId"] for each in ec2.describe_security_group_rules(Filters=own)["SecurityGroupRules"]
+        each["SecurityGroupRuleId"]
+        for each in ec2.describe_security_group_rules(Filters=own)["SecurityGroupRules"]
     ]
     ec2.revoke_security_group_egress(GroupId=group["GroupId"], SecurityGroupRuleIds=given)
     return {"id": group["GroupId"], "arn": _ec2_arn(moto, "security-group", group["GroupId"])}
@@ -165,7 +185,9 @@ _PEERS = {
 def _rule(inputs: Inputs) -> dict[str, Any]:
     about = {"Description": inputs["description"]} if "description" in inputs else {}
     permission: dict[str, Any] = {
-        group: [{key: inputs[peer], **about}] for peer, (group, key) in _PEERS.items() if peer in inputs
+        group: [{key: inputs[peer], **about}]
+        for peer, (group, key) in _PEERS.items()
+        if peer in inputs
     }
     permission |= _api(_without(inputs, "securityGroupId", "description", "tags", *_PEERS))
     return {
@@ -182,7 +204,9 @@ def _vpc_endpoint(moto: Moto, name: str, inputs: Inputs) -> Outputs:
         **_api(_without(inputs, "tags")), TagSpecifications=_ec2_tags("vpc-endpoint", inputs)
     )["VpcEndpoint"]
     lists = ec2.describe_managed_prefix_lists()["PrefixLists"]
-    prefixes = [each["PrefixListId"] for each in lists if each["PrefixListName"] == inputs["serviceName"]]
+    prefixes = [
+        each["PrefixListId"] for each in lists if each["PrefixListName"] == inputs["serviceName"]
+    ]
     return {
         "id": made["VpcEndpointId"],
         "arn": _ec2_arn(moto, "vpc-endpoint", made["VpcEndpointId"]),
@@ -194,7 +218,14 @@ def _vpc_endpoint(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 def _instance(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     """Left `stopped`, as a node is after its first boot."""
     ec2 = moto.client("ec2")
-    renamed = ("ami", "iamInstanceProfile", "rootBlockDevice", "vpcSecurityGroupIds", "tags", "volumeTags")
+    renamed = (
+        "ami",
+        "iamInstanceProfile",
+        "rootBlockDevice",
+        "vpcSecurityGroupIds",
+        "tags",
+        "volumeTags",
+    )
     volume = {"tags": inputs.get("volumeTags", {})}
     instance = ec2.run_instances(
         **_api(_without(inputs, *renamed)),
@@ -223,7 +254,11 @@ def _bucket(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     s3 = moto.client("s3")
     bucket = inputs.get("bucket", name)
     # us-east-1 is the one region that may not be named.
-    where = {} if moto.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": moto.region}}
+    where = (
+        {}
+        if moto.region == "us-east-1"
+        else {"CreateBucketConfiguration": {"LocationConstraint": moto.region}}
+    )
     s3.create_bucket(Bucket=bucket, **where)
     if inputs.get("tags"):
         s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": _tags(inputs)})
@@ -232,7 +267,8 @@ def _bucket(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 
 @_creates("aws:s3/bucketPolicy:BucketPolicy")
 def _bucket_policy(moto: Moto, name: str, inputs: Inputs) -> Outputs:
-    # moto judges every request by the policy but knows no conditions: "deny what is not TLS" would deny everything.
+    # moto judges every request by the policy but knows no conditions: "deny what is not TLS" would
+    # deny everything.
     policy = json.loads(inputs["policy"])
     statements = [each for each in policy["Statement"] if "Condition" not in each]
     if statements:
@@ -282,7 +318,9 @@ def _role(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 
 @_creates("aws:iam/rolePolicy:RolePolicy")
 def _role_policy(moto: Moto, name: str, inputs: Inputs) -> Outputs:
-    moto.client("iam").put_role_policy(RoleName=inputs["role"], PolicyName=name, PolicyDocument=inputs["policy"])
+    moto.client("iam").put_role_policy(
+        RoleName=inputs["role"], PolicyName=name, PolicyDocument=inputs["policy"]
+    )
     return {"id": f"{inputs['role']}:{name}"}
 
 
@@ -290,14 +328,18 @@ def _role_policy(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 def _role_policy_attachment(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     # AWS's own policies are not in moto: reading all of them takes it a second at each start.
     if not inputs["policyArn"].startswith("arn:aws:iam::aws:"):
-        moto.client("iam").attach_role_policy(RoleName=inputs["role"], PolicyArn=inputs["policyArn"])
+        moto.client("iam").attach_role_policy(
+            RoleName=inputs["role"], PolicyArn=inputs["policyArn"]
+        )
     return {"id": f"{inputs['role']}/{inputs['policyArn']}"}
 
 
 @_creates("aws:iam/instanceProfile:InstanceProfile")
 def _instance_profile(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     iam = moto.client("iam")
-    profile = iam.create_instance_profile(InstanceProfileName=name, Tags=_tags(inputs))["InstanceProfile"]
+    profile = iam.create_instance_profile(InstanceProfileName=name, Tags=_tags(inputs))[
+        "InstanceProfile"
+    ]
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=inputs["role"])
     return {"id": name, "arn": profile["Arn"]}
 
@@ -319,7 +361,9 @@ def _user_pool(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 
 @_creates("aws:cognito/userPoolClient:UserPoolClient")
 def _user_pool_client(moto: Moto, name: str, inputs: Inputs) -> Outputs:
-    client = moto.client("cognito-idp").create_user_pool_client(ClientName=name, **_api(_without(inputs, "name")))
+    client = moto.client("cognito-idp").create_user_pool_client(
+        ClientName=name, **_api(_without(inputs, "name"))
+    )
     return {"id": client["UserPoolClient"]["ClientId"]}
 
 
@@ -328,8 +372,13 @@ def _user_pool_client(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 
 @_creates("aws:ssm/parameter:Parameter")
 def _parameter(moto: Moto, name: str, inputs: Inputs) -> Outputs:
-    moto.client("ssm").put_parameter(Name=name, Tags=_tags(inputs), **_api(_without(inputs, "name", "tags")))
-    return {"id": name, "arn": f"arn:aws:ssm:{moto.region}:{ACCOUNT_ID}:parameter/{name.removeprefix('/')}"}
+    moto.client("ssm").put_parameter(
+        Name=name, Tags=_tags(inputs), **_api(_without(inputs, "name", "tags"))
+    )
+    return {
+        "id": name,
+        "arn": f"arn:aws:ssm:{moto.region}:{ACCOUNT_ID}:parameter/{name.removeprefix('/')}",
+    }
 
 
 @_creates("aws:sns/topic:Topic")
@@ -361,9 +410,13 @@ def _log_group(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 def _metric_alarm(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     renamed = {"AlarmName": name, "Tags": _tags(inputs), "OKActions": inputs.get("okActions", [])}
     if "dimensions" in inputs:
-        renamed["Dimensions"] = [{"Name": key, "Value": value} for key, value in inputs["dimensions"].items()]
+        renamed["Dimensions"] = [
+            {"Name": key, "Value": value} for key, value in inputs["dimensions"].items()
+        ]
     kept = _without(inputs, "name", "tags", "dimensions", "okActions", "comparisonOperator")
-    moto.client("cloudwatch").put_metric_alarm(ComparisonOperator=inputs["comparisonOperator"], **_api(kept), **renamed)
+    moto.client("cloudwatch").put_metric_alarm(
+        ComparisonOperator=inputs["comparisonOperator"], **_api(kept), **renamed
+    )
     return {"id": name, "arn": f"arn:aws:cloudwatch:{moto.region}:{ACCOUNT_ID}:alarm:{name}"}
 
 
@@ -375,13 +428,18 @@ def _dashboard(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 
 @_creates("aws:cloudwatch/eventRule:EventRule")
 def _event_rule(moto: Moto, name: str, inputs: Inputs) -> Outputs:
-    rule = moto.client("events").put_rule(Name=name, Tags=_tags(inputs), **_api(_without(inputs, "name", "tags")))
+    rule = moto.client("events").put_rule(
+        Name=name, Tags=_tags(inputs), **_api(_without(inputs, "name", "tags"))
+    )
     return {"id": name, "arn": rule["RuleArn"]}
 
 
 @_creates("aws:cloudwatch/eventTarget:EventTarget")
 def _event_target(moto: Moto, name: str, inputs: Inputs) -> Outputs:
-    target = {"Id": inputs.get("targetId", name), **_api(_without(inputs, "rule", "targetId", "name"))}
+    target = {
+        "Id": inputs.get("targetId", name),
+        **_api(_without(inputs, "rule", "targetId", "name")),
+    }
     moto.client("events").put_targets(Rule=inputs["rule"], Targets=[target])
     return {"id": f"{inputs['rule']}-{target['Id']}"}
 
@@ -399,13 +457,21 @@ def _budget(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     moto.client("budgets").create_budget(
         AccountId=ACCOUNT_ID,
         Budget=budget,
-        NotificationsWithSubscribers=[_notification(each) for each in inputs.get("notifications", ())],
+        NotificationsWithSubscribers=[
+            _notification(each) for each in inputs.get("notifications", ())
+        ],
     )
     return {"id": f"{ACCOUNT_ID}:{name}", "arn": f"arn:aws:budgets::{ACCOUNT_ID}:budget/{name}"}
 
 
 def _notification(inputs: Inputs) -> dict[str, Any]:
-    topics = [{"SubscriptionType": "SNS", "Address": arn} for arn in inputs.get("subscriberSnsTopicArns", ())]
-    mails = [{"SubscriptionType": "EMAIL", "Address": mail} for mail in inputs.get("subscriberEmailAddresses", ())]
+    topics = [
+        {"SubscriptionType": "SNS", "Address": arn}
+        for arn in inputs.get("subscriberSnsTopicArns", ())
+    ]
+    mails = [
+        {"SubscriptionType": "EMAIL", "Address": mail}
+        for mail in inputs.get("subscriberEmailAddresses", ())
+    ]
     about = _without(inputs, "subscriberSnsTopicArns", "subscriberEmailAddresses")
     return {"Notification": _api(about), "Subscribers": [*topics, *mails]}

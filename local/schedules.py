@@ -1,4 +1,6 @@
-"""EventBridge's schedules on this machine: the program's rate rules call their functions, on the scaled clock."""
+"""EventBridge's schedules on this machine: the program's rate rules call their functions, on the
+scaled clock.
+"""
 
 import asyncio
 import contextlib
@@ -32,13 +34,21 @@ class Schedule:
 
 def of(recording: Recording) -> list[Schedule]:
     """The program's schedules; ValueError for an expression that is no rate."""
-    rules = {rule.outputs["name"]: rule for rule in recording.of_type(RULE) if rule.inputs.get("scheduleExpression")}
+    rules = {
+        rule.outputs["name"]: rule
+        for rule in recording.of_type(RULE)
+        if rule.inputs.get("scheduleExpression")
+    }
     found: list[Schedule] = []
     for target in recording.of_type(TARGET):
         rule = rules.get(target.inputs["rule"])
         if rule is not None:
             minutes = _minutes(rule.inputs["scheduleExpression"])
-            found.append(Schedule(rule.outputs["arn"], minutes, target.inputs["arn"], target.inputs.get("input")))
+            found.append(
+                Schedule(
+                    rule.outputs["arn"], minutes, target.inputs["arn"], target.inputs.get("input")
+                )
+            )
     return found
 
 
@@ -50,8 +60,12 @@ def _minutes(expression: str) -> int:
 
 
 @contextlib.asynccontextmanager
-async def running(schedules: list[Schedule], invoke: Invoke, seconds_per_minute: float) -> AsyncIterator[None]:
-    """Runs the schedules until the block ends; a call that fails is logged, and the next one comes in its time."""
+async def running(
+    schedules: list[Schedule], invoke: Invoke, seconds_per_minute: float
+) -> AsyncIterator[None]:
+    """Runs the schedules until the block ends; a call that fails is logged, and the next one comes
+    in its time.
+    """
     tasks = [asyncio.create_task(_repeat(each, invoke, seconds_per_minute)) for each in schedules]
     try:
         yield
@@ -67,7 +81,9 @@ async def _repeat(schedule: Schedule, invoke: Invoke, seconds_per_minute: float)
         try:
             await invoke(schedule.function_arn, (schedule.input or _event(schedule)).encode())
         except Exception as error:
-            _log.warning("the schedule %s could not call its function: %s", schedule.rule_arn, error)
+            _log.warning(
+                "the schedule %s could not call its function: %s", schedule.rule_arn, error
+            )
 
 
 def _event(schedule: Schedule) -> str:

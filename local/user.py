@@ -1,4 +1,6 @@
-"""`make user`: a Cognito user of a deployed stack, or of a running local cloud, and what to do with it next."""
+"""`make user`: a Cognito user of a deployed stack, or of a running local cloud, and what to do with
+it next.
+"""
 
 import argparse
 import json
@@ -28,7 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Makes the user and prints how to sign in; 0, or 1 with one line of error."""
     try:
         if not EMAIL.fullmatch(arguments.email):
-            raise UserError(f"{arguments.email!r} is no e-mail address: make user EMAIL=you@example.com")
+            raise UserError(
+                f"{arguments.email!r} is no e-mail address: make user EMAIL=you@example.com"
+            )
         outputs = stack_outputs(arguments.stack, arguments.outputs)
         password = create(arguments.email, outputs["user_pool_id"])
     except UserError as error:
@@ -46,14 +50,18 @@ def stack_outputs(stack: str, file: Path | None) -> Mapping[str, Any]:
         raise UserError(f"{file or 'pulumi'} gave no stack outputs: {error}") from error
     missing = [name for name in NEEDED if not isinstance(outputs, dict) or not outputs.get(name)]
     if missing:
-        raise UserError(f"stack {stack} has no output {missing[0]}; is it deployed? (pulumi up --stack {stack})")
+        raise UserError(
+            f"stack {stack} has no output {missing[0]}; is it deployed? (pulumi up --stack {stack})"
+        )
     return outputs
 
 
 def ask_pulumi(stack: str) -> str:
     """What `pulumi stack output --json` prints."""
     if shutil.which("pulumi") is None:
-        raise UserError("the pulumi command is not installed; or give the stack's outputs: make user OUTPUTS=file.json")
+        raise UserError(
+            "the pulumi command is not installed; or give the stack's outputs: make user OUTPUTS=file.json"
+        )
     command = ["pulumi", "stack", "output", "--json", "--stack", stack]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -65,12 +73,19 @@ def create(email: str, pool_id: str) -> str:
     """Makes a confirmed user with a new password, which it returns; raises UserError."""
     password = new_password()
     try:
-        cognito = boto3.client("cognito-idp", region_name=pool_id.partition("_")[0], config=Config(connect_timeout=5))
-        attributes = [{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}]
+        cognito = boto3.client(
+            "cognito-idp", region_name=pool_id.partition("_")[0], config=Config(connect_timeout=5)
+        )
+        attributes = [
+            {"Name": "email", "Value": email},
+            {"Name": "email_verified", "Value": "true"},
+        ]
         cognito.admin_create_user(
             UserPoolId=pool_id, Username=email, UserAttributes=attributes, MessageAction="SUPPRESS"
         )
-        cognito.admin_set_user_password(UserPoolId=pool_id, Username=email, Password=password, Permanent=True)
+        cognito.admin_set_user_password(
+            UserPoolId=pool_id, Username=email, Password=password, Permanent=True
+        )
     except ClientError as error:
         raise UserError(_refusal(error, email, pool_id)) from error
     except BotoCoreError as error:
@@ -90,7 +105,9 @@ def _refusal(error: ClientError, email: str, pool_id: str) -> str:
 def new_password() -> str:
     """20 characters with each kind that the pool asks for (components/identity.py)."""
     kinds = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
-    letters = [secrets.choice(kind) for kind in kinds] + [secrets.choice("".join(kinds)) for _ in range(17)]
+    letters = [secrets.choice(kind) for kind in kinds] + [
+        secrets.choice("".join(kinds)) for _ in range(17)
+    ]
     secrets.SystemRandom().shuffle(letters)
     return "".join(letters)
 

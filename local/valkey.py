@@ -16,7 +16,9 @@ RESTRICTED = (
 
 
 class Valkey:
-    """One server with nothing on disk: `stop` loses its memory, `start` brings it back on the same port."""
+    """One server with nothing on disk: `stop` loses its memory, `start` brings it back on the same
+    port.
+    """
 
     def __init__(self, procs: Processes, name: str, port: int):
         self.host = LOOPBACK
@@ -47,15 +49,25 @@ class Valkey:
                 client.config_set(name, value)
 
     def operator(self, **options: Any) -> "redis.Redis":
-        """A client for tests and tools that may do everything; others get the default user, as on ElastiCache."""
-        return redis.Redis(self.host, self.port, username="operator", password=self._password, **options)
+        """A client for tests and tools that may do everything; others get the default user, as on
+        ElastiCache.
+        """
+        return redis.Redis(
+            self.host, self.port, username="operator", password=self._password, **options
+        )
 
     def _configuration(self) -> str:
         users = [
             f"user default on nopass ~* &* +@all {' '.join(f'-{command}' for command in RESTRICTED)}",
             f"user operator on >{self._password} ~* &* +@all",
         ]
-        own = {"bind": self.host, "port": self.port, "save": '""', "appendonly": "no", "dir": self._procs.log_dir}
+        own = {
+            "bind": self.host,
+            "port": self.port,
+            "save": '""',
+            "appendonly": "no",
+            "dir": self._procs.log_dir,
+        }
         settings = {**own, **self._settings}
         return "\n".join([*users, *(f"{name} {value}" for name, value in settings.items()), ""])
 

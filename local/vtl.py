@@ -1,10 +1,11 @@
 """API Gateway's mapping templates: Velocity by airspeed, made strict, with AWS's $input and $util.
 
-Airspeed is lenient where Velocity is not and silent where AWS would fail, so a compiled template is hardened: names,
-methods and directives that API Gateway is not documented to know are refused when the template is compiled; what Java
-and Python print or compare differently is refused when it happens. And since nobody documents which Velocity API
-Gateway runs, a template is rendered by each of DIALECTS and has to come out the same.
-Reference: API Gateway developer guide, "api-gateway-mapping-template-reference".
+Airspeed is lenient where Velocity is not and silent where AWS would fail, so a compiled template is
+hardened: names, methods and directives that API Gateway is not documented to know are refused when
+the template is compiled; what Java and Python print or compare differently is refused when it
+happens. And since nobody documents which Velocity API Gateway runs, a template is rendered by each
+of DIALECTS and has to come out the same. Reference: API Gateway developer guide,
+"api-gateway-mapping-template-reference".
 """
 
 import functools
@@ -66,8 +67,8 @@ class Dialect:
     empty_is_true: bool
 
 
-# Velocity 2; Velocity 1.7; API Gateway itself, as LocalStack observed it (test_templating.py of localstack/airspeed:
-# a null reference is true in #if, and its negation false).
+# Velocity 2; Velocity 1.7; API Gateway itself, as LocalStack observed it (test_templating.py of
+# localstack/airspeed: a null reference is true in #if, and its negation false).
 DIALECTS = (Dialect(False, False), Dialect(False, True), Dialect(True, True))
 _dialect = ContextVar("dialect", default=DIALECTS[0])
 
@@ -77,7 +78,9 @@ class SetOnce(dict[str, object]):
 
     def __setitem__(self, key: str, value: object) -> None:
         if key in self:
-            raise VtlError(f"override {key!r} is set twice; an override is final: set it once, at the template's end")
+            raise VtlError(
+                f"override {key!r} is set twice; an override is final: set it once, at the template's end"
+            )
         if value is None:
             raise VtlError(f"override {key!r} is set to null; give it a value or leave it unset")
         super().__setitem__(key, value)
@@ -85,7 +88,9 @@ class SetOnce(dict[str, object]):
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """A template's text, and its overrides: `request` has header, path, querystring; `response` header and status."""
+    """A template's text, and its overrides: `request` has header, path, querystring; `response`
+    header and status.
+    """
 
     text: str
     request: dict[str, Any]
@@ -93,7 +98,9 @@ class Rendered:
 
 
 class Template:
-    """A compiled mapping template; `where` names it in errors, for example `GET /infer/{id} request template`."""
+    """A compiled mapping template; `where` names it in errors, for example `GET /infer/{id} request
+    template`.
+    """
 
     def __init__(self, text: str, where: str) -> None:
         self._where = where
@@ -105,10 +112,17 @@ class Template:
             raise VtlError(f"{where}: {error}") from error
 
     def render(
-        self, input_: Input, context: Mapping[str, object], stage_variables: Mapping[str, str] | None = None
+        self,
+        input_: Input,
+        context: Mapping[str, object],
+        stage_variables: Mapping[str, str] | None = None,
     ) -> Rendered:
-        """Raises JsonBodyError for a body that is no JSON, VtlError for what API Gateway may render otherwise."""
-        results = [self._render(dialect, input_, context, stage_variables or {}) for dialect in DIALECTS]
+        """Raises JsonBodyError for a body that is no JSON, VtlError for what API Gateway may render
+        otherwise.
+        """
+        results = [
+            self._render(dialect, input_, context, stage_variables or {}) for dialect in DIALECTS
+        ]
         if any(result != results[0] for result in results):
             raise VtlError(
                 f"{self._where}: what it renders depends on whether null and empty values count as true, which"
@@ -117,7 +131,11 @@ class Template:
         return results[0]
 
     def _render(
-        self, dialect: Dialect, input_: Input, context: Mapping[str, object], stage_variables: Mapping[str, str]
+        self,
+        dialect: Dialect,
+        input_: Input,
+        context: Mapping[str, object],
+        stage_variables: Mapping[str, str],
     ) -> Rendered:
         request = {kind: SetOnce() for kind in OVERRIDES["requestOverride"]}
         response = SetOnce(header=SetOnce())
@@ -129,10 +147,13 @@ class Template:
         }
         token = _dialect.set(dialect)
         try:
-            return Rendered(text=self._template.merge(variables), request=request, response=response)
+            return Rendered(
+                text=self._template.merge(variables), request=request, response=response
+            )
         except (airspeed.TemplateError, vm.NoMatch) as error:
             cause = error.__cause__
-            # Its type stays: a body that is no JSON is the caller's fault, anything else the template's.
+            # Its type stays: a body that is no JSON is the caller's fault, anything else the
+            # template's.
             kind = type(cause) if isinstance(cause, VtlError) else VtlError
             raise kind(f"{self._where}: {cause if kind is type(cause) else error}") from error
         finally:
@@ -154,7 +175,9 @@ def _harden(root: Any) -> None:
             element.__class__ = strict
     for element in elements:
         if isinstance(element, vm.BinaryOperator):
-            element.apply_to = functools.partial(_apply, element.my_text().strip(), element.apply_to)
+            element.apply_to = functools.partial(
+                _apply, element.my_text().strip(), element.apply_to
+            )
         if isinstance(element, vm.ElseifBlock):  # it kept the lenient method of its condition
             element.calculate = element.condition.calculate
 
@@ -171,7 +194,9 @@ def _elements(node: Any, seen: set[int]) -> Iterator[Any]:
     elif isinstance(node, (list, tuple)):
         children = list(node)
     else:  # some elements keep only a bound method of their child
-        children = [owner] if isinstance(owner := getattr(node, "__self__", None), vm._Element) else []
+        children = (
+            [owner] if isinstance(owner := getattr(node, "__self__", None), vm._Element) else []
+        )
     for child in children:
         yield from _elements(child, seen)
 
@@ -187,15 +212,23 @@ def _refuse(element: Any) -> None:
     if isinstance(element, vm.MacroCall):
         raise VtlError(f"unknown directive #{element.macro_name}")
     if isinstance(element, vm.NameOrCall) and element.name.endswith("-"):
-        raise VtlError(f"the name {element.name!r} swallows the hyphen; write ${{...}} around the reference")
+        raise VtlError(
+            f"the name {element.name!r} swallows the hyphen; write ${{...}} around the reference"
+        )
 
 
 def _check_reference(expression: Any, known: set[str]) -> None:
     name = expression.part.name
     if name not in known:
-        raise VtlError(f"${name} is never set and is none of {', '.join(f'${root}' for root in sorted(ROOTS))}")
+        raise VtlError(
+            f"${name} is never set and is none of {', '.join(f'${root}' for root in sorted(ROOTS))}"
+        )
     below = expression.subexpression
-    if name == "context" and below is not None and isinstance(below.expression, vm.VariableExpression):
+    if (
+        name == "context"
+        and below is not None
+        and isinstance(below.expression, vm.VariableExpression)
+    ):
         child = below.expression.part.name
         if child not in CONTEXT_NAMES:
             raise VtlError(f"$context.{child} is not a variable of API Gateway's mapping templates")
@@ -209,35 +242,53 @@ def _check_assignment(assignment: Any) -> None:
     if assignment.root_term != "context" or not (
         path == ["responseOverride", "status"] or (len(path) == 3 and path[1] in kinds)
     ):
-        raise VtlError(f"cannot set ${'.'.join([assignment.root_term, *map(str, path)])}; only overrides can be set")
+        raise VtlError(
+            f"cannot set ${'.'.join([assignment.root_term, *map(str, path)])}; only overrides can be set"
+        )
 
 
 class _Name(vm.NameOrCall):
-    """`name`, `name(...)` or `name[...]`, on the variables or on a value, by Java's rules and not by Python's."""
+    """`name`, `name(...)` or `name[...]`, on the variables or on a value, by Java's rules and not
+    by Python's.
+    """
 
     def calculate(self, current_object: Any, loader: Any, top_namespace: Any) -> Any:
-        arguments = None if self.parameters is None else self.parameters.calculate(top_namespace, loader)
+        arguments = (
+            None if self.parameters is None else self.parameters.calculate(top_namespace, loader)
+        )
         if isinstance(current_object, vm.LocalNamespace):
             value = _variable(current_object, self.name)
             if arguments is not None:
                 raise VtlError(f"${self.name} is not a function")
         else:
             value = member(current_object, self.name, arguments)
-        return value if self.index is None else _item(value, self.index.calculate(top_namespace, loader))
+        return (
+            value
+            if self.index is None
+            else _item(value, self.index.calculate(top_namespace, loader))
+        )
 
 
 class _Sub(vm.SubExpression):
-    """What follows a name; an index is looked up among the variables, not within the value it indexes."""
+    """What follows a name; an index is looked up among the variables, not within the value it
+    indexes.
+    """
 
     def calculate(self, current_object: Any, loader: Any, global_namespace: Any) -> Any:
         if not isinstance(self.expression, vm.ArrayIndex):
             return self.expression.calculate(current_object, loader, global_namespace)
         value = _item(current_object, self.expression.calculate(global_namespace, loader))
-        return self.subexpression.calculate(value, loader, global_namespace) if self.subexpression else value
+        return (
+            self.subexpression.calculate(value, loader, global_namespace)
+            if self.subexpression
+            else value
+        )
 
 
 class _Reference(vm.FormalReference):
-    """A reference; printed, null is nothing, and a map or list is refused (Java and Python print them differently)."""
+    """A reference; printed, null is nothing, and a map or list is refused (Java and Python print
+    them differently).
+    """
 
     def calculate(self, namespace: Any, loader: Any) -> Any:
         value = self.expression.calculate(namespace, loader) if self.expression else None

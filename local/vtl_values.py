@@ -21,14 +21,18 @@ class JsonBodyError(VtlError):
 
 
 class Input:
-    """`$input`: the body and the parameters of the request (in a response template: the integration's body)."""
+    """`$input`: the body and the parameters of the request (in a response template: the
+    integration's body).
+    """
 
     VTL = frozenset({"body", "json", "path", "params"})
 
     def __init__(self, body: str, params: Mapping[str, Mapping[str, str]]) -> None:
         """`params` has the maps `path`, `querystring` and `header`, searched in that order."""
         self.body = body
-        self._params = {kind: dict(params.get(kind, {})) for kind in ("path", "querystring", "header")}
+        self._params = {
+            kind: dict(params.get(kind, {})) for kind in ("path", "querystring", "header")
+        }
 
     def json(self, path: str = "$") -> str:
         """The part that a JSONPath names, as JSON; a part that is not there is `""`."""
@@ -49,10 +53,14 @@ class Input:
 class Util:
     """`$util`."""
 
-    VTL = frozenset({"escapeJavaScript", "parseJson", "urlEncode", "urlDecode", "base64Encode", "base64Decode"})
+    VTL = frozenset(
+        {"escapeJavaScript", "parseJson", "urlEncode", "urlDecode", "base64Encode", "base64Decode"}
+    )
 
     def escapeJavaScript(self, text: str) -> str:
-        """Escaped as by Apache Commons' escapeJavaScript: also `'` and `/`, and everything outside ASCII."""
+        """Escaped as by Apache Commons' escapeJavaScript: also `'` and `/`, and everything outside
+        ASCII.
+        """
         return "".join(map(_escaped, as_text(text)))
 
     def parseJson(self, text: str) -> object:
@@ -83,7 +91,9 @@ class Util:
 
 
 def member(value: Any, name: str, arguments: Sequence[Any] | None) -> Any:
-    """`value.name` (arguments None) or `value.name(arguments)`; of null, null; an unknown name is an error."""
+    """`value.name` (arguments None) or `value.name(arguments)`; of null, null; an unknown name is
+    an error.
+    """
     if value is None:
         return None
     if isinstance(value, (Input, Util)):
@@ -118,13 +128,19 @@ def _java(value: object) -> str:
     if isinstance(value, bool):
         return "boolean"
     kinds = {str: "string", dict: "map", list: "list", int: "number", float: "number"}
-    return next((kind for python, kind in kinds.items() if isinstance(value, python)), type(value).__name__)
+    return next(
+        (kind for python, kind in kinds.items() if isinstance(value, python)), type(value).__name__
+    )
 
 
 def as_text(value: object) -> str:
-    """A value as Java prints it; VtlError for a map or list, which Java and Python print differently."""
+    """A value as Java prints it; VtlError for a map or list, which Java and Python print
+    differently.
+    """
     if value is None or isinstance(value, (dict, list)):
-        raise VtlError(f"a {_java(value)} where text is needed; take $input.json(...) or its single values")
+        raise VtlError(
+            f"a {_java(value)} where text is needed; take $input.json(...) or its single values"
+        )
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -138,7 +154,9 @@ def _escaped(char: str) -> str:
 
 
 def json_part(body: str, path: str) -> str | None:
-    """The text of the part of a JSON body that a path names, None when it is not there; VtlError when it is no JSON."""
+    """The text of the part of a JSON body that a path names, None when it is not there; VtlError
+    when it is no JSON.
+    """
     value = _at(body, path)
     if value is None or isinstance(value, str):
         return value
@@ -160,7 +178,9 @@ def _at(body: str, path: str) -> Any:
 
 @lru_cache(maxsize=256)
 def _json_path(path: str) -> tuple[str | int, ...]:
-    """The keys of a plain JSONPath: `$`, `$.a.b`, `$['a'][0]`; wildcards and filters are not supported."""
+    """The keys of a plain JSONPath: `$`, `$.a.b`, `$['a'][0]`; wildcards and filters are not
+    supported.
+    """
     steps = re.compile(r"\.([\w-]+)|\['([^']+)'\]|\[(\d+)\]")
     keys, at = list[str | int](), 1
     while at < len(path):
@@ -190,7 +210,10 @@ def _replacement(text: str) -> Callable[[re.Match[str]], str]:
     parts = re.findall(r"\\(.)|\$(\d)|([^\\$]+)", text, re.S)
 
     def replace(match: re.Match[str]) -> str:
-        return "".join((match[int(group)] or "") if group else quoted or plain for quoted, group, plain in parts)
+        return "".join(
+            (match[int(group)] or "") if group else quoted or plain
+            for quoted, group, plain in parts
+        )
 
     return replace
 

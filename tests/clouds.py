@@ -1,4 +1,6 @@
-"""The key that signs the tokens of a local cloud's users, and a cloud for tests that are not asyncio's."""
+"""The key that signs the tokens of a local cloud's users, and a cloud for tests that are not
+asyncio's.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator

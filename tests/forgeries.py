@@ -1,4 +1,6 @@
-"""Every way to forge a token that we know of, for the verifier alone and for the whole system (API-002, LAM-002)."""
+"""Every way to forge a token that we know of, for the verifier alone and for the whole system
+(API-002, LAM-002).
+"""
 
 import base64
 import hashlib
@@ -47,7 +49,9 @@ class Pool:
         return {**self._signing.public_key().to_dict(), "kid": self.kid, "use": "sig"}
 
     def public(self, encoding: serialization.Encoding) -> bytes:
-        return self.key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return self.key.public_key().public_bytes(
+            encoding, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
 
     def claims(self, **changes: Any) -> dict[str, Any]:
         """Those of a good token that is valid for an hour; a change to None leaves a claim out."""
@@ -72,7 +76,9 @@ class Pool:
 
     def hmac_token(self, secret: bytes) -> str:
         """HS256 by hand: python-jose refuses to sign with a public key, an attacker does not."""
-        signed = f"{segment({'alg': 'HS256', 'typ': 'JWT', 'kid': self.kid})}.{segment(self.claims())}"
+        signed = (
+            f"{segment({'alg': 'HS256', 'typ': 'JWT', 'kid': self.kid})}.{segment(self.claims())}"
+        )
         return f"{signed}.{segment(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}"
 
 
@@ -85,8 +91,12 @@ def forged(pool: Pool, good: str) -> dict[str, str]:
         "alg none": f"{segment({'alg': 'none', 'kid': pool.kid})}.{unsigned}.",
         "alg none with signature": f"{segment({'alg': 'none', 'kid': pool.kid})}.{unsigned}.{signature}",
         "alg None": f"{segment({'alg': None, 'kid': pool.kid})}.{unsigned}.{signature}",
-        "HS256 with the public key as PEM": pool.hmac_token(pool.public(serialization.Encoding.PEM)),
-        "HS256 with the public key as DER": pool.hmac_token(pool.public(serialization.Encoding.DER)),
+        "HS256 with the public key as PEM": pool.hmac_token(
+            pool.public(serialization.Encoding.PEM)
+        ),
+        "HS256 with the public key as DER": pool.hmac_token(
+            pool.public(serialization.Encoding.DER)
+        ),
         "RS512": pool.token(algorithm="RS512"),
         "another key": pool.token(other),
         "another pool": pool.token(iss=pool.issuer + "2"),
@@ -136,7 +146,9 @@ def forged(pool: Pool, good: str) -> dict[str, str]:
 
 
 def mutations(good: str, seed: int = 7) -> Iterator[str]:
-    """The good token with one character changed, lost or added, or the case of its rest swapped; without end."""
+    """The good token with one character changed, lost or added, or the case of its rest swapped;
+    without end.
+    """
     chance = random.Random(seed)
     alphabet = string.ascii_letters + string.digits + "-_.= +/\0é"
     kinds: list[Callable[[int], str]] = [

@@ -1,4 +1,6 @@
-"""API Gateway's TOKEN authorizer: a good access token may call every method, any other token none (API-002)."""
+"""API Gateway's TOKEN authorizer: a good access token may call every method, any other token none
+(API-002).
+"""
 
 import os
 from functools import cache
@@ -23,8 +25,9 @@ def verifier() -> tokens.Verifier:
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """An explicit Allow or Deny for all methods, because API Gateway caches it per token.
 
-    Never an empty policy: with a resource policy that allows, API Gateway reads "neither" as Allow. When the keys
-    can't be had this raises, which API Gateway answers with AUTHORIZER_FAILURE (503), never with access.
+    Never an empty policy: with a resource policy that allows, API Gateway reads "neither" as Allow.
+    When the keys can't be had this raises, which API Gateway answers with AUTHORIZER_FAILURE (503),
+    never with access.
     """
     try:
         claims = verifier().verify(tokens.bearer(event["authorizationToken"]))

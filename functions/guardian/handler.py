@@ -27,7 +27,10 @@ def services() -> tuple[Fleet, "redis.Redis", Any, Any]:
 
 
 def handler(event: object, context: Any) -> None:
-    """The Lambda entry point. A queue that does not answer fails the run, which counts as an error of the function."""
+    """The Lambda entry point.
+
+    A queue that does not answer fails the run, which counts as an error of the function.
+    """
     fleet, client, ec2, s3 = services()
     guardian = Guardian(fleet, client, ec2, s3, context.aws_request_id, time.monotonic() + WORK_S)
     found = guardian.run()

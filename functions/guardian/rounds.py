@@ -1,4 +1,6 @@
-"""What the guardian does each minute: wake nodes for jobs nobody is up for, and answer jobs that nobody will."""
+"""What the guardian does each minute: wake nodes for jobs nobody is up for, and answer jobs that
+nobody will.
+"""
 
 import time
 from collections.abc import Callable
@@ -18,7 +20,9 @@ RETRY_S = 3.0
 
 @dataclass(frozen=True)
 class Guardian:
-    """One run. `token` names it as a holder of the right to wake; it ends at `give_up_at` of `time.monotonic()`."""
+    """One run. `token` names it as a holder of the right to wake; it ends at `give_up_at` of
+    `time.monotonic()`.
+    """
 
     fleet: Fleet
     redis: "redis.Redis"
@@ -31,11 +35,17 @@ class Guardian:
     def run(self) -> queue.Rescue:
         """Raises redis.RedisError; EC2 and S3 may fail: what they refuse now is there in a minute."""
         found, outcome = self._mind_nodes()
-        # Nothing is swept while replies cannot be written: the stream has a bound, what is owed has none.
-        if self._answer_all("owed", lambda cursor: queue.owed(cursor, older_than_s=OWED_TOO_LONG_S)):
+        # Nothing is swept while replies cannot be written: the stream has a bound, what is owed has
+        # none.
+        if self._answer_all(
+            "owed", lambda cursor: queue.owed(cursor, older_than_s=OWED_TOO_LONG_S)
+        ):
             self._answer_all("expired", lambda cursor: queue.sweep(cursor, ttl_s=self.ttl_s))
-        # A node that is still stopping can be started soon: its job would not live through many more minutes.
-        while outcome in (nodes.Outcome.STOPPING, nodes.Outcome.UNKNOWN) and self._left_s() > RETRY_S:
+        # A node that is still stopping can be started soon: its job would not live through many
+        # more minutes.
+        while (
+            outcome in (nodes.Outcome.STOPPING, nodes.Outcome.UNKNOWN) and self._left_s() > RETRY_S
+        ):
             time.sleep(RETRY_S)
             _, outcome = self._mind_nodes()
         return found
@@ -50,7 +60,9 @@ class Guardian:
             self._stop_nodes()
         if not found.wake:
             return found, None
-        outcome, _ = waking.start(self.redis, fleet.stack, self.token, found.wake, found.phases, self.ec2)
+        outcome, _ = waking.start(
+            self.redis, fleet.stack, self.token, found.wake, found.phases, self.ec2
+        )
         return found, outcome
 
     def _stop_nodes(self) -> None:
@@ -75,7 +87,9 @@ class Guardian:
     def _answer(self, what: str, owed: list[queue.Owed]) -> bool:
         if not owed:
             return self._left_s() > 0
-        written, why = replies.write_all(self.s3, self.fleet.bucket, owed, "guardian", self.give_up_at)
+        written, why = replies.write_all(
+            self.s3, self.fleet.bucket, owed, "guardian", self.give_up_at
+        )
         if written:
             queue.run(self.redis, queue.settle([reply.id for reply in written]))
         log(what, "ERROR" if why else "INFO", jobs=len(owed), answered=len(written), why=why)

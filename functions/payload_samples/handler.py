@@ -1,4 +1,6 @@
-"""Writes the router's redacted payload samples to a log group that keeps them for one day (LAM-005)."""
+"""Writes the router's redacted payload samples to a log group that keeps them for one day
+(LAM-005).
+"""
 
 from functools import cache
 

@@ -1,7 +1,8 @@
-"""Every minute, from inside the VPC: do GET /ping and /queue-health answer as they should? (API-005)
+"""Every minute, from inside the VPC: do GET /ping and /queue-health answer as they should?
+(API-005)
 
-Over IPv6 only: the VPC has no way out over IPv4, and its IPv6 block is what the routes' fence lets in. So no name is
-resolved to an IPv4 address, which would be tried first and in vain.
+Over IPv6 only: the VPC has no way out over IPv4, and its IPv6 block is what the routes' fence lets
+in. So no name is resolved to an IPv4 address, which would be tried first and in vain.
 """
 
 import http.client
@@ -22,13 +23,21 @@ ROUTES = {"/ping": "status", "/queue-health": "redis"}
 
 
 def handler(event: object, context: object) -> dict[str, bool]:
-    """The Lambda entry point: per route, whether it is well. Both are asked, whatever the first says."""
+    """The Lambda entry point: per route, whether it is well.
+
+    Both are asked, whatever the first says.
+    """
     base, stack = os.environ["TLFIF_API_URL"], os.environ["TLFIF_STACK"]
     began = time.perf_counter()
     ping = well(f"{base}/ping", ROUTES["/ping"])
     latency_ms = (time.perf_counter() - began) * 1000
     emf.emit(names.NAMESPACE_API, stack, {names.METRIC_PING_SUCCESS: int(ping)})
-    emf.emit(names.NAMESPACE_API, stack, {names.METRIC_PING_LATENCY_MS: round(latency_ms, 1)}, "Milliseconds")
+    emf.emit(
+        names.NAMESPACE_API,
+        stack,
+        {names.METRIC_PING_LATENCY_MS: round(latency_ms, 1)},
+        "Milliseconds",
+    )
     return {"ping": ping, "queue-health": well(f"{base}/queue-health", ROUTES["/queue-health"])}
 
 
@@ -40,17 +49,27 @@ def well(url: str, field: str) -> bool:
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         log("probe", "ERROR", url=url, why=repr(error))
         return False
-    log("probe", "INFO" if well else "ERROR", url=url, status=status, body=body[:200].decode(errors="replace"))
+    log(
+        "probe",
+        "INFO" if well else "ERROR",
+        url=url,
+        status=status,
+        body=body[:200].decode(errors="replace"),
+    )
     return well
 
 
 def get(url: str) -> tuple[int, bytes]:
     """Status and body of a GET over IPv6. Raises OSError and http.client's errors."""
     parts = urlsplit(url)
-    connection = _Connection(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    connection = _Connection(
+        parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    )
     connection.tls = parts.scheme == "https"
     try:
-        connection.request("GET", parts.path, headers={"Accept": "application/json", "User-Agent": "tl-fif-probe"})
+        connection.request(
+            "GET", parts.path, headers={"Accept": "application/json", "User-Agent": "tl-fif-probe"}
+        )
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:
@@ -66,4 +85,6 @@ class _Connection(http.client.HTTPConnection):
         found: Any = socket.getaddrinfo(self.host, self.port, socket.AF_INET6, socket.SOCK_STREAM)
         self.sock = socket.create_connection(found[0][4][:2], TIMEOUT_S)
         if self.tls:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+            self.sock = ssl.create_default_context().wrap_socket(
+                self.sock, server_hostname=self.host
+            )

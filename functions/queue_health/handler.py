@@ -17,7 +17,10 @@ RETRY_AFTER_S = 60
 
 @cache
 def client() -> "redis.Redis":
-    """Made once per execution environment. It waits longer than the limit, to tell a slow queue from a dead one."""
+    """Made once per execution environment.
+
+    It waits longer than the limit, to tell a slow queue from a dead one.
+    """
     return queue.from_environment(timeout_s=0.5)
 
 
@@ -25,15 +28,30 @@ def handler(event: Event, context: Any) -> Response:
     """200 {"redis": "ok", "latencyMs": x}, or 503 with what is wrong."""
     try:
         latency_ms = ping_ms(client())
-        wrong = "" if latency_ms <= LIMIT_MS else f"it took {latency_ms:.0f} ms to answer a ping, more than {LIMIT_MS}"
+        wrong = (
+            ""
+            if latency_ms <= LIMIT_MS
+            else f"it took {latency_ms:.0f} ms to answer a ping, more than {LIMIT_MS}"
+        )
     except redis.RedisError as error:
         latency_ms, wrong = None, f"it does not answer: {type(error).__name__}"
-    emf.emit(names.NAMESPACE_QUEUE, os.environ["TLFIF_STACK"], {names.METRIC_QUEUE_HEALTHY: int(not wrong)})
+    emf.emit(
+        names.NAMESPACE_QUEUE,
+        os.environ["TLFIF_STACK"],
+        {names.METRIC_QUEUE_HEALTHY: int(not wrong)},
+    )
     log("queue health", "ERROR" if wrong else "INFO", latencyMs=latency_ms, wrong=wrong)
     if wrong:
-        problem = Problem(503, "queue_unavailable", f"The queue is not well: {wrong}.", retry_after_s=RETRY_AFTER_S)
+        problem = Problem(
+            503,
+            "queue_unavailable",
+            f"The queue is not well: {wrong}.",
+            retry_after_s=RETRY_AFTER_S,
+        )
         return problem.response(event, context.aws_request_id)
-    return respond(event, 200, {"redis": "ok", "latencyMs": latency_ms}, {"Cache-Control": "no-store"})
+    return respond(
+        event, 200, {"redis": "ok", "latencyMs": latency_ms}, {"Cache-Control": "no-store"}
+    )
 
 
 def ping_ms(server: "redis.Redis") -> float:

@@ -1,4 +1,7 @@
-"""The router's four routes. Each gets the verified caller's `sub` and answers with a proxy response."""
+"""The router's four routes.
+
+Each gets the verified caller's `sub` and answers with a proxy response.
+"""
 
 import math
 import re
@@ -17,7 +20,8 @@ from tlfif import emf, names, nodes, queue, replies, tokens, waking
 from tlfif.http import Event, Problem, Response, header, respond
 from tlfif.log import log
 
-# A job that the queue gets later than this finds its caller gone: we wait for the answer 100 ms longer, then say 503.
+# A job that the queue gets later than this finds its caller gone: we wait for the answer 100 ms
+# longer, then say 503.
 DEADLINE_MS = int(queue.TIMEOUT_S * 1000) - 100
 # What /stop has not answered by then, the guardian does.
 STOP_WRITES_S = 4.0
@@ -43,7 +47,9 @@ class Services:
 
 
 def infer(services: Services, event: Event, sub: str) -> Response:
-    """Accepts a job: 202 queued, or 202 starting when a node is being woken for it (LAM-003 … LAM-005)."""
+    """Accepts a job: 202 queued, or 202 starting when a node is being woken for it (LAM-003 …
+    LAM-005).
+    """
     settings = services.settings
     request = requests.parse(event)
     job = queue.NewJob(
@@ -58,7 +64,11 @@ def infer(services: Services, event: Event, sub: str) -> Response:
     answer = queue.run(services.redis, queue.accept(job, settings.limits))
     if isinstance(answer, queue.Refused):
         if answer.why == "late" and time.time() * 1000 < job.deadline_ms:
-            log("clocks differ: the queue's is ahead of the router's", "ERROR", deadlineMs=job.deadline_ms)
+            log(
+                "clocks differ: the queue's is ahead of the router's",
+                "ERROR",
+                deadlineMs=job.deadline_ms,
+            )
         raise _refusal(settings, answer)
     if answer.wake:
         _wake(services, job, answer)
@@ -94,7 +104,9 @@ def _refusal(settings: Settings, refused: queue.Refused) -> Problem:
         case "limited":
             emf.emit(names.NAMESPACE_ROUTER, settings.stack, {names.METRIC_RATE_LIMIT_BREACHES: 1})
             message = f"At most {settings.limits.burst} requests a second and {settings.limits.sustained} a minute."
-            return Problem(429, "rate_limited", message, retry_after_s=math.ceil(refused.wait_ms / 1000))
+            return Problem(
+                429, "rate_limited", message, retry_after_s=math.ceil(refused.wait_ms / 1000)
+            )
         case "latched":
             return latched(refused.detail)
         case "full":
@@ -103,7 +115,9 @@ def _refusal(settings: Settings, refused: queue.Refused) -> Problem:
         case "conflict":
             message = "Idempotency-Key was used for another request; send a new key with a new body"
             return Problem(400, "invalid_request", message, field="Idempotency-Key")
-    return Problem(503, "queue_unavailable", "The job queue answered too late; try again.", retry_after_s=2)
+    return Problem(
+        503, "queue_unavailable", "The job queue answered too late; try again.", retry_after_s=2
+    )
 
 
 def latched(detail: str) -> Problem:
@@ -115,12 +129,18 @@ def latched(detail: str) -> Problem:
 def _wake(services: Services, job: queue.NewJob, accepted: queue.Accepted) -> None:
     """Starts nodes for an accepted job, or takes the job back when EC2 has none to give.
 
-    The job is in the queue: should Redis fail before it is taken back, it stays accepted and the guardian goes on.
-    Should Redis fail while it is, nobody knows whether the job is there: a 503, never a 202 for a job that is gone.
+    The job is in the queue: should Redis fail before it is taken back, it stays accepted and the
+    guardian goes on. Should Redis fail while it is, nobody knows whether the job is there: a 503,
+    never a 202 for a job that is gone.
     """
     try:
         outcome, code = waking.start(
-            services.redis, services.settings.stack, job.id, accepted.wake, accepted.phases, services.ec2
+            services.redis,
+            services.settings.stack,
+            job.id,
+            accepted.wake,
+            accepted.phases,
+            services.ec2,
         )
     except redis.RedisError as error:
         log("wake left to the guardian", "ERROR", jobId=job.id, why=str(error))
@@ -143,7 +163,9 @@ def _no_node(outcome: nodes.Outcome, code: str) -> Problem | None:
 
 
 def cancel(services: Services, event: Event, sub: str) -> Response:
-    """Cancels one job of the caller's: 200 when it was queued (or has ended), 202 while its reply is still to come."""
+    """Cancels one job of the caller's: 200 when it was queued (or has ended), 202 while its reply
+    is still to come.
+    """
     job_id = (event.get("pathParameters") or {}).get("id", "")
     if not re.fullmatch(names.UUID4, job_id):
         raise Problem(404, "not_found", "You have no such job.")
@@ -160,7 +182,9 @@ def cancel(services: Services, event: Event, sub: str) -> Response:
 
 
 def _answer_cancelled(services: Services, reply: queue.Owed) -> str:
-    """The status that stands; 'cancelling' when the reply could not be written: it stays owed until it is."""
+    """The status that stands; 'cancelling' when the reply could not be written: it stays owed until
+    it is.
+    """
     try:
         status = replies.write_final(services.s3, services.settings.bucket, reply, "router")
         queue.run(services.redis, queue.settle([reply.id]))
@@ -183,7 +207,9 @@ def _ended(services: Services, key: str) -> str:
 
 
 def stop(services: Services, event: Event, sub: str) -> Response:
-    """Cancels every unfinished job, stops the stack's nodes, and answers the jobs; what remains the guardian does."""
+    """Cancels every unfinished job, stops the stack's nodes, and answers the jobs; what remains the
+    guardian does.
+    """
     jobs = queue.run(services.redis, queue.stop())
     try:
         stopped = nodes.stop(services.ec2, services.settings.stack)
@@ -196,11 +222,16 @@ def stop(services: Services, event: Event, sub: str) -> Response:
 
 
 def _answer_stopped(services: Services, jobs: list[queue.Stopped]) -> int:
-    """How many got their reply here. A job that a worker has is its worker's, until the reply is written."""
+    """How many got their reply here.
+
+    A job that a worker has is its worker's, until the reply is written.
+    """
     entries = {job.id: job.entry for job in jobs}
     owed = [queue.Owed(job.id, job.reply_key, "cancelled", "stopped") for job in jobs]
     give_up_at = time.monotonic() + STOP_WRITES_S
-    written, why = replies.write_all(services.s3, services.settings.bucket, owed, "router", give_up_at)
+    written, why = replies.write_all(
+        services.s3, services.settings.bucket, owed, "router", give_up_at
+    )
     if why:
         log("replies left to the guardian", "ERROR", jobs=len(owed) - len(written), why=why)
     for reply in written:
@@ -231,7 +262,9 @@ def status(services: Services, event: Event, sub: str) -> Response:
 
 
 def _phase(now: queue.Status) -> str:
-    """The phase furthest along among the nodes; 'starting' between the wake and the first heartbeat, else 'off'."""
+    """The phase furthest along among the nodes; 'starting' between the wake and the first
+    heartbeat, else 'off'.
+    """
     phases = {node["phase"] for node in now.nodes}
     for phase in ("ready", "loading", "booting"):
         if phase in phases:

@@ -27,13 +27,19 @@ def services() -> actions.Services:
     """Made once per execution environment: a warm call opens nothing."""
     settings = Settings.from_environment()
     verifier = tokens.for_pool(
-        os.environ["AWS_REGION"], settings.user_pool_id, settings.client_id, os.environ.get("TLFIF_JWKS_URL")
+        os.environ["AWS_REGION"],
+        settings.user_pool_id,
+        settings.client_id,
+        os.environ.get("TLFIF_JWKS_URL"),
     )
     return actions.Services(settings, queue.from_environment(), verifier)
 
 
 def handler(event: Event, context: Any) -> Response:
-    """The Lambda entry point. Every refusal is a JSON answer; nothing the caller sends can make it fail."""
+    """The Lambda entry point.
+
+    Every refusal is a JSON answer; nothing the caller sends can make it fail.
+    """
     request_id = context.aws_request_id
     try:
         route = ROUTES.get((event.get("httpMethod", ""), event.get("resource", "")))
@@ -47,15 +53,21 @@ def handler(event: Event, context: Any) -> Response:
 
 
 def _caller(event: Event) -> str:
-    """The verified `sub`: checked here again, so that the router is safe when it is invoked directly (LAM-002)."""
+    """The verified `sub`: checked here again, so that the router is safe when it is invoked
+    directly (LAM-002).
+    """
     try:
         claims = services().verifier.verify(tokens.bearer(header(event, "authorization") or ""))
     except tokens.Rejected as refusal:
         log("token refused", why=str(refusal))
-        raise Problem(401, "unauthorized", "Send an Authorization header with a valid access token.") from refusal
+        raise Problem(
+            401, "unauthorized", "Send an Authorization header with a valid access token."
+        ) from refusal
     except tokens.KeysUnavailable as error:
         log("keys unavailable", "ERROR", why=str(error))
-        raise Problem(503, "authorizer_unavailable", "Tokens cannot be checked now.", retry_after_s=5) from error
+        raise Problem(
+            503, "authorizer_unavailable", "Tokens cannot be checked now.", retry_after_s=5
+        ) from error
     return claims["sub"]
 
 
@@ -65,5 +77,7 @@ def _queue_down(event: Event, request_id: str, error: Exception) -> Response:
         names.NAMESPACE_ROUTER, services().settings.stack, {names.METRIC_REDIS_ENQUEUE_FAIL: 1},
         error=type(error).__name__, detail=str(error)[:200], requestId=request_id,
     )  # fmt: skip
-    problem = Problem(503, "queue_unavailable", "The job queue does not answer; try again.", retry_after_s=2)
+    problem = Problem(
+        503, "queue_unavailable", "The job queue does not answer; try again.", retry_after_s=2
+    )
     return problem.response(event, request_id)

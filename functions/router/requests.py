@@ -1,4 +1,6 @@
-"""What POST /infer may say: one model, and a refusal that names the field, the value and the fix (LAM-002)."""
+"""What POST /infer may say: one model, and a refusal that names the field, the value and the fix
+(LAM-002).
+"""
 
 import base64
 import binascii
@@ -23,7 +25,10 @@ def _fits(prompt: str) -> str:
 
 
 class InferRequest(BaseModel):
-    """The body of POST /infer. `openapi.yaml` documents the same model; a test holds them together."""
+    """The body of POST /infer.
+
+    `openapi.yaml` documents the same model; a test holds them together.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -60,7 +65,9 @@ def parse(event: Event) -> InferRequest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
-        raise _refusal(field, None if first["type"] == "missing" else first["input"], _fix(first)) from error
+        raise _refusal(
+            field, None if first["type"] == "missing" else first["input"], _fix(first)
+        ) from error
 
 
 def _body(event: Event) -> str:

@@ -1,4 +1,6 @@
-"""Payload samples for the first day of a version: lengths and keyed hashes, never what somebody wrote (LAM-005)."""
+"""Payload samples for the first day of a version: lengths and keyed hashes, never what somebody
+wrote (LAM-005).
+"""
 
 import hashlib
 import os
@@ -13,17 +15,22 @@ INTERVAL_S = 10.0
 
 
 class Sampler:
-    """Samples one accepted job every `INTERVAL_S` in each execution environment, until the day is over."""
+    """Samples one accepted job every `INTERVAL_S` in each execution environment, until the day is
+    over.
+    """
 
     def __init__(self) -> None:
         version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "")
         self._version = int(version) if version.isdigit() else 0
-        # Equal prompts have equal hashes, here and for as long as this environment lives; nobody can try words.
+        # Equal prompts have equal hashes, here and for as long as this environment lives; nobody
+        # can try words.
         self._key = os.urandom(16)
         self._next = 0.0
 
     def see(self, client: "redis.Redis", job: queue.NewJob, state: str) -> None:
-        """Keeps a sample of this job if it is time for one; a queue that fails now has accepted the job already."""
+        """Keeps a sample of this job if it is time for one; a queue that fails now has accepted the
+        job already.
+        """
         now = time.monotonic()
         if now < self._next:
             return

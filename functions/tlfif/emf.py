@@ -1,20 +1,30 @@
-"""CloudWatch metrics as embedded metric format: one JSON line on stdout, no network call, no permission."""
+"""CloudWatch metrics as embedded metric format: one JSON line on stdout, no network call, no
+permission.
+"""
 
 import json
 import time
 
 
-def line(namespace: str, stack: str, metrics: dict[str, float], unit: str = "Count", **properties: object) -> str:
-    """The EMF document for `metrics` under the one dimension Stack; `properties` are searchable, never dimensions."""
+def line(
+    namespace: str, stack: str, metrics: dict[str, float], unit: str = "Count", **properties: object
+) -> str:
+    """The EMF document for `metrics` under the one dimension Stack; `properties` are searchable,
+    never dimensions.
+    """
     definition = {
         "Namespace": namespace,
         "Dimensions": [["Stack"]],
         "Metrics": [{"Name": name, "Unit": unit} for name in metrics],
     }
     header = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [definition]}
-    return json.dumps({"_aws": header, "Stack": stack, **metrics, **properties}, separators=(",", ":"))
+    return json.dumps(
+        {"_aws": header, "Stack": stack, **metrics, **properties}, separators=(",", ":")
+    )
 
 
-def emit(namespace: str, stack: str, metrics: dict[str, float], unit: str = "Count", **properties: object) -> None:
+def emit(
+    namespace: str, stack: str, metrics: dict[str, float], unit: str = "Count", **properties: object
+) -> None:
     """Prints one EMF line, e.g. `emit(names.NAMESPACE_ROUTER, "dev", {"EC2Starts": 1})`."""
     print(line(namespace, stack, metrics, unit, **properties), flush=True)

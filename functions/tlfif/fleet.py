@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """The environment that components/fleet.py gives them, typed; `slots` = jobs in flight on one node."""
+    """The environment that components/fleet.py gives them, typed; `slots` = jobs in flight on one
+    node.
+    """
 
     stack: str
     bucket: str

@@ -1,4 +1,6 @@
-"""API Gateway proxy events in, proxy responses out: JSON, CORS for localhost, errors that say what to do."""
+"""API Gateway proxy events in, proxy responses out: JSON, CORS for localhost, errors that say what
+to do.
+"""
 
 import json
 from collections.abc import Mapping
@@ -12,10 +14,18 @@ EXPOSED = "X-Request-Id, Location, Retry-After"
 
 
 class Problem(Exception):
-    """A refusal with its HTTP status: {"error": code, "message": …} plus whatever helps the caller to mend it."""
+    """A refusal with its HTTP status: {"error": code, "message": …} plus whatever helps the caller
+    to mend it.
+    """
 
     def __init__(
-        self, status: int, code: str, message: str, *, retry_after_s: int | None = None, **details: object
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        retry_after_s: int | None = None,
+        **details: object,
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
@@ -26,7 +36,12 @@ class Problem(Exception):
         headers = {"X-Request-Id": request_id}
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
-        return respond(event, self.status, {"error": self.code, "message": self.message, **self.details}, headers)
+        return respond(
+            event,
+            self.status,
+            {"error": self.code, "message": self.message, **self.details},
+            headers,
+        )
 
 
 def respond(event: Event, status: int, body: object, headers: Mapping[str, str]) -> Response:
@@ -43,7 +58,11 @@ def cors(origin: str | None) -> dict[str, str]:
     """Echoes an origin of this machine, says nothing to any other (API-003)."""
     if origin is None or not names.LOCALHOST_ORIGIN.fullmatch(origin):
         return {"Vary": "Origin"}
-    return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED, "Vary": "Origin"}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": EXPOSED,
+        "Vary": "Origin",
+    }
 
 
 def header(event: Event, name: str) -> str | None:

@@ -1,4 +1,6 @@
-"""The vocabulary that the program, the functions, the node and the local cloud share: names, ports and limits."""
+"""The vocabulary that the program, the functions, the node and the local cloud share: names, ports
+and limits.
+"""
 
 import re
 
@@ -46,7 +48,10 @@ LEASE_RENEW_S, LEASE_IDLE_S = 5, 20
 LOST_S = 3 * LEASE_IDLE_S  # a worker silent for so long will not come back to its job
 MAX_DELIVERIES = 3
 DEAD_BOUND, BOOTS_BOUND = 1_000, 50
-SAMPLING_S, SAMPLES_BOUND = 86_400, 100  # payloads are sampled for a day after a deployment (LAM-005)
+SAMPLING_S, SAMPLES_BOUND = (
+    86_400,
+    100,
+)  # payloads are sampled for a day after a deployment (LAM-005)
 
 STREAM, GROUP, DEAD_STREAM = "jobs", "gpu", "jobs:dead"
 WAKE_KEY, LATCH_KEY = "node:wake", "budget:latch"
@@ -61,5 +66,7 @@ LOCALHOST_ORIGIN = re.compile(r"http://localhost(:\d{1,5})?")
 
 
 def reply_key(sub: str, job_id: str) -> str:
-    """The S3 key of one job's reply; the caller's own `sub` is part of it, so nobody can name another's."""
+    """The S3 key of one job's reply; the caller's own `sub` is part of it, so nobody can name
+    another's.
+    """
     return f"replies/{sub}/{job_id}.json"

@@ -1,4 +1,5 @@
-"""EC2's side of waking and stopping: what to start is decided by a pure function, done by two EC2 calls.
+"""EC2's side of waking and stopping: what to start is decided by a pure function, done by two EC2
+calls.
 
 boto3 is imported on use: most requests find the node's heartbeat in the queue and never need EC2.
 """
@@ -21,7 +22,9 @@ CALL_TIMEOUT_S = 0.8
 
 @dataclass(frozen=True)
 class Node:
-    """One EC2 instance of the stack: `state` is EC2's word for it, `latched` that the budget latch is on it."""
+    """One EC2 instance of the stack: `state` is EC2's word for it, `latched` that the budget latch
+    is on it.
+    """
 
     id: str
     state: str
@@ -29,13 +32,18 @@ class Node:
     started_ago_s: float = 0.0
 
     def is_expected(self, phases: Mapping[str, str]) -> bool:
-        """Started, and not heard of yet. One that is silent for as long as a wake lasts won't be."""
+        """Started, and not heard of yet.
+
+        One that is silent for as long as a wake lasts won't be.
+        """
         silent = self.id not in phases and self.started_ago_s < names.WAKE_TTL_S
         return self.state == "pending" or (self.state == "running" and silent)
 
     def is_leaving(self, phases: Mapping[str, str]) -> bool:
         """Stopping, or about to: EC2 hears of it after the queue does."""
-        return self.state == "stopping" or (self.state == "running" and phases.get(self.id) == "draining")
+        return self.state == "stopping" or (
+            self.state == "running" and phases.get(self.id) == "draining"
+        )
 
 
 class Outcome(Enum):
@@ -59,7 +67,8 @@ class Decision:
 
 
 def decide(nodes: Sequence[Node], wanted: int, phases: Mapping[str, str]) -> Decision:
-    """What to do for `wanted` more nodes than work or load a model, given all nodes of the stack (LAM-004).
+    """What to do for `wanted` more nodes than work or load a model, given all nodes of the stack
+    (LAM-004).
 
     `phases` by instance id, of the nodes whose heartbeat the queue has.
     """
@@ -82,7 +91,10 @@ def client(timeout_s: float = CALL_TIMEOUT_S) -> Any:
     from botocore.config import Config
 
     return boto3.client(
-        "ec2", config=Config(connect_timeout=timeout_s, read_timeout=timeout_s, retries={"total_max_attempts": 1})
+        "ec2",
+        config=Config(
+            connect_timeout=timeout_s, read_timeout=timeout_s, retries={"total_max_attempts": 1}
+        ),
     )
 
 
@@ -93,13 +105,17 @@ def find(ec2: Any, stack: str) -> list[Node]:
         {"Name": f"tag:{names.STACK_TAG}", "Values": [stack]},
     ]
     reservations = ec2.describe_instances(Filters=filters)["Reservations"]
-    return [_node(instance) for reservation in reservations for instance in reservation["Instances"]]
+    return [
+        _node(instance) for reservation in reservations for instance in reservation["Instances"]
+    ]
 
 
 def _node(instance: dict[str, Any]) -> Node:
     latched = any(tag["Key"] == names.LATCH_TAG for tag in instance.get("Tags", []))
     started_ago = datetime.datetime.now(datetime.timezone.utc) - instance["LaunchTime"]
-    return Node(instance["InstanceId"], instance["State"]["Name"], latched, started_ago.total_seconds())
+    return Node(
+        instance["InstanceId"], instance["State"]["Name"], latched, started_ago.total_seconds()
+    )
 
 
 def wake(ec2: Any, stack: str, wanted: int, phases: Mapping[str, str]) -> tuple[Outcome, int, str]:
@@ -132,7 +148,10 @@ class Unavailable(Exception):
 
 
 def stop(ec2: Any, stack: str) -> list[str]:
-    """Stops the nodes of the stack that run; their ids. One that is still pending can't be. Raises Unavailable."""
+    """Stops the nodes of the stack that run; their ids.
+
+    One that is still pending can't be. Raises Unavailable.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

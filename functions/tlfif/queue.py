@@ -1,7 +1,9 @@
-"""The job queue's contract: every write is one Lua script, described here once for the sync and the async client.
+"""The job queue's contract: every write is one Lua script, described here once for the sync and the
+async client.
 
-Each operation is a `Call`; `run(client, call)` and `await arun(client, call)` send it and parse the answer. The clients
-are redis-py's, with `decode_responses=True`; they raise `redis.RedisError` when the server is gone, hung or refuses.
+Each operation is a `Call`; `run(client, call)` and `await arun(client, call)` send it and parse the
+answer. The clients are redis-py's, with `decode_responses=True`; they raise `redis.RedisError` when
+the server is gone, hung or refuses.
 """
 
 import hashlib
@@ -46,9 +48,10 @@ def source(script: str) -> tuple[str, str]:
 def connect(host: str, port: int, timeout_s: float = TIMEOUT_S) -> "redis.Redis":
     """A sync client that answers or fails within twice `timeout_s`.
 
-    redis-py would retry ten times by default. One retry is right here: a Lambda that was frozen finds its connection
-    dead, and every script is safe to send twice. A time-out is not retried: the caller is waiting. Nor does it greet
-    the server: three round trips before the first command would use up a slow server's time.
+    redis-py would retry ten times by default. One retry is right here: a Lambda that was frozen
+    finds its connection dead, and every script is safe to send twice. A time-out is not retried:
+    the caller is waiting. Nor does it greet the server: three round trips before the first command
+    would use up a slow server's time.
     """
     return redis.Redis(
         host=host,
@@ -63,7 +66,9 @@ def connect(host: str, port: int, timeout_s: float = TIMEOUT_S) -> "redis.Redis"
 
 
 def from_environment(timeout_s: float = TIMEOUT_S) -> "redis.Redis":
-    """`connect` to the server that components/queue.py tells a function of; KeyError names what is missing."""
+    """`connect` to the server that components/queue.py tells a function of; KeyError names what is
+    missing.
+    """
     return connect(os.environ["TLFIF_REDIS_HOST"], int(os.environ["TLFIF_REDIS_PORT"]), timeout_s)
 
 
@@ -76,7 +81,8 @@ def run(client: "redis.Redis", call: Call[T]) -> T:
         except NoScriptError:
             answer = client.eval(text, len(call.keys), *call.keys, *call.args)
     except ReadOnlyError:
-        # After a failover this connection leads to what is a replica now; the next one asks DNS again.
+        # After a failover this connection leads to what is a replica now; the next one asks DNS
+        # again.
         client.connection_pool.disconnect()
         raise
     return call.parse(answer)
@@ -96,12 +102,15 @@ async def arun(client: Any, call: Call[T]) -> T:
     return call.parse(answer)
 
 
-# --- the router's side ---------------------------------------------------------------------------------------------
+# --- the router's side ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """What the router asks the queue to accept. `options` are the model's sampling options as a dict."""
+    """What the router asks the queue to accept.
+
+    `options` are the model's sampling options as a dict.
+    """
 
     id: str
     sub: str
@@ -122,7 +131,9 @@ class NewJob:
         return f"job:{self.id}", f"rate:{self.sub}", idempotency
 
     def fingerprint(self) -> str:
-        """Equal for equal requests: the same Idempotency-Key with another body is a mistake of the caller's."""
+        """Equal for equal requests: the same Idempotency-Key with another body is a mistake of the
+        caller's.
+        """
         body = json.dumps([self.prompt, self.idle_minutes, self.options], sort_keys=True)
         return hashlib.sha256(body.encode()).hexdigest()
 
@@ -141,7 +152,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The job is in the queue. Times in epoch ms; `wake` = how many nodes this caller must start now.
+    """The job is in the queue.
+
+    Times in epoch ms; `wake` = how many nodes this caller must start now.
 
     `phases` by instance id, of the nodes there are, for a caller who must start some.
     """
@@ -157,7 +170,10 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Refused:
-    """The job left nothing behind. `why`: limited, latched, full, late or conflict; `wait_ms` where waiting helps."""
+    """The job left nothing behind.
+
+    `why`: limited, latched, full, late or conflict; `wait_ms` where waiting helps.
+    """
 
     why: str
     wait_ms: int = 0
@@ -165,7 +181,9 @@ class Refused:
 
 
 def accept(job: NewJob, limits: Limits) -> Call[Accepted | Refused]:
-    """Latch, rate limit, backlog cap, job with TTL, stream entry and the right to wake a node: all or nothing."""
+    """Latch, rate limit, backlog cap, job with TTL, stream entry and the right to wake a node: all
+    or nothing.
+    """
     args = [
         job.id, job.sub, job.prompt, job.idle_minutes, job.reply_key, json.dumps(job.options),
         limits.ttl_s, names.WAKE_TTL_S, limits.burst, limits.sustained, limits.backlog_cap,
@@ -178,7 +196,9 @@ def _accepted(job_id: str, answer: list[Any]) -> Accepted | Refused:
     match answer:
         case ["accepted", state, wake, created, expires, estimate, phases]:
             known = _pairs(phases)
-            return Accepted(state, wake, created, expires, int(estimate) if estimate else None, job_id, known)
+            return Accepted(
+                state, wake, created, expires, int(estimate) if estimate else None, job_id, known
+            )
         case ["repeated", first, state, created, expires, estimate]:
             return Accepted(state, 0, created, expires, int(estimate) if estimate else None, first)
         case ["limited", wait_ms]:
@@ -193,8 +213,12 @@ def _pairs(flat: list[str]) -> dict[str, str]:
 
 
 def withdraw(job: NewJob) -> Call[str]:
-    """Takes an accepted job back: 'withdrawn', 'kept' (it will be answered) or 'gone' (it has been)."""
-    return Call("withdraw", [*job.keys(), f"withdrawn:{job.id}"], [job.id, names.WITHDRAWN_TTL_S], str)
+    """Takes an accepted job back: 'withdrawn', 'kept' (it will be answered) or 'gone' (it has
+    been).
+    """
+    return Call(
+        "withdraw", [*job.keys(), f"withdrawn:{job.id}"], [job.id, names.WITHDRAWN_TTL_S], str
+    )
 
 
 def release_wake(token: str) -> Call[int]:
@@ -203,9 +227,16 @@ def release_wake(token: str) -> Call[int]:
 
 
 def cancel(job_id: str, sub: str) -> Call[tuple[str, str]]:
-    """('unknown', ''), ('running', reply key): its worker is told, or ('cancelled', reply key): its reply is owed."""
+    """('unknown', ''), ('running', reply key): its worker is told, or ('cancelled', reply key): its
+    reply is owed.
+    """
     keys = [f"job:{job_id}", f"cancelled:{job_id}"]
-    return Call("cancel", keys, [job_id, sub, names.CANCELLED_TTL_S], lambda a: (a[0], a[1] if len(a) > 1 else ""))
+    return Call(
+        "cancel",
+        keys,
+        [job_id, sub, names.CANCELLED_TTL_S],
+        lambda a: (a[0], a[1] if len(a) > 1 else ""),
+    )
 
 
 @dataclass(frozen=True)
@@ -228,7 +259,9 @@ def settle(job_ids: Sequence[str]) -> Call[int]:
 
 
 def sample(version: int, payload: dict[str, Any]) -> Call[bool]:
-    """Keeps a redacted payload for a day after router version `version` came; whether more are wanted."""
+    """Keeps a redacted payload for a day after router version `version` came; whether more are
+    wanted.
+    """
     args = [version, json.dumps(payload), names.SAMPLING_S * 1000, names.SAMPLES_BOUND]
     return Call("sample", [], args, bool)
 
@@ -240,7 +273,10 @@ def take_samples() -> Call[list[dict[str, Any]]]:
 
 @dataclass(frozen=True)
 class Status:
-    """What the console shows. `nodes`: dicts of id, phase, in_flight, timings; `latch` and `money`: dicts or None."""
+    """What the console shows.
+
+    `nodes`: dicts of id, phase, in_flight, timings; `latch` and `money`: dicts or None.
+    """
 
     nodes: list[dict[str, Any]]
     depth: int
@@ -264,7 +300,7 @@ def _status(answer: list[Any]) -> Status:
     )  # fmt: skip
 
 
-# --- the guardian's side -------------------------------------------------------------------------------------------
+# --- the guardian's side --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -283,7 +319,9 @@ Page = tuple[str, list[Owed]]
 def sweep(
     cursor: str = "", count: int = 500, *, ttl_s: int = names.JOB_TTL_S, lost_s: int = names.LOST_S
 ) -> Call[Page]:
-    """Removes expired jobs from the stream, `count` a call: the next cursor ('' at the end), and what is owed."""
+    """Removes expired jobs from the stream, `count` a call: the next cursor ('' at the end), and
+    what is owed.
+    """
     return Call("sweep", [], [cursor, count, ttl_s * 1000, lost_s * 1000], _page)
 
 
@@ -298,7 +336,8 @@ def _page(answer: list[Any]) -> Page:
 
 @dataclass(frozen=True)
 class Rescue:
-    """What to do about the nodes: how many to start, whether all are to be stopped; `depth` in stream entries.
+    """What to do about the nodes: how many to start, whether all are to be stopped; `depth` in
+    stream entries.
 
     `phases` by instance id, of the nodes there are, when some must be started.
     """
@@ -310,17 +349,27 @@ class Rescue:
 
 
 def rescue(token: str, node_count: int, slots: int) -> Call[Rescue]:
-    """Takes the right to wake, as accept does, when live jobs need more nodes than are up or coming."""
+    """Takes the right to wake, as accept does, when live jobs need more nodes than are up or
+    coming.
+    """
     args = [token, names.WAKE_TTL_S, node_count, slots]
-    return Call("rescue", [], args, lambda answer: Rescue(answer[0], bool(answer[1]), answer[2], _pairs(answer[3])))
+    return Call(
+        "rescue",
+        [],
+        args,
+        lambda answer: Rescue(answer[0], bool(answer[1]), answer[2], _pairs(answer[3])),
+    )
 
 
-# --- the worker's side ---------------------------------------------------------------------------------------------
+# --- the worker's side ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Item:
-    """A job as its worker sees it. `job` is None when it expired before anybody took it; `cancelled`: '' or why."""
+    """A job as its worker sees it.
+
+    `job` is None when it expired before anybody took it; `cancelled`: '' or why.
+    """
 
     entry: str
     id: str
@@ -336,42 +385,76 @@ def create_group() -> Call[str]:
 
 
 def take(
-    consumer: str, entries: Sequence[str], claim: int, *, abandoned_ms: int = names.LEASE_IDLE_S * 1000
+    consumer: str,
+    entries: Sequence[str],
+    claim: int,
+    *,
+    abandoned_ms: int = names.LEASE_IDLE_S * 1000,
 ) -> Call[list[Item]]:
-    """The jobs of `entries` (read by XREADGROUP just now) and up to `claim` that other workers abandoned.
+    """The jobs of `entries` (read by XREADGROUP just now) and up to `claim` that other workers
+    abandoned.
 
-    `deliveries` counts this one: above `names.MAX_DELIVERIES` the job has failed as often as it may.
+    `deliveries` counts this one: above `names.MAX_DELIVERIES` the job has failed as often as it
+    may.
     """
     args = [consumer, abandoned_ms, claim, names.JOB_TTL_S, *entries]
     return Call("take", [], args, lambda items: [_item(*item) for item in items])
 
 
-def _item(entry: str, job_id: str, reply_key: str, deliveries: int, cancelled: str, flat: list[str]) -> Item:
+def _item(
+    entry: str, job_id: str, reply_key: str, deliveries: int, cancelled: str, flat: list[str]
+) -> Item:
     return Item(entry, job_id, reply_key, deliveries, cancelled, _pairs(flat) or None)
 
 
 def renew(consumer: str, leases: Sequence[tuple[str, str]]) -> Call[list[str]]:
-    """Renews (entry, id) leases. Per lease: 'held', 'lost', or why the job was cancelled ('user', 'stopped')."""
+    """Renews (entry, id) leases.
+
+    Per lease: 'held', 'lost', or why the job was cancelled ('user', 'stopped').
+    """
     flat = [part for lease in leases for part in lease]
     return Call("renew", [], [consumer, names.JOB_TTL_S, *flat], list)
 
 
 def finish(entry: str, job_id: str, *, buried: str = "") -> Call[int]:
-    """XACK + XDEL + DEL after the final reply is written; `buried` puts the id on the dead-letter stream as well."""
+    """XACK + XDEL + DEL after the final reply is written; `buried` puts the id on the dead-letter
+    stream as well.
+    """
     return Call("finish", [], [entry, job_id, buried, names.DEAD_BOUND], int)
 
 
-def hand_back(consumer: str, entry: str, *, abandoned_ms: int = names.LEASE_IDLE_S * 1000) -> Call[str]:
-    """Returns an unfinished job to the queue without counting the delivery: 'handed back' or 'lost'."""
+def hand_back(
+    consumer: str, entry: str, *, abandoned_ms: int = names.LEASE_IDLE_S * 1000
+) -> Call[str]:
+    """Returns an unfinished job to the queue without counting the delivery: 'handed back' or
+    'lost'.
+    """
     return Call("hand_back", [], [consumer, entry, abandoned_ms], str)
 
 
 def heartbeat(
-    instance: str, boot: str, phase: str, in_flight: int, timings: dict[str, float], boot_ms: int | None = None
+    instance: str,
+    boot: str,
+    phase: str,
+    in_flight: int,
+    timings: dict[str, float],
+    boot_ms: int | None = None,
 ) -> Call[str]:
-    """Says that the node is there; `boot_ms` once, when it became ready. Answers the phase in force."""
+    """Says that the node is there; `boot_ms` once, when it became ready.
+
+    Answers the phase in force.
+    """
     duration = "" if boot_ms is None else boot_ms
-    args = [instance, boot, phase, in_flight, names.HEARTBEAT_TTL_S, json.dumps(timings), duration, names.BOOTS_BOUND]
+    args = [
+        instance,
+        boot,
+        phase,
+        in_flight,
+        names.HEARTBEAT_TTL_S,
+        json.dumps(timings),
+        duration,
+        names.BOOTS_BOUND,
+    ]
     return Call("heartbeat", [f"node:{instance}"], args, str)
 
 

@@ -1,6 +1,7 @@
 """Replies written on behalf of a worker: cancelled, expired or failed jobs that none will finish.
 
-The same rule as the worker's: one final reply per job, held by S3's conditional writes. boto3 is imported on use.
+The same rule as the worker's: one final reply per job, held by S3's conditional writes. boto3 is
+imported on use.
 """
 
 import json
@@ -65,7 +66,9 @@ def read(s3: Any, bucket: str, key: str) -> tuple[dict[str, Any], str] | None:
 
 
 def write_final(s3: Any, bucket: str, reply: Owed, writer: str) -> str:
-    """Ends a job as `reply` says unless it has ended already; the status that stands. Raises Unavailable.
+    """Ends a job as `reply` says unless it has ended already; the status that stands.
+
+    Raises Unavailable.
 
     A worker's partial reply is replaced, keeping its text.
     """
@@ -73,21 +76,30 @@ def write_final(s3: Any, bucket: str, reply: Owed, writer: str) -> str:
     with answering():
         for attempt in range(ATTEMPTS):
             partial, etag = found or ({}, None)
-            if _put(s3, bucket, reply.reply_key, _body(partial, reply, f"{writer}/{attempt}"), etag):
+            if _put(
+                s3, bucket, reply.reply_key, _body(partial, reply, f"{writer}/{attempt}"), etag
+            ):
                 return reply.status
             found = read(s3, bucket, reply.reply_key)
             if found and found[0]["status"] in FINAL:
                 return found[0]["status"]
-    raise Unavailable(f"{reply.reply_key} changed {ATTEMPTS} times while its final reply was being written")
+    raise Unavailable(
+        f"{reply.reply_key} changed {ATTEMPTS} times while its final reply was being written"
+    )
 
 
 def _put(s3: Any, bucket: str, key: str, body: bytes, etag: str | None) -> bool:
-    """Whether the write won: over the version with this ETag, or over nothing. Raises botocore's errors."""
+    """Whether the write won: over the version with this ETag, or over nothing.
+
+    Raises botocore's errors.
+    """
     from botocore.exceptions import ClientError
 
     condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
     try:
-        s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **condition)
+        s3.put_object(
+            Bucket=bucket, Key=key, Body=body, ContentType="application/json", **condition
+        )
     except ClientError as error:
         if error.response["Error"]["Code"] not in LOST_RACE:
             raise
@@ -98,10 +110,14 @@ def _put(s3: Any, bucket: str, key: str, body: bytes, etag: str | None) -> bool:
 def _body(partial: dict[str, Any], reply: Owed, writer: str) -> bytes:
     now = int(time.time() * 1000)
     ended = {"id": reply.id, "status": reply.status, "reason": reply.reason, "worker": writer}
-    return json.dumps({"text": "", **partial, **ended, "finished_at": now, "updated_at": now}).encode()
+    return json.dumps(
+        {"text": "", **partial, **ended, "finished_at": now, "updated_at": now}
+    ).encode()
 
 
-def write_all(s3: Any, bucket: str, replies: Sequence[Owed], writer: str, give_up_at: float) -> tuple[list[Owed], str]:
+def write_all(
+    s3: Any, bucket: str, replies: Sequence[Owed], writer: str, give_up_at: float
+) -> tuple[list[Owed], str]:
     """Writes many final replies at once, until one fails or `time.monotonic()` says `give_up_at`.
 
     Returns those that stand, and why the others do not ('' when all do): they stay owed.
@@ -123,4 +139,6 @@ def write_all(s3: Any, bucket: str, replies: Sequence[Owed], writer: str, give_u
 
     with ThreadPoolExecutor(WRITERS) as writers:
         written = list(writers.map(write, replies))
-    return [reply for reply, done in zip(replies, written, strict=True) if done], why[0] if why else ""
+    return [reply for reply, done in zip(replies, written, strict=True) if done], why[
+        0
+    ] if why else ""

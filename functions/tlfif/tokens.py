@@ -1,8 +1,10 @@
-"""The one place that decides whether a Cognito access token is good; the authorizer and the router both ask it.
+"""The one place that decides whether a Cognito access token is good; the authorizer and the router
+both ask it.
 
-python-jose's defaults accept too much (no `exp`, no `aud`, any algorithm when none is named), so everything it leaves
-open is stated here: RS256 only, the key by its `kid` from our own pool's JWKS and from nowhere else, `iss`, `exp`,
-`iat`, `sub`, `client_id` and `token_use` required. Only `Rejected` and `KeysUnavailable` leave this module.
+python-jose's defaults accept too much (no `exp`, no `aud`, any algorithm when none is named), so
+everything it leaves open is stated here: RS256 only, the key by its `kid` from our own pool's JWKS
+and from nowhere else, `iss`, `exp`, `iat`, `sub`, `client_id` and `token_use` required. Only
+`Rejected` and `KeysUnavailable` leave this module.
 """
 
 import base64
@@ -42,8 +44,9 @@ def fetch_json(url: str) -> dict[str, Any]:
 
 
 class KeySet:
-    """The pool's public keys by `kid`: at most 600 s old, fetched again once for an unknown kid, but not more
-    often than every 30 s, so that invented kids can't be used to flood the pool."""
+    """The pool's public keys by `kid`: at most 600 s old, fetched again once for an unknown kid,
+    but not more often than every 30 s, so that invented kids can't be used to flood the pool.
+    """
 
     def __init__(
         self,
@@ -56,7 +59,9 @@ class KeySet:
         self._fetched_at = self._tried_at = -float("inf")
 
     def get(self, kid: str) -> Key:
-        """The key named `kid`; raises Rejected when the pool has none, KeysUnavailable when it can't be asked."""
+        """The key named `kid`; raises Rejected when the pool has none, KeysUnavailable when it
+        can't be asked.
+        """
         age = self._clock() - self._fetched_at
         if age > KEYS_MAX_AGE_S or (kid not in self._keys and self._may_try()):
             self._refresh(age)
@@ -72,7 +77,11 @@ class KeySet:
         self._tried_at = self._clock()
         try:
             documents = self._fetch(self._url)["keys"]
-            keys = {str(key["kid"]): jwk.construct(key, "RS256") for key in documents if key["kty"] == "RSA"}
+            keys = {
+                str(key["kid"]): jwk.construct(key, "RS256")
+                for key in documents
+                if key["kty"] == "RSA"
+            }
         except (OSError, ValueError, KeyError, TypeError, JOSEError) as error:
             if age > KEYS_MAX_AGE_S:
                 raise KeysUnavailable(f"{self._url}: {error}") from error
@@ -87,11 +96,17 @@ class Verifier:
         self._issuer, self._client_id, self._keys = issuer, client_id, keys
 
     def verify(self, token: str) -> Claims:
-        """The claims of a good token; raises Rejected for a bad one and KeysUnavailable when nobody can tell."""
+        """The claims of a good token; raises Rejected for a bad one and KeysUnavailable when nobody
+        can tell.
+        """
         key = self._keys.get(_kid(token))
         try:
             claims = jwt.decode(
-                token, key, algorithms=["RS256"], issuer=self._issuer, options={"verify_aud": False, **REQUIRED}
+                token,
+                key,
+                algorithms=["RS256"],
+                issuer=self._issuer,
+                options={"verify_aud": False, **REQUIRED},
             )
         except (JOSEError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise Rejected(str(error)) from error
@@ -99,7 +114,9 @@ class Verifier:
         return claims
 
     def _check(self, claims: Claims) -> None:
-        """What python-jose does not compare: access tokens carry `client_id` and `token_use` instead of `aud`."""
+        """What python-jose does not compare: access tokens carry `client_id` and `token_use`
+        instead of `aud`.
+        """
         if claims.get("token_use") != "access":
             raise Rejected("not an access token")
         if claims.get("client_id") != self._client_id:
@@ -108,12 +125,17 @@ class Verifier:
             raise Rejected("meant for another audience")
         if claims["iat"] > time.time() + 60:
             raise Rejected("issued in the future")
-        if not isinstance(claims["sub"], str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", claims["sub"]):
+        if not isinstance(claims["sub"], str) or not re.fullmatch(
+            r"[A-Za-z0-9_-]{1,64}", claims["sub"]
+        ):
             raise Rejected("sub is not an identifier")
 
 
 def _kid(token: str) -> str:
-    """The key id a well-formed token names. The header's other ways to bring a key (jwk, jku, x5u, x5c) are refused."""
+    """The key id a well-formed token names.
+
+    The header's other ways to bring a key (jwk, jku, x5u, x5c) are refused.
+    """
     if len(token) > MAX_TOKEN_BYTES:
         raise Rejected("too long")
     segments = token.split(".")
@@ -123,7 +145,11 @@ def _kid(token: str) -> str:
         header = json.loads(base64.urlsafe_b64decode(segments[0] + "=="))
     except (ValueError, RecursionError) as error:
         raise Rejected("the header is not JSON") from error
-    if not isinstance(header, dict) or header.get("alg") != "RS256" or not isinstance(header.get("kid"), str):
+    if (
+        not isinstance(header, dict)
+        or header.get("alg") != "RS256"
+        or not isinstance(header.get("kid"), str)
+    ):
         raise Rejected("the header names no RS256 key")
     if header.keys() & {"jwk", "jku", "x5u", "x5c", "crit", "b64"}:
         raise Rejected("the header brings its own key or rules")
@@ -131,7 +157,9 @@ def _kid(token: str) -> str:
 
 
 def _canonical(segment: str) -> bool:
-    """One spelling per value: otherwise the unused bits of the last character make sixteen tokens out of one."""
+    """One spelling per value: otherwise the unused bits of the last character make sixteen tokens
+    out of one.
+    """
     if not SEGMENT.fullmatch(segment):
         return False
     try:
@@ -142,7 +170,10 @@ def _canonical(segment: str) -> bool:
 
 
 def for_pool(region: str, pool_id: str, client_id: str, jwks_url: str | None = None) -> Verifier:
-    """The verifier of a Cognito pool. `jwks_url` replaces the pool's own address of its keys (the local cloud)."""
+    """The verifier of a Cognito pool.
+
+    `jwks_url` replaces the pool's own address of its keys (the local cloud).
+    """
     issuer = f"https://cognito-idp.{region}.amazonaws.com/{pool_id}"
     return Verifier(issuer, client_id, KeySet(jwks_url or f"{issuer}/.well-known/jwks.json"))
 

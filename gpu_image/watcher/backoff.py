@@ -1,4 +1,6 @@
-"""Waiting between tries: full jitter, so that nodes which failed together do not come back together."""
+"""Waiting between tries: full jitter, so that nodes which failed together do not come back
+together.
+"""
 
 import asyncio
 import random

@@ -1,4 +1,6 @@
-"""Takes jobs off the stream, keeps their leases, hears cancellations, and acknowledges or hands back."""
+"""Takes jobs off the stream, keeps their leases, hears cancellations, and acknowledges or hands
+back.
+"""
 
 import asyncio
 import traceback
@@ -16,13 +18,17 @@ from watcher.tasks import end
 
 T = TypeVar("T")
 
-# How long one read waits for a job: a stop waits for it, and abandoned jobs are looked for after each.
+# How long one read waits for a job: a stop waits for it, and abandoned jobs are looked for after
+# each.
 BLOCK_MS = 1000
 CANCEL_POLL_S = 0.4
 
 
 class Consumer:
-    """As many jobs at once as there are slots. `run()` goes on until it is cancelled; `close()` first."""
+    """As many jobs at once as there are slots.
+
+    `run()` goes on until it is cancelled; `close()` first.
+    """
 
     def __init__(
         self,
@@ -36,7 +42,9 @@ class Consumer:
         lease_renew_s: float = names.LEASE_RENEW_S,
         lease_idle_s: float = names.LEASE_IDLE_S,
     ):
-        """`redis` is a redis.asyncio client whose socket time-out exceeds BLOCK_MS; `name` the consumer's."""
+        """`redis` is a redis.asyncio client whose socket time-out exceeds BLOCK_MS; `name` the
+        consumer's.
+        """
         self._redis, self._name, self._slots, self._gate = redis, name, slots, gate
         self._start, self._on_end = start, on_end
         self._renew_s, self._abandoned_ms = lease_renew_s, int(lease_idle_s * 1000)
@@ -51,7 +59,9 @@ class Consumer:
         return len(self._jobs)
 
     async def run(self) -> None:
-        """Takes jobs until closed, and looks after them; returns only by being cancelled or by an error of ours."""
+        """Takes jobs until closed, and looks after them; returns only by being cancelled or by an
+        error of ours.
+        """
         await asyncio.gather(self._take_jobs(), self._renew_leases(), self._hear_cancellations())
 
     async def holds(self, entry: str, job_id: str) -> bool:
@@ -69,7 +79,9 @@ class Consumer:
             return self._closed
 
     async def close(self, grace_s: float, hurry: asyncio.Event) -> None:
-        """Takes nothing more, gives the running jobs `grace_s` (or until `hurry`) and hands the others back."""
+        """Takes nothing more, gives the running jobs `grace_s` (or until `hurry`) and hands the
+        others back.
+        """
         self._closed = True
         # A read that is under way may still bring jobs; after it there is none.
         async with self._reading:
@@ -107,7 +119,8 @@ class Consumer:
             await self._changed.wait()
 
     async def _take(self) -> list[queue.Item]:
-        """Jobs that were abandoned or handed back, which have waited longest; if there are none, new ones.
+        """Jobs that were abandoned or handed back, which have waited longest; if there are none,
+        new ones.
 
         Raises RedisError.
         """
@@ -149,7 +162,8 @@ class Consumer:
                 job.settled = True
                 await self._persist(queue.finish(job.item.entry, job.item.id, buried=job.buried))
             elif ending is Ending.UNTRIED or (ending is Ending.FAILED and self._closed):
-                # Another node may take it at once; a model that is being stopped as well is not the job's failure.
+                # Another node may take it at once; a model that is being stopped as well is not the
+                # job's failure.
                 await self._give_back(job)
             # A failed delivery's lease runs out, and whoever takes the job next counts it.
         except Exception:
@@ -161,7 +175,11 @@ class Consumer:
 
     async def _work(self, job: Job) -> Ending:
         ending = await job.work()
-        if ending is Ending.FAILED and job.item.deliveries >= names.MAX_DELIVERIES and not self._closed:
+        if (
+            ending is Ending.FAILED
+            and job.item.deliveries >= names.MAX_DELIVERIES
+            and not self._closed
+        ):
             return await job.bury(job.failure)
         return ending
 
@@ -174,7 +192,9 @@ class Consumer:
 
     async def _give_back(self, job: Job) -> None:
         try:
-            answer = await self._ask(queue.hand_back(self._name, job.item.entry, abandoned_ms=self._abandoned_ms))
+            answer = await self._ask(
+                queue.hand_back(self._name, job.item.entry, abandoned_ms=self._abandoned_ms)
+            )
         except RedisError as error:
             answer = str(error)
         log("handed_back", id=job.item.id, answer=answer)
@@ -186,7 +206,9 @@ class Consumer:
             if not jobs:
                 continue
             leases = [(job.item.entry, job.item.id) for job in jobs]
-            for job, answer in zip(jobs, await self._persist(queue.renew(self._name, leases)), strict=True):
+            for job, answer in zip(
+                jobs, await self._persist(queue.renew(self._name, leases)), strict=True
+            ):
                 if answer == "lost":
                     self._let_go(job)
                 elif answer != "held":

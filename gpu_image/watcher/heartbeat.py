@@ -1,4 +1,6 @@
-"""Tells the queue that this node is there, and in which phase; hears from it when the node is to drain."""
+"""Tells the queue that this node is there, and in which phase; hears from it when the node is to
+drain.
+"""
 
 import asyncio
 import time
@@ -18,7 +20,9 @@ LONGEST_BOOT_S = 900
 class Heartbeat:
     """The node's key in the queue. `draining` is set once the queue says so, whoever wanted it."""
 
-    def __init__(self, redis: Any, instance: str, boot: str, started_at: float, in_flight: Callable[[], int]):
+    def __init__(
+        self, redis: Any, instance: str, boot: str, started_at: float, in_flight: Callable[[], int]
+    ):
         """`boot` names this process; `started_at` is when EC2 started the machine, in epoch s."""
         self.draining = asyncio.Event()
         self._redis, self._instance, self._boot, self._in_flight = redis, instance, boot, in_flight
@@ -31,14 +35,18 @@ class Heartbeat:
     async def begin(self) -> None:
         """The first beat."""
         try:
-            # Its predecessor's key: this process was restarted, so it cannot tell how long a boot takes.
+            # Its predecessor's key: this process was restarted, so it cannot tell how long a boot
+            # takes.
             self._first_boot = not await self._redis.exists(f"node:{self._instance}")
         except RedisError as error:
             log("heartbeat_failed", "WARNING", why=str(error))
         await self.enter("booting")
 
     async def enter(self, phase: str) -> None:
-        """Changes the phase and says so at once. The first `ready` of a boot goes into the history."""
+        """Changes the phase and says so at once.
+
+        The first `ready` of a boot goes into the history.
+        """
         now_ms = int(time.time() * 1000)
         self._phase = phase
         if phase not in self._timings:
@@ -54,7 +62,9 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """One heartbeat; a queue that is away is logged and no more."""
-        call = queue.heartbeat(self._instance, self._boot, self._phase, self._in_flight(), self._timings, self._boot_ms)
+        call = queue.heartbeat(
+            self._instance, self._boot, self._phase, self._in_flight(), self._timings, self._boot_ms
+        )
         try:
             phase = await queue.arun(self._redis, call)
         except RedisError as error:

@@ -23,7 +23,8 @@ ANNOUNCE_AFTER_S = 0.25
 class Ending(Enum):
     """How the work on a job ended.
 
-    Its final reply stands, this delivery failed, the model took no request, or the job is another worker's now.
+    Its final reply stands, this delivery failed, the model took no request, or the job is another
+    worker's now.
     """
 
     ANSWERED = "answered"
@@ -33,7 +34,10 @@ class Ending(Enum):
 
 
 class Job:
-    """A job this worker has taken. `settled`: its final reply stands, though the queue may not know it yet."""
+    """A job this worker has taken.
+
+    `settled`: its final reply stands, though the queue may not know it yet.
+    """
 
     def __init__(self, item: Item, reply: Reply, model: Model, gate: Gate):
         self.item = item
@@ -61,7 +65,10 @@ class Job:
             self._generation.cancel()
 
     async def work(self) -> Ending:
-        """Brings the job to its end. Cancelling the task that runs this leaves the job unanswered."""
+        """Brings the job to its end.
+
+        Cancelling the task that runs this leaves the job unanswered.
+        """
         if self.item.cancelled:
             return await self._finish("cancelled", reason=self.item.cancelled)
         if self.item.job is None:
@@ -73,7 +80,9 @@ class Job:
     async def bury(self, why: str) -> Ending:
         """Ends a job that failed as often as it may."""
         self.buried = why
-        return await self._finish("failed", error=f"gave up after {names.MAX_DELIVERIES} attempts: {why}")
+        return await self._finish(
+            "failed", error=f"gave up after {names.MAX_DELIVERIES} attempts: {why}"
+        )
 
     async def _answer(self) -> Ending:
         self._generation = asyncio.create_task(self._generate())
@@ -93,7 +102,9 @@ class Job:
     async def _generate(self) -> None:
         assert self.item.job is not None
         options = json.loads(self.item.job.get("options") or "{}")
-        async with contextlib.aclosing(self._model.stream(self.item.job["prompt"], options)) as chunks:
+        async with contextlib.aclosing(
+            self._model.stream(self.item.job["prompt"], options)
+        ) as chunks:
             async for chunk in chunks:
                 self._usage = chunk.usage or self._usage
                 self._grow(chunk.text)
@@ -108,10 +119,15 @@ class Job:
         self._grown.set()
 
     async def _publish(self) -> Written:
-        """Writes partial replies until the generation ends or the reply turns out not to be this worker's."""
+        """Writes partial replies until the generation ends or the reply turns out not to be this
+        worker's.
+        """
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._grown.wait(), ANNOUNCE_AFTER_S)
-        if not self._grown.is_set() and (written := await self._write_partial()) is not Written.MINE:
+        if (
+            not self._grown.is_set()
+            and (written := await self._write_partial()) is not Written.MINE
+        ):
             return written
         while True:
             await self._grown.wait()
@@ -143,7 +159,13 @@ class Job:
             self._gate.shut(str(error))
             return Ending.UNTRIED
         self.failure = f"{type(error).__name__}: {error}"
-        log("delivery_failed", "ERROR", id=self.item.id, attempt=self.item.deliveries, why=self.failure)
+        log(
+            "delivery_failed",
+            "ERROR",
+            id=self.item.id,
+            attempt=self.item.deliveries,
+            why=self.failure,
+        )
         return Ending.FAILED
 
     async def _finish(self, status: str, **extra: str) -> Ending:
@@ -160,7 +182,13 @@ class Job:
         if written is Written.MINE:
             self._log(body)
         else:
-            log("not_mine", id=self.item.id, attempt=self.item.deliveries, wanted=status, stands=written.value)
+            log(
+                "not_mine",
+                id=self.item.id,
+                attempt=self.item.deliveries,
+                wanted=status,
+                stands=written.value,
+            )
         return self._stands(written)
 
     def _stands(self, written: Written) -> Ending:
@@ -193,11 +221,15 @@ class Job:
         told = ("status", "completion_tokens", "tokens_per_second", "reason", "error")
         fields = {key: body[key] for key in told if body.get(key) is not None}
         latency = body["finished_at"] - self._created_at
-        log("job_ended", id=self.item.id, attempt=self.item.deliveries, latency_ms=latency, **fields)
+        log(
+            "job_ended", id=self.item.id, attempt=self.item.deliveries, latency_ms=latency, **fields
+        )
 
 
 def _speed(usage: Usage | None, first_at: int | None, end: int) -> float | None:
-    """Tokens a second after the first one, which waited for the prompt; None while it cannot be told."""
+    """Tokens a second after the first one, which waited for the prompt; None while it cannot be
+    told.
+    """
     if usage is None or first_at is None or usage.completion_tokens < 2 or end <= first_at:
         return None
     return round((usage.completion_tokens - 1) * 1000 / (end - first_at), 1)

@@ -18,7 +18,8 @@ class StopFailedError(Exception):
 
 
 def stop(region: str, instance_id: str, stack: str) -> None:
-    """Asks EC2 to stop this instance, and counts that in one go: its SIGTERM may come before EC2's answer.
+    """Asks EC2 to stop this instance, and counts that in one go: its SIGTERM may come before EC2's
+    answer.
 
     Raises StopFailedError.
     """
@@ -39,7 +40,9 @@ def _count_stop(region: str, stack: str) -> None:
         "Unit": "Count",
     }
     try:
-        _client("cloudwatch", region).put_metric_data(Namespace=names.NAMESPACE_GPU, MetricData=[metric])
+        _client("cloudwatch", region).put_metric_data(
+            Namespace=names.NAMESPACE_GPU, MetricData=[metric]
+        )
     except (BotoCoreError, ClientError) as error:
         log("metric_lost", "WARNING", metric=names.METRIC_AUTO_STOPS, why=str(error))
 

@@ -1,4 +1,7 @@
-"""The node's life: boot, load, serve, rest. One process; supervisord restarts it when it ends with an error."""
+"""The node's life: boot, load, serve, rest.
+
+One process; supervisord restarts it when it ends with an error.
+"""
 
 import asyncio
 import contextlib
@@ -79,7 +82,9 @@ async def watching(settings: Settings, s3: Any) -> AsyncIterator["Watcher"]:
 class Watcher:
     """What the node's process consists of, and when it ends."""
 
-    def __init__(self, settings: Settings, redis: "Redis", model: Model, s3: Any, pool: ThreadPoolExecutor):
+    def __init__(
+        self, settings: Settings, redis: "Redis", model: Model, s3: Any, pool: ThreadPoolExecutor
+    ):
         boot = secrets.token_hex(4)
         self._settings, self._redis, self._model, self._boot = settings, redis, model, boot
         self._name = queue.consumer_name(settings.instance_id, boot)
@@ -99,8 +104,16 @@ class Watcher:
         self._last_moment = time.monotonic() + settings.max_lifetime_s - settings.grace_s - up_s
 
     async def run(self) -> int:
-        """Serves until told to stop. The exit code: 1 when something broke that only a new process can mend."""
-        log("started", instance=self._settings.instance_id, boot=self._boot, stack=self._settings.stack)
+        """Serves until told to stop.
+
+        The exit code: 1 when something broke that only a new process can mend.
+        """
+        log(
+            "started",
+            instance=self._settings.instance_id,
+            boot=self._boot,
+            stack=self._settings.stack,
+        )
         work = (self._load(), self._consumer.run(), self._heartbeat.run(), self._rest())
         tasks = [asyncio.create_task(each) for each in work]
         told = asyncio.create_task(self._told_to_stop.wait())
@@ -129,7 +142,9 @@ class Watcher:
         try:
             await self._replies.warm_up()
         except replies.StorageError as error:
-            log("replies_unavailable", "ERROR", bucket=self._settings.replies_bucket, why=str(error))
+            log(
+                "replies_unavailable", "ERROR", bucket=self._settings.replies_bucket, why=str(error)
+            )
 
     async def _on_model(self, ready: bool) -> None:
         if not self._heartbeat.draining.is_set():
@@ -139,11 +154,18 @@ class Watcher:
         async def holds() -> bool:
             return await self._consumer.holds(item.entry, item.id)
 
-        return Job(item, self._replies.reply(item.reply_key, item.deliveries, holds), self._model, self._gate)
+        return Job(
+            item,
+            self._replies.reply(item.reply_key, item.deliveries, holds),
+            self._model,
+            self._gate,
+        )
 
     def _on_end(self, job: Job) -> None:
         minutes = job.idle_minutes
-        self._idle.job_ended(time.monotonic(), None if minutes is None else self._settings.idle_s(minutes))
+        self._idle.job_ended(
+            time.monotonic(), None if minutes is None else self._settings.idle_s(minutes)
+        )
 
     async def _rest(self) -> None:
         """Waits until the node should rest, then stops the machine; ends only if that did not work."""
@@ -153,7 +175,8 @@ class Watcher:
         await self._consumer.close(self._settings.grace_s, self._hurry)
         if await self._stop_machine():
             await asyncio.sleep(STOPPING_S)
-        # A new process serves again: accept would otherwise wait for a start of a machine that runs.
+        # A new process serves again: accept would otherwise wait for a start of a machine that
+        # runs.
         log("not_stopped", "ERROR")
 
     async def _reason_to_rest(self) -> str:
@@ -174,7 +197,9 @@ class Watcher:
     async def _drained(self) -> bool:
         """Whether the queue lets this node go; from then on accept counts on it no more."""
         try:
-            answer = await queue.arun(self._redis, queue.drain(self._settings.instance_id, self._boot))
+            answer = await queue.arun(
+                self._redis, queue.drain(self._settings.instance_id, self._boot)
+            )
         except RedisError as error:
             answer = str(error)
         log("drain", answer=answer)
@@ -185,7 +210,9 @@ class Watcher:
         for _ in range(STOP_TRIES):
             try:
                 # A thread ends what it has begun, even when this process is told to stop meanwhile.
-                await asyncio.to_thread(machine.stop, settings.region, settings.instance_id, settings.stack)
+                await asyncio.to_thread(
+                    machine.stop, settings.region, settings.instance_id, settings.stack
+                )
                 return True
             except machine.StopFailedError as error:
                 log("stop_failed", "ERROR", why=str(error))
@@ -194,7 +221,9 @@ class Watcher:
 
     async def _leave(self) -> None:
         try:
-            await queue.arun(self._redis, queue.leave(self._settings.instance_id, self._boot, self._name))
+            await queue.arun(
+                self._redis, queue.leave(self._settings.instance_id, self._boot, self._name)
+            )
         except RedisError as error:
             log("leave_failed", "WARNING", why=str(error))
         log("stopped")

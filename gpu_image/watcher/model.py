@@ -1,4 +1,6 @@
-"""The model server next door, over its OpenAI-compatible API: vLLM on the GPU node, llama.cpp on the local one."""
+"""The model server next door, over its OpenAI-compatible API: vLLM on the GPU node, llama.cpp on
+the local one.
+"""
 
 import asyncio
 import json
@@ -19,11 +21,16 @@ _NOT_NOW = (401, 403, 404, 408, 429, 502, 503, 504)
 
 
 class JobRefusedError(Exception):
-    """The request itself is at fault, such as a prompt longer than the context: trying again is pointless."""
+    """The request itself is at fault, such as a prompt longer than the context: trying again is
+    pointless.
+    """
 
 
 class ModelAwayError(Exception):
-    """The server took no request: it is down, loading or misconfigured. The job has not been tried."""
+    """The server took no request: it is down, loading or misconfigured.
+
+    The job has not been tried.
+    """
 
 
 class ModelBrokeError(Exception):
@@ -52,7 +59,8 @@ class Model:
 
     def __init__(self, url: str, name: str, transport: httpx.AsyncBaseTransport | None = None):
         self._name = name
-        # A connection each: the server closes idle ones after seconds, perhaps just when a request goes out.
+        # A connection each: the server closes idle ones after seconds, perhaps just when a request
+        # goes out.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         self._client = httpx.AsyncClient(
@@ -66,13 +74,22 @@ class Model:
         await self._client.aclose()
 
     async def probe(self) -> str:
-        """'' when one real token comes out, else why not. Servers report health that cannot generate."""
-        request = {"model": self._name, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+        """'' when one real token comes out, else why not.
+
+        Servers report health that cannot generate.
+        """
+        request = {
+            "model": self._name,
+            "messages": [{"role": "user", "content": "Hi"}],
+            "max_tokens": 1,
+        }
         try:
             answer = await self._client.post("/v1/chat/completions", json=request)
         except httpx.HTTPError as error:
             return f"{type(error).__name__}: {error}"
-        return "" if answer.status_code == 200 else f"{answer.status_code}: {_message(answer.content)}"
+        return (
+            "" if answer.status_code == 200 else f"{answer.status_code}: {_message(answer.content)}"
+        )
 
     async def stream(self, prompt: str, options: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
         """Generates; leaving the iteration early closes the connection, and so ends the generation.
@@ -99,7 +116,10 @@ class Model:
 
 
 async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
-    """The JSON documents of a server-sent event stream, up to [DONE]. Raises ModelBrokeError if that never comes."""
+    """The JSON documents of a server-sent event stream, up to [DONE].
+
+    Raises ModelBrokeError if that never comes.
+    """
     rest = b""
     # Not aiter_lines(): it also splits at U+2028 and the like, which JSON may contain unescaped.
     async for data in answer.aiter_bytes():
@@ -128,7 +148,11 @@ def _chunk(event: Mapping[str, Any]) -> Chunk:
 def _failure(status: int, message: str) -> Exception:
     if status in _CALLERS_FAULT:
         return JobRefusedError(message)
-    return ModelAwayError(f"{status}: {message}") if status in _NOT_NOW else ModelBrokeError(f"{status}: {message}")
+    return (
+        ModelAwayError(f"{status}: {message}")
+        if status in _NOT_NOW
+        else ModelBrokeError(f"{status}: {message}")
+    )
 
 
 def _message(body: bytes) -> str:
@@ -142,7 +166,10 @@ def _message(body: bytes) -> str:
 
 
 class Gate:
-    """Open while the model answers. Whoever finds it away shuts the gate; `run` probes until it can be opened again."""
+    """Open while the model answers.
+
+    Whoever finds it away shuts the gate; `run` probes until it can be opened again.
+    """
 
     def __init__(self, model: Model, on_change: Callable[[bool], Awaitable[None]]):
         self._model = model

@@ -1,7 +1,8 @@
 """The replies in S3: one object per job, written by whoever holds the job, and final exactly once.
 
-Every write is conditional: the first If-None-Match, the later ones If-Match on the ETag this worker last wrote. A body
-names its worker, attempt and sequence, so that no two are equal and a write of unknown outcome can be recognised.
+Every write is conditional: the first If-None-Match, the later ones If-Match on the ETag this worker
+last wrote. A body names its worker, attempt and sequence, so that no two are equal and a write of
+unknown outcome can be recognised.
 """
 
 import asyncio
@@ -28,7 +29,9 @@ class StorageError(Exception):
 
 
 class Written(Enum):
-    """What stands in S3 after a write: this worker's body, somebody's final reply, or that of a later owner."""
+    """What stands in S3 after a write: this worker's body, somebody's final reply, or that of a
+    later owner.
+    """
 
     MINE = "mine"
     FINAL = "final"
@@ -40,7 +43,10 @@ class _Again(Exception):
 
 
 def client(region: str, connections: int) -> Any:
-    """An S3 client for `connections` threads. It never retries: a conditional write that is repeated refuses itself."""
+    """An S3 client for `connections` threads.
+
+    It never retries: a conditional write that is repeated refuses itself.
+    """
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
@@ -58,11 +64,16 @@ class Replies:
         self._s3, self._bucket, self._pool = s3, bucket, pool
 
     def reply(self, key: str, attempt: int, holds: Callable[[], Awaitable[bool]]) -> "Reply":
-        """The reply under `key` in this worker's `attempt`; `holds()` asks whether the lease is still its own."""
+        """The reply under `key` in this worker's `attempt`; `holds()` asks whether the lease is
+        still its own.
+        """
         return Reply(self, key, attempt, holds)
 
     async def warm_up(self) -> None:
-        """Opens a connection and fetches the credentials before a first token waits for them. Raises StorageError."""
+        """Opens a connection and fetches the credentials before a first token waits for them.
+
+        Raises StorageError.
+        """
         await self.get("replies/none")
 
     async def get(self, key: str) -> tuple[dict[str, Any], str] | None:
@@ -91,7 +102,9 @@ class Replies:
 class Reply:
     """One job's object, as one attempt of one worker may write it. Writes must not overlap."""
 
-    def __init__(self, replies: Replies, key: str, attempt: int, holds: Callable[[], Awaitable[bool]]):
+    def __init__(
+        self, replies: Replies, key: str, attempt: int, holds: Callable[[], Awaitable[bool]]
+    ):
         self._replies, self._key, self._attempt, self._holds = replies, key, attempt, holds
         self._etag: str | None = None
         self._sequence = 0
@@ -108,15 +121,23 @@ class Reply:
         raise StorageError(f"{self._key} changed {CONFLICTS} times while it was being written")
 
     def _stamp(self) -> dict[str, Any]:
-        return {"worker": self._replies.worker, "attempt": self._attempt, "sequence": self._sequence}
+        return {
+            "worker": self._replies.worker,
+            "attempt": self._attempt,
+            "sequence": self._sequence,
+        }
 
     async def _try(self, body: bytes) -> Written:
         try:
             self._etag = await self._replies.put(self._key, body, self._etag)
         except ClientError as error:
-            code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+            code, status = (
+                error.response["Error"]["Code"],
+                error.response["ResponseMetadata"]["HTTPStatusCode"],
+            )
             if code == "ConditionalRequestConflict":
-                # Another write was under way; which of the two stood is for the next try to find out.
+                # Another write was under way; which of the two stood is for the next try to find
+                # out.
                 await asyncio.sleep(random.uniform(0, CONFLICT_PAUSE_S))
                 raise _Again from None
             if code not in ("PreconditionFailed", "NoSuchKey") and status < 500:
@@ -128,7 +149,10 @@ class Reply:
         return Written.MINE
 
     async def _look(self, failure: Exception) -> Written:
-        """Decides by what is there now. Raises _Again with the condition brought up to date, or StorageError."""
+        """Decides by what is there now.
+
+        Raises _Again with the condition brought up to date, or StorageError.
+        """
         found = await self._replies.get(self._key)
         if found is None:
             return await self._again(None, failure)
@@ -144,7 +168,9 @@ class Reply:
         return await self._again(etag, failure)
 
     async def _may_replace(self, theirs: Mapping[str, Any]) -> bool:
-        """A later attempt may; an equal one (a job handed back is no new delivery) if the lease says so."""
+        """A later attempt may; an equal one (a job handed back is no new delivery) if the lease
+        says so.
+        """
         attempt = int(theirs.get("attempt", 0))
         return attempt < self._attempt or (attempt == self._attempt and await self._holds())
 
@@ -157,4 +183,7 @@ class Reply:
 
 
 def _refused(failure: Exception) -> bool:
-    return isinstance(failure, ClientError) and failure.response["ResponseMetadata"]["HTTPStatusCode"] < 500
+    return (
+        isinstance(failure, ClientError)
+        and failure.response["ResponseMetadata"]["HTTPStatusCode"] < 500
+    )

@@ -1,4 +1,6 @@
-"""What the watcher is told: the instance's user data and identity by IMDS v2; TLFIF_* variables override."""
+"""What the watcher is told: the instance's user data and identity by IMDS v2; TLFIF_* variables
+override.
+"""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +21,9 @@ class SettingsError(Exception):
 
 
 class Settings(BaseModel):
-    """Every value arrives as a string under the key TLFIF_{NAME}, except the instance's own identity."""
+    """Every value arrives as a string under the key TLFIF_{NAME}, except the instance's own
+    identity.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -37,7 +41,9 @@ class Settings(BaseModel):
     replies_bucket: str = Field(min_length=3)
     model: str = names.SERVED_MODEL
     gpu_slots: int = Field(ge=1, le=256)
-    idle_minutes: int = Field(default=names.DEFAULT_IDLE_MINUTES, ge=names.MIN_IDLE_MINUTES, le=names.MAX_IDLE_MINUTES)
+    idle_minutes: int = Field(
+        default=names.DEFAULT_IDLE_MINUTES, ge=names.MIN_IDLE_MINUTES, le=names.MAX_IDLE_MINUTES
+    )
     max_lifetime_hours: float = Field(gt=0, le=24)
 
     model_url: str = f"http://127.0.0.1:{names.MODEL_PORT}"
@@ -45,7 +51,8 @@ class Settings(BaseModel):
     seconds_per_minute: float = Field(default=60, gt=0)
     lease_renew_s: float = Field(default=names.LEASE_RENEW_S, gt=0)
     lease_idle_s: float = Field(default=names.LEASE_IDLE_S, gt=0)
-    # Less than supervisord's stopwaitsecs, which is less than what EC2 gives a machine to shut down.
+    # Less than supervisord's stopwaitsecs, which is less than what EC2 gives a machine to shut
+    # down.
     grace_s: float = Field(default=25, ge=0)
 
     instance_id: str
@@ -66,7 +73,9 @@ def load(environ: Mapping[str, str]) -> Settings:
     try:
         user_data, identity = _ask_imds(endpoint.rstrip("/"))
     except httpx.HTTPError as error:
-        raise SettingsError(f"no metadata from {endpoint} ({error}); the watcher runs on an instance only") from error
+        raise SettingsError(
+            f"no metadata from {endpoint} ({error}); the watcher runs on an instance only"
+        ) from error
     return parse(user_data, identity, environ)
 
 
@@ -78,7 +87,9 @@ def _ask_imds(endpoint: str) -> tuple[str, str]:
         asked = client.put(f"{endpoint}/latest/api/token", headers=_WANT_TOKEN)
         headers = {"X-aws-ec2-metadata-token": asked.raise_for_status().text}
         user_data = client.get(f"{endpoint}/latest/user-data", headers=headers)
-        identity = client.get(f"{endpoint}/latest/dynamic/instance-identity/document", headers=headers)
+        identity = client.get(
+            f"{endpoint}/latest/dynamic/instance-identity/document", headers=headers
+        )
         return user_data.raise_for_status().text, identity.raise_for_status().text
 
 
@@ -89,7 +100,9 @@ def parse(user_data: str, identity: str, environ: Mapping[str, str]) -> Settings
         if not isinstance(told, dict):
             raise ValueError("it is not an object")
     except ValueError as error:
-        raise SettingsError(f"the user data must be one flat JSON object of TLFIF_* strings: {error}") from error
+        raise SettingsError(
+            f"the user data must be one flat JSON object of TLFIF_* strings: {error}"
+        ) from error
     overrides = {key: value for key, value in environ.items() if key.startswith("TLFIF_")}
     instance = json.loads(identity)
     # EC2 renews `pendingTime` at every start, unlike the time of the first launch.

@@ -1,4 +1,6 @@
-"""Stands in for awslambdaric's native module where AWS builds none (macOS): the Runtime API over http.client."""
+"""Stands in for awslambdaric's native module where AWS builds none (macOS): the Runtime API over
+http.client.
+"""
 
 import http.client
 import os
@@ -20,14 +22,21 @@ def next() -> tuple[bytes, dict[str, str]]:
     return body, dict(response.getheaders())
 
 
-def post_invocation_result(request_id: str, result: bytes, content_type: str, invocation_id: str | None = None) -> None:
+def post_invocation_result(
+    request_id: str, result: bytes, content_type: str, invocation_id: str | None = None
+) -> None:
     """Answers one event."""
     _request("POST", f"{_API}/{request_id}/response", result, {"Content-Type": content_type})
 
 
-def post_error(request_id: str, error: str, xray_fault: str, invocation_id: str | None = None) -> None:
+def post_error(
+    request_id: str, error: str, xray_fault: str, invocation_id: str | None = None
+) -> None:
     """Answers one event with an error document."""
-    headers = {"Content-Type": "application/json", "Lambda-Runtime-Function-XRay-Error-Cause": xray_fault}
+    headers = {
+        "Content-Type": "application/json",
+        "Lambda-Runtime-Function-XRay-Error-Cause": xray_fault,
+    }
     _request("POST", f"{_API}/{request_id}/error", error.encode(), headers)
 
 

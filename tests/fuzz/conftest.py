@@ -10,5 +10,7 @@ from surface import Surface, open_surface
 def surface(request: pytest.FixtureRequest) -> Iterator[Surface]:
     with open_surface() as surface:
         yield surface
-        with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        with request.config.pluginmanager.get_plugin(
+            "capturemanager"
+        ).global_and_fixture_disabled():
             print(f"\nfuzz: {surface.summary()}")

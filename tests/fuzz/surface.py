@@ -28,7 +28,9 @@ Answer = requests.Response | httpx.Response
 
 
 class Surface:
-    """A local cloud whose node never gets up; every request is somebody else's, so that no limit is met."""
+    """A local cloud whose node never gets up; every request is somebody else's, so that no limit is
+    met.
+    """
 
     def __init__(self, cloud: LocalCloud, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
         self.cloud, self.run = cloud, run
@@ -52,9 +54,14 @@ class Surface:
         return f"fuzz-{next(self._numbers)}-user"
 
     def headers(self, sub: str) -> dict[str, str]:
-        """Somebody's token and, in turn, no origin, one that may read the answer, and one that may not."""
+        """Somebody's token and, in turn, no origin, one that may read the answer, and one that may
+        not.
+        """
         origin = next(self._origins)
-        return {"Authorization": self.users.token(sub=sub), **({"Origin": origin} if origin else {})}
+        return {
+            "Authorization": self.users.token(sub=sub),
+            **({"Origin": origin} if origin else {}),
+        }
 
     def raw(self, method: str, path: str, sub: str) -> httpx.Response:
         """A request whose path no client has tidied."""
@@ -67,12 +74,17 @@ class Surface:
         return answer
 
     @contextmanager
-    def watched(self, sub: str, *, node: bool = True, errors: Collection[int] = ()) -> Iterator[None]:
-        """Judges every answer within the block; `errors` are the server errors that an injected fault may cause.
+    def watched(
+        self, sub: str, *, node: bool = True, errors: Collection[int] = ()
+    ) -> Iterator[None]:
+        """Judges every answer within the block; `errors` are the server errors that an injected
+        fault may cause.
 
-        With a `node` jobs are queued and EC2 is not asked; without, they are `starting` and a node is woken.
+        With a `node` jobs are queued and EC2 is not asked; without, they are `starting` and a node
+        is woken.
 
-        Each job in the queue is one that an answer has named, and a user who was refused has left nothing there.
+        Each job in the queue is one that an answer has named, and a user who was refused has left
+        nothing there.
         """
         if self.queue.xlen(names.STREAM) > FULL:
             self.queue.flushall()
@@ -84,8 +96,13 @@ class Surface:
         new = {key.removeprefix("job:") for key in set(self.queue.keys("job:*")) - jobs}
         assert new == accepted, f"accepted {accepted}, in the queue {new}"
         assert not accepted & self._accepted, "an id was given twice"
-        assert accepted <= {fields["id"] for _, fields in self.queue.xrevrange(names.STREAM, count=len(accepted) or 1)}
-        assert accepted or set(self.queue.keys(f"*{sub}*")) <= own, "who was refused has left something"
+        assert accepted <= {
+            fields["id"]
+            for _, fields in self.queue.xrevrange(names.STREAM, count=len(accepted) or 1)
+        }
+        assert accepted or set(self.queue.keys(f"*{sub}*")) <= own, (
+            "who was refused has left something"
+        )
         self._accepted |= accepted
 
     @contextmanager
@@ -100,7 +117,10 @@ class Surface:
     def _node(self, *, ready: bool) -> None:
         self.queue.delete("nodes", "node:i-fuzz", names.WAKE_KEY)
         if ready:
-            self.queue.hset("node:i-fuzz", mapping={"phase": "ready", "boot": "1", "in_flight": 0, "timings": "{}"})
+            self.queue.hset(
+                "node:i-fuzz",
+                mapping={"phase": "ready", "boot": "1", "in_flight": 0, "timings": "{}"},
+            )
             self.queue.zadd("nodes", {"i-fuzz": 1})
 
     def _judge(self, answer: Answer, errors: Collection[int]) -> str | None:
@@ -111,7 +131,10 @@ class Surface:
         self.injected_errors += status in errors
         self.server_errors += status >= 500 and status not in errors
         assert status < 500 or status in errors, shown
-        origin, named = request.headers.get("Origin"), answer.headers.get("Access-Control-Allow-Origin")
+        origin, named = (
+            request.headers.get("Origin"),
+            answer.headers.get("Access-Control-Allow-Origin"),
+        )
         assert named is None or (named == origin and names.LOCALHOST_ORIGIN.fullmatch(named)), shown
         if status >= 400:
             problem(answer)
@@ -119,7 +142,10 @@ class Surface:
             return None
         job = answer.json()["id"]
         assert re.fullmatch(names.UUID4, job), shown
-        assert (answer.headers["X-Request-Id"], answer.headers["Location"]) == (job, f"/infer/{job}"), shown
+        assert (answer.headers["X-Request-Id"], answer.headers["Location"]) == (
+            job,
+            f"/infer/{job}",
+        ), shown
         assert 0 < self.queue.ttl(f"job:{job}") <= names.JOB_TTL_S, shown
         return job
 

@@ -1,4 +1,6 @@
-"""Forged tokens and the running system: through the gateway with its authorizer, and past both (API-002, LAM-002)."""
+"""Forged tokens and the running system: through the gateway with its authorizer, and past both
+(API-002, LAM-002).
+"""
 
 import itertools
 import json
@@ -29,8 +31,15 @@ def good(surface: Surface) -> str:
 def attempts(surface: Surface, good: str) -> dict[str, str]:
     """What is wrong with it, and what the Authorization header says."""
     tokens = forged(surface.users, good)
-    tokens |= {f"mutation {n}": token for n, token in enumerate(itertools.islice(mutations(good), MUTATIONS))}
-    schemes = {"another scheme": f"Basic {good}", "two tokens": f"{good} {good}", "a list": f"{good},{good}"}
+    tokens |= {
+        f"mutation {n}": token
+        for n, token in enumerate(itertools.islice(mutations(good), MUTATIONS))
+    }
+    schemes = {
+        "another scheme": f"Basic {good}",
+        "two tokens": f"{good} {good}",
+        "a list": f"{good},{good}",
+    }
     return {name: token for name, token in {**tokens, **schemes}.items() if token.strip() != good}
 
 
@@ -48,12 +57,21 @@ def authorization(token: str) -> dict[bytes, bytes]:
 def test_no_forged_token_gets_past_the_edge(
     surface: Surface, http: httpx.Client, good: str, attempts: dict[str, str]
 ) -> None:
-    assert http.get("/status", headers=authorization(good)).status_code == 200, "an unforged one is let in"
+    assert http.get("/status", headers=authorization(good)).status_code == 200, (
+        "an unforged one is let in"
+    )
     invoked = surface.cloud.function("router").name
     before = [name for name, _ in surface.cloud.logs].count(invoked)
-    sent = {name: token for name, token in attempts.items() if not any(each in token for each in UNSENDABLE)}
-    answers = {name: http.get("/status", headers=authorization(token)) for name, token in sent.items()}
-    # No token at all, and more of them than API Gateway reads, are refused before anybody judges them.
+    sent = {
+        name: token
+        for name, token in attempts.items()
+        if not any(each in token for each in UNSENDABLE)
+    }
+    answers = {
+        name: http.get("/status", headers=authorization(token)) for name, token in sent.items()
+    }
+    # No token at all, and more of them than API Gateway reads, are refused before anybody judges
+    # them.
     surface.count_forgeries(answer.status_code for answer in answers.values())
     expected = dict.fromkeys(answers, 403) | {"empty": 401, "100 kB": 431}
     assert {name: answer.status_code for name, answer in answers.items()} == expected
@@ -84,7 +102,12 @@ def test_no_forged_token_gets_past_the_router(
     surface: Surface, invoke: Any, good: str, attempts: dict[str, str]
 ) -> None:
     def call(token: str) -> Any:
-        event = {"resource": "/infer", "httpMethod": "POST", "headers": {"Authorization": token}, "body": BODY}
+        event = {
+            "resource": "/infer",
+            "httpMethod": "POST",
+            "headers": {"Authorization": token},
+            "body": BODY,
+        }
         error, answer = invoke("router", event)
         assert error is None, answer
         return answer["statusCode"]
@@ -100,9 +123,17 @@ BODY = json.dumps({"prompt": "Hello"})
 
 
 @pytest.mark.story("LAM-002")
-def test_claims_that_the_caller_brings_along_count_for_nothing(surface: Surface, invoke: Any) -> None:
+def test_claims_that_the_caller_brings_along_count_for_nothing(
+    surface: Surface, invoke: Any
+) -> None:
     context = {"authorizer": {"sub": SUB, "principalId": SUB, "claims": {"sub": SUB}}}
-    event = {"resource": "/infer", "httpMethod": "POST", "headers": {}, "body": BODY, "requestContext": context}
+    event = {
+        "resource": "/infer",
+        "httpMethod": "POST",
+        "headers": {},
+        "body": BODY,
+        "requestContext": context,
+    }
     error, answer = invoke("router", event)
     assert (error, answer["statusCode"]) == (None, 401)
 
@@ -126,8 +157,14 @@ def test_while_the_pools_keys_cannot_be_had_it_is_a_503_and_nobody_is_let_in(
             answer = http.post("/infer", headers=authorization(token), json={"prompt": "Hello"})
             assert (answer.status_code, problem(answer)["error"]) == (503, "authorizer_unavailable")
             assert int(answer.headers["Retry-After"]) > 0
-            event = {"resource": "/status", "httpMethod": "GET", "headers": {"Authorization": token}}
+            event = {
+                "resource": "/status",
+                "httpMethod": "GET",
+                "headers": {"Authorization": token},
+            }
             error, answer = invoke("router", event)
             assert (error, answer["statusCode"]) == (None, 503)
             assert int(answer["headers"]["Retry-After"]) > 0
-    assert http.get("/status", headers=authorization(tokens[0])).status_code == 200, "it recovers at once"
+    assert http.get("/status", headers=authorization(tokens[0])).status_code == 200, (
+        "it recovers at once"
+    )

@@ -1,4 +1,5 @@
-"""The HTTP surface under requests nobody thought of: generated from openapi.yaml, and hostile ones by hand.
+"""The HTTP surface under requests nobody thought of: generated from openapi.yaml, and hostile ones
+by hand.
 
 `make fuzz EXAMPLES=1000` sends more of them; a failure is printed as a curl command.
 """
@@ -19,19 +20,25 @@ from surface import Surface, problem
 from components.gateway import OPENAPI, render
 from local.forwarder import Fault
 
-PLACEHOLDERS = dict.fromkeys(("router_uri", "authorizer_uri", "replies_role", "replies_uri", "queue_health_uri"), "arn")
+PLACEHOLDERS = dict.fromkeys(
+    ("router_uri", "authorizer_uri", "replies_role", "replies_uri", "queue_health_uri"), "arn"
+)
 API = schemathesis.openapi.from_dict(render(OPENAPI.read_text(), PLACEHOLDERS))
 # Tokens have tests of their own (test_forgeries.py); here everybody has a good one.
 API.config.generation.update(with_security_parameters=False)
-OPERATIONS = {f"{each.ok().method.upper()} {each.ok().path}": each.ok() for each in API.get_all_operations()}
-INFER, REPLY, CANCEL = (OPERATIONS[each] for each in ("POST /infer", "GET /infer/{id}", "DELETE /infer/{id}"))
+OPERATIONS = {
+    f"{each.ok().method.upper()} {each.ok().path}": each.ok() for each in API.get_all_operations()
+}
+INFER, REPLY, CANCEL = (
+    OPERATIONS[each] for each in ("POST /infer", "GET /infer/{id}", "DELETE /infer/{id}")
+)
 
 DOCUMENTED = [
     checks.status_code_conformance, checks.content_type_conformance, checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]  # fmt: skip
-# Server errors are the surface's to judge. A method that a path lacks is a 404 here, as every unknown route is. The
-# others send requests of their own, which nobody would count.
+# Server errors are the surface's to judge. A method that a path lacks is a 404 here, as every
+# unknown route is. The others send requests of their own, which nobody would count.
 EXCLUDED = [
     not_a_server_error, checks.unsupported_method, checks.ignored_auth, checks.use_after_free,
     checks.ensure_resource_availability, checks.missing_required_header,
@@ -83,13 +90,17 @@ def test_every_answer_is_a_documented_one(surface: Surface, case: schemathesis.C
 @pytest.mark.story("LAM-003", "LAM-005")
 @fuzzed
 @given(case=INFER.as_strategy())
-def test_what_is_accepted_is_accepted_once_and_can_be_cancelled(surface: Surface, case: schemathesis.Case) -> None:
+def test_what_is_accepted_is_accepted_once_and_can_be_cancelled(
+    surface: Surface, case: schemathesis.Case
+) -> None:
     sub = surface.new_user()
     with surface.watched(sub):
         answer = send(surface, case, sub, **{"Idempotency-Key": sub})
         again = send(surface, case, sub, **{"Idempotency-Key": sub})
         assert again.json() == answer.json()
-    reply, cancel = (each.Case(path_parameters={"id": answer.json()["id"]}) for each in (REPLY, CANCEL))
+    reply, cancel = (
+        each.Case(path_parameters={"id": answer.json()["id"]}) for each in (REPLY, CANCEL)
+    )
     with surface.watched(sub):
         assert send(surface, reply, sub).status_code == 404
         assert send(surface, cancel, "somebody-else").status_code == 404
@@ -99,9 +110,9 @@ def test_what_is_accepted_is_accepted_once_and_can_be_cancelled(surface: Surface
 
 
 TOKENS = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=20)
-VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60).map(
-    lambda text: text.strip().encode("latin-1")
-)
+VALUES = st.text(
+    st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60
+).map(lambda text: text.strip().encode("latin-1"))
 KNOWN = st.sampled_from(
     ["Accept", "Content-Type", "Content-Encoding", "Origin", "Cookie", "X-Forwarded-For", "X-Amzn-Trace-Id",
      "X-HTTP-Method-Override", "Idempotency-Key", "Range", "If-None-Match", "Forwarded", "X-Original-URL"]
@@ -122,7 +133,12 @@ def test_nothing_around_a_request_upsets_it(surface: Surface, route: str) -> Non
         url = surface.base_url(operation.path) + operation.path.replace("{id}", NOBODYS_ID)
         with surface.watched(sub):
             answer = surface.http.request(
-                operation.method, url, params=query, data=body, headers={**headers, **surface.headers(sub)}, timeout=10
+                operation.method,
+                url,
+                params=query,
+                data=body,
+                headers={**headers, **surface.headers(sub)},
+                timeout=10,
             )
         with surface.documented():
             example(operation).validate_response(answer, checks=DOCUMENTED)
@@ -166,11 +182,15 @@ BODIES = {
 @pytest.mark.story("LAM-002")
 @pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("media", ["application/json", "text/plain; charset=utf-7", None])
-def test_a_hostile_body_is_a_400_and_leaves_nothing(surface: Surface, name: str, media: str | None) -> None:
+def test_a_hostile_body_is_a_400_and_leaves_nothing(
+    surface: Surface, name: str, media: str | None
+) -> None:
     sub = surface.new_user()
     headers = surface.headers(sub) | ({"Content-Type": media} if media else {})
     with surface.watched(sub):
-        answer = surface.http.post(f"{surface.cloud.api_url}/infer", data=BODIES[name], headers=headers, timeout=10)
+        answer = surface.http.post(
+            f"{surface.cloud.api_url}/infer", data=BODIES[name], headers=headers, timeout=10
+        )
     assert answer.status_code == 400, answer.text
     assert {"field", "value"} <= problem(answer).keys()
 
@@ -179,7 +199,9 @@ def test_eleven_megabytes_are_a_413(surface: Surface) -> None:
     sub = surface.new_user()
     with surface.watched(sub):
         body = b'{"prompt": "' + b"x" * 11 * 2**20
-        answer = surface.http.post(f"{surface.cloud.api_url}/infer", data=body, headers=surface.headers(sub))
+        answer = surface.http.post(
+            f"{surface.cloud.api_url}/infer", data=body, headers=surface.headers(sub)
+        )
     assert answer.status_code == 413
 
 
@@ -203,7 +225,10 @@ def test_a_hostile_id_leads_nowhere(surface: Surface, method: str, job: str) -> 
 # --- with faults
 
 FAULTS = {
-    "no GPU": (Fault("ec2", "StartInstances", status=500, code="InsufficientInstanceCapacity", times=None), 503),
+    "no GPU": (
+        Fault("ec2", "StartInstances", status=500, code="InsufficientInstanceCapacity", times=None),
+        503,
+    ),
     "EC2 refuses": (Fault("ec2", status=503, code="RequestLimitExceeded", times=None), 202),
     "S3 refuses": (Fault("s3", status=503, code="SlowDown", times=None), 202),
 }
@@ -222,10 +247,16 @@ def test_aws_failing_is_a_documented_answer(surface: Surface, name: str) -> None
             answer = send(surface, case, sub)
         assert answer.status_code == expected
         if expected == 202:
-            reply, cancel = (each.Case(path_parameters={"id": answer.json()["id"]}) for each in (REPLY, CANCEL))
+            reply, cancel = (
+                each.Case(path_parameters={"id": answer.json()["id"]}) for each in (REPLY, CANCEL)
+            )
             with surface.watched(sub, errors=[502]):
-                assert send(surface, cancel, sub).status_code == (202 if fault.service == "s3" else 200)
-                assert send(surface, reply, sub).status_code == (502 if fault.service == "s3" else 200)
+                assert send(surface, cancel, sub).status_code == (
+                    202 if fault.service == "s3" else 200
+                )
+                assert send(surface, reply, sub).status_code == (
+                    502 if fault.service == "s3" else 200
+                )
 
     with surface.cloud.forwarder.faults.injected(fault):
         sent()
@@ -235,11 +266,18 @@ def test_aws_failing_is_a_documented_answer(surface: Surface, name: str) -> None
 def test_without_a_queue_every_answer_is_a_documented_503(surface: Surface) -> None:
     surface.run(surface.cloud.valkey.stop())
     try:
-        answers = {route: send(surface, example(operation), "nobody") for route, operation in OPERATIONS.items()}
+        answers = {
+            route: send(surface, example(operation), "nobody")
+            for route, operation in OPERATIONS.items()
+        }
     finally:
         surface.run(surface.cloud.valkey.start())
     down = {route for route, answer in answers.items() if answer.status_code == 503}
-    assert down == {"POST /infer", "DELETE /infer/{id}", "POST /stop", "GET /status", "GET /queue-health"} & set(
-        OPERATIONS
-    )
+    assert down == {
+        "POST /infer",
+        "DELETE /infer/{id}",
+        "POST /stop",
+        "GET /status",
+        "GET /queue-health",
+    } & set(OPERATIONS)
     assert all(int(answers[route].headers["retry-after"][0]) > 0 for route in down)

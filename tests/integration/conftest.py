@@ -1,4 +1,6 @@
-"""Servers for the integration tests: one moto for all, emptied before each test, and what stands before it."""
+"""Servers for the integration tests: one moto for all, emptied before each test, and what stands
+before it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -56,11 +58,17 @@ def boto_session() -> boto3.Session:
 def client_of(forwarder: Forwarder, boto_session: boto3.Session) -> ClientOf:
     """Blocking boto3 clients through the forwarder: call them with `asyncio.to_thread`."""
 
-    def client(service: str, key: Credentials | None = None, url: str = forwarder.url, **config: Any) -> Any:
+    def client(
+        service: str, key: Credentials | None = None, url: str = forwarder.url, **config: Any
+    ) -> Any:
         access_key, secret = key or forwarder.operator
         options = Config(**{"retries": {"max_attempts": 0}, "proxies": {}, **config})
         return boto_session.client(
-            service, aws_access_key_id=access_key, aws_secret_access_key=secret, endpoint_url=url, config=options
+            service,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret,
+            endpoint_url=url,
+            config=options,
         )
 
     return client
@@ -80,7 +88,9 @@ async def valkey(procs: Processes) -> Valkey:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def cloud() -> AsyncIterator[LocalCloud]:
-    """The whole system, one for all tests; a minute lasts a second, and a lost worker's lease only two."""
+    """The whole system, one for all tests; a minute lasts a second, and a lost worker's lease only
+    two.
+    """
     options = Options(
         config={"tl-fif:gpu": {"slots": 4, "maxLifetimeHours": 24}},
         seconds_per_minute=1.0,
@@ -105,7 +115,11 @@ def pool() -> Iterator[UserPool]:
 
 @pytest.fixture
 def world(
-    forwarder: Forwarder, moto: Moto, valkey: Valkey, pool: UserPool, monkeypatch: pytest.MonkeyPatch
+    forwarder: Forwarder,
+    moto: Moto,
+    valkey: Valkey,
+    pool: UserPool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
     """The functions in this process, with a queue, EC2 and S3 of the test's own; no node yet."""
     with make_world(forwarder, moto, valkey, pool, monkeypatch) as made:

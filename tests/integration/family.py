@@ -22,12 +22,18 @@ def descendants(pid: int) -> dict[int, str]:
 
 
 def living() -> list[tuple[int, int, str]]:
-    """(pid, parent's pid, arguments) of every process but zombies, whose parent alone can clear them away."""
+    """(pid, parent's pid, arguments) of every process but zombies, whose parent alone can clear
+    them away.
+    """
     listing = subprocess.run(
         ["ps", "-axww", "-o", "pid=,ppid=,stat=,args="], text=True, capture_output=True, check=True
     )
     rows = [line.split(None, 3) for line in listing.stdout.splitlines()]
-    return [(int(own), int(parent), "".join(rest)) for own, parent, stat, *rest in rows if not stat.startswith("Z")]
+    return [
+        (int(own), int(parent), "".join(rest))
+        for own, parent, stat, *rest in rows
+        if not stat.startswith("Z")
+    ]
 
 
 async def until_gone(pids: Iterable[int], timeout_s: float = 5) -> None:

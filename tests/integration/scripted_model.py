@@ -1,7 +1,9 @@
-"""An OpenAI-compatible model that does what the prompt says: for failures that a real one does not produce to order.
+"""An OpenAI-compatible model that does what the prompt says: for failures that a real one does not
+produce to order.
 
-A prompt is `key=value` words: `tokens` (how many), `every` (seconds between them), `first` (seconds before the first),
-`break_after` (tokens, then the connection dies), `error_after` (tokens, then an error event), `refuse` (HTTP status).
+A prompt is `key=value` words: `tokens` (how many), `every` (seconds between them), `first` (seconds
+before the first), `break_after` (tokens, then the connection dies), `error_after` (tokens, then an
+error event), `refuse` (HTTP status).
 """
 
 import asyncio
@@ -22,27 +24,36 @@ WORD = "tok "
 
 
 class ScriptedModel:
-    """`away` makes every answer 503; `running` counts generations, `aborted` those whose client left, `asked` all."""
+    """`away` makes every answer 503; `running` counts generations, `aborted` those whose client
+    left, `asked` all.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.away = False
         self.running = self.aborted = 0
         self.asked: list[str] = []
-        self.app = Starlette(routes=[Route("/v1/chat/completions", self._complete, methods=["POST"])])
+        self.app = Starlette(
+            routes=[Route("/v1/chat/completions", self._complete, methods=["POST"])]
+        )
 
     async def _complete(self, request: Request) -> Response:
         body = await request.json()
         if self.away:
             return JSONResponse({"error": {"code": 503, "message": "Loading model"}}, 503)
         if not body.get("stream"):
-            return JSONResponse({"choices": [{"message": {"content": "x"}, "finish_reason": "length"}]})
+            return JSONResponse(
+                {"choices": [{"message": {"content": "x"}, "finish_reason": "length"}]}
+            )
         prompt = body["messages"][0]["content"]
         self.asked.append(prompt)
         script = dict(word.split("=") for word in prompt.split())
         if "refuse" in script:
             message = "request (4031 tokens) exceeds the available context size (2048 tokens)"
-            return JSONResponse({"error": {"code": int(script["refuse"]), "message": message}}, int(script["refuse"]))
+            return JSONResponse(
+                {"error": {"code": int(script["refuse"]), "message": message}},
+                int(script["refuse"]),
+            )
         return StreamingResponse(self._stream(request, script), media_type="text/event-stream")
 
     async def _stream(self, request: Request, script: dict[str, str]) -> AsyncIterator[bytes]:
@@ -59,7 +70,9 @@ class ScriptedModel:
                 yield _event({"choices": [{"delta": {"content": WORD}, "finish_reason": None}]})
                 await asyncio.sleep(float(script.get("every", 0)))
             yield _event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-            yield _event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": tokens}})
+            yield _event(
+                {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": tokens}}
+            )
             yield b"data: [DONE]\n\n"
             ended = True
         finally:

@@ -1,4 +1,6 @@
-"""The real program, made in the local cloud: real buckets, roles, instances and a Valkey, from its own arguments."""
+"""The real program, made in the local cloud: real buckets, roles, instances and a Valkey, from its
+own arguments.
+"""
 
 import json
 from typing import Any
@@ -24,7 +26,9 @@ def recording(moto: Moto, valkey: Valkey) -> Recording:
     return evaluate("dev", LocalBackend("dev", moto, valkey, api_url=API_URL))
 
 
-async def test_the_whole_program_becomes_real(moto: Moto, valkey: Valkey, recording: Recording) -> None:
+async def test_the_whole_program_becomes_real(
+    moto: Moto, valkey: Valkey, recording: Recording
+) -> None:
     _check_outputs(recording)
     _check_network(moto, recording)
     _check_bucket(moto, recording)
@@ -47,12 +51,26 @@ def _check_network(moto: Moto, recording: Recording) -> None:
     assert real["CidrBlock"] == "10.20.0.0/22"
     assert real["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"] == vpc.outputs["ipv6CidrBlock"]
     subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc.id]}])["Subnets"]
-    assert sorted(each["CidrBlock"] for each in subnets) == ["10.20.0.0/24", "10.20.1.0/24", "10.20.2.0/24"]
-    assert [each["CidrBlock"] for each in subnets if each["MapPublicIpOnLaunch"]] == ["10.20.2.0/24"]
+    assert sorted(each["CidrBlock"] for each in subnets) == [
+        "10.20.0.0/24",
+        "10.20.1.0/24",
+        "10.20.2.0/24",
+    ]
+    assert [each["CidrBlock"] for each in subnets if each["MapPublicIpOnLaunch"]] == [
+        "10.20.2.0/24"
+    ]
     groups = [each.id for each in recording.of_type("aws:ec2/securityGroup:SecurityGroup")]
-    rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": groups}])["SecurityGroupRules"]
-    declared = {each.id for each in recording.resources if "securityGroup" in each.type and each.id.startswith("sgr-")}
-    assert {each["SecurityGroupRuleId"] for each in rules} == declared, "and no rule that lets everything out"
+    rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": groups}])[
+        "SecurityGroupRules"
+    ]
+    declared = {
+        each.id
+        for each in recording.resources
+        if "securityGroup" in each.type and each.id.startswith("sgr-")
+    }
+    assert {each["SecurityGroupRuleId"] for each in rules} == declared, (
+        "and no rule that lets everything out"
+    )
 
 
 def _check_bucket(moto: Moto, recording: Recording) -> None:
@@ -72,7 +90,9 @@ def _check_identity(moto: Moto, recording: Recording) -> None:
     real = idp.describe_user_pool(UserPoolId=pool)["UserPool"]
     assert real["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"] is True
     assert real["Policies"]["PasswordPolicy"]["MinimumLength"] == 12
-    flows = idp.describe_user_pool_client(UserPoolId=pool, ClientId=client)["UserPoolClient"]["ExplicitAuthFlows"]
+    flows = idp.describe_user_pool_client(UserPoolId=pool, ClientId=client)["UserPoolClient"][
+        "ExplicitAuthFlows"
+    ]
     assert "ALLOW_USER_PASSWORD_AUTH" in flows
 
 
@@ -86,13 +106,21 @@ def _check_node(moto: Moto, valkey: Valkey, recording: Recording) -> None:
     assert real["MetadataOptions"]["HttpTokens"] == "required"
     user_data, role_arn = moto.user_data_and_role(real)
     configuration = json.loads(user_data or "")
-    assert (configuration["TLFIF_REDIS_HOST"], configuration["TLFIF_REDIS_PORT"]) == (valkey.host, str(valkey.port))
-    policies = moto.client("iam").list_role_policies(RoleName=str(role_arn).rpartition("/")[2])["PolicyNames"]
+    assert (configuration["TLFIF_REDIS_HOST"], configuration["TLFIF_REDIS_PORT"]) == (
+        valkey.host,
+        str(valkey.port),
+    )
+    policies = moto.client("iam").list_role_policies(RoleName=str(role_arn).rpartition("/")[2])[
+        "PolicyNames"
+    ]
     assert len(policies) == 2
 
 
 def _check_queue(valkey: Valkey, recording: Recording) -> None:
-    assert recording.one("aws:elasticache/replicationGroup:ReplicationGroup").outputs["port"] == valkey.port
+    assert (
+        recording.one("aws:elasticache/replicationGroup:ReplicationGroup").outputs["port"]
+        == valkey.port
+    )
     with valkey.operator(decode_responses=True) as client:
         settings: Any = client.config_get("maxmemory*")
     # A cache.t4g.micro's 512 MiB, less the reserved quarter.
@@ -105,7 +133,9 @@ def _check_guardrails(moto: Moto, recording: Recording) -> None:
         ("tl-fif-dev", {"Amount": "23.00", "Unit": "USD"})
     ]
     groups = moto.client("logs").describe_log_groups()["logGroups"]
-    assert {each["logGroupName"]: each["retentionInDays"] for each in groups}["/apigw/tl-fif-dev"] == 30
+    assert {each["logGroupName"]: each["retentionInDays"] for each in groups}[
+        "/apigw/tl-fif-dev"
+    ] == 30
     topic = recording.outputs["alerts_topic_arn"]
     attributes = moto.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
     assert "budgets.amazonaws.com" in attributes["Policy"]
@@ -132,11 +162,14 @@ async def test_an_unknown_type_is_named(moto: Moto, valkey: Valkey) -> None:
     backend = LocalBackend("dev", moto, valkey)
     args = MockResourceArgs(typ="aws:rds/instance:Instance", name="db", inputs={}, custom=True)
 
-    with pytest.raises(LookupError, match=r"cannot make aws:rds/instance:Instance \(db\): add it to CREATORS"):
+    with pytest.raises(
+        LookupError, match=r"cannot make aws:rds/instance:Instance \(db\): add it to CREATORS"
+    ):
         backend.new_resource(args)
 
 
-# What the program does not declare yet; botocore refuses a property that has no counterpart in the API.
+# What the program does not declare yet; botocore refuses a property that has no counterpart in the
+# API.
 LATER: dict[str, dict[str, Any]] = {
     "aws:ssm/parameter:Parameter": {"name": "/x", "type": "String", "value": "v"},
     "aws:cloudwatch/metricAlarm:MetricAlarm": {
@@ -154,8 +187,14 @@ LATER: dict[str, dict[str, Any]] = {
         "treatMissingData": "notBreaching",
         "tags": {"env": "tinyllama"},
     },
-    "aws:cloudwatch/dashboard:Dashboard": {"dashboardName": "d", "dashboardBody": '{"widgets": []}'},
-    "aws:cloudwatch/eventRule:EventRule": {"scheduleExpression": "rate(1 minute)", "description": "d"},
+    "aws:cloudwatch/dashboard:Dashboard": {
+        "dashboardName": "d",
+        "dashboardBody": '{"widgets": []}',
+    },
+    "aws:cloudwatch/eventRule:EventRule": {
+        "scheduleExpression": "rate(1 minute)",
+        "description": "d",
+    },
 }
 
 
@@ -166,8 +205,17 @@ def test_types_that_later_steps_need_can_be_made(moto: Moto, kind: str) -> None:
 
 def test_a_bucket_policy_is_kept_but_for_its_conditional_statements(moto: Moto) -> None:
     moto.client("s3").create_bucket(Bucket="logs")
-    everybody = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::logs/*"}
-    conditional = {**everybody, "Action": "s3:*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    everybody = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:DeleteObject",
+        "Resource": "arn:aws:s3:::logs/*",
+    }
+    conditional = {
+        **everybody,
+        "Action": "s3:*",
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
     policy = {"Version": "2012-10-17", "Statement": [everybody, conditional]}
 
     make = CREATORS["aws:s3/bucketPolicy:BucketPolicy"]
@@ -178,8 +226,14 @@ def test_a_bucket_policy_is_kept_but_for_its_conditional_statements(moto: Moto) 
 
 
 def test_a_rule_has_targets(moto: Moto) -> None:
-    CREATORS["aws:cloudwatch/eventRule:EventRule"](moto, "rule", {"scheduleExpression": "rate(1 minute)"})
-    target = {"rule": "rule", "arn": f"arn:aws:lambda:{REGION}:123456789012:function:f", "input": "{}"}
+    CREATORS["aws:cloudwatch/eventRule:EventRule"](
+        moto, "rule", {"scheduleExpression": "rate(1 minute)"}
+    )
+    target = {
+        "rule": "rule",
+        "arn": f"arn:aws:lambda:{REGION}:123456789012:function:f",
+        "input": "{}",
+    }
     CREATORS["aws:cloudwatch/eventTarget:EventTarget"](moto, "target", target)
 
     (real,) = moto.client("events").list_targets_by_rule(Rule="rule")["Targets"]
@@ -205,6 +259,12 @@ async def test_valkey_comes_back_on_its_port_with_its_settings(valkey: Valkey) -
 
 async def test_valkey_refuses_what_elasticache_refuses(valkey: Valkey) -> None:
     with redis.Redis(valkey.host, valkey.port) as client:
-        for command in ("CONFIG GET maxmemory", "DEBUG SLEEP 0", "SHUTDOWN", "ACL SETUSER x", "BGSAVE"):
+        for command in (
+            "CONFIG GET maxmemory",
+            "DEBUG SLEEP 0",
+            "SHUTDOWN",
+            "ACL SETUSER x",
+            "BGSAVE",
+        ):
             with pytest.raises(redis.ResponseError, match=r"no permissions|not allowed"):
                 client.execute_command(*command.split())

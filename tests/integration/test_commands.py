@@ -1,4 +1,6 @@
-"""`python -m local …` as people run it: in a changed copy of the project, beside another cloud, and interrupted."""
+"""`python -m local …` as people run it: in a changed copy of the project, beside another cloud, and
+interrupted.
+"""
 
 import asyncio
 import os
@@ -37,7 +39,9 @@ def project(tmp_path: Path) -> Path:
 
 def change(path: Path, old: str, new: str) -> None:
     text = path.read_text()
-    assert text.count(old) == 1, f"{path.name} has changed: {old!r} is there {text.count(old)} times"
+    assert text.count(old) == 1, (
+        f"{path.name} has changed: {old!r} is there {text.count(old)} times"
+    )
     path.write_text(text.replace(old, new))
 
 
@@ -94,24 +98,44 @@ async def command(*arguments: str, project: Path, tmp_path: Path) -> AsyncIterat
 async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     with listen(0, "this test") as taken:
         port = str(taken.getsockname()[1])
-        async with command("demo", "--port", port, "--", "Hi", project=ROOT, tmp_path=tmp_path) as demo:
+        async with command(
+            "demo", "--port", port, "--", "Hi", project=ROOT, tmp_path=tmp_path
+        ) as demo:
             assert await demo.ends() == 1
-    assert demo.output == f"tl-fif: port {port} is taken, and the local gateway needs it: choose another with --port\n"
+    assert (
+        demo.output
+        == f"tl-fif: port {port} is taken, and the local gateway needs it: choose another with --port\n"
+    )
 
 
-async def test_a_function_has_only_the_environment_that_the_program_declares(project: Path, tmp_path: Path) -> None:
-    change(project / "components/fleet.py", '"TLFIF_REPLIES_BUCKET": self.storage.bucket.bucket,', "")
+async def test_a_function_has_only_the_environment_that_the_program_declares(
+    project: Path, tmp_path: Path
+) -> None:
+    change(
+        project / "components/fleet.py", '"TLFIF_REPLIES_BUCKET": self.storage.bucket.bucket,', ""
+    )
     async with command("demo", "--", "Hi", project=project, tmp_path=tmp_path) as demo:
         assert await demo.ends() == 1
     assert "function error: 'TLFIF_REPLIES_BUCKET'" in demo.output
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)])
-async def test_an_interrupted_demo_leaves_no_process_behind(number: signal.Signals, code: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)]
+)
+async def test_an_interrupted_demo_leaves_no_process_behind(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
     async with command("demo", "--", LONG, project=ROOT, tmp_path=tmp_path) as demo:
         await demo.says("first token")
         family = demo.family
-        for part in ("local.model_server", "-m watcher", "moto", "valkey", "awslambdaric", "reaper"):
+        for part in (
+            "local.model_server",
+            "-m watcher",
+            "moto",
+            "valkey",
+            "awslambdaric",
+            "reaper",
+        ):
             assert any(part in arguments for arguments in family.values()), part
         assert await demo.ends(number) == code
         await until_gone(family)

@@ -1,4 +1,6 @@
-"""docs/queue.md does what it says: its redis-cli lines, sent in order to a server restricted as ElastiCache is."""
+"""docs/queue.md does what it says: its redis-cli lines, sent in order to a server restricted as
+ElastiCache is.
+"""
 
 import fnmatch
 import re
@@ -22,7 +24,9 @@ def lines() -> Iterator[str]:
 
 
 def arguments(line: str, files: dict[str, str]) -> list[str]:
-    """A redis-cli line as the command it sends; --eval reads a file and separates keys from arguments by a comma."""
+    """A redis-cli line as the command it sends; --eval reads a file and separates keys from
+    arguments by a comma.
+    """
     words = shlex.split(line.replace('"$REDIS_HOST"', "host"))
     assert words[:3] == ["redis-cli", "-h", "host"]
     if words[3] != "--eval":
@@ -63,7 +67,12 @@ async def test_every_command_answers_what_the_page_says(valkey: Valkey) -> None:
 @pytest.mark.story("RED-003")
 def test_the_page_names_every_key_that_the_scripts_use() -> None:
     text = "".join(path.read_text() for path in LUA.glob("*.lua"))
-    used = set(re.findall(r"'((?:job|jobs|nodes?|rate|idem|cancelled|replies|boot|budget|payload)(?::[a-z]*)?)'", text))
+    used = set(
+        re.findall(
+            r"'((?:job|jobs|nodes?|rate|idem|cancelled|replies|boot|budget|payload)(?::[a-z]*)?)'",
+            text,
+        )
+    )
     used -= {"job"}  # a field's name
     for key in sorted(used):
         assert f"`{key}" in PAGE, key

@@ -1,4 +1,6 @@
-"""The forwarder before a real moto: who may call, what is recorded, what can be made to fail, S3's and EC2's rules."""
+"""The forwarder before a real moto: who may call, what is recorded, what can be made to fail, S3's
+and EC2's rules.
+"""
 
 import asyncio
 import io
@@ -70,7 +72,11 @@ async def test_an_unsigned_read_of_a_bucket_is_denied(forwarder: Forwarder, s3: 
 
 def test_a_role_has_one_key_and_each_instance_its_own(forwarder: Forwarder) -> None:
     instance = f"arn:aws:ec2:{REGION}:{ACCOUNT_ID}:instance/i-1"
-    keys = [forwarder.credentials_for(ROLE), forwarder.credentials_for(ROLE, instance), forwarder.operator]
+    keys = [
+        forwarder.credentials_for(ROLE),
+        forwarder.credentials_for(ROLE, instance),
+        forwarder.operator,
+    ]
 
     assert forwarder.credentials_for(ROLE) == keys[0]
     assert len({key.access_key for key in keys}) == 3
@@ -97,9 +103,17 @@ async def test_records_who_called_what(forwarder: Forwarder, client_of: ClientOf
 # --- S3
 
 
-async def test_hands_bodies_and_headers_on_unchanged(forwarder: Forwarder, client_of: ClientOf, s3: Any) -> None:
+async def test_hands_bodies_and_headers_on_unchanged(
+    forwarder: Forwarder, client_of: ClientOf, s3: Any
+) -> None:
     key = "a b/ü+%.json"
-    put = await call(s3.put_object, Bucket="replies", Key=key, Body=b"\x00\xff" * 3000, ContentType="application/x-y")
+    put = await call(
+        s3.put_object,
+        Bucket="replies",
+        Key=key,
+        Body=b"\x00\xff" * 3000,
+        ContentType="application/x-y",
+    )
     got = await call(s3.get_object, Bucket="replies", Key=key)
     head = await call(s3.head_object, Bucket="replies", Key=key)
 
@@ -132,7 +146,10 @@ async def test_takes_bodies_of_unknown_length_and_expectations(s3: Any) -> None:
     await call(s3.put_object, Bucket="replies", Key="expect", Body=b"y" * 2_000_000)
 
     listed = await call(s3.list_objects_v2, Bucket="replies")
-    assert {each["Key"]: each["Size"] for each in listed["Contents"]} == {"stream": 200_000, "expect": 2_000_000}
+    assert {each["Key"]: each["Size"] for each in listed["Contents"]} == {
+        "stream": 200_000,
+        "expect": 2_000_000,
+    }
 
 
 async def test_presigned_addresses_work(forwarder: Forwarder, s3: Any) -> None:
@@ -152,7 +169,9 @@ async def test_conditional_writes_answer_as_s3_does(s3: Any) -> None:
             return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
         return 200, ""
 
-    etag = (await call(s3.put_object, Bucket="replies", Key="a", Body=b"first", IfNoneMatch="*"))["ETag"]
+    etag = (await call(s3.put_object, Bucket="replies", Key="a", Body=b"first", IfNoneMatch="*"))[
+        "ETag"
+    ]
     assert await write("a", IfNoneMatch="*") == (412, "PreconditionFailed")
     assert await write("a", IfMatch=etag) == (200, "")
     assert await write("a", IfMatch=etag) == (412, "PreconditionFailed")
@@ -165,14 +184,23 @@ async def test_of_racing_conditional_writes_one_wins(s3: Any, condition: str) ->
         key = f"{round_}"
         wanted = {"IfNoneMatch": "*"}
         if condition == "match":
-            wanted = {"IfMatch": (await call(s3.put_object, Bucket="replies", Key=key, Body=b"first"))["ETag"]}
-        writes = [call(s3.put_object, Bucket="replies", Key=key, Body=b"%d" % n, **wanted) for n in range(8)]
+            wanted = {
+                "IfMatch": (await call(s3.put_object, Bucket="replies", Key=key, Body=b"first"))[
+                    "ETag"
+                ]
+            }
+        writes = [
+            call(s3.put_object, Bucket="replies", Key=key, Body=b"%d" % n, **wanted)
+            for n in range(8)
+        ]
         outcomes = await asyncio.gather(*writes, return_exceptions=True)
         assert sum(not isinstance(outcome, ClientError) for outcome in outcomes) == 1
 
 
 async def test_writes_of_one_object_reach_moto_one_at_a_time(client_of: ClientOf) -> None:
-    """moto checks a condition and then writes: the race is too rare to see there, so this looks at the order."""
+    """moto checks a condition and then writes: the race is too rare to see there, so this looks at
+    the order.
+    """
     inside, most, overall = Counter[str](), Counter[str](), 0
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
@@ -182,13 +210,17 @@ async def test_writes_of_one_object_reach_moto_one_at_a_time(client_of: ClientOf
         most[path], overall = max(most[path], inside[path]), max(overall, inside.total())
         await asyncio.sleep(0.03)
         inside[path] -= 1
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+        )
         await send({"type": "http.response.body", "body": b""})
 
     async with serving(slow, listen(0, "a slow S3")) as url, Forwarder(Moto(url, REGION)) as alone:
         s3 = client_of("s3", alone.operator, url=alone.url)
         keys = ["a", "a", "a", "b", "b"]
-        await asyncio.gather(*(call(s3.put_object, Bucket="replies", Key=key, Body=b"x") for key in keys))
+        await asyncio.gather(
+            *(call(s3.put_object, Bucket="replies", Key=key, Body=b"x") for key in keys)
+        )
 
     assert most == {"/replies/a": 1, "/replies/b": 1}
     assert overall == 2, "different objects do not wait for each other"
@@ -197,9 +229,15 @@ async def test_writes_of_one_object_reach_moto_one_at_a_time(client_of: ClientOf
 # --- faults
 
 
-async def test_an_injected_error_is_the_services_own(forwarder: Forwarder, client_of: ClientOf) -> None:
+async def test_an_injected_error_is_the_services_own(
+    forwarder: Forwarder, client_of: ClientOf
+) -> None:
     ec2 = client_of("ec2")
-    forwarder.faults.add(Fault("ec2", "DescribeVpcs", status=500, code="InsufficientInstanceCapacity", message="none"))
+    forwarder.faults.add(
+        Fault(
+            "ec2", "DescribeVpcs", status=500, code="InsufficientInstanceCapacity", message="none"
+        )
+    )
 
     with pytest.raises(ClientError, match="none") as error:
         await call(ec2.describe_vpcs)
@@ -209,8 +247,12 @@ async def test_an_injected_error_is_the_services_own(forwarder: Forwarder, clien
     assert [each.status for each in forwarder.calls] == [500, 200]
 
 
-async def test_a_fault_hits_only_its_role_service_and_operation(forwarder: Forwarder, client_of: ClientOf) -> None:
-    fault = Fault("ec2", "DescribeVpcs", role_arn=ROLE, status=503, code="RequestLimitExceeded", times=None)
+async def test_a_fault_hits_only_its_role_service_and_operation(
+    forwarder: Forwarder, client_of: ClientOf
+) -> None:
+    fault = Fault(
+        "ec2", "DescribeVpcs", role_arn=ROLE, status=503, code="RequestLimitExceeded", times=None
+    )
     with forwarder.faults.injected(fault):
         await call(client_of("ec2").describe_vpcs)
         await call(client_of("ec2", forwarder.credentials_for(ROLE)).describe_subnets)
@@ -220,7 +262,9 @@ async def test_a_fault_hits_only_its_role_service_and_operation(forwarder: Forwa
     await call(client_of("ec2", forwarder.credentials_for(ROLE)).describe_vpcs)
 
 
-async def test_a_reset_breaks_the_connection_before_or_after_the_effect(forwarder: Forwarder, s3: Any) -> None:
+async def test_a_reset_breaks_the_connection_before_or_after_the_effect(
+    forwarder: Forwarder, s3: Any
+) -> None:
     for after in (False, True):
         forwarder.faults.add(Fault("s3", "PutObject", reset=True, after=after))
         with pytest.raises(botocore.exceptions.ConnectionClosedError, match="closed"):
@@ -231,7 +275,9 @@ async def test_a_reset_breaks_the_connection_before_or_after_the_effect(forwarde
     assert [each.status for each in forwarder.calls][:2] == [None, None]
 
 
-async def test_a_hang_lasts_until_the_client_gives_up(forwarder: Forwarder, client_of: ClientOf) -> None:
+async def test_a_hang_lasts_until_the_client_gives_up(
+    forwarder: Forwarder, client_of: ClientOf
+) -> None:
     forwarder.faults.add(Fault("ec2", hang=True))
     impatient = client_of("ec2", read_timeout=0.2)
 
@@ -242,7 +288,9 @@ async def test_a_hang_lasts_until_the_client_gives_up(forwarder: Forwarder, clie
     assert (await call(impatient.describe_subnets))["Subnets"]
 
 
-async def test_a_call_takes_effect_though_its_client_left(forwarder: Forwarder, client_of: ClientOf, s3: Any) -> None:
+async def test_a_call_takes_effect_though_its_client_left(
+    forwarder: Forwarder, client_of: ClientOf, s3: Any
+) -> None:
     forwarder.faults.add(Fault("s3", "PutObject", delay_s=0.3))
     impatient = client_of("s3", read_timeout=0.1)
 
@@ -285,11 +333,20 @@ async def test_tokens_verify_against_the_key_set(forwarder: Forwarder, client_of
     from jose import jwt
 
     idp = client_of("cognito-idp")
-    pool = (await call(idp.create_user_pool, PoolName="users", UsernameAttributes=["email"]))["UserPool"]["Id"]
+    pool = (await call(idp.create_user_pool, PoolName="users", UsernameAttributes=["email"]))[
+        "UserPool"
+    ]["Id"]
     app = await call(idp.create_user_pool_client, UserPoolId=pool, ClientName="c")
     client_id = app["UserPoolClient"]["ClientId"]
-    await call(idp.admin_create_user, UserPoolId=pool, Username="a@b.example", MessageAction="SUPPRESS")
-    password = {"UserPoolId": pool, "Username": "a@b.example", "Password": "Correct-horse1", "Permanent": True}
+    await call(
+        idp.admin_create_user, UserPoolId=pool, Username="a@b.example", MessageAction="SUPPRESS"
+    )
+    password = {
+        "UserPoolId": pool,
+        "Username": "a@b.example",
+        "Password": "Correct-horse1",
+        "Permanent": True,
+    }
     await call(idp.admin_set_user_password, **password)
 
     # The call that a browser makes: unsigned.
@@ -330,23 +387,35 @@ async def test_invokes_functions_by_their_host(forwarder: Forwarder, client_of: 
             raise LookupError(name)
         error = "Unhandled" if b"fail" in payload else None
         return InvokeResult(
-            payload=payload, error=error, log_tail="a line", duration_ms=1, cold=False, request_id=str(client_context)
+            payload=payload,
+            error=error,
+            log_tail="a line",
+            duration_ms=1,
+            cold=False,
+            request_id=str(client_context),
         )
 
     forwarder.on_invoke = host
     lambda_ = client_of("lambda")
 
     arn = f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:echo:prod"
-    answer = await call(lambda_.invoke, FunctionName=arn, Payload=b'{"a": 1}', LogType="Tail", ClientContext="e30=")
+    answer = await call(
+        lambda_.invoke, FunctionName=arn, Payload=b'{"a": 1}', LogType="Tail", ClientContext="e30="
+    )
     assert json.loads(await call(answer["Payload"].read)) == {"a": 1}
     assert (answer["LogResult"], answer["ResponseMetadata"]["RequestId"]) == ("YSBsaW5l", "{}")
     assert "FunctionError" not in answer
 
     failed = await call(lambda_.invoke, FunctionName="echo", Payload=b'"fail"')
     assert failed["FunctionError"] == "Unhandled"
-    assert (await call(lambda_.invoke, FunctionName="echo", InvocationType="Event"))["StatusCode"] == 202
+    assert (await call(lambda_.invoke, FunctionName="echo", InvocationType="Event"))[
+        "StatusCode"
+    ] == 202
 
-    for name, refusal in (("none", (404, "ResourceNotFoundException")), ("busy", (429, "TooManyRequestsException"))):
+    for name, refusal in (
+        ("none", (404, "ResourceNotFoundException")),
+        ("busy", (429, "TooManyRequestsException")),
+    ):
         with pytest.raises(ClientError) as error:
             await call(lambda_.invoke, FunctionName=name)
         assert code(error) == refusal

@@ -39,7 +39,11 @@ def make_host(procs: Processes, tmp_path: Path) -> MakeHost:
         (folder / "handler.py").write_text(code)
         (folder / "requirements.txt").write_text(requirements)
         (folder.parent / "constraints.txt").write_text("six==1.17.0\n")
-        of_spec = {key: options.pop(key) for key in ("environment", "timeout_s", "handler") if key in options}
+        of_spec = {
+            key: options.pop(key)
+            for key in ("environment", "timeout_s", "handler")
+            if key in options
+        }
         spec = FunctionSpec(
             **{
                 "name": name,
@@ -91,19 +95,39 @@ async def test_the_environment_is_the_programs_and_lambdas_and_nothing_else(
 ):
     monkeypatch.setenv("LEAKED_FROM_THE_PARENT", "1")
     code = "import os\ndef handler(event, context): return dict(os.environ)\n"
-    host = make_host(code, environment={"TLFIF_STACK": "dev"}, extra_env={"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+    host = make_host(
+        code,
+        environment={"TLFIF_STACK": "dev"},
+        extra_env={"AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
+    )
     environment = await call(host)
-    own = {name: value for name, value in environment.items() if name.startswith(("TLFIF_", "AWS_ENDPOINT"))}
+    own = {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(("TLFIF_", "AWS_ENDPOINT"))
+    }
     assert own == {"TLFIF_STACK": "dev", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
-    assert (environment["AWS_REGION"], environment["AWS_ACCESS_KEY_ID"]) == ("eu-west-1", "AKIAROLE")
+    assert (environment["AWS_REGION"], environment["AWS_ACCESS_KEY_ID"]) == (
+        "eu-west-1",
+        "AKIAROLE",
+    )
     assert environment["AWS_LAMBDA_LOG_GROUP_NAME"] == "/aws/lambda/f"
     others = {name for name in environment if not name.startswith(("AWS_", "TLFIF_", "LAMBDA_"))}
     # LC_CTYPE is Python's own doing, when the locale of LANG is not installed.
-    assert others - {"LC_CTYPE", "_"} == {"PATH", "LANG", "TZ", "PYTHONPATH", "_HANDLER", "_X_AMZN_TRACE_ID"}
+    assert others - {"LC_CTYPE", "_"} == {
+        "PATH",
+        "LANG",
+        "TZ",
+        "PYTHONPATH",
+        "_HANDLER",
+        "_X_AMZN_TRACE_ID",
+    }
 
 
 async def test_a_variable_that_the_program_does_not_declare_is_missed(make_host: MakeHost):
-    host = make_host("import os\ndef handler(event, context): return os.environ['TLFIF_REDIS_HOST']\n")
+    host = make_host(
+        "import os\ndef handler(event, context): return os.environ['TLFIF_REDIS_HOST']\n"
+    )
     error = failure(await host.invoke(b"{}"))
     assert (error["errorType"], error["errorMessage"]) == ("KeyError", "'TLFIF_REDIS_HOST'")
 
@@ -114,7 +138,8 @@ def test_the_local_cloud_cannot_add_a_variable_that_the_program_should_declare(m
 
 
 async def test_a_dependency_missing_from_the_bundle_is_missed(make_host: MakeHost):
-    # httpx is installed beside this test, as it would be beside a developer's handler; Lambda has none.
+    # httpx is installed beside this test, as it would be beside a developer's handler; Lambda has
+    # none.
     host = make_host("import httpx\ndef handler(event, context): pass\n")
     error = failure(await host.invoke(b"{}"))
     assert error["errorType"] == "Runtime.ImportModuleError"
@@ -129,7 +154,9 @@ async def test_a_dependency_in_the_bundle_and_boto3_of_the_runtime_are_found(mak
 
 
 async def test_an_exception_is_answered_and_the_worker_goes_on(make_host: MakeHost):
-    host = make_host("import os\ndef handler(event, context): return os.getpid() if event else {}[0]\n")
+    host = make_host(
+        "import os\ndef handler(event, context): return os.getpid() if event else {}[0]\n"
+    )
     worker = await call(host, 1)
     result = await host.invoke(b"0")
     assert failure(result)["errorType"] == "KeyError"
@@ -145,7 +172,9 @@ async def test_an_exception_is_answered_and_the_worker_goes_on(make_host: MakeHo
         ("os.kill(os.getpid(), 9)", "Runtime exited with error: signal: killed"),
     ],
 )
-async def test_a_crash_is_answered_and_the_next_call_gets_a_new_worker(make_host: MakeHost, death: str, reason: str):
+async def test_a_crash_is_answered_and_the_next_call_gets_a_new_worker(
+    make_host: MakeHost, death: str, reason: str
+):
     code = f"import os, sys\ndef handler(event, context):\n    if event: {death}\n    return os.getpid()\n"
     host = make_host(code)
     crashed = await call(host, 0)
@@ -159,9 +188,7 @@ async def test_a_crash_is_answered_and_the_next_call_gets_a_new_worker(make_host
 
 
 async def test_the_functions_own_time_limit_ends_it(make_host: MakeHost):
-    code = (
-        "import time\ndef handler(event, context):\n    print('working')\n    time.sleep(event)\n    return 'slept'\n"
-    )
+    code = "import time\ndef handler(event, context):\n    print('working')\n    time.sleep(event)\n    return 'slept'\n"
     host = make_host(code, timeout_s=0.5)
     await host.start()
     before = time.monotonic()
@@ -206,7 +233,9 @@ async def test_a_started_host_is_warm_and_an_unstarted_one_is_cold_once(make_hos
     assert not (await started.invoke(b"1")).cold
 
 
-async def test_calls_run_beside_each_other_up_to_the_number_of_workers(make_host: MakeHost, tmp_path: Path):
+async def test_calls_run_beside_each_other_up_to_the_number_of_workers(
+    make_host: MakeHost, tmp_path: Path
+):
     # Each call waits for the other's file: only two at a time can end.
     code = (
         "import os, pathlib, time\n"
@@ -216,7 +245,9 @@ async def test_calls_run_beside_each_other_up_to_the_number_of_workers(make_host
         "    return os.getpid()\n"
     )
     host = make_host(code, workers=2)
-    events = [{"folder": str(tmp_path), "mine": mine, "other": other} for mine, other in ("ab", "ba")]
+    events = [
+        {"folder": str(tmp_path), "mine": mine, "other": other} for mine, other in ("ab", "ba")
+    ]
     assert len(set(await asyncio.gather(*(call(host, event) for event in events)))) == 2
 
 
@@ -245,9 +276,7 @@ async def test_a_caller_that_leaves_does_not_stop_the_function(make_host: MakeHo
 
 
 async def test_every_line_is_delivered_before_the_answer(make_host: MakeHost, tmp_path: Path):
-    code = (
-        "import logging\ndef handler(event, context):\n    print('to stdout', event)\n    logging.warning('logged')\n"
-    )
+    code = "import logging\ndef handler(event, context):\n    print('to stdout', event)\n    logging.warning('logged')\n"
     heard: list[tuple[str, str]] = []
     host = make_host(code, on_log=lambda function, line: heard.append((function, line)))
     for number in range(20):
@@ -267,7 +296,9 @@ async def test_a_log_tail_holds_the_last_4_kb(make_host: MakeHost):
 
 
 async def test_payloads_up_to_lambdas_limit_pass_and_larger_ones_do_not(make_host: MakeHost):
-    host = make_host("def handler(event, context): return 'x' * event if isinstance(event, int) else event\n")
+    host = make_host(
+        "def handler(event, context): return 'x' * event if isinstance(event, int) else event\n"
+    )
     assert await call(host, "y" * 6_000_000) == "y" * 6_000_000
     with pytest.raises(LambdaApiError) as caught:
         await host.invoke(b'"' + b"y" * 6_291_556 + b'"')
@@ -301,13 +332,14 @@ async def test_stopping_answers_the_call_in_flight_and_refuses_the_next(make_hos
         await host.invoke(b"0")
 
 
-async def test_the_stand_in_for_the_native_client_behaves_alike(make_host: MakeHost, monkeypatch: pytest.MonkeyPatch):
-    # As on macOS, where awslambdaric has no native module: here the stand-in comes first on the path.
+async def test_the_stand_in_for_the_native_client_behaves_alike(
+    make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+):
+    # As on macOS, where awslambdaric has no native module: here the stand-in comes first on the
+    # path.
     path = f"{functions._RUNTIME_CLIENT}{os.pathsep}{functions.runtime_dir()}"
     monkeypatch.setattr(functions, "runtime_dir", lambda: path)
-    code = (
-        "import runtime_client\ndef handler(event, context): return runtime_client.__file__ if event else {}[event]\n"
-    )
+    code = "import runtime_client\ndef handler(event, context): return runtime_client.__file__ if event else {}[event]\n"
     host = make_host(code)
     assert (await call(host, 1)).endswith("runtime_client.py")
     assert failure(await host.invoke(b"0"))["errorType"] == "KeyError"
@@ -316,7 +348,9 @@ async def test_the_stand_in_for_the_native_client_behaves_alike(make_host: MakeH
 
 @pytest.mark.story("LAM-001")
 @pytest.mark.parametrize("function", bundle.functions())
-async def test_each_functions_host_bundle_holds_all_that_it_imports(procs: Processes, function: str):
+async def test_each_functions_host_bundle_holds_all_that_it_imports(
+    procs: Processes, function: str
+):
     spec = FunctionSpec(
         name=function,
         arn=ARN + function,
@@ -337,9 +371,13 @@ def test_a_lambda_bundle_is_for_arm64_and_python_3_12_and_reproducible(tmp_path:
     for name in ("a", "b/c"):
         folder = tmp_path / name / "functions/f"
         folder.mkdir(parents=True)
-        (folder / "handler.py").write_text("import _cffi_backend\ndef handler(event, context): return {'a', 'b'}\n")
+        (folder / "handler.py").write_text(
+            "import _cffi_backend\ndef handler(event, context): return {'a', 'b'}\n"
+        )
         (folder / "requirements.txt").write_text("cffi\n")
-        (folder.parent / "constraints.txt").write_text((bundle.ROOT / "functions/constraints.txt").read_text())
+        (folder.parent / "constraints.txt").write_text(
+            (bundle.ROOT / "functions/constraints.txt").read_text()
+        )
         try:
             bundles.append(bundle.build("f", "lambda", tmp_path / name))
         except bundle.BundleError as error:

@@ -1,4 +1,6 @@
-"""The guardian's minute, on a real queue and the AWS forwarder: nodes for live jobs, answers for dead ones."""
+"""The guardian's minute, on a real queue and the AWS forwarder: nodes for live jobs, answers for
+dead ones.
+"""
 
 import asyncio
 import json
@@ -19,7 +21,10 @@ UNLIMITED = queue.Limits(backlog_cap=10**9, burst=10**6, sustained=10**6, slots=
 
 def accept(world: World, count: int = 1, sub: str = "ada") -> list[queue.NewJob]:
     """Jobs that nobody woke a node for: as if their router had died at once."""
-    jobs = [queue.NewJob(id=str(uuid.uuid4()), sub=sub, prompt="Hello", idle_minutes=5) for _ in range(count)]
+    jobs = [
+        queue.NewJob(id=str(uuid.uuid4()), sub=sub, prompt="Hello", idle_minutes=5)
+        for _ in range(count)
+    ]
     for job in jobs:
         queue.run(world.queue, queue.accept(job, UNLIMITED))
     world.queue.delete(names.WAKE_KEY)
@@ -27,14 +32,18 @@ def accept(world: World, count: int = 1, sub: str = "ada") -> list[queue.NewJob]
 
 
 def expire(world: World, jobs: list[queue.NewJob], ago_s: int = 400) -> None:
-    """Makes jobs as old as if they had been accepted that long ago: an entry's date is its id, so it is made again."""
+    """Makes jobs as old as if they had been accepted that long ago: an entry's date is its id, so
+    it is made again.
+    """
     world.queue.delete(*(f"job:{job.id}" for job in jobs))
     gone = {job.id for job in jobs}
     entries: Any = world.queue.xrange(names.STREAM)
     long_ago = int(time.time() * 1000) - ago_s * 1000
     world.queue.delete(names.STREAM)
     for number, (entry, fields) in enumerate(entries):
-        world.queue.xadd(names.STREAM, fields, f"{long_ago}-{number + 1}" if fields["id"] in gone else entry)
+        world.queue.xadd(
+            names.STREAM, fields, f"{long_ago}-{number + 1}" if fields["id"] in gone else entry
+        )
 
 
 def take(world: World, worker: str = "i-1:b1") -> list[queue.Item]:
@@ -79,7 +88,10 @@ async def test_an_expired_job_belongs_to_its_worker_until_that_is_lost(world: Wo
     silent(world, item, names.LOST_S + 1)
     await world.guard()
     assert ending(world, job) == ("expired", "its worker was lost")
-    assert (world.queue.xlen(names.STREAM), world.queue.xpending(names.STREAM, names.GROUP)["pending"]) == (0, 0)
+    assert (
+        world.queue.xlen(names.STREAM),
+        world.queue.xpending(names.STREAM, names.GROUP)["pending"],
+    ) == (0, 0)
 
 
 async def test_a_cancelled_job_whose_worker_died_ends_as_cancelled(world: World) -> None:
@@ -105,7 +117,11 @@ async def test_what_a_worker_wrote_before_it_was_lost_is_kept(world: World) -> N
     expire(world, [job])
     await world.guard()
     reply = world.reply(job.reply_key) or {}
-    assert (reply["status"], reply["text"], reply["worker"]) == ("expired", "Once upon", "guardian/1")
+    assert (reply["status"], reply["text"], reply["worker"]) == (
+        "expired",
+        "Once upon",
+        "guardian/1",
+    )
 
 
 async def test_an_answer_that_was_given_stands(world: World) -> None:
@@ -141,7 +157,9 @@ def test_consumers_of_nodes_that_are_gone_are_removed(world: World) -> None:
     time.sleep(0.01)
     queue.run(world.queue, queue.sweep(lost_s=0))
     consumers: Any = world.queue.xinfo_consumers(names.STREAM, names.GROUP)
-    assert {consumer["name"] for consumer in consumers} == {"i-gone:b1", "i-here:b1"}, "one holds a job, one is here"
+    assert {consumer["name"] for consumer in consumers} == {"i-gone:b1", "i-here:b1"}, (
+        "one holds a job, one is here"
+    )
 
 
 def test_an_empty_queue_can_be_swept(world: World) -> None:
@@ -172,7 +190,9 @@ async def test_while_replies_cannot_be_written_nothing_is_swept(
     monkeypatch.setattr(rounds, "OWED_TOO_LONG_S", 0)
     first, second = accept(world, 2)
     expire(world, [first])
-    with world.forwarder.faults.injected(Fault(service="s3", times=None, status=503, code="SlowDown")):
+    with world.forwarder.faults.injected(
+        Fault(service="s3", times=None, status=503, code="SlowDown")
+    ):
         await world.guard()
         expire(world, [second])
         await world.guard()
@@ -192,7 +212,9 @@ def test_writing_ends_in_time(world: World) -> None:
 # --- nodes
 
 
-async def test_a_live_job_that_nobody_is_up_for_wakes_a_node(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_live_job_that_nobody_is_up_for_wakes_a_node(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     node = world.add_node()
     accept(world)
     await world.guard()
@@ -248,7 +270,9 @@ async def test_the_first_of_two_nodes_to_come_does_not_wake_a_third(world: World
     accept(world, 16)
     found = queue.run(world.queue, queue.rescue("a", 3, 8))
     assert (found.wake, found.phases) == (2, {})
-    await asyncio.to_thread(waking.start, world.queue, STACK, "a", found.wake, found.phases, nodes.client())
+    await asyncio.to_thread(
+        waking.start, world.queue, STACK, "a", found.wake, found.phases, nodes.client()
+    )
     assert world.calls("StartInstances") == 2
     queue.run(world.queue, queue.heartbeat(first, "b1", "booting", 0, {}))
     found = queue.run(world.queue, queue.rescue("b", 3, 8))
@@ -295,7 +319,9 @@ async def test_without_capacity_the_job_waits_for_the_next_minute(
 ) -> None:
     node = world.add_node()
     [job] = accept(world)
-    fault = Fault(service="ec2", operation="StartInstances", status=500, code="InsufficientInstanceCapacity")
+    fault = Fault(
+        service="ec2", operation="StartInstances", status=500, code="InsufficientInstanceCapacity"
+    )
     with world.forwarder.faults.injected(fault):
         await world.guard()
     assert world.queue.exists(f"job:{job.id}")
@@ -305,12 +331,20 @@ async def test_without_capacity_the_job_waits_for_the_next_minute(
     await world.state(node, "running")
 
 
-async def test_a_throttled_ec2_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_throttled_ec2_is_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rounds, "RETRY_S", 0.05)
     node = world.add_node()
     accept(world)
     world.forwarder.faults.add(
-        Fault(service="ec2", operation="DescribeInstances", status=503, code="RequestLimitExceeded", times=2)
+        Fault(
+            service="ec2",
+            operation="DescribeInstances",
+            status=503,
+            code="RequestLimitExceeded",
+            times=2,
+        )
     )
     await world.guard()
     await world.state(node, "running")
@@ -323,7 +357,9 @@ async def test_a_node_that_was_starting_when_it_was_told_to_stop_is_stopped(worl
     assert (await world.send("POST", "/stop")).body == {"status": "stopping", "jobs": 1, "nodes": 0}
     await world.guard()
     await world.state(node, "running")
-    with world.forwarder.faults.injected(Fault(service="ec2", operation="StopInstances", status=503, code="Down")):
+    with world.forwarder.faults.injected(
+        Fault(service="ec2", operation="StopInstances", status=503, code="Down")
+    ):
         await world.guard()
     assert await world.forwarder.instances.state(node) == "running"
     await world.guard()

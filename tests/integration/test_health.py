@@ -1,4 +1,6 @@
-"""The small functions around the queue and the gateway: health, probe and payload samples, on real servers."""
+"""The small functions around the queue and the gateway: health, probe and payload samples, on real
+servers.
+"""
 
 import asyncio
 import json
@@ -25,7 +27,9 @@ def health(world: World) -> Iterator[Callable[[], Any]]:
     """Calls the function; its connection is made anew for each test."""
 
     def call() -> tuple[int, dict[str, Any]]:
-        answer = queue_health.handler({"headers": {}}, SimpleNamespace(aws_request_id=str(uuid.uuid4())))
+        answer = queue_health.handler(
+            {"headers": {}}, SimpleNamespace(aws_request_id=str(uuid.uuid4()))
+        )
         return answer["statusCode"], json.loads(answer["body"])
 
     queue_health.client.cache_clear()
@@ -74,7 +78,9 @@ async def test_a_queue_slower_than_200_ms_is_a_503(
 
 @pytest_asyncio.fixture
 async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answers]:
-    """A server on the IPv6 loopback that answers what it is told, and one on IPv4 that must not be asked."""
+    """A server on the IPv6 loopback that answers what it is told, and one on IPv4 that must not be
+    asked.
+    """
     if not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")
     answers: Answers = {}
@@ -82,7 +88,9 @@ async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answers]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")
         status, body = answers[request.split()[1].decode()]
-        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
+        writer.write(
+            f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+        )
         await writer.drain()
         writer.close()
 
@@ -118,8 +126,12 @@ async def test_the_probe_judges_status_and_body(
 
 
 @pytest.mark.story("API-005")
-@pytest.mark.parametrize("url", ["http://localhost:1/v1", "http://127.0.0.1:1/v1", "https://localhost:1/v1"])
-def test_an_api_that_cannot_be_reached_over_ipv6_is_not_well(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1/v1", "http://127.0.0.1:1/v1", "https://localhost:1/v1"]
+)
+def test_an_api_that_cannot_be_reached_over_ipv6_is_not_well(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TLFIF_API_URL", url)
     monkeypatch.setenv("TLFIF_STACK", "dev")
     assert ping_probe.handler({}, None) == {"ping": False, "queue-health": False}
@@ -142,7 +154,11 @@ async def test_payloads_are_sampled_without_their_text_for_a_day_after_a_deploym
     sample = json.loads(line)
     assert "secret" not in line
     assert (sample["event"], sample["jobId"], sample["version"]) == ("payload sample", job, 7)
-    assert (sample["promptBytes"], sample["options"], len(sample["promptHash"])) == (9, {"max_tokens": 5}, 16)
+    assert (sample["promptBytes"], sample["options"], len(sample["promptHash"])) == (
+        9,
+        {"max_tokens": 5},
+        16,
+    )
 
 
 @pytest.mark.story("LAM-005")

@@ -30,7 +30,9 @@ def node(moto: Moto) -> str:
         "InstanceType": "g4dn.xlarge",
         "UserData": '{"TLFIF_STACK": "dev"}',
         "IamInstanceProfile": {"Name": "node-profile"},
-        "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "env", "Value": "tinyllama"}]}],
+        "TagSpecifications": [
+            {"ResourceType": "instance", "Tags": [{"Key": "env", "Value": "tinyllama"}]}
+        ],
     }
     instance_id = ec2.run_instances(MinCount=1, MaxCount=1, **run)["Instances"][0]["InstanceId"]
     ec2.stop_instances(InstanceIds=[instance_id])
@@ -44,7 +46,11 @@ def ec2(client_of: ClientOf) -> Any:
 
 async def shown(ec2: Any, **query: Any) -> list[str]:
     answer = await call(ec2.describe_instances, **query)
-    return [each["State"]["Name"] for reservation in answer["Reservations"] for each in reservation["Instances"]]
+    return [
+        each["State"]["Name"]
+        for reservation in answer["Reservations"]
+        for each in reservation["Instances"]
+    ]
 
 
 async def until(ec2: Any, state: str) -> None:
@@ -59,7 +65,9 @@ def changed(answer: dict[str, Any]) -> list[tuple[str, str]]:
     return [(each["PreviousState"]["Name"], each["CurrentState"]["Name"]) for each in instances]
 
 
-async def test_start_and_stop_pass_through_the_states_between(forwarder: Forwarder, ec2: Any, node: str) -> None:
+async def test_start_and_stop_pass_through_the_states_between(
+    forwarder: Forwarder, ec2: Any, node: str
+) -> None:
     seen: list[str] = []
 
     async def note(instance_id: str, state: str) -> None:
@@ -99,8 +107,12 @@ async def test_refuses_what_ec2_refuses(forwarder: Forwarder, ec2: Any, node: st
     assert error.value.response["Error"]["Code"] == "InvalidInstanceID.NotFound"
 
 
-async def test_no_capacity_leaves_the_instance_stopped(forwarder: Forwarder, ec2: Any, node: str) -> None:
-    forwarder.faults.add(Fault("ec2", "StartInstances", status=500, code="InsufficientInstanceCapacity"))
+async def test_no_capacity_leaves_the_instance_stopped(
+    forwarder: Forwarder, ec2: Any, node: str
+) -> None:
+    forwarder.faults.add(
+        Fault("ec2", "StartInstances", status=500, code="InsufficientInstanceCapacity")
+    )
 
     with pytest.raises(ClientError, match="InsufficientInstanceCapacity"):
         await call(ec2.start_instances, InstanceIds=[node])
@@ -108,7 +120,9 @@ async def test_no_capacity_leaves_the_instance_stopped(forwarder: Forwarder, ec2
     assert await shown(ec2) == ["stopped"]
 
 
-async def test_filters_and_statuses_know_the_states_between(forwarder: Forwarder, ec2: Any, node: str) -> None:
+async def test_filters_and_statuses_know_the_states_between(
+    forwarder: Forwarder, ec2: Any, node: str
+) -> None:
     forwarder.instances.delays.pending_s = 30
     await call(ec2.start_instances, InstanceIds=[node])
 
@@ -119,13 +133,19 @@ async def test_filters_and_statuses_know_the_states_between(forwarder: Forwarder
     assert await shown(ec2, **by("pending", "stopped")) == ["pending"]
     assert await shown(ec2, **by("running")) == []
     assert await shown(ec2, **by("pending", env="other")) == []
-    assert await shown(ec2, Filters=[{"Name": "instance-state-code", "Values": ["0"]}]) == ["pending"]
+    assert await shown(ec2, Filters=[{"Name": "instance-state-code", "Values": ["0"]}]) == [
+        "pending"
+    ]
     assert (await call(ec2.describe_instance_status))["InstanceStatuses"] == []
-    (status,) = (await call(ec2.describe_instance_status, IncludeAllInstances=True))["InstanceStatuses"]
+    (status,) = (await call(ec2.describe_instance_status, IncludeAllInstances=True))[
+        "InstanceStatuses"
+    ]
     assert status["InstanceState"] == {"Code": 0, "Name": "pending"}
 
 
-async def test_the_launch_time_is_the_last_starts(forwarder: Forwarder, moto: Moto, ec2: Any, node: str) -> None:
+async def test_the_launch_time_is_the_last_starts(
+    forwarder: Forwarder, moto: Moto, ec2: Any, node: str
+) -> None:
     async def launched() -> Any:
         return (await call(ec2.describe_instances))["Reservations"][0]["Instances"][0]["LaunchTime"]
 
@@ -136,7 +156,9 @@ async def test_the_launch_time_is_the_last_starts(forwarder: Forwarder, moto: Mo
     assert await launched() > first
 
 
-async def test_stopped_waits_for_those_who_shut_down(forwarder: Forwarder, ec2: Any, node: str) -> None:
+async def test_stopped_waits_for_those_who_shut_down(
+    forwarder: Forwarder, ec2: Any, node: str
+) -> None:
     gone = asyncio.Event()
 
     async def shut_down(instance_id: str, state: str) -> None:
@@ -165,7 +187,9 @@ async def test_a_node_stops_itself_with_the_credentials_of_its_metadata(
     await until(ec2, "running")
 
     # boto3's own way to credentials on an instance.
-    fetcher = InstanceMetadataFetcher(config={"ec2_metadata_service_endpoint": forwarder.imds_url(node)})
+    fetcher = InstanceMetadataFetcher(
+        config={"ec2_metadata_service_endpoint": forwarder.imds_url(node)}
+    )
     found: Any = await call(InstanceMetadataProvider(fetcher).load)
     frozen = found.get_frozen_credentials()
     session = boto3.Session(frozen.access_key, frozen.secret_key, frozen.token, region_name=REGION)
@@ -180,7 +204,9 @@ async def test_a_node_stops_itself_with_the_credentials_of_its_metadata(
 
 @pytest.fixture
 async def imds(forwarder: Forwarder, node: str) -> Any:
-    async with httpx.AsyncClient(base_url=f"{forwarder.imds_url(node)}/latest", trust_env=False) as http:
+    async with httpx.AsyncClient(
+        base_url=f"{forwarder.imds_url(node)}/latest", trust_env=False
+    ) as http:
         yield http
 
 
@@ -190,11 +216,15 @@ async def token(imds: httpx.AsyncClient, ttl: str = "60") -> dict[str, str]:
     return {"X-aws-ec2-metadata-token": answer.text}
 
 
-async def test_metadata_wants_a_token(forwarder: Forwarder, imds: httpx.AsyncClient, node: str) -> None:
+async def test_metadata_wants_a_token(
+    forwarder: Forwarder, imds: httpx.AsyncClient, node: str
+) -> None:
     assert (await imds.get("/meta-data/instance-id")).status_code == 401
     assert (await imds.put("/api/token")).status_code == 400
     for ttl in ("0", "21601", "soon"):
-        refused = await imds.put("/api/token", headers={"X-aws-ec2-metadata-token-ttl-seconds": ttl})
+        refused = await imds.put(
+            "/api/token", headers={"X-aws-ec2-metadata-token-ttl-seconds": ttl}
+        )
         assert refused.status_code == 400
     forwarded = {"X-aws-ec2-metadata-token-ttl-seconds": "60", "X-Forwarded-For": "10.0.0.1"}
     assert (await imds.put("/api/token", headers=forwarded)).status_code == 403
@@ -204,7 +234,9 @@ async def test_metadata_wants_a_token(forwarder: Forwarder, imds: httpx.AsyncCli
     await asyncio.sleep(1.05)
     assert (await imds.get("/meta-data/instance-id", headers=brief)).status_code == 401
     other = f"{forwarder.imds_url('i-0123456789abcdef0')}/latest/meta-data/instance-id"
-    assert (await imds.get(other, headers=await token(imds))).status_code == 401, "a token is one instance's"
+    assert (await imds.get(other, headers=await token(imds))).status_code == 401, (
+        "a token is one instance's"
+    )
 
 
 async def test_metadata_tells_what_the_node_needs(imds: httpx.AsyncClient, node: str) -> None:
@@ -223,7 +255,18 @@ async def test_metadata_tells_what_the_node_needs(imds: httpx.AsyncClient, node:
     assert await read("/meta-data/iam/security-credentials/") == "node"
     assert await read("/meta-data/placement/") == "availability-zone\nregion"
     credentials = json.loads(await read("/meta-data/iam/security-credentials/node"))
-    assert {"Code", "Type", "AccessKeyId", "SecretAccessKey", "Token", "Expiration"} <= credentials.keys()
+    assert {
+        "Code",
+        "Type",
+        "AccessKeyId",
+        "SecretAccessKey",
+        "Token",
+        "Expiration",
+    } <= credentials.keys()
     identity = json.loads(await read("/dynamic/instance-identity/document"))
-    assert (identity["instanceId"], identity["region"], identity["accountId"]) == (node, REGION, ACCOUNT_ID)
+    assert (identity["instanceId"], identity["region"], identity["accountId"]) == (
+        node,
+        REGION,
+        ACCOUNT_ID,
+    )
     assert (await imds.get("/meta-data/nothing", headers=headers)).status_code == 404

@@ -1,4 +1,6 @@
-"""The local model server with its real model: the OpenAI-compatible surface that the watcher expects of vLLM."""
+"""The local model server with its real model: the OpenAI-compatible surface that the watcher
+expects of vLLM.
+"""
 
 import asyncio
 import contextlib
@@ -54,15 +56,21 @@ async def test_streams_counts_and_keeps_to_the_options(model: Model) -> None:
     text, tokens = await answer(model, "Tell me about the sea.", max_tokens=12, temperature=0)
     assert text.strip()
     assert tokens == 12
-    assert (text, tokens) == await answer(model, "Tell me about the sea.", max_tokens=12, temperature=0)
+    assert (text, tokens) == await answer(
+        model, "Tell me about the sea.", max_tokens=12, temperature=0
+    )
 
 
 async def test_more_requests_than_slots_are_all_answered(model: Model) -> None:
-    answers = await asyncio.gather(*(answer(model, f"Count from {n} on.", max_tokens=8) for n in range(2 * SLOTS)))
+    answers = await asyncio.gather(
+        *(answer(model, f"Count from {n} on.", max_tokens=8) for n in range(2 * SLOTS))
+    )
     assert all(tokens > 0 and text for text, tokens in answers)
 
 
-async def test_a_prompt_longer_than_the_context_is_refused_as_the_callers_fault(model: Model) -> None:
+async def test_a_prompt_longer_than_the_context_is_refused_as_the_callers_fault(
+    model: Model,
+) -> None:
     with pytest.raises(JobRefusedError, match=str(CONTEXT_TOKENS)):
         await answer(model, "a b " * CONTEXT_TOKENS)
 
@@ -92,7 +100,10 @@ def test_a_taken_port_is_one_clear_line() -> None:
         command = [sys.executable, "-m", "local.model_server", "--port", str(port)]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == f"port {port} is taken, and the model server needs it: choose another port\n"
+    assert (
+        ended.stderr
+        == f"port {port} is taken, and the model server needs it: choose another port\n"
+    )
 
 
 def test_the_model_is_converted_once_and_whole(tmp_path: Path) -> None:
@@ -114,7 +125,9 @@ def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
         model_file.prepare(lambda share: print(share, flush=True), pathlib.Path(sys.argv[1]))
     """
     command = [sys.executable, "-c", code, tmp_path]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as child:
         assert child.stdout is not None
         child.stdout.readline()
         child.send_signal(signal.SIGINT)

@@ -1,4 +1,6 @@
-"""A whole local node with the real model: boot, answers, crashes of its parts, and the stop it does by itself."""
+"""A whole local node with the real model: boot, answers, crashes of its parts, and the stop it does
+by itself.
+"""
 
 import asyncio
 import json
@@ -39,7 +41,13 @@ class Stack:
     logs: list[dict[str, Any]] = field(default_factory=list)
 
     def submit(self, prompt: str, idle_minutes: int = 30, **options: Any) -> queue.NewJob:
-        job = queue.NewJob(id=str(uuid.uuid4()), sub="ada", prompt=prompt, idle_minutes=idle_minutes, options=options)
+        job = queue.NewJob(
+            id=str(uuid.uuid4()),
+            sub="ada",
+            prompt=prompt,
+            idle_minutes=idle_minutes,
+            options=options,
+        )
         assert isinstance(queue.run(self.redis, queue.accept(job, queue.Limits())), queue.Accepted)
         return job
 
@@ -50,7 +58,11 @@ class Stack:
         return await self.forwarder.instances.state(self.node.instance_id) == "stopped"
 
     async def ready(self) -> None:
-        await until(lambda: [node["phase"] for node in queue.run(self.redis, queue.status()).nodes] == ["ready"])
+        await until(
+            lambda: (
+                [node["phase"] for node in queue.run(self.redis, queue.status()).nodes] == ["ready"]
+            )
+        )
 
     def reply(self, job: queue.NewJob) -> dict[str, Any]:
         found = replies.read(self.moto.client("s3"), BUCKET, job.reply_key)
@@ -58,11 +70,23 @@ class Stack:
 
     async def final(self, job: queue.NewJob) -> dict[str, Any]:
         """The final reply; it is the only one, and the last thing written."""
-        await until(lambda: not self.redis.exists(f"job:{job.id}") and self.reply(job)["status"] in replies.FINAL)
+        await until(
+            lambda: (
+                not self.redis.exists(f"job:{job.id}")
+                and self.reply(job)["status"] in replies.FINAL
+            )
+        )
         s3 = self.moto.client("s3")
         versions = s3.list_object_versions(Bucket=BUCKET, Prefix=job.reply_key)["Versions"]
-        bodies = [s3.get_object(Bucket=BUCKET, Key=job.reply_key, VersionId=each["VersionId"]) for each in versions]
-        finals = [body for body in (json.loads(each["Body"].read()) for each in bodies) if body["status"] != "running"]
+        bodies = [
+            s3.get_object(Bucket=BUCKET, Key=job.reply_key, VersionId=each["VersionId"])
+            for each in versions
+        ]
+        finals = [
+            body
+            for body in (json.loads(each["Body"].read()) for each in bodies)
+            if body["status"] != "running"
+        ]
         assert finals == [self.reply(job)]
         return finals[0]
 
@@ -99,7 +123,9 @@ def make_instance(moto: Moto, valkey: Valkey) -> str:
 
 
 @pytest_asyncio.fixture
-async def stack(procs: Processes, moto: Moto, forwarder: Forwarder, valkey: Valkey) -> AsyncIterator[Stack]:
+async def stack(
+    procs: Processes, moto: Moto, forwarder: Forwarder, valkey: Valkey
+) -> AsyncIterator[Stack]:
     s3 = moto.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
@@ -177,7 +203,9 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.story("EC2-003")
-async def test_a_watcher_killed_in_mid_generation_is_restarted_and_the_job_finished_once(stack: Stack) -> None:
+async def test_a_watcher_killed_in_mid_generation_is_restarted_and_the_job_finished_once(
+    stack: Stack,
+) -> None:
     await stack.start()
     await stack.ready()
     job = stack.submit(LONG, max_tokens=150)
@@ -192,7 +220,9 @@ async def test_a_watcher_killed_in_mid_generation_is_restarted_and_the_job_finis
 
 
 @pytest.mark.story("EC2-003")
-async def test_a_model_server_killed_in_mid_generation_is_restarted_and_the_job_finished(stack: Stack) -> None:
+async def test_a_model_server_killed_in_mid_generation_is_restarted_and_the_job_finished(
+    stack: Stack,
+) -> None:
     await stack.start()
     await stack.ready()
     job = stack.submit(LONG, max_tokens=150)

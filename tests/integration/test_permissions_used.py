@@ -1,4 +1,6 @@
-"""After all other tests: every AWS call that a role made was granted to it, and nothing more is granted."""
+"""After all other tests: every AWS call that a role made was granted to it, and nothing more is
+granted.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,23 +32,37 @@ def verdict(cloud: LocalCloud) -> Verdict:
 
 
 def as_in(recording: Recording, call: Call) -> Call:
-    """A call in a test's own world, with the names that the recorded stack has for the same role and bucket."""
+    """A call in a test's own world, with the names that the recorded stack has for the same role
+    and bucket.
+    """
     roles = {world.ROLE: "router-role", world.GUARDIAN_ROLE: "guardian-role"}
     if call.role_arn not in roles:
         return call
     role = recording.one("aws:iam/role:Role", roles[call.role_arn])
-    bucket = {"Bucket": recording.outputs["replies_bucket"]} if call.params.get("Bucket") == world.BUCKET else {}
+    bucket = (
+        {"Bucket": recording.outputs["replies_bucket"]}
+        if call.params.get("Bucket") == world.BUCKET
+        else {}
+    )
     return replace(call, role_arn=role.outputs["arn"], params={**call.params, **bucket})
 
 
 @pytest.fixture
 def everything_ran(request: pytest.FixtureRequest) -> None:
-    """Skips where only some of the integration tests were asked for: then much is not used, rightly."""
+    """Skips where only some of the integration tests were asked for: then much is not used,
+    rightly.
+    """
     config = request.config
-    chosen = config.getoption("keyword") or config.getoption("markexpr") or config.getoption("lf", default=False)
+    chosen = (
+        config.getoption("keyword")
+        or config.getoption("markexpr")
+        or config.getoption("lf", default=False)
+    )
     ran = {item.path for item in request.session.items}
     if chosen or not set(Path(__file__).parent.glob("test_*.py")) <= ran:
-        pytest.skip("only with all the integration tests in the same run: without them much is granted and not used")
+        pytest.skip(
+            "only with all the integration tests in the same run: without them much is granted and not used"
+        )
 
 
 @pytest.mark.story("OPS-003")

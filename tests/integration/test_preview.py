@@ -1,4 +1,6 @@
-"""The preview: without credentials, the same everywhere, and exact about what changed since a git revision."""
+"""The preview: without credentials, the same everywhere, and exact about what changed since a git
+revision.
+"""
 
 import dataclasses
 import json
@@ -28,7 +30,9 @@ BALANCER = [
 
 
 def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 
@@ -48,7 +52,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recorded(folder: Path, stack: str, seed: str, result: Path) -> bytes:
     """What the preview's driver makes of a stack in another folder, under another hash seed."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONHASHSEED": seed,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     command = [sys.executable, "-c", preview.DRIVER, stack, str(result)]
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     return result.read_bytes()
@@ -57,7 +65,9 @@ def recorded(folder: Path, stack: str, seed: str, result: Path) -> bytes:
 def test_a_preview_needs_neither_credentials_nor_the_cli_and_takes_seconds() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "local.preview", "--stack", "prod"]
-    done = subprocess.run(command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, check=True
+    )
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Processor time, because other tests may be running beside this one.
     assert used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime < 10
@@ -70,7 +80,9 @@ def test_a_preview_needs_neither_credentials_nor_the_cli_and_takes_seconds() -> 
 
 
 @pytest.mark.parametrize("stack", ["dev", "literal"])
-def test_two_evaluations_in_other_folders_and_hash_seeds_are_identical(stack: str, clone: Path, tmp_path: Path) -> None:
+def test_two_evaluations_in_other_folders_and_hash_seeds_are_identical(
+    stack: str, clone: Path, tmp_path: Path
+) -> None:
     here = recorded(ROOT, stack, "1", tmp_path / "here")
     assert here == recorded(clone, stack, "2", tmp_path / "there")
     assert preview.loaded(json.loads(here)) == evaluate(stack)
@@ -85,7 +97,9 @@ def test_against_the_same_tree_nothing_changed(clone: Path) -> None:
 
 @pytest.mark.story("EC2-005")
 def test_one_key_shows_exactly_the_load_balancer_and_its_price(clone: Path) -> None:
-    said = preview.preview("dev", against="HEAD", config=["gpu:tlsIngress=true"], root=clone).splitlines()
+    said = preview.preview(
+        "dev", against="HEAD", config=["gpu:tlsIngress=true"], root=clone
+    ).splitlines()
     assert sorted(line[2:] for line in said if line.startswith("+ ")) == BALANCER
     assert [line for line in said if line.startswith(("~", "±", "-"))] == []
     assert "   +16.43 $/month  TLS balancer" in said
@@ -97,12 +111,26 @@ def test_a_stack_that_did_not_exist_is_all_new(clone: Path, tmp_path: Path) -> N
     copy = tmp_path / "copy"
     git(tmp_path, "clone", "-q", str(clone), str(copy))
     git(copy, "rm", "-q", "Pulumi.literal.yaml")
-    git(copy, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "no literal stack")
-    assert " 0 changed, 0 replaced, 0 removed; +" in preview.preview("literal", against="HEAD", root=copy)
+    git(
+        copy,
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@example.com",
+        "commit",
+        "-q",
+        "-m",
+        "no literal stack",
+    )
+    assert " 0 changed, 0 replaced, 0 removed; +" in preview.preview(
+        "literal", against="HEAD", root=copy
+    )
 
 
 def test_a_pull_requests_comment_has_the_changes_and_folds_the_rest(clone: Path) -> None:
-    said = preview.preview("dev", against="HEAD", config=["gpu:tlsIngress=true"], markdown=True, root=clone)
+    said = preview.preview(
+        "dev", against="HEAD", config=["gpu:tlsIngress=true"], markdown=True, root=clone
+    )
     assert said.startswith("### dev: ")
     assert "\n> **Warning:** The cap of €20 leaves" in said
     assert "```diff\n+ tls-certificate  acm:Certificate\n" in said
@@ -113,10 +141,19 @@ def test_a_pull_requests_comment_has_the_changes_and_folds_the_rest(clone: Path)
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--against", "no-such-ref"], "error: git archive: fatal: not a valid object name: no-such-ref\n"),
+        (
+            ["--against", "no-such-ref"],
+            "error: git archive: fatal: not a valid object name: no-such-ref\n",
+        ),
         (["--stack", "test"], "error: there is no stack 'test'; there are: dev, literal, prod\n"),
-        (["--config", "tlsIngress"], "error: 'tlsIngress' is no group:key=value, such as gpu:tlsIngress=true\n"),
-        (["--config", "gpu:tls=true"], "error: gpu:tls = True: no such key. Did you mean gpu:tlsIngress? Known keys:"),
+        (
+            ["--config", "tlsIngress"],
+            "error: 'tlsIngress' is no group:key=value, such as gpu:tlsIngress=true\n",
+        ),
+        (
+            ["--config", "gpu:tls=true"],
+            "error: gpu:tls = True: no such key. Did you mean gpu:tlsIngress? Known keys:",
+        ),
     ],
 )
 def test_what_cannot_be_previewed_is_one_line(
@@ -130,7 +167,9 @@ def test_a_revision_without_recordings_is_named(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     (tmp_path / "Pulumi.dev.yaml").touch()
     git(tmp_path, "add", ".")
-    git(tmp_path, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "old")
+    git(
+        tmp_path, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "old"
+    )
     with pytest.raises(preview.PreviewError, match="HEAD is older than recordings"):
         preview.preview("dev", against="HEAD", root=tmp_path)
 
@@ -156,8 +195,16 @@ def altered(recording: Recording, **inputs: dict[str, object]) -> Recording:
 def test_a_change_is_shown_property_by_property_inside_json_too(dev: Recording) -> None:
     policy = json.loads(dev.one("aws:iam/rolePolicy:RolePolicy", "router-policy").inputs["policy"])
     policy["Statement"][0]["Action"].append("logs:DeleteLogGroup")
-    changed = altered(dev, router_policy={"policy": json.dumps(policy)}, queue_group={"nodeType": "cache.t4g.small"})
-    lines = [line for change in preview.differences(dev, changed, []) for line in preview.shown_change(change)]
+    changed = altered(
+        dev,
+        router_policy={"policy": json.dumps(policy)},
+        queue_group={"nodeType": "cache.t4g.small"},
+    )
+    lines = [
+        line
+        for change in preview.differences(dev, changed, [])
+        for line in preview.shown_change(change)
+    ]
     assert lines[:2] == [
         "~ queue-group  elasticache:ReplicationGroup",
         "    nodeType: cache.t4g.micro → cache.t4g.small",
@@ -168,11 +215,17 @@ def test_a_change_is_shown_property_by_property_inside_json_too(dev: Recording) 
 
 
 def test_what_is_gone_is_removed(dev: Recording) -> None:
-    fewer = dataclasses.replace(dev, resources=[r for r in dev.resources if r.name != "gpu-node-ssm"])
-    assert [(c.kind, c.resource.name) for c in preview.differences(dev, fewer, [])] == [("removed", "gpu-node-ssm")]
+    fewer = dataclasses.replace(
+        dev, resources=[r for r in dev.resources if r.name != "gpu-node-ssm"]
+    )
+    assert [(c.kind, c.resource.name) for c in preview.differences(dev, fewer, [])] == [
+        ("removed", "gpu-node-ssm")
+    ]
 
 
-@pytest.mark.skipif(not replacing.available(), reason="Terraform with a mirror of its AWS provider was not found")
+@pytest.mark.skipif(
+    not replacing.available(), reason="Terraform with a mirror of its AWS provider was not found"
+)
 def test_the_real_provider_says_what_is_replaced(dev: Recording) -> None:
     changed = altered(
         dev,
@@ -198,11 +251,16 @@ def test_the_real_provider_says_what_is_replaced(dev: Recording) -> None:
     }
 
 
-@pytest.mark.skipif(not replacing.available(), reason="Terraform with a mirror of its AWS provider was not found")
+@pytest.mark.skipif(
+    not replacing.available(), reason="Terraform with a mirror of its AWS provider was not found"
+)
 def test_what_the_provider_refuses_is_a_warning(dev: Recording) -> None:
     warnings: list[str] = []
     preview.differences(dev, altered(dev, queue_group={"engine": "valky"}), warnings)
-    assert "the AWS provider refuses a change: aws_elasticache_replication_group.queue-group" in warnings[0]
+    assert (
+        "the AWS provider refuses a change: aws_elasticache_replication_group.queue-group"
+        in warnings[0]
+    )
 
 
 def test_without_the_provider_the_preview_says_that_it_was_not_asked(

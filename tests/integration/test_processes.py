@@ -33,7 +33,8 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 GRANDPARENT = "import subprocess, sys; print(subprocess.Popen(['sleep', '600', sys.argv[1]]).pid); sys.stdin.read()"
 CRASHING = "print('first line'); print('no such thing: 42'); raise SystemExit(3)"
 
-# A parent of its own: it starts children that carry a mark, and then waits or goes on starting more.
+# A parent of its own: it starts children that carry a mark, and then waits or goes on starting
+# more.
 PARENT = """
 import asyncio, sys
 from pathlib import Path
@@ -59,10 +60,18 @@ def groups_of(mark: str) -> set[int]:
 
 
 def living() -> list[tuple[int, str]]:
-    """(process group, arguments) of every process but zombies, whose parent alone can clear them away."""
-    listing = subprocess.run(["ps", "-axww", "-o", "pgid=,stat=,args="], text=True, capture_output=True, check=True)
+    """(process group, arguments) of every process but zombies, whose parent alone can clear them
+    away.
+    """
+    listing = subprocess.run(
+        ["ps", "-axww", "-o", "pgid=,stat=,args="], text=True, capture_output=True, check=True
+    )
     rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
-    return [(int(group), "".join(arguments)) for group, state, *arguments in rows if not state.startswith("Z")]
+    return [
+        (int(group), "".join(arguments))
+        for group, state, *arguments in rows
+        if not state.startswith("Z")
+    ]
 
 
 async def eventually(condition: Callable[[], object], timeout: float = 10.0) -> None:
@@ -126,7 +135,9 @@ async def test_leaving_stops_all_the_last_started_first(tmp_path: Path):
     ended: list[str] = []
     async with Processes(tmp_path) as procs:
         for name in ("first", "second", "third"):
-            await procs.start(name, ["sleep", "600"], on_exit=lambda _, name=name: ended.append(name))
+            await procs.start(
+                name, ["sleep", "600"], on_exit=lambda _, name=name: ended.append(name)
+            )
     assert ended == ["third", "second", "first"]
 
 
@@ -156,13 +167,18 @@ async def test_a_child_that_dies_while_starting_gives_the_tail_of_its_log(tmp_pa
 
 async def test_a_child_that_never_becomes_ready_is_ended_and_named(tmp_path: Path):
     async with Processes(tmp_path) as procs:
-        with pytest.raises(processes.ProcessError, match=r"mute was not ready in 0\.2 s \(Connection.*wrote nothing"):
+        with pytest.raises(
+            processes.ProcessError,
+            match=r"mute was not ready in 0\.2 s \(Connection.*wrote nothing",
+        ):
             await procs.start("mute", ["sleep", "600"], ready=processes.listening(1), timeout=0.2)
 
 
 async def test_a_command_that_does_not_exist_is_named(tmp_path: Path):
     async with Processes(tmp_path) as procs:
-        with pytest.raises(processes.ProcessError, match=r"(?s)exit code 127 while starting.*/no/such/command"):
+        with pytest.raises(
+            processes.ProcessError, match=r"(?s)exit code 127 while starting.*/no/such/command"
+        ):
             await procs.start("absent", ["/no/such/command"], ready=processes.listening(1))
 
 
@@ -170,7 +186,10 @@ async def test_the_environment_of_a_child_is_exactly_the_given_one(tmp_path: Pat
     async with Processes(tmp_path) as procs:
         process = await procs.start("env", ["/usr/bin/env"], env={"ONLY": "this one"})
         await process.wait()
-    assert (tmp_path / "env.log").read_text() in ("ONLY=this one\n", "ONLY=this one\n_=/usr/bin/env\n")
+    assert (tmp_path / "env.log").read_text() in (
+        "ONLY=this one\n",
+        "ONLY=this one\n_=/usr/bin/env\n",
+    )
 
 
 async def test_lines_are_delivered_in_order_and_logged_too(tmp_path: Path):

@@ -1,4 +1,6 @@
-"""The queue's scripts on a real Valkey: what is accepted, refused, leased, handed on and ended (LAM-003, RED-003)."""
+"""The queue's scripts on a real Valkey: what is accepted, refused, leased, handed on and ended
+(LAM-003, RED-003).
+"""
 
 import dataclasses
 import threading
@@ -34,16 +36,22 @@ def client(server: ValkeyServer) -> Iterator["redis.Redis"]:
 
 
 def new_job(sub: str = "ada", **changes: Any) -> queue.NewJob:
-    return queue.NewJob(**{"id": str(uuid.uuid4()), "sub": sub, "prompt": "Hello", "idle_minutes": 5, **changes})
+    return queue.NewJob(
+        **{"id": str(uuid.uuid4()), "sub": sub, "prompt": "Hello", "idle_minutes": 5, **changes}
+    )
 
 
-def accept(client: "redis.Redis", job: queue.NewJob, limits: queue.Limits = UNLIMITED) -> queue.Accepted:
+def accept(
+    client: "redis.Redis", job: queue.NewJob, limits: queue.Limits = UNLIMITED
+) -> queue.Accepted:
     answer = queue.run(client, queue.accept(job, limits))
     assert isinstance(answer, queue.Accepted)
     return answer
 
 
-def refuse(client: "redis.Redis", job: queue.NewJob, limits: queue.Limits = LIMITS) -> queue.Refused:
+def refuse(
+    client: "redis.Redis", job: queue.NewJob, limits: queue.Limits = LIMITS
+) -> queue.Refused:
     before = snapshot(client)
     answer = queue.run(client, queue.accept(job, limits))
     assert isinstance(answer, queue.Refused)
@@ -55,7 +63,9 @@ def snapshot(client: "redis.Redis") -> dict[str, object]:
     return {key: client.dump(key) for key in client.keys()}  # noqa: SIM118 (a Redis command)
 
 
-def heartbeat(client: "redis.Redis", phase: str = "ready", node: str = NODE, boot: str = BOOT) -> str:
+def heartbeat(
+    client: "redis.Redis", phase: str = "ready", node: str = NODE, boot: str = BOOT
+) -> str:
     return queue.run(client, queue.heartbeat(node, boot, phase, 0, {}))
 
 
@@ -81,7 +91,17 @@ def test_an_accepted_job_holds_what_the_story_asks_for_and_expires(client: "redi
 
 @pytest.mark.story("RED-003")
 @pytest.mark.parametrize(
-    "bad", ["", "x", "1", str(uuid.uuid1()), str(uuid.uuid4()).upper(), str(uuid.uuid4()) + "0", "*", "a\nb"]
+    "bad",
+    [
+        "",
+        "x",
+        "1",
+        str(uuid.uuid1()),
+        str(uuid.uuid4()).upper(),
+        str(uuid.uuid4()) + "0",
+        "*",
+        "a\nb",
+    ],
 )
 def test_a_key_that_is_not_job_uuid4_is_rejected(client: "redis.Redis", bad: str) -> None:
     with pytest.raises(redis.ResponseError, match="BADKEY"):
@@ -90,7 +110,9 @@ def test_a_key_that_is_not_job_uuid4_is_rejected(client: "redis.Redis", bad: str
 
 
 @pytest.mark.story("API-003")
-def test_the_sixth_call_in_a_second_is_refused_and_waiting_as_told_succeeds(client: "redis.Redis") -> None:
+def test_the_sixth_call_in_a_second_is_refused_and_waiting_as_told_succeeds(
+    client: "redis.Redis",
+) -> None:
     for _ in range(5):
         accept(client, new_job(), LIMITS)
     refused = refuse(client, new_job())
@@ -102,7 +124,9 @@ def test_the_sixth_call_in_a_second_is_refused_and_waiting_as_told_succeeds(clie
 
 
 @pytest.mark.story("API-003")
-def test_the_twenty_first_call_in_a_minute_is_refused_until_the_first_is_a_minute_old(client: "redis.Redis") -> None:
+def test_the_twenty_first_call_in_a_minute_is_refused_until_the_first_is_a_minute_old(
+    client: "redis.Redis",
+) -> None:
     now: Any = client.time()
     ago = now[0] * 1000 + now[1] // 1000 - 59_000
     client.rpush("rate:ada", *([ago] * 20))
@@ -114,7 +138,9 @@ def test_the_twenty_first_call_in_a_minute_is_refused_until_the_first_is_a_minut
 
 
 @pytest.mark.story("API-003")
-def test_of_two_hundred_calls_at_once_five_pass_and_another_user_is_untouched(server: ValkeyServer) -> None:
+def test_of_two_hundred_calls_at_once_five_pass_and_another_user_is_untouched(
+    server: ValkeyServer,
+) -> None:
     queue.connect("127.0.0.1", server.port).flushall()
     passed: list[queue.Accepted | queue.Refused] = []
 
@@ -149,7 +175,9 @@ def test_a_call_that_comes_after_its_caller_gave_up_is_refused(client: "redis.Re
     assert refuse(client, new_job(deadline_ms=1)).why == "late"
 
 
-def test_an_idempotency_key_repeats_the_first_answer_and_refuses_another_body(client: "redis.Redis") -> None:
+def test_an_idempotency_key_repeats_the_first_answer_and_refuses_another_body(
+    client: "redis.Redis",
+) -> None:
     first = accept(client, new_job(idempotency_key="k"))
     again = accept(client, new_job(idempotency_key="k"))
     assert (again.id, again.state, again.created_at, again.expires_at) == (
@@ -173,14 +201,20 @@ def test_a_latched_budget_and_a_full_backlog_refuse(client: "redis.Redis") -> No
 @pytest.mark.story("LAM-004")
 def test_only_the_first_caller_wakes_and_nobody_while_a_node_is_up(client: "redis.Redis") -> None:
     answers = [accept(client, new_job()) for _ in range(3)]
-    assert [(answer.state, answer.wake) for answer in answers] == [("starting", 1), ("starting", 0), ("starting", 0)]
+    assert [(answer.state, answer.wake) for answer in answers] == [
+        ("starting", 1),
+        ("starting", 0),
+        ("starting", 0),
+    ]
     heartbeat(client, "loading")
     assert accept(client, new_job()).state == "starting"
     heartbeat(client)
     assert (accept(client, new_job()).state, client.exists(names.WAKE_KEY)) == ("queued", 0)
 
 
-def test_a_backlog_beyond_one_nodes_slots_wakes_as_many_nodes_as_it_needs(client: "redis.Redis") -> None:
+def test_a_backlog_beyond_one_nodes_slots_wakes_as_many_nodes_as_it_needs(
+    client: "redis.Redis",
+) -> None:
     three = queue.Limits(backlog_cap=10**6, burst=10**6, sustained=10**6, node_count=3, slots=2)
     heartbeat(client)
     assert [accept(client, new_job(), three).wake for _ in range(2)] == [0, 0]
@@ -195,13 +229,18 @@ def test_a_withdrawn_job_leaves_nothing_behind(client: "redis.Redis") -> None:
     accept(client, job)
     assert queue.run(client, queue.withdraw(job)) == "withdrawn"
     assert client.xlen(names.STREAM) == 0
-    assert client.keys("job:*") + client.keys("idem:*") + client.keys("rate:*") + client.keys("node:*") == []
+    assert (
+        client.keys("job:*") + client.keys("idem:*") + client.keys("rate:*") + client.keys("node:*")
+        == []
+    )
     assert queue.run(client, queue.withdraw(job)) == "withdrawn", "the same call, sent again"
     assert queue.run(client, queue.withdraw(new_job())) == "gone"
 
 
 @pytest.mark.story("LAM-004")
-@pytest.mark.parametrize("why", ["a worker has it", "a node is ready", "a node is coming", "a repeat was promised it"])
+@pytest.mark.parametrize(
+    "why", ["a worker has it", "a node is ready", "a node is coming", "a repeat was promised it"]
+)
 def test_a_job_that_will_be_answered_cannot_be_withdrawn(why: str, client: "redis.Redis") -> None:
     job = new_job(idempotency_key="k")
     accept(client, job)
@@ -243,7 +282,9 @@ def test_a_cancelled_job_wakes_no_node_when_its_worker_is_lost(client: "redis.Re
     assert queue.run(client, queue.rescue("b", 1, 1)).wake == 0
 
 
-def test_a_lease_is_renewed_while_it_is_held_and_claimed_by_another_when_it_is_not(client: "redis.Redis") -> None:
+def test_a_lease_is_renewed_while_it_is_held_and_claimed_by_another_when_it_is_not(
+    client: "redis.Redis",
+) -> None:
     job = new_job()
     accept(client, job)
     [item] = read(client)
@@ -301,7 +342,9 @@ def test_finishing_removes_every_trace_and_burying_keeps_the_id(client: "redis.R
     assert [fields["reason"] for _, fields in dead] == ["model crashed"]
 
 
-def test_cancel_removes_a_queued_job_tells_a_running_ones_worker_and_knows_no_others(client: "redis.Redis") -> None:
+def test_cancel_removes_a_queued_job_tells_a_running_ones_worker_and_knows_no_others(
+    client: "redis.Redis",
+) -> None:
     running, queued = new_job(), new_job()
     accept(client, running)
     [item] = read(client)
@@ -311,7 +354,9 @@ def test_cancel_removes_a_queued_job_tells_a_running_ones_worker_and_knows_no_ot
     assert queue.run(client, queue.cancel(running.id, "ada")) == ("running", running.reply_key)
     assert queue.run(client, queue.renew(WORKER, [(item.entry, item.id)])) == ["user"]
     assert list(client.hgetall("replies:owed")) == [queued.id]
-    assert queue.run(client, queue.cancel(queued.id, "ada")) == ("cancelled", queued.reply_key), "the same call again"
+    assert queue.run(client, queue.cancel(queued.id, "ada")) == ("cancelled", queued.reply_key), (
+        "the same call again"
+    )
     assert queue.run(client, queue.cancel(queued.id, "eve")) == ("unknown", "")
     queue.run(client, queue.settle([queued.id]))
     assert client.exists("replies:owed") == 0
@@ -327,7 +372,10 @@ def test_stop_cancels_everything_and_the_next_job_wakes_a_node(client: "redis.Re
     assert stopped == {running.id: item.entry, queued.id: ""}
     assert queue.run(client, queue.renew(WORKER, [(item.entry, item.id)])) == ["stopped"]
     assert heartbeat(client) == "draining"
-    assert (lambda answer: (answer.state, answer.wake))(accept(client, new_job())) == ("starting", 1)
+    assert (lambda answer: (answer.state, answer.wake))(accept(client, new_job())) == (
+        "starting",
+        1,
+    )
 
 
 @pytest.mark.story("EC2-004")
@@ -350,7 +398,9 @@ def test_a_node_drains_only_when_nobody_can_want_it(client: "redis.Redis") -> No
 
 @pytest.mark.story("EC2-004")
 def test_a_job_is_never_queued_to_a_node_that_went_to_sleep(server: ValkeyServer) -> None:
-    """A thousand races of accept against idle-stop: each ends with the job promised to a node that stays, or a wake."""
+    """A thousand races of accept against idle-stop: each ends with the job promised to a node that
+    stays, or a wake.
+    """
     ours, theirs = (queue.connect("127.0.0.1", server.port) for _ in range(2))
     outcomes = set()
     for number in range(1000):
@@ -359,7 +409,9 @@ def test_a_job_is_never_queued_to_a_node_that_went_to_sleep(server: ValkeyServer
         start = threading.Barrier(2)
         drained: list[str] = []
 
-        def drain(start: threading.Barrier = start, number: int = number, drained: list[str] = drained) -> None:
+        def drain(
+            start: threading.Barrier = start, number: int = number, drained: list[str] = drained
+        ) -> None:
             start.wait()
             drained.append(queue.run(theirs, queue.drain(NODE, str(number))))
 

@@ -1,4 +1,6 @@
-"""The router's handler in this process, on a real queue and the AWS forwarder: its contract, its answer to faults."""
+"""The router's handler in this process, on a real queue and the AWS forwarder: its contract, its
+answer to faults.
+"""
 
 import asyncio
 import json
@@ -69,7 +71,9 @@ def documented(schema: str, body: dict[str, Any]) -> None:
 
 
 @pytest.mark.story("LAM-003", "LAM-005")
-async def test_a_job_is_queued_to_a_node_that_is_up(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_job_is_queued_to_a_node_that_is_up(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     heartbeat(world)
     answer = await world.infer("Hi", Origin="http://localhost:5173")
     job = answer.body["id"]
@@ -86,12 +90,14 @@ async def test_a_job_is_queued_to_a_node_that_is_up(world: World, capsys: pytest
 
 
 @pytest.mark.story("LAM-004")
-async def test_a_stopped_node_is_started_once(world: World, node: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_stopped_node_is_started_once(
+    world: World, node: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     answers = await asyncio.gather(*(world.infer(sub=f"user-{number}") for number in range(8)))
     assert {answer.status for answer in answers} == {202}
-    assert {(answer.body["status"], answer.body["eta"], answer.body["estimate"]) for answer in answers} == {
-        ("starting", 90, 90.0)
-    }
+    assert {
+        (answer.body["status"], answer.body["eta"], answer.body["estimate"]) for answer in answers
+    } == {("starting", 90, 90.0)}
     documented("Accepted", answers[0].body)
     await world.state(node, "running")
     assert world.calls("StartInstances") == 1
@@ -99,7 +105,9 @@ async def test_a_stopped_node_is_started_once(world: World, node: str, capsys: p
 
 
 @pytest.mark.story("LAM-004")
-async def test_the_estimate_is_the_90th_percentile_of_measured_boots(world: World, node: str) -> None:
+async def test_the_estimate_is_the_90th_percentile_of_measured_boots(
+    world: World, node: str
+) -> None:
     for seconds in (40, 50, 61.23):
         queue.run(world.queue, queue.heartbeat("i-1", "b1", "draining", 0, {}, int(seconds * 1000)))
     answer = await world.infer()
@@ -171,7 +179,11 @@ async def test_a_full_backlog_is_a_503(world: World, monkeypatch: pytest.MonkeyP
     heartbeat(world)
     assert (await world.infer()).status == 202
     answer = await world.infer()
-    assert (answer.status, answer.body["error"], answer.headers["Retry-After"]) == (503, "backlog_full", "30")
+    assert (answer.status, answer.body["error"], answer.headers["Retry-After"]) == (
+        503,
+        "backlog_full",
+        "30",
+    )
 
 
 async def test_an_idempotency_key_repeats_the_first_answer(world: World, node: str) -> None:
@@ -183,7 +195,9 @@ async def test_an_idempotency_key_repeats_the_first_answer(world: World, node: s
     assert world.queue.xlen(names.STREAM) == 1
     other = await world.infer("Another", **{"Idempotency-Key": "k"})
     assert (other.status, other.body["field"]) == (400, "Idempotency-Key")
-    assert (await world.infer("Hi", sub="bob", **{"Idempotency-Key": "k"})).body["id"] != first.body["id"]
+    assert (await world.infer("Hi", sub="bob", **{"Idempotency-Key": "k"})).body[
+        "id"
+    ] != first.body["id"]
 
 
 async def test_an_idempotency_key_that_cannot_be_one_is_refused(world: World) -> None:
@@ -222,19 +236,29 @@ async def test_the_router_itself_refuses_who_has_no_good_token(world: World) -> 
 async def test_the_authorizer_allows_every_method_or_denies_every_one(world: World) -> None:
     allowed = await world.authorize(world.pool.token("ada"))
     assert allowed["context"] == {"sub": "ada", "username": "ada"}
-    judged = {world.pool.token("ada"): "Allow", "garbage": "Deny", world.pool.token("ada", exp=1): "Deny"}
+    judged = {
+        world.pool.token("ada"): "Allow",
+        "garbage": "Deny",
+        world.pool.token("ada", exp=1): "Deny",
+    }
     for token, effect in judged.items():
         [statement] = (await world.authorize(token))["policyDocument"]["Statement"]
         assert (statement["Effect"], statement["Resource"].split("/", 1)[1]) == (effect, "v1/*/*")
 
 
 @pytest.mark.story("API-002")
-async def test_when_the_keys_cannot_be_had_nobody_is_let_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_when_the_keys_cannot_be_had_nobody_is_let_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TLFIF_JWKS_URL", "http://127.0.0.1:1/jwks.json")
     with pytest.raises(Exception, match=r"127\.0\.0\.1:1"):
         await world.authorize(world.pool.token("ada"))
     answer = await world.infer()
-    assert (answer.status, answer.body["error"], answer.headers["Retry-After"]) == (503, "authorizer_unavailable", "5")
+    assert (answer.status, answer.body["error"], answer.headers["Retry-After"]) == (
+        503,
+        "authorizer_unavailable",
+        "5",
+    )
 
 
 async def test_two_users_see_nothing_of_each_other(world: World) -> None:
@@ -252,7 +276,10 @@ async def test_two_users_see_nothing_of_each_other(world: World) -> None:
 async def test_an_origin_of_this_machine_is_echoed_and_no_other(world: World) -> None:
     heartbeat(world)
     for origin in ("http://localhost", "http://localhost:3000", "http://localhost:65535"):
-        for answer in (await world.infer(origin=origin), await world.infer(origin=origin, token="garbage")):
+        for answer in (
+            await world.infer(origin=origin),
+            await world.infer(origin=origin, token="garbage"),
+        ):
             assert answer.headers["Access-Control-Allow-Origin"] == origin
             assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
     for origin in OTHER_ORIGINS:
@@ -332,7 +359,12 @@ async def test_status_shows_everything(world: World, node: str) -> None:
     assert await phase() == "draining"
     world.queue.set("money", json.dumps({"spend_eur": 15.0}))
     body = (await world.send("GET", "/status")).body
-    assert (body["spend_eur"], body["cap_eur"], body["gpu_hours_left"], body["latch"]) == (15.0, 20.0, 10.0, None)
+    assert (body["spend_eur"], body["cap_eur"], body["gpu_hours_left"], body["latch"]) == (
+        15.0,
+        20.0,
+        10.0,
+        None,
+    )
 
 
 # --- the queue fails: every route says so within two seconds
@@ -357,7 +389,9 @@ async def test_a_queue_that_fails_is_a_503_within_two_seconds_and_leaves_nothing
         assert metrics(capsys.readouterr().out) == {names.METRIC_REDIS_ENQUEUE_FAIL: 1}
         for method, resource in (("DELETE", "/infer/{id}"), ("GET", "/status")):
             answer = await world.send(method, resource, job=str(uuid.uuid4()))
-            assert answer.status == 503 if outage in (hung, refused) else answer.status in (200, 404)
+            assert (
+                answer.status == 503 if outage in (hung, refused) else answer.status in (200, 404)
+            )
             assert answer.seconds < 2
     assert world.queue.xlen(names.STREAM) == (0 if outage is refused else before)
     heartbeat(world)
@@ -387,10 +421,14 @@ async def test_a_queue_that_restarts_costs_one_answer_at_most(world: World) -> N
     await world.valkey.start()
     heartbeat(world)
     answer = await world.infer()
-    assert (answer.status, answer.body["status"]) == (202, "queued"), "connection and scripts are made again"
+    assert (answer.status, answer.body["status"]) == (202, "queued"), (
+        "connection and scripts are made again"
+    )
 
 
-async def test_a_queue_behind_a_slow_network_serves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_queue_behind_a_slow_network_serves(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heartbeat(world)
     async with slow_link(world.valkey.port, 0.2) as port:
         monkeypatch.setenv("TLFIF_REDIS_PORT", str(port))
@@ -429,7 +467,9 @@ async def test_an_ec2_that_does_not_help_leaves_the_job_to_the_guardian(
     world: World, node: str, operation: str, fault: dict[str, Any]
 ) -> None:
     await world.warm()
-    with world.forwarder.faults.injected(Fault(service="ec2", operation=operation, times=None, **fault)):
+    with world.forwarder.faults.injected(
+        Fault(service="ec2", operation=operation, times=None, **fault)
+    ):
         answer = await world.infer()
     assert (answer.status, answer.body["status"]) == (202, "starting")
     assert answer.seconds < 2
@@ -445,7 +485,12 @@ async def test_a_refused_job_does_not_unsay_a_wish_to_stop(world: World, node: s
     await world.infer()
     assert (await world.send("POST", "/stop")).body == {"status": "stopping", "jobs": 1, "nodes": 0}
     # EC2 has the node for nobody: to the router it looks as if there were none.
-    other = Fault(service="ec2", operation="DescribeInstances", status=500, code="InsufficientInstanceCapacity")
+    other = Fault(
+        service="ec2",
+        operation="DescribeInstances",
+        status=500,
+        code="InsufficientInstanceCapacity",
+    )
     with world.forwarder.faults.injected(other):
         assert (await world.infer()).status == 503
     await world.state(node, "running")
@@ -465,7 +510,9 @@ async def test_a_queue_whose_clock_is_ahead_is_named_in_the_log(
 
 
 @pytest.mark.story("LAM-004")
-async def test_a_repeat_during_a_wake_that_fails_keeps_the_job_for_both(world: World, node: str) -> None:
+async def test_a_repeat_during_a_wake_that_fails_keeps_the_job_for_both(
+    world: World, node: str
+) -> None:
     await world.warm()
     code = "InsufficientInstanceCapacity"
     fault = Fault(service="ec2", operation="StartInstances", status=500, code=code, delay_s=0.5)
@@ -495,7 +542,9 @@ async def test_a_job_taken_back_is_never_accepted_though_redis_answers_no_more(
         return answer
 
     monkeypatch.setattr(queue, "run", lost)
-    fault = Fault(service="ec2", operation="StartInstances", status=500, code="InsufficientInstanceCapacity")
+    fault = Fault(
+        service="ec2", operation="StartInstances", status=500, code="InsufficientInstanceCapacity"
+    )
     with world.forwarder.faults.injected(fault):
         answer = await world.infer()
     assert (answer.status, answer.body["error"]) == (503, "queue_unavailable")
@@ -506,10 +555,16 @@ async def test_a_job_taken_back_is_never_accepted_though_redis_answers_no_more(
 async def test_no_capacity_is_a_503_and_the_job_is_taken_back(
     world: World, node: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fault = Fault(service="ec2", operation="StartInstances", status=500, code="InsufficientInstanceCapacity")
+    fault = Fault(
+        service="ec2", operation="StartInstances", status=500, code="InsufficientInstanceCapacity"
+    )
     with world.forwarder.faults.injected(fault):
         answer = await world.infer(**{"Idempotency-Key": "k"})
-    assert (answer.status, answer.body["error"], answer.headers["Retry-After"]) == (503, "no_capacity", "60")
+    assert (answer.status, answer.body["error"], answer.headers["Retry-After"]) == (
+        503,
+        "no_capacity",
+        "60",
+    )
     only_a_mark_is_left(world)
     assert world.queue.xlen(names.STREAM) == 0
     assert metrics(capsys.readouterr().out) == {names.METRIC_EC2_CAPACITY_ERRORS: 1}
@@ -517,7 +572,11 @@ async def test_no_capacity_is_a_503_and_the_job_is_taken_back(
 
 async def test_a_job_that_a_worker_took_meanwhile_stays_accepted(world: World, node: str) -> None:
     fault = Fault(
-        service="ec2", operation="StartInstances", status=500, code="InsufficientInstanceCapacity", delay_s=0.3
+        service="ec2",
+        operation="StartInstances",
+        status=500,
+        code="InsufficientInstanceCapacity",
+        delay_s=0.3,
     )
     with world.forwarder.faults.injected(fault):
         asked = asyncio.create_task(world.infer())
@@ -528,7 +587,13 @@ async def test_a_job_that_a_worker_took_meanwhile_stays_accepted(world: World, n
 
 
 async def test_a_queue_lost_after_acceptance_does_not_unsay_it(world: World, node: str) -> None:
-    fault = Fault(service="ec2", operation="DescribeInstances", status=503, code="RequestLimitExceeded", delay_s=0.3)
+    fault = Fault(
+        service="ec2",
+        operation="DescribeInstances",
+        status=503,
+        code="RequestLimitExceeded",
+        delay_s=0.3,
+    )
     with world.forwarder.faults.injected(fault):
         asked = asyncio.create_task(world.infer())
         await accepted(world)
@@ -538,8 +603,12 @@ async def test_a_queue_lost_after_acceptance_does_not_unsay_it(world: World, nod
     await world.valkey.start()
 
 
-@pytest.mark.parametrize("fault", [{"status": 503, "code": "SlowDown"}, {"hang": True}, {"reset": True}])
-async def test_replies_that_cannot_be_written_are_left_to_the_guardian(world: World, fault: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "fault", [{"status": 503, "code": "SlowDown"}, {"hang": True}, {"reset": True}]
+)
+async def test_replies_that_cannot_be_written_are_left_to_the_guardian(
+    world: World, fault: dict[str, Any]
+) -> None:
     await world.warm()
     heartbeat(world)
     cancelled, stopped = [(await world.infer()).body["id"] for _ in range(2)]
@@ -556,11 +625,15 @@ async def test_replies_that_cannot_be_written_are_left_to_the_guardian(world: Wo
 
 
 @pytest.mark.parametrize("fault", [{"status": 503, "code": "RequestLimitExceeded"}, {"hang": True}])
-async def test_a_stop_that_ec2_does_not_hear_is_remembered(world: World, node: str, fault: dict[str, Any]) -> None:
+async def test_a_stop_that_ec2_does_not_hear_is_remembered(
+    world: World, node: str, fault: dict[str, Any]
+) -> None:
     await world.warm()
     await world.infer()
     await world.state(node, "running")
-    with world.forwarder.faults.injected(Fault(service="ec2", operation="StopInstances", times=None, **fault)):
+    with world.forwarder.faults.injected(
+        Fault(service="ec2", operation="StopInstances", times=None, **fault)
+    ):
         answer = await world.send("POST", "/stop")
     assert (answer.status, answer.body["nodes"]) == (202, 0)
     assert answer.seconds < 2

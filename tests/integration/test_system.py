@@ -1,4 +1,6 @@
-"""The whole system, driven over HTTP as users do: the program's own resources, functions, gateway, node and model."""
+"""The whole system, driven over HTTP as users do: the program's own resources, functions, gateway,
+node and model.
+"""
 
 import asyncio
 import json
@@ -99,7 +101,9 @@ async def busy(ada: User) -> list[Job]:
 
 
 def calls(cloud: LocalCloud, operation: str, since: float = 0) -> list[Call]:
-    return [call for call in cloud.forwarder.calls if call.operation == operation and call.time >= since]
+    return [
+        call for call in cloud.forwarder.calls if call.operation == operation and call.time >= since
+    ]
 
 
 def history(cloud: LocalCloud, job: Job) -> list[Reply]:
@@ -107,14 +111,22 @@ def history(cloud: LocalCloud, job: Job) -> list[Reply]:
     s3, bucket = cloud.moto.client("s3"), cloud.output("replies_bucket")
     versions = s3.list_object_versions(Bucket=bucket)["Versions"]
     own = [each for each in reversed(versions) if each["Key"].endswith(f"/{job.id}.json")]
-    found = [s3.get_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"]) for each in own]
+    found = [
+        s3.get_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"]) for each in own
+    ]
     return [json.load(each["Body"]) for each in found]
 
 
 def one_final_reply(cloud: LocalCloud, job: Job) -> Reply:
-    """The final reply, after making sure that no other was ever written and that nothing followed it."""
+    """The final reply, after making sure that no other was ever written and that nothing followed
+    it.
+    """
     bodies = history(cloud, job)
-    puts = [c for c in calls(cloud, "PutObject") if c.params["Key"].endswith(f"/{job.id}.json") and c.status == 200]
+    puts = [
+        c
+        for c in calls(cloud, "PutObject")
+        if c.params["Key"].endswith(f"/{job.id}.json") and c.status == 200
+    ]
     assert len(puts) == len(bodies)
     assert [body["status"] in FINAL for body in bodies] == [False] * (len(bodies) - 1) + [True]
     return bodies[-1]
@@ -131,7 +143,7 @@ async def forgotten(cloud: LocalCloud, *jobs: Job) -> None:
         await eventually(so)
 
 
-# --- who is let in -------------------------------------------------------------------------------------------------
+# --- who is let in --------------------------------------------------------------------------------
 
 
 @pytest.mark.story("API-002")
@@ -142,13 +154,17 @@ async def test_without_a_token_it_is_a_401_and_no_function_is_asked(
     for function in ("authorizer", "router"):
         monkeypatch.setattr(cloud.hosts[cloud.function(function).arn], "invoke", asked.append)
     answers = [await http.post("/infer", json={"prompt": "Hi"}) for _ in range(3)]
-    assert [(each.status_code, each.json()["error"]) for each in answers] == [(401, "unauthorized")] * 3
+    assert [(each.status_code, each.json()["error"]) for each in answers] == [
+        (401, "unauthorized")
+    ] * 3
     assert min(each.elapsed for each in answers) < timedelta(milliseconds=150)
     assert asked == []
 
 
 @pytest.mark.story("API-002", "LAM-002")
-async def test_a_token_that_is_no_good_is_a_403(cloud: LocalCloud, ada: User, http: httpx.AsyncClient) -> None:
+async def test_a_token_that_is_no_good_is_a_403(
+    cloud: LocalCloud, ada: User, http: httpx.AsyncClient
+) -> None:
     pool, now = pool_of(cloud), int(time.time())
     good = await http.get("/status", headers={"Authorization": pool.token()})
     assert good.status_code == 200, "a token that the test signs is as good as Cognito's"
@@ -164,8 +180,12 @@ async def test_a_token_that_is_no_good_is_a_403(cloud: LocalCloud, ada: User, ht
 
 
 @pytest.mark.story("LAM-002")
-async def test_a_prompt_of_7_kb_is_a_400_that_names_field_value_and_fix(ada: User, http: httpx.AsyncClient) -> None:
-    answer = await http.post("/infer", headers={"Authorization": ada.token}, json={"prompt": "x" + "ä" * 3500})
+async def test_a_prompt_of_7_kb_is_a_400_that_names_field_value_and_fix(
+    ada: User, http: httpx.AsyncClient
+) -> None:
+    answer = await http.post(
+        "/infer", headers={"Authorization": ada.token}, json={"prompt": "x" + "ä" * 3500}
+    )
     body = answer.json()
     assert (answer.status_code, body["field"]) == (400, "prompt")
     assert body["value"].startswith('"x')
@@ -174,13 +194,17 @@ async def test_a_prompt_of_7_kb_is_a_400_that_names_field_value_and_fix(ada: Use
 
 
 @pytest.mark.story("API-001")
-@pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("PUT", "/infer"), ("GET", "/infer/a/b")])
-async def test_an_unknown_route_is_a_404(ada: User, http: httpx.AsyncClient, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/nothing"), ("PUT", "/infer"), ("GET", "/infer/a/b")]
+)
+async def test_an_unknown_route_is_a_404(
+    ada: User, http: httpx.AsyncClient, method: str, path: str
+) -> None:
     answer = await http.request(method, path, headers={"Authorization": ada.token})
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
 
 
-# --- the way of a job ----------------------------------------------------------------------------------------------
+# --- the way of a job -----------------------------------------------------------------------------
 
 
 @pytest.mark.story("LAM-004")
@@ -188,12 +212,21 @@ async def test_without_gpu_capacity_a_job_is_refused_and_leaves_nothing(
     cloud: LocalCloud, off: LocalNode, ada: User
 ) -> None:
     with cloud.valkey.operator(decode_responses=True) as redis:
-        no_capacity = Fault(service="ec2", operation="StartInstances", status=500, code="InsufficientInstanceCapacity")
+        no_capacity = Fault(
+            service="ec2",
+            operation="StartInstances",
+            status=500,
+            code="InsufficientInstanceCapacity",
+        )
         with cloud.forwarder.faults.injected(no_capacity), pytest.raises(ApiError) as refused:
             await ada.infer()
         assert (refused.value.status, refused.value.code) == (503, "no_capacity")
         assert refused.value.retry_after_s
-        left = [key for key in redis.keys() if key.startswith(("job:", f"rate:{sub(ada)}", names.WAKE_KEY))]  # noqa: SIM118
+        left = [
+            key
+            for key in redis.scan_iter()
+            if key.startswith(("job:", f"rate:{sub(ada)}", names.WAKE_KEY))
+        ]
         assert (left, redis.xlen(names.STREAM)) == ([], 0)
     assert off.pids == {}
 
@@ -214,7 +247,10 @@ async def test_a_cold_prompt_starts_the_node_and_the_next_one_is_queued(
     assert reply["text"]
     assert reply["completion_tokens"] == 4
     one_final_reply(cloud, starting)
-    assert {program: alive(pid) for program, pid in off.pids.items()} == {"model": True, "watcher": True}
+    assert {program: alive(pid) for program, pid in off.pids.items()} == {
+        "model": True,
+        "watcher": True,
+    }
     assert (await ada.status())["node"] == "ready"
     queued = await ada.infer()
     assert (queued.state, (await ada.final(queued))["status"]) == ("queued", "done")
@@ -233,14 +269,20 @@ async def test_a_second_user_can_neither_read_nor_cancel_the_first_ones_job(
     await ada.final(job)
     for id_ in (job.id, NOBODYS_ID, f"../{job.id}", "%2e%2e%2fx"):
         for method in ("GET", "DELETE"):
-            answer = await http.request(method, f"/infer/{id_}", headers={"Authorization": bob.token})
+            answer = await http.request(
+                method, f"/infer/{id_}", headers={"Authorization": bob.token}
+            )
             assert answer.status_code == 404, (method, id_)
     assert (await ada.reply(job) or {})["status"] == "done"
 
 
 @pytest.mark.story("EC2-003")
 async def test_queued_and_running_jobs_can_be_cancelled(
-    cloud: LocalCloud, up: LocalNode, ada: User, bob: User, record_testsuite_property: Callable[[str, object], None]
+    cloud: LocalCloud,
+    up: LocalNode,
+    ada: User,
+    bob: User,
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     running = await busy(ada)
     waiting = await bob.infer()
@@ -274,13 +316,17 @@ async def test_eight_prompts_of_two_users_at_once_are_all_answered(
     await forgotten(cloud, *jobs)
 
 
-# --- what breaks ---------------------------------------------------------------------------------------------------
+# --- what breaks ----------------------------------------------------------------------------------
 
 
 @pytest.mark.story("EC2-003")
 @pytest.mark.parametrize("program", ["watcher", "model"])
 async def test_a_job_whose_worker_is_killed_is_finished_by_the_next_one(
-    cloud: LocalCloud, up: LocalNode, ada: User, record_testsuite_property: Callable[[str, object], None], program: str
+    cloud: LocalCloud,
+    up: LocalNode,
+    ada: User,
+    record_testsuite_property: Callable[[str, object], None],
+    program: str,
 ) -> None:
     job = await ada.infer(LONG, max_tokens=200)
     begun = await ada.begun(job)
@@ -288,7 +334,11 @@ async def test_a_job_whose_worker_is_killed_is_finished_by_the_next_one(
     killed = time.monotonic()
     reply = await ada.final(job)
     record_testsuite_property(f"{program}_killed_to_done_s", time.monotonic() - killed)
-    assert (reply["status"], reply["completion_tokens"], reply["attempt"]) == ("done", 200, begun["attempt"] + 1)
+    assert (reply["status"], reply["completion_tokens"], reply["attempt"]) == (
+        "done",
+        200,
+        begun["attempt"] + 1,
+    )
     assert (reply["worker"] == begun["worker"]) == (program == "model")
     one_final_reply(cloud, job)
     await forgotten(cloud, job)
@@ -330,7 +380,9 @@ async def test_a_queue_that_is_gone_is_a_503_within_a_second_and_serves_again_wh
     assert (refused.value.status, refused.value.code) == (503, "queue_unavailable")
     assert took_s < 1
     assert refused.value.retry_after_s
-    assert any(name.endswith("router") and '"RedisEnqueueFail":1' in line for name, line in cloud.logs)
+    assert any(
+        name.endswith("router") and '"RedisEnqueueFail":1' in line for name, line in cloud.logs
+    )
     await cloud.valkey.start()
     next_call = await ada.infer()
     assert (await ada.final(next_call))["status"] == "done"
@@ -338,7 +390,9 @@ async def test_a_queue_that_is_gone_is_a_503_within_a_second_and_serves_again_wh
 
 
 async def the_client_says_expired(user: User, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The queue has lost its memory, and with it this job: nobody but the client can tell, once it is too late."""
+    """The queue has lost its memory, and with it this job: nobody but the client can tell, once it
+    is too late.
+    """
     assert (await user.reply(job) or {})["status"] == "running"
     later = SimpleNamespace(time=lambda: time.time() + 310, sleep=time.sleep)
     monkeypatch.setattr(client_module, "time", later)
@@ -347,7 +401,7 @@ async def the_client_says_expired(user: User, job: Job, monkeypatch: pytest.Monk
         assert [reply["status"] for reply in replies] == ["expired"]
 
 
-# --- the node's end ------------------------------------------------------------------------------------------------
+# --- the node's end -------------------------------------------------------------------------------
 
 
 @pytest.mark.story("EC2-004")
@@ -374,7 +428,10 @@ async def test_stop_cancels_everything_and_stops_the_node_until_somebody_asks_ag
 
 @pytest.mark.story("EC2-004")
 async def test_an_idle_node_stops_itself(
-    cloud: LocalCloud, up: LocalNode, ada: User, record_testsuite_property: Callable[[str, object], None]
+    cloud: LocalCloud,
+    up: LocalNode,
+    ada: User,
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     began, processes, (instance_id,) = time.time(), up.pids, cloud.nodes
     assert all(alive(pid) for pid in processes.values())
@@ -390,7 +447,10 @@ async def test_an_idle_node_stops_itself(
     assert 1 <= rested_s < 6, "a minute lasts a second here; the story allows five seconds more"
     (count,) = calls(cloud, "PutMetricData", began)
     assert count.params["Namespace"] == names.NAMESPACE_GPU
-    assert count.params["MetricData"][0].items() >= {"MetricName": names.METRIC_AUTO_STOPS, "Value": 1}.items()
+    assert (
+        count.params["MetricData"][0].items()
+        >= {"MetricName": names.METRIC_AUTO_STOPS, "Value": 1}.items()
+    )
     assert (stop.status, count.status) == (200, 200)
     await until_gone(processes.values())
     assert up.pids == {}

@@ -30,7 +30,9 @@ API = "aws:apigateway/restApi:RestApi"
 def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     program, plugins = find_terraform(), find_plugins()
     if program is None or plugins is None:
-        pytest.skip("Terraform with a mirror of its AWS provider was not found; TFLIF_TF_PLUGINS may name the mirror")
+        pytest.skip(
+            "Terraform with a mirror of its AWS provider was not found; TFLIF_TF_PLUGINS may name the mirror"
+        )
     return Terraform(tmp_path_factory.mktemp("terraform"), program=program, plugins=plugins)
 
 
@@ -72,7 +74,9 @@ def test_the_real_provider_validates_and_plans_every_resource(
     assert verdict.planned == len([each for each in linked.recording.resources if each.custom])
 
 
-def test_what_is_left_out_is_newer_than_the_provider_and_nothing_on_that_list_is_stale(schema: dict[str, Any]) -> None:
+def test_what_is_left_out_is_newer_than_the_provider_and_nothing_on_that_list_is_stale(
+    schema: dict[str, Any],
+) -> None:
     left_out = set().union(*(translate(link(stack), schema)[1] for stack in stacks()))
     assert set(NEWER) == left_out, "remove what is no longer needed from NEWER"
     assert [each for each in NEWER if not in_api(each)] == []
@@ -99,9 +103,12 @@ def test_references_stay_references(schema: dict[str, Any], dev: Linked) -> None
 
 
 def test_a_misspelt_nested_property_is_named(schema: dict[str, Any], dev: Linked) -> None:
-    wrong = changed(dev, INSTANCE, metadataOptions={"httpTokens": "required", "httpEndpont": "enabled"})
+    wrong = changed(
+        dev, INSTANCE, metadataOptions={"httpTokens": "required", "httpEndpont": "enabled"}
+    )
     with pytest.raises(
-        TranslationError, match=r"gpu-node-0.metadataOptions.httpEndpont: the provider's aws_instance has no"
+        TranslationError,
+        match=r"gpu-node-0.metadataOptions.httpEndpont: the provider's aws_instance has no",
     ):
         translate(wrong, schema)
 
@@ -112,9 +119,13 @@ def test_a_value_of_the_wrong_kind_is_named(schema: dict[str, Any], dev: Linked)
 
 
 def test_an_unknown_type_is_named(schema: dict[str, Any], dev: Linked) -> None:
-    odd = replace(dev.recording.of_type(QUEUE)[0], type="aws:elasticache/replicationGruop:ReplicationGruop")
+    odd = replace(
+        dev.recording.of_type(QUEUE)[0], type="aws:elasticache/replicationGruop:ReplicationGruop"
+    )
     wrong = replace(dev, recording=replace(dev.recording, resources=[odd]))
-    with pytest.raises(TranslationError, match="queue-group: the provider has no resource for aws:elasticache"):
+    with pytest.raises(
+        TranslationError, match="queue-group: the provider has no resource for aws:elasticache"
+    ):
         translate(wrong, schema)
 
 
@@ -126,8 +137,16 @@ def faults(dev: Linked) -> Iterator[tuple[str, Linked, Mapping[str, str]]]:
         changed(dev, QUEUE, engine="valky"),
         {"queue-group": 'expected engine to be one of ["redis" "valkey"]'},
     )
-    yield "enum", changed(dev, INSTANCE, metadataOptions={"httpTokens": "requierd"}), {"gpu-node-0": "http_tokens"}
-    yield "failover", changed(dev, QUEUE, automaticFailoverEnabled=True), {"queue-group": "num_cache_clusters"}
+    yield (
+        "enum",
+        changed(dev, INSTANCE, metadataOptions={"httpTokens": "requierd"}),
+        {"gpu-node-0": "http_tokens"},
+    )
+    yield (
+        "failover",
+        changed(dev, QUEUE, automaticFailoverEnabled=True),
+        {"queue-group": "num_cache_clusters"},
+    )
 
 
 @pytest.mark.parametrize("fault", ["reference", "engine", "enum", "failover"])
@@ -146,7 +165,12 @@ def test_the_provider_refuses_what_is_wrong_and_names_it(
 
 def in_api(newer: NewerProperty) -> bool:
     """Whether botocore's model of the operation has the member (dots lead into structures)."""
-    shape = botocore.session.get_session().get_service_model(newer.service).operation_model(newer.operation).input_shape
+    shape = (
+        botocore.session.get_session()
+        .get_service_model(newer.service)
+        .operation_model(newer.operation)
+        .input_shape
+    )
     for part in newer.member.split("."):
         members = getattr(shape, "members", {})
         if part not in members:
@@ -155,7 +179,9 @@ def in_api(newer: NewerProperty) -> bool:
     return True
 
 
-def test_a_property_newer_than_the_provider_is_left_out_only_by_the_list(schema: dict[str, Any], dev: Linked) -> None:
+def test_a_property_newer_than_the_provider_is_left_out_only_by_the_list(
+    schema: dict[str, Any], dev: Linked
+) -> None:
     newer = NewerProperty(
         type="aws_api_gateway_rest_api",
         path="securityPolicy",
@@ -172,11 +198,17 @@ def test_a_property_newer_than_the_provider_is_left_out_only_by_the_list(schema:
     assert "securityPolicy" not in str(configuration["resource"]["aws_api_gateway_rest_api"])
     assert in_api(newer)
     assert not in_api(replace(newer, member="securityPolciy"))
-    assert newer not in translate(dev, schema, [*NEWER, newer])[1], "and is stale where nothing needs it"
+    assert newer not in translate(dev, schema, [*NEWER, newer])[1], (
+        "and is stale where nothing needs it"
+    )
 
 
-def test_a_mirror_is_found_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin = tmp_path / "registry.terraform.io/hashicorp/aws/9.9.9/any_arch/terraform-provider-aws_v9"
+def test_a_mirror_is_found_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = (
+        tmp_path / "registry.terraform.io/hashicorp/aws/9.9.9/any_arch/terraform-provider-aws_v9"
+    )
     plugin.parent.mkdir(parents=True)
     plugin.touch()
     monkeypatch.setenv("TFLIF_TF_PLUGINS", str(tmp_path))

@@ -58,7 +58,8 @@ async def test_one_function_is_called_with_an_event_file() -> None:
 
 @pytest.mark.story("LAM-001")
 @pytest.mark.parametrize(
-    ("event", "says"), [("nothing.json", "No such file"), ("../../README.md", "is not JSON: Expecting value")]
+    ("event", "says"),
+    [("nothing.json", "No such file"), ("../../README.md", "is not JSON: Expecting value")],
 )
 async def test_an_event_that_cannot_be_read_is_one_clear_line(event: str, says: str) -> None:
     code, out, err = await run("invoke", "router", EVENTS / event)
@@ -83,12 +84,16 @@ def shape(value: Any, path: str = "") -> Shape:
 
 
 @pytest.mark.story("LAM-001")
-async def test_the_events_are_what_the_gateway_sends(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_events_are_what_the_gateway_sends(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: dict[str, Any] = {}
     for source in ("router", "authorizer"):
         host = cloud.host(source)
 
-        async def invoke(payload: bytes, of: str = source, real: Any = host.invoke, **options: Any) -> InvokeResult:
+        async def invoke(
+            payload: bytes, of: str = source, real: Any = host.invoke, **options: Any
+        ) -> InvokeResult:
             seen[of] = json.loads(payload)
             return await real(payload, **options)
 
@@ -103,13 +108,23 @@ async def test_the_events_are_what_the_gateway_sends(cloud: LocalCloud, monkeypa
 
 
 @pytest.mark.story("API-002", "API-003")
-@pytest.mark.skipif(not (shutil.which("npm") and shutil.which("node")), reason="newman needs node and npm")
-async def test_the_postman_collection_passes(cloud: LocalCloud, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.skipif(
+    not (shutil.which("npm") and shutil.which("node")), reason="newman needs node and npm"
+)
+async def test_the_postman_collection_passes(
+    cloud: LocalCloud, capfd: pytest.CaptureFixture[str]
+) -> None:
     newman = await asyncio.to_thread(postman.install)
     code = await postman.run_collection(cloud, newman)
     out = capfd.readouterr().out
     assert code == 0, out
-    for status in ("401 Unauthorized", "403 Forbidden", "400 Bad Request", "429 Too Many Requests", "202 Accepted"):
+    for status in (
+        "401 Unauthorized",
+        "403 Forbidden",
+        "400 Bad Request",
+        "429 Too Many Requests",
+        "202 Accepted",
+    ):
         assert f"[{status}," in out
 
 
@@ -137,13 +152,17 @@ async def stack(cloud: LocalCloud, tmp_path: Path) -> tuple[Path, dict[str, str]
 
 
 @pytest.mark.story("API-002")
-async def test_a_new_user_can_sign_in_and_call_the_api(cloud: LocalCloud, stack: tuple[Path, dict[str, str]]) -> None:
+async def test_a_new_user_can_sign_in_and_call_the_api(
+    cloud: LocalCloud, stack: tuple[Path, dict[str, str]]
+) -> None:
     file, aws = stack
     code, out, err = await run("user", "grace@example.com", "--outputs", file, **aws)
     assert (code, err) == (0, "")
     (password,) = re.findall(r"shown only now: (\w{20})\n", out)
     client = cloud.output("user_pool_client_id")
-    token = await asyncio.to_thread(sign_in, cloud.forwarder.url, client, "grace@example.com", password)
+    token = await asyncio.to_thread(
+        sign_in, cloud.forwarder.url, client, "grace@example.com", password
+    )
     async with httpx.AsyncClient() as http:
         answer = await http.get(f"{cloud.api_url}/status", headers={"Authorization": token})
     assert answer.status_code == 200
@@ -159,8 +178,16 @@ async def test_a_new_user_can_sign_in_and_call_the_api(cloud: LocalCloud, stack:
     ("email", "outputs", "says"),
     [
         ("grace", {}, "'grace' is no e-mail address: make user EMAIL=you@example.com"),
-        ("g@example.com", {"api_url": "x"}, "stack dev has no output user_pool_id; is it deployed?"),
-        ("g@example.com", {"user_pool_id": "us-east-1_nobodys"}, "there is no user pool us-east-1_nobodys"),
+        (
+            "g@example.com",
+            {"api_url": "x"},
+            "stack dev has no output user_pool_id; is it deployed?",
+        ),
+        (
+            "g@example.com",
+            {"user_pool_id": "us-east-1_nobodys"},
+            "there is no user pool us-east-1_nobodys",
+        ),
     ],
 )
 async def test_what_keeps_a_user_from_being_made_is_one_clear_line(

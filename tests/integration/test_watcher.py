@@ -1,4 +1,6 @@
-"""The watcher on a real Valkey and moto's S3: every job ends in exactly one final reply, whatever fails (EC2-003)."""
+"""The watcher on a real Valkey and moto's S3: every job ends in exactly one final reply, whatever
+fails (EC2-003).
+"""
 
 import asyncio
 import contextlib
@@ -36,7 +38,9 @@ LIMITS = queue.Limits(burst=1000, sustained=1000)
 
 @dataclass
 class Bench:
-    """A queue, a bucket that keeps every version, a model, and watchers of as many nodes as a test wants."""
+    """A queue, a bucket that keeps every version, a model, and watchers of as many nodes as a test
+    wants.
+    """
 
     redis: "redis.Redis"
     s3: Any
@@ -46,18 +50,28 @@ class Bench:
     valkey: Valkey
 
     def submit(self, prompt: str, idle_minutes: int = 5, **options: Any) -> queue.NewJob:
-        job = queue.NewJob(id=str(uuid.uuid4()), sub="ada", prompt=prompt, idle_minutes=idle_minutes, options=options)
+        job = queue.NewJob(
+            id=str(uuid.uuid4()),
+            sub="ada",
+            prompt=prompt,
+            idle_minutes=idle_minutes,
+            options=options,
+        )
         assert isinstance(queue.run(self.redis, queue.accept(job, LIMITS)), queue.Accepted)
         return job
 
     def versions(self, job: queue.NewJob) -> list[dict[str, Any]]:
         """Every body the reply has had, oldest first."""
-        listed = self.s3.list_object_versions(Bucket=BUCKET, Prefix=job.reply_key).get("Versions", [])
+        listed = self.s3.list_object_versions(Bucket=BUCKET, Prefix=job.reply_key).get(
+            "Versions", []
+        )
         bodies = [
-            self.s3.get_object(Bucket=BUCKET, Key=job.reply_key, VersionId=v["VersionId"])["Body"] for v in listed
+            self.s3.get_object(Bucket=BUCKET, Key=job.reply_key, VersionId=v["VersionId"])["Body"]
+            for v in listed
         ]
         return sorted(
-            (json.loads(body.read()) for body in bodies), key=lambda body: (body["attempt"], body["sequence"])
+            (json.loads(body.read()) for body in bodies),
+            key=lambda body: (body["attempt"], body["sequence"]),
         )
 
     def reply(self, job: queue.NewJob) -> dict[str, Any] | None:
@@ -66,10 +80,14 @@ class Bench:
 
     async def final(self, job: queue.NewJob, timeout_s: float = 15) -> dict[str, Any]:
         """The final reply, once the queue has forgotten the job; and nothing was written after it."""
-        await until(lambda: not self.redis.exists(f"job:{job.id}") and bool(self.reply(job)), timeout_s)
+        await until(
+            lambda: not self.redis.exists(f"job:{job.id}") and bool(self.reply(job)), timeout_s
+        )
         bodies = self.versions(job)
         finals = [body for body in bodies if body["status"] in replies.FINAL]
-        assert finals == bodies[-1:], [(body["attempt"], body["sequence"], body["status"]) for body in bodies]
+        assert finals == bodies[-1:], [
+            (body["attempt"], body["sequence"], body["status"]) for body in bodies
+        ]
         assert not self.pending()
         return finals[0]
 
@@ -91,7 +109,9 @@ class Bench:
 
     def constructed(self, **changes: Any) -> "contextlib.AbstractAsyncContextManager[Watcher]":
         """A watcher that does not run yet."""
-        s3 = self.client_of("s3", connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1})
+        s3 = self.client_of(
+            "s3", connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}
+        )
         return watching(self.settings(**changes), s3)
 
     @contextlib.asynccontextmanager
@@ -119,7 +139,11 @@ async def until(condition: Callable[[], object], timeout_s: float = 10) -> None:
 
 @pytest_asyncio.fixture
 async def bench(
-    moto: Moto, forwarder: Forwarder, valkey: Valkey, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+    moto: Moto,
+    forwarder: Forwarder,
+    valkey: Valkey,
+    client_of: ClientOf,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Bench]:
     monkeypatch.setattr(consumer, "BLOCK_MS", 100)
     s3 = moto.client("s3")
@@ -141,9 +165,19 @@ async def test_a_job_is_streamed_to_s3_and_ends_done(bench: Bench) -> None:
     assert len(bodies) >= 3
     assert [body["sequence"] for body in bodies] == [*range(1, len(bodies) + 1)]
     assert {body["status"] for body in bodies[:-1]} == {"running"}
-    assert (reply["id"], reply["attempt"], reply["prompt_tokens"], reply["completion_tokens"]) == (job.id, 1, 7, 12)
+    assert (reply["id"], reply["attempt"], reply["prompt_tokens"], reply["completion_tokens"]) == (
+        job.id,
+        1,
+        7,
+        12,
+    )
     assert reply["worker"].startswith("i-0a:")
-    assert reply["created_at"] <= reply["started_at"] <= reply["first_token_at"] <= reply["finished_at"]
+    assert (
+        reply["created_at"]
+        <= reply["started_at"]
+        <= reply["first_token_at"]
+        <= reply["finished_at"]
+    )
     assert reply["tokens_per_second"] == pytest.approx(5, rel=0.3)
 
 
@@ -193,11 +227,15 @@ async def test_stop_cancels_what_runs(bench: Bench) -> None:
         watcher.stop()
 
 
-async def test_a_reply_that_somebody_else_ended_is_acknowledged_and_left_alone(bench: Bench) -> None:
+async def test_a_reply_that_somebody_else_ended_is_acknowledged_and_left_alone(
+    bench: Bench,
+) -> None:
     async with bench.watcher():
         job = bench.submit("tokens=1000 every=0.05")
         await until(lambda: bench.reply(job))
-        replies.write_final(bench.s3, BUCKET, queue.Owed(job.id, job.reply_key, "cancelled", "stopped"), "router")
+        replies.write_final(
+            bench.s3, BUCKET, queue.Owed(job.id, job.reply_key, "cancelled", "stopped"), "router"
+        )
         await until(lambda: not bench.redis.exists(f"job:{job.id}"))
         reply = bench.reply(job)
         assert reply is not None
@@ -246,7 +284,10 @@ async def test_a_job_that_killed_three_workers_is_dead(bench: Bench) -> None:
         bench.redis.xautoclaim(names.STREAM, names.GROUP, f"i-dead:{number}", 0)
     async with bench.watcher():
         reply = await bench.final(job)
-    assert (reply["status"], reply["error"]) == ("failed", "gave up after 3 attempts: its workers died")
+    assert (reply["status"], reply["error"]) == (
+        "failed",
+        "gave up after 3 attempts: its workers died",
+    )
     assert (bench.model.asked, bench.redis.xlen(names.DEAD_STREAM)) == ([], 1)
 
 
@@ -257,7 +298,9 @@ async def test_a_model_that_is_away_costs_no_delivery(bench: Bench) -> None:
             job = bench.submit("tokens=2")
             await until(lambda: bench.nodes() == {"i-0a": "loading"})
             await asyncio.sleep(LEASE_IDLE_S)
-            assert [entry["times_delivered"] for entry in bench.pending()] == [0], "handed back, for whoever can"
+            assert [entry["times_delivered"] for entry in bench.pending()] == [0], (
+                "handed back, for whoever can"
+            )
         reply = await bench.final(job)
     assert (reply["status"], reply["attempt"]) == ("done", 1)
 
@@ -335,7 +378,9 @@ async def test_a_lost_lease_stops_generation_and_writing(bench: Bench) -> None:
 
 
 async def test_a_frozen_worker_yields_to_the_one_that_took_over(bench: Bench) -> None:
-    """Its lease ran out while it stood still; when it wakes, its writes are refused before its lease is looked at."""
+    """Its lease ran out while it stood still; when it wakes, its writes are refused before its
+    lease is looked at.
+    """
     async with bench.watcher(lease_renew_s=60, instance_id="i-frozen", gpu_slots=1):
         job = bench.submit("tokens=30 every=0.1")
         await until(lambda: bench.reply(job))
@@ -380,7 +425,9 @@ async def test_a_queue_that_lost_its_memory_is_served_again(bench: Bench) -> Non
         await until(lambda: bench.model.running == 0)
 
 
-async def test_a_queue_that_hangs_delays_and_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_queue_that_hangs_delays_and_loses_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(main, "REDIS_TIMEOUT_S", 0.3)
     pid = bench.redis.info("server")["process_id"]
     async with bench.watcher(lease_idle_s=30):
@@ -406,7 +453,9 @@ async def test_the_final_reply_waits_for_s3(bench: Bench) -> None:
             await until(lambda: len(bench.model.asked) == 1 and bench.model.running == 0)
             await asyncio.sleep(2 * LEASE_IDLE_S)
             assert bench.reply(job) is None
-            assert [entry["times_delivered"] for entry in bench.pending()] == [1], "the lease is kept meanwhile"
+            assert [entry["times_delivered"] for entry in bench.pending()] == [1], (
+                "the lease is kept meanwhile"
+            )
         reply = await bench.final(job)
     assert (reply["status"], reply["attempt"], len(bench.model.asked)) == ("done", 1, 1)
 
@@ -420,7 +469,7 @@ async def test_a_write_that_timed_out_but_stands_is_recognised(bench: Bench) -> 
     assert reply["status"] == "done"
 
 
-# --- resting (EC2-004) ---------------------------------------------------------------------------------------------
+# --- resting (EC2-004) ----------------------------------------------------------------------------
 
 
 class Machine:
@@ -443,7 +492,9 @@ def node_machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.mark.story("EC2-004")
-async def test_a_job_sets_how_long_the_node_waits_after_it(bench: Bench, node_machine: Machine) -> None:
+async def test_a_job_sets_how_long_the_node_waits_after_it(
+    bench: Bench, node_machine: Machine
+) -> None:
     async with bench.watcher(seconds_per_minute=1, idle_minutes=30):
         job = bench.submit("tokens=8 every=0.2", idle_minutes=1)
         await bench.final(job)
@@ -462,7 +513,9 @@ async def test_a_loading_node_does_not_rest(bench: Bench, node_machine: Machine)
 
 
 @pytest.mark.story("RED-003")
-async def test_a_job_that_was_handed_back_is_served_before_those_that_came_after_it(bench: Bench) -> None:
+async def test_a_job_that_was_handed_back_is_served_before_those_that_came_after_it(
+    bench: Bench,
+) -> None:
     bench.submit("tokens=1 job=first")
     queue.run(bench.redis, queue.create_group())
     read: Any = bench.redis.xreadgroup(names.GROUP, "i-gone:1", {names.STREAM: ">"})
@@ -475,7 +528,9 @@ async def test_a_job_that_was_handed_back_is_served_before_those_that_came_after
 
 
 @pytest.mark.story("EC2-004")
-async def test_a_node_does_not_rest_while_a_job_is_abandoned_and_takes_it(bench: Bench, node_machine: Machine) -> None:
+async def test_a_node_does_not_rest_while_a_job_is_abandoned_and_takes_it(
+    bench: Bench, node_machine: Machine
+) -> None:
     job = bench.submit("tokens=1")
     queue.run(bench.redis, queue.create_group())
     bench.redis.xreadgroup(names.GROUP, "i-dead:1", {names.STREAM: ">"})
@@ -486,7 +541,9 @@ async def test_a_node_does_not_rest_while_a_job_is_abandoned_and_takes_it(bench:
 
 
 @pytest.mark.story("EC2-004")
-async def test_a_job_that_comes_after_the_drain_is_left_for_the_next_boot(bench: Bench, node_machine: Machine) -> None:
+async def test_a_job_that_comes_after_the_drain_is_left_for_the_next_boot(
+    bench: Bench, node_machine: Machine
+) -> None:
     async with bench.watcher(seconds_per_minute=0.2, idle_minutes=1):
         await until(lambda: node_machine.stops)
         late = queue.NewJob(id=str(uuid.uuid4()), sub="ada", prompt="tokens=1", idle_minutes=5)
@@ -512,7 +569,9 @@ async def test_a_node_that_cannot_stop_itself_serves_again(
 @pytest.mark.story("EC2-004")
 async def test_nothing_outlives_the_longest_lifetime(bench: Bench, node_machine: Machine) -> None:
     """One hour at 0.025 s a minute is 1.5 s, the last half of which is the grace."""
-    async with bench.watcher(seconds_per_minute=0.025, max_lifetime_hours=1, grace_s=0.5, idle_minutes=30):
+    async with bench.watcher(
+        seconds_per_minute=0.025, max_lifetime_hours=1, grace_s=0.5, idle_minutes=30
+    ):
         job = bench.submit("tokens=1000 every=0.05", idle_minutes=30)
         await until(lambda: node_machine.stops)
         assert [entry["times_delivered"] for entry in bench.pending()] == [0]

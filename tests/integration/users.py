@@ -26,7 +26,10 @@ _numbers = itertools.count(1)
 
 
 class User:
-    """Somebody with a token. Calls wait in threads of their own, because the test's loop is what serves them."""
+    """Somebody with a token.
+
+    Calls wait in threads of their own, because the test's loop is what serves them.
+    """
 
     def __init__(self, client: Client, token: str, threads: ThreadPoolExecutor) -> None:
         self.client, self.token = client, token
@@ -34,7 +37,9 @@ class User:
 
     async def ask(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
         """What a blocking call returns or raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **options))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, partial(function, *args, **options)
+        )
 
     async def infer(self, prompt: str = "Say hello.", **options: Any) -> Job:
         return await self.ask(self.client.infer, prompt, **{**USUAL, **options})

@@ -1,4 +1,6 @@
-"""What the functions work with, all of it real: a queue, EC2 and S3 that can fail, and a user pool's keys."""
+"""What the functions work with, all of it real: a queue, EC2 and S3 that can fail, and a user
+pool's keys.
+"""
 
 import asyncio
 import json
@@ -30,7 +32,8 @@ from tlfif import names
 
 REGION, POOL, CLIENT, STACK, BUCKET = "us-east-1", "us-east-1_world", "client-1", "dev", "replies"
 ROLE, GUARDIAN_ROLE = (f"arn:aws:iam::{ACCOUNT_ID}:role/{name}" for name in ("router", "guardian"))
-# What the functions asked of AWS in all worlds so far; their policies are held against it in the end.
+# What the functions asked of AWS in all worlds so far; their policies are held against it in the
+# end.
 PERFORMED: list[Call] = []
 METHOD_ARN = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:abc123/v1/POST/infer"
 
@@ -39,7 +42,9 @@ class UserPool:
     """Signs tokens and serves the keys they are checked with, at `url`, until `close`."""
 
     def __init__(self) -> None:
-        self._pool = Pool(private_key(), "k1", f"https://cognito-idp.{REGION}.amazonaws.com/{POOL}", CLIENT)
+        self._pool = Pool(
+            private_key(), "k1", f"https://cognito-idp.{REGION}.amazonaws.com/{POOL}", CLIENT
+        )
         keys = json.dumps({"keys": [self._pool.jwk]})
 
         class Keys(BaseHTTPRequestHandler):
@@ -68,7 +73,9 @@ class UserPool:
 
 @dataclass
 class Reply:
-    """A proxy response: header names as the function spelt them, the body parsed, and how long it took."""
+    """A proxy response: header names as the function spelt them, the body parsed, and how long it
+    took.
+    """
 
     status: int
     headers: dict[str, str]
@@ -89,7 +96,9 @@ class World:
         return self.valkey.operator(decode_responses=True, protocol=2)
 
     async def warm(self) -> None:
-        """What the first call for EC2 or S3 does: importing boto3 and reading its models is no part of an outage."""
+        """What the first call for EC2 or S3 does: importing boto3 and reading its models is no part
+        of an outage.
+        """
         await asyncio.to_thread(lambda: (router.services().ec2, router.services().s3))
 
     def environment(self) -> dict[str, str]:
@@ -124,8 +133,13 @@ class World:
         ec2 = self.moto.client("ec2")
         image = self.moto.publish_image(names.AMI_PARAMETER)
         tagged = {names.ENV_TAG: names.ENV_VALUE, names.STACK_TAG: STACK, **tags}
-        specification = {"ResourceType": "instance", "Tags": [{"Key": k, "Value": v} for k, v in tagged.items()]}
-        made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=[specification])
+        specification = {
+            "ResourceType": "instance",
+            "Tags": [{"Key": k, "Value": v} for k, v in tagged.items()],
+        }
+        made = ec2.run_instances(
+            ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=[specification]
+        )
         node = made["Instances"][0]["InstanceId"]
         ec2.stop_instances(InstanceIds=[node])
         self.nodes.append(node)
@@ -159,7 +173,9 @@ class World:
             "isBase64Encoded": False,
         }
         began = time.monotonic()
-        answer = await asyncio.to_thread(router.handler, event, SimpleNamespace(aws_request_id=str(uuid.uuid4())))
+        answer = await asyncio.to_thread(
+            router.handler, event, SimpleNamespace(aws_request_id=str(uuid.uuid4()))
+        )
         seconds = time.monotonic() - began
         assert answer["isBase64Encoded"] is False
         return Reply(answer["statusCode"], answer["headers"], json.loads(answer["body"]), seconds)
@@ -181,7 +197,9 @@ class World:
                 # boto3's own session has read the router's.
                 patch.setattr(boto3, "DEFAULT_SESSION", None)
                 guardian.services()
-        await asyncio.to_thread(guardian.handler, {}, SimpleNamespace(aws_request_id=str(uuid.uuid4())))
+        await asyncio.to_thread(
+            guardian.handler, {}, SimpleNamespace(aws_request_id=str(uuid.uuid4()))
+        )
 
     def reply(self, key: str) -> dict[str, Any] | None:
         """What is in the bucket under this key."""
@@ -193,12 +211,18 @@ class World:
 
     def calls(self, operation: str) -> int:
         """How many calls of AWS with this name were answered well."""
-        return sum(call.operation == operation and call.status == 200 for call in self.forwarder.calls)
+        return sum(
+            call.operation == operation and call.status == 200 for call in self.forwarder.calls
+        )
 
 
 @contextmanager
 def world(
-    forwarder: Forwarder, moto: Moto, valkey: Valkey, pool: UserPool, monkeypatch: pytest.MonkeyPatch
+    forwarder: Forwarder,
+    moto: Moto,
+    valkey: Valkey,
+    pool: UserPool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
     """A world with a bucket and no node, and the functions told about it."""
     made = World(forwarder, moto, valkey, pool)
@@ -274,7 +298,9 @@ Outage = Callable[[World], AbstractAsyncContextManager[None]]
 async def slow_link(port: int, delay_s: float) -> AsyncIterator[int]:
     """A port that leads to this one; what the server says arrives `delay_s` late."""
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late_s: float) -> None:
+    async def pump(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late_s: float
+    ) -> None:
         while data := await reader.read(65536):
             await asyncio.sleep(late_s)
             writer.write(data)
@@ -286,7 +312,10 @@ async def slow_link(port: int, delay_s: float) -> AsyncIterator[int]:
         assert task is not None
         links.add(task)
         there, back = await asyncio.open_connection("127.0.0.1", port)
-        ways = [asyncio.create_task(pump(reader, back, 0)), asyncio.create_task(pump(there, writer, delay_s))]
+        ways = [
+            asyncio.create_task(pump(reader, back, 0)),
+            asyncio.create_task(pump(there, writer, delay_s)),
+        ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -52,7 +52,10 @@ def understood(session: boto3.Session) -> Callable[..., AwsRequest]:
 def _parse(request: Any) -> AwsRequest:
     url = urlsplit(request.url)
     body = request.body.read() if hasattr(request.body, "read") else request.body or b""
-    headers = {name.lower(): v.decode() if isinstance(v, bytes) else v for name, v in request.headers.items()}
+    headers = {
+        name.lower(): v.decode() if isinstance(v, bytes) else v
+        for name, v in request.headers.items()
+    }
     raw = body.encode() if isinstance(body, str) else body
     return aws_requests.parse(request.method, url.path, url.query, headers, raw)
 
@@ -86,22 +89,38 @@ def _parse(request: Any) -> AwsRequest:
     ],
 )  # fmt: skip
 def test_reads_the_action_and_the_parameters(
-    understood: Callable[..., AwsRequest], service: str, method: str, params: dict[str, Any], action: str
+    understood: Callable[..., AwsRequest],
+    service: str,
+    method: str,
+    params: dict[str, Any],
+    action: str,
 ) -> None:
-    extra = {"UploadId": {"PartNumber": 3}, "logGroupName": {"logStreamName": "s"}, "TopicArn": {"Message": "m"}}
+    extra = {
+        "UploadId": {"PartNumber": 3},
+        "logGroupName": {"logStreamName": "s"},
+        "TopicArn": {"Message": "m"},
+    }
     sent = {**params, **next((more for key, more in extra.items() if key in params), {})}
 
     request = understood(service, method, **sent)
 
     assert (request.service, request.action) == (service, action)
     assert (request.access_key, request.region) == ("AKIAEXAMPLE", "eu-west-1")
-    assert {key: request.params[key] for key in params if params[key] != []} == {k: v for k, v in params.items() if v}
+    assert {key: request.params[key] for key in params if params[key] != []} == {
+        k: v for k, v in params.items() if v
+    }
 
 
 def test_a_public_operation_needs_no_signature(understood: Callable[..., AwsRequest]) -> None:
-    request = understood("cognito-idp", "initiate_auth", ClientId="c", AuthFlow="USER_PASSWORD_AUTH")
+    request = understood(
+        "cognito-idp", "initiate_auth", ClientId="c", AuthFlow="USER_PASSWORD_AUTH"
+    )
 
-    assert (request.action, request.public, request.access_key) == ("cognito-idp:InitiateAuth", True, None)
+    assert (request.action, request.public, request.access_key) == (
+        "cognito-idp:InitiateAuth",
+        True,
+        None,
+    )
 
 
 @pytest.mark.parametrize("version", ["s3", "s3v4"])

@@ -53,7 +53,9 @@ def fake_uv(folder: Path, script: str) -> str:
 def build_elsewhere(root: Path, seed: str, umask: int) -> bytes:
     environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(bundle.ROOT)}
     command = [sys.executable, "-c", BUILD, str(make_project(root))]
-    done = subprocess.run(command, env=environment, umask=umask, text=True, capture_output=True, check=True)
+    done = subprocess.run(
+        command, env=environment, umask=umask, text=True, capture_output=True, check=True
+    )
     return Path(done.stdout.strip()).read_bytes()
 
 
@@ -76,7 +78,9 @@ def test_entries_are_sorted_dated_1980_and_readable_by_all(project: Path):
     assert names == sorted(names)
     assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
     assert {entry.external_attr >> 16 for entry in entries} == {0o100644}
-    assert {"f/handler.py", "f/events/script.lua", "tlfif/names.py", "f/requirements.txt"} < set(names)
+    assert {"f/handler.py", "f/events/script.lua", "tlfif/names.py", "f/requirements.txt"} < set(
+        names
+    )
 
 
 def test_bytecode_is_never_checked_against_its_source(project: Path):
@@ -102,7 +106,14 @@ def test_two_builders_at_once_leave_one_whole_bundle(project: Path):
 
 
 @pytest.mark.parametrize(
-    "changed", ["f/handler.py", "f/requirements.txt", "f/events/script.lua", "tlfif/names.py", "constraints.txt"]
+    "changed",
+    [
+        "f/handler.py",
+        "f/requirements.txt",
+        "f/events/script.lua",
+        "tlfif/names.py",
+        "constraints.txt",
+    ],
 )
 def test_the_hash_follows_everything_that_decides_the_content(project: Path, changed: str):
     before = bundle.source_hash("f", project)
@@ -113,7 +124,12 @@ def test_the_hash_follows_everything_that_decides_the_content(project: Path, cha
 
 def test_the_hash_ignores_caches_and_hidden_files(project: Path):
     before = bundle.source_hash("f", project)
-    for junk in ("f/__pycache__/handler.cpython-311.pyc", "f/.handler.py.swp", "f/handler.py~", "other/handler.py"):
+    for junk in (
+        "f/__pycache__/handler.cpython-311.pyc",
+        "f/.handler.py.swp",
+        "f/handler.py~",
+        "other/handler.py",
+    ):
         path = project / "functions" / junk
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("junk")
@@ -149,7 +165,9 @@ def test_equal_requirements_are_installed_once(tmp_path: Path, monkeypatch: pyte
     assert len(log.read_text().splitlines()) == 1
 
 
-def test_a_lambda_install_takes_wheels_for_arm64_and_python_3_12_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_lambda_install_takes_wheels_for_arm64_and_python_3_12_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     project = make_project(tmp_path)
     monkeypatch.setattr(bundle, "_uv", lambda: fake_uv(tmp_path, 'echo "error: $*" >&2; exit 2'))
     wanted = r"--python-platform aarch64-manylinux2014 --python-version 3\.12 --only-binary :all: --constraints .* six"
@@ -157,11 +175,11 @@ def test_a_lambda_install_takes_wheels_for_arm64_and_python_3_12_only(tmp_path: 
         bundle.install(("six",), project / "functions/constraints.txt", "lambda", project)
 
 
-def test_an_unreachable_registry_gives_one_line_with_uvs_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_unreachable_registry_gives_one_line_with_uvs_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     project = make_project(tmp_path, requirements="six\n")
-    script = (
-        'printf "error: Request failed after 3 retries\\n  cause: tcp\\n  cause: Connection refused\\n" >&2; exit 2'
-    )
+    script = 'printf "error: Request failed after 3 retries\\n  cause: tcp\\n  cause: Connection refused\\n" >&2; exit 2'
     monkeypatch.setattr(bundle, "_uv", lambda: fake_uv(tmp_path, script))
     with pytest.raises(bundle.BundleError) as caught:
         bundle.build("f", "host", project)
@@ -174,18 +192,42 @@ def test_an_unreachable_registry_gives_one_line_with_uvs_own_words(tmp_path: Pat
 
 def test_a_package_without_a_pin_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     project = make_project(tmp_path, requirements="six\n")
-    script = 'while [ "$1" != --target ]; do shift; done; mkdir "$2/typing_extensions-4.1.dist-info"'
+    script = (
+        'while [ "$1" != --target ]; do shift; done; mkdir "$2/typing_extensions-4.1.dist-info"'
+    )
     monkeypatch.setattr(bundle, "_uv", lambda: fake_uv(tmp_path, script))
-    with pytest.raises(bundle.BundleError, match=r"'typing_extensions' has no pin in constraints.txt; run 'make pins'"):
+    with pytest.raises(
+        bundle.BundleError,
+        match=r"'typing_extensions' has no pin in constraints.txt; run 'make pins'",
+    ):
         bundle.build("f", "host", project)
 
 
-def test_installed_packages_lose_their_tests_scripts_and_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_installed_packages_lose_their_tests_scripts_and_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     project = make_project(tmp_path, requirements="six\n")
-    kept = ["six.py", "six-1.17.0.dist-info/METADATA", "six-1.17.0.dist-info/licenses/LICENSE", "pkg/testing.py"]
-    noise = ["bin/six", "pkg/tests/deep/a.py", "pkg/test_a.py", "six-1.17.0.dist-info/RECORD", ".lock"]
-    touch = "; ".join(f'mkdir -p "$(dirname "$2/{name}")"; touch "$2/{name}"' for name in kept + noise)
-    monkeypatch.setattr(bundle, "_uv", lambda: fake_uv(tmp_path, f"while [ $1 != --target ]; do shift; done; {touch}"))
+    kept = [
+        "six.py",
+        "six-1.17.0.dist-info/METADATA",
+        "six-1.17.0.dist-info/licenses/LICENSE",
+        "pkg/testing.py",
+    ]
+    noise = [
+        "bin/six",
+        "pkg/tests/deep/a.py",
+        "pkg/test_a.py",
+        "six-1.17.0.dist-info/RECORD",
+        ".lock",
+    ]
+    touch = "; ".join(
+        f'mkdir -p "$(dirname "$2/{name}")"; touch "$2/{name}"' for name in kept + noise
+    )
+    monkeypatch.setattr(
+        bundle,
+        "_uv",
+        lambda: fake_uv(tmp_path, f"while [ $1 != --target ]; do shift; done; {touch}"),
+    )
     with zipfile.ZipFile(bundle.build("f", "host", project)) as zipped:
         names = set(zipped.namelist())
     assert set(kept) < names
@@ -196,15 +238,24 @@ def test_a_missing_uv_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(bundle.BundleError, match=r"uv was not found .* python -m pip install uv"):
-        bundle.install(("six",), make_project(tmp_path) / "functions/constraints.txt", "host", tmp_path)
+        bundle.install(
+            ("six",), make_project(tmp_path) / "functions/constraints.txt", "host", tmp_path
+        )
 
 
-def test_a_lambda_bundle_without_python_3_12_names_the_fix(project: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_lambda_bundle_without_python_3_12_names_the_fix(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+):
     # A shim that exists and refuses to run is not a Python.
     shim = fake_uv(project, "echo 'pyenv: python3.12: command not found' >&2; exit 127")
-    monkeypatch.setattr(bundle, "_python_candidates", lambda: iter(["/nonexistent/python3.12", shim, ""]))
+    monkeypatch.setattr(
+        bundle, "_python_candidates", lambda: iter(["/nonexistent/python3.12", shim, ""])
+    )
     bundle._lambda_python.cache_clear()
-    with pytest.raises(bundle.BundleError, match=r"needs python3\.12 and none was found; .* uv python install 3\.12"):
+    with pytest.raises(
+        bundle.BundleError,
+        match=r"needs python3\.12 and none was found; .* uv python install 3\.12",
+    ):
         bundle.build("f", "lambda", project)
 
 

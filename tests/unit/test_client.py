@@ -1,4 +1,6 @@
-"""The headless client's judgement: what it believes, how long it tries, and when it calls a job expired."""
+"""The headless client's judgement: what it believes, how long it tries, and when it calls a job
+expired.
+"""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -16,7 +18,12 @@ LATE = Job("id", "queued", (NOW_S - 6) * 1000, {})
 
 
 def reply(status: str, sequence: int = 1, ago_s: int = 0) -> httpx.Response:
-    body = {"status": status, "text": "", "sequence": sequence, "updated_at": (NOW_S - ago_s) * 1000}
+    body = {
+        "status": status,
+        "text": "",
+        "sequence": sequence,
+        "updated_at": (NOW_S - ago_s) * 1000,
+    }
     return httpx.Response(200, json=body)
 
 
@@ -29,11 +36,15 @@ def refusal(status: int, retry_after: str = "") -> httpx.Response:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long the client paused; no time passes."""
     slept: list[float] = []
-    monkeypatch.setattr(client_module, "time", SimpleNamespace(time=lambda: NOW_S, sleep=slept.append))
+    monkeypatch.setattr(
+        client_module, "time", SimpleNamespace(time=lambda: NOW_S, sleep=slept.append)
+    )
     return slept
 
 
-def follow(monkeypatch: pytest.MonkeyPatch, job: Job, *answers: httpx.Response) -> Iterator[dict[str, Any]]:
+def follow(
+    monkeypatch: pytest.MonkeyPatch, job: Job, *answers: httpx.Response
+) -> Iterator[dict[str, Any]]:
     """Follows a job on a server with these answers."""
     script = iter(answers)
     with Client("http://api", "token") as client:
@@ -48,7 +59,13 @@ def statuses(monkeypatch: pytest.MonkeyPatch, job: Job, *answers: httpx.Response
 def test_a_reply_is_yielded_when_it_has_changed_and_the_final_one_ends_it(
     monkeypatch: pytest.MonkeyPatch, slept: list[float]
 ) -> None:
-    answers = [refusal(404), reply("running"), reply("running"), reply("running", 2), reply("done", 3)]
+    answers = [
+        refusal(404),
+        reply("running"),
+        reply("running"),
+        reply("running", 2),
+        reply("done", 3),
+    ]
     assert statuses(monkeypatch, JOB, *answers) == ["running", "running", "done"]
     assert slept == [0.5] * 4
 
@@ -64,13 +81,18 @@ def test_two_failures_in_a_row_are_borne_and_a_third_is_raised(
     monkeypatch: pytest.MonkeyPatch, slept: list[float]
 ) -> None:
     assert (
-        statuses(monkeypatch, JOB, *[refusal(503), refusal(502), reply("running")] * 3, reply("done", 2))[-1] == "done"
+        statuses(
+            monkeypatch, JOB, *[refusal(503), refusal(502), reply("running")] * 3, reply("done", 2)
+        )[-1]
+        == "done"
     )
     with pytest.raises(ApiError, match=r"^503 no: not now"):
         statuses(monkeypatch, JOB, *[refusal(503)] * 3)
 
 
-def test_a_refusal_for_good_is_raised_at_once(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
+def test_a_refusal_for_good_is_raised_at_once(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
     with pytest.raises(ApiError):
         statuses(monkeypatch, JOB, refusal(403))
 
@@ -82,6 +104,8 @@ def test_a_job_nobody_took_has_expired_but_not_because_the_server_failed(
     assert statuses(monkeypatch, LATE, refusal(503), reply("done")) == ["done"]
 
 
-def test_a_reply_that_fell_silent_has_expired(monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> None:
+def test_a_reply_that_fell_silent_has_expired(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
     assert statuses(monkeypatch, JOB, reply("running", ago_s=121)) == ["expired"]
     assert statuses(monkeypatch, JOB, reply("done", ago_s=121)) == ["done"]

@@ -1,4 +1,6 @@
-"""The bill: prices with their sources, free tiers once, totals that the lines add up to, and a warning with names."""
+"""The bill: prices with their sources, free tiers once, totals that the lines add up to, and a
+warning with names.
+"""
 
 import logging
 
@@ -15,7 +17,9 @@ REGION = "us-east-1"
 
 
 def usd(stack: str, **config: dict[str, object]) -> float:
-    lines = evaluate(stack, config={f"tl-fif:{k}": v for k, v in config.items()}).outputs["cost_lines"]
+    lines = evaluate(stack, config={f"tl-fif:{k}": v for k, v in config.items()}).outputs[
+        "cost_lines"
+    ]
     return sum(each["usd"] for each in lines if each["per"] == "month")
 
 
@@ -55,7 +59,9 @@ def test_european_prices_from_memory_are_marked_so() -> None:
     ],
 )
 def test_lines_cost_what_was_decided(item: str, quantity: float, expected: float) -> None:
-    assert total_usd(bill([line(item, quantity, "x")], REGION)) == pytest.approx(expected, abs=0.006)
+    assert total_usd(bill([line(item, quantity, "x")], REGION)) == pytest.approx(
+        expected, abs=0.006
+    )
 
 
 def test_a_free_tier_is_used_once() -> None:
@@ -73,7 +79,9 @@ def test_an_item_without_a_price_is_refused_by_name() -> None:
 
 @pytest.mark.story("OPS-003")
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_the_frugal_stacks_fit_under_the_cap_with_hours_to_spare(stack: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_frugal_stacks_fit_under_the_cap_with_hours_to_spare(
+    stack: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO):
         outputs = evaluate(stack).outputs
     assert outputs["cost_fixed_monthly_eur"] == pytest.approx(12, abs=0.5)
@@ -104,7 +112,9 @@ def test_every_line_belongs_to_a_resource_or_is_planned_or_a_sum_of_all() -> Non
 
 def test_planned_lines_are_all_in_one_place() -> None:
     planned = [each.what for each in costs.planned(Settings(region=REGION))]
-    assert planned == [each["what"] for each in evaluate("dev").outputs["cost_lines"] if each["planned"]]
+    assert planned == [
+        each["what"] for each in evaluate("dev").outputs["cost_lines"] if each["planned"]
+    ]
 
 
 def test_more_costs_more() -> None:
@@ -117,7 +127,9 @@ def test_one_key_adds_the_load_balancer_and_its_price() -> None:
     assert usd("dev", gpu={"tlsIngress": True}) == pytest.approx(usd("dev") + 16.425)
 
 
-def test_too_few_hours_are_a_warning_that_names_the_keys_to_change(caplog: pytest.LogCaptureFixture) -> None:
+def test_too_few_hours_are_a_warning_that_names_the_keys_to_change(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with caplog.at_level(logging.WARNING):
         evaluate("dev", config={"tl-fif:queue": {"nodeType": "cache.t4g.small"}})
     assert [record.message for record in caplog.records] == [

@@ -24,7 +24,9 @@ ROW = re.compile(r"^\| ([A-Z0-9]+-\d{3}) \| (\w+) \| (.*) \|$", re.MULTILINE)
 def marked(path: Path) -> set[str]:
     """The stories that a test file's markers name."""
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    marks = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "story"]
+    marks = [
+        call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "story"
+    ]
     return {arg.value for call in marks for arg in call.args if isinstance(arg, ast.Constant)}
 
 
@@ -46,7 +48,9 @@ def test_a_storys_proof_is_a_test_that_carries_it(row: tuple[str, str, str]) -> 
     story, state, proof = row
     assert state in STATES
     named = set(re.findall(r"test_\w+\.py", proof))
-    assert named <= proofs().get(story, set()), f"{story}: not every test named carries @pytest.mark.story"
+    assert named <= proofs().get(story, set()), (
+        f"{story}: not every test named carries @pytest.mark.story"
+    )
     assert named or state == "open", f"{story} is {state}, but its row names no test"
 
 
@@ -62,7 +66,12 @@ def test_the_readme_names_every_make_target() -> None:
 
 def test_the_readme_names_every_route() -> None:
     paths = yaml.safe_load((ROOT / "openapi.yaml").read_text())["paths"]
-    operations = [(verb, path) for path, verbs in paths.items() for verb in verbs if verb in ("get", "post", "delete")]
+    operations = [
+        (verb, path)
+        for path, verbs in paths.items()
+        for verb in verbs
+        if verb in ("get", "post", "delete")
+    ]
     missing = [path for verb, path in operations if f"`{verb.upper()} {path}`" not in README]
     assert not missing
 

@@ -1,4 +1,6 @@
-"""POST /infer against fakeredis: the story's own test (LAM-003); everything else runs on a real Valkey."""
+"""POST /infer against fakeredis: the story's own test (LAM-003); everything else runs on a real
+Valkey.
+"""
 
 import json
 import time
@@ -16,7 +18,9 @@ from router.settings import Settings
 from tlfif import names, tokens
 from tlfif.queue import Limits
 
-POOL = Pool(private_key(), "k1", "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_pool", "client-1")
+POOL = Pool(
+    private_key(), "k1", "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_pool", "client-1"
+)
 SETTINGS = Settings(
     stack="dev", bucket="replies", node_count=1, slots=32, user_pool_id="us-east-1_pool", client_id=POOL.client_id,
     limits=Limits(), idle_minutes=5, cap_eur=20.0, gpu_eur_per_hour=0.5,
@@ -38,7 +42,12 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> fakeredis.FakeRedis:
 
 def post(body: dict[str, Any]) -> dict[str, Any]:
     headers = {"Authorization": POOL.token()}
-    event = {"httpMethod": "POST", "resource": "/infer", "headers": headers, "body": json.dumps(body)}
+    event = {
+        "httpMethod": "POST",
+        "resource": "/infer",
+        "headers": headers,
+        "body": json.dumps(body),
+    }
     return handler.handler(event, SimpleNamespace(aws_request_id="r-1"))
 
 

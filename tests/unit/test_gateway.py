@@ -156,7 +156,9 @@ components:
         authorizerResultTtlInSeconds: 60
         identityValidationExpression: "[^ ]+"
 """
-DOCUMENT = DOCUMENT.replace("ROUTER", function_uri("router")).replace("AUTHORIZER", function_uri("authorizer"))
+DOCUMENT = DOCUMENT.replace("ROUTER", function_uri("router")).replace(
+    "AUTHORIZER", function_uri("authorizer")
+)
 DOCUMENT = DOCUMENT.replace("ROLE", ROLE)
 
 
@@ -168,7 +170,9 @@ def document(change: str = " => ") -> dict[str, Any]:
 
 
 class Cloud:
-    """What stands behind the gateway in these tests: two functions and a bucket, all of them settable."""
+    """What stands behind the gateway in these tests: two functions and a bucket, all of them
+    settable.
+    """
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -201,7 +205,9 @@ class Cloud:
             raise self.s3_status
         key = unquote(request.url.raw_path.decode().partition("?")[0].removeprefix("/bucket/"))
         status = self.s3_status or (200 if key in self.objects else 404)
-        return httpx.Response(status, content=self.objects.get(key, b"<Error/>"), headers={"ETag": '"1"'})
+        return httpx.Response(
+            status, content=self.objects.get(key, b"<Error/>"), headers={"ETag": '"1"'}
+        )
 
     def gateway(self, spec: GatewaySpec) -> Gateway:
         return Gateway(
@@ -220,7 +226,9 @@ def cloud() -> Cloud:
 
 
 def parse(doc: dict[str, Any] | None = None, **more: Any) -> GatewaySpec:
-    return GatewaySpec.parse(doc or document(), api_arn=API_ARN, stage="v1", stage_variables={"mode": "test"}, **more)
+    return GatewaySpec.parse(
+        doc or document(), api_arn=API_ARN, stage="v1", stage_variables={"mode": "test"}, **more
+    )
 
 
 def client(gateway: Gateway, source_ip: str = "192.0.2.7") -> httpx.AsyncClient:
@@ -236,7 +244,9 @@ async def api(cloud: Cloud) -> AsyncIterator[httpx.AsyncClient]:
     await gateway.aclose()
 
 
-async def raw(gateway: Gateway, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
+async def raw(
+    gateway: Gateway, path: str, method: str = "GET", **headers: str
+) -> tuple[int, bytes]:
     """A request whose path no client has tidied up."""
     sent: list[dict[str, Any]] = []
 
@@ -247,7 +257,13 @@ async def raw(gateway: Gateway, path: str, method: str = "GET", **headers: str) 
         sent.append(message)
 
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "raw_path": path.encode(), "query_string": b"", "headers": pairs}
+    scope = {
+        "type": "http",
+        "method": method,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": pairs,
+    }
     await gateway.app(scope, receive, send)
     return sent[0]["status"], sent[1]["body"]
 
@@ -256,9 +272,12 @@ async def raw(gateway: Gateway, path: str, method: str = "GET", **headers: str) 
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/nothing"), ("GET", "/open"), ("HEAD", "/mock"), ("PROPFIND", "/mock"), ("GET", "/")]
+    ("method", "path"),
+    [("GET", "/nothing"), ("GET", "/open"), ("HEAD", "/mock"), ("PROPFIND", "/mock"), ("GET", "/")],
 )
-async def test_unknown_routes_get_the_documents_answer(api: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_unknown_routes_get_the_documents_answer(
+    api: httpx.AsyncClient, method: str, path: str
+) -> None:
     response = await api.request(method, path)
     assert response.status_code == 404
     assert response.headers["x-amzn-ErrorType"] == "MissingAuthenticationTokenException"
@@ -284,11 +303,19 @@ async def test_another_stage_is_forbidden(cloud: Cloud) -> None:
     ],
 )
 async def test_fixed_paths_come_before_parameters(
-    api: httpx.AsyncClient, cloud: Cloud, path: str, resource: str, parameters: dict[str, str] | None
+    api: httpx.AsyncClient,
+    cloud: Cloud,
+    path: str,
+    resource: str,
+    parameters: dict[str, str] | None,
 ) -> None:
     assert (await api.post(path)).status_code == 200
     event = cloud.events[0]
-    assert (event["resource"], event["pathParameters"], event["path"]) == (resource, parameters, path)
+    assert (event["resource"], event["pathParameters"], event["path"]) == (
+        resource,
+        parameters,
+        path,
+    )
 
 
 async def test_greedy_parameters_take_the_rest(api: httpx.AsyncClient, cloud: Cloud) -> None:
@@ -299,13 +326,21 @@ async def test_greedy_parameters_take_the_rest(api: httpx.AsyncClient, cloud: Cl
 
 async def test_nothing_in_a_path_is_normalised(cloud: Cloud) -> None:
     gateway = cloud.gateway(parse())
-    for path in ("/v1//mock", "/v1/./mock", "/v1/open/../mock", "/v1/%6dock", "/v1/open/%2e%2e/mock"):
+    for path in (
+        "/v1//mock",
+        "/v1/./mock",
+        "/v1/open/../mock",
+        "/v1/%6dock",
+        "/v1/open/%2e%2e/mock",
+    ):
         assert (await raw(gateway, path))[0] == 404, path
     assert (await raw(gateway, "/v1/open/..", "POST"))[0] == 200
     assert cloud.events[0]["pathParameters"] == {"name": ".."}
 
 
-async def test_default_gateway_responses_apply_to_their_class(api: httpx.AsyncClient, cloud: Cloud) -> None:
+async def test_default_gateway_responses_apply_to_their_class(
+    api: httpx.AsyncClient, cloud: Cloud
+) -> None:
     cloud.router = {"nonsense": 1}
     response = await api.post("/open")
     assert (response.status_code, response.headers["retry-after"]) == (502, "5")
@@ -325,9 +360,13 @@ async def test_no_token_is_401_without_an_invocation(api: httpx.AsyncClient, clo
     assert cloud.events == []
 
 
-async def test_the_authorizers_context_reaches_the_function(api: httpx.AsyncClient, cloud: Cloud) -> None:
+async def test_the_authorizers_context_reaches_the_function(
+    api: httpx.AsyncClient, cloud: Cloud
+) -> None:
     await api.post("/secret", headers={"authorization": "t1"})
-    assert cloud.tokens == [{"type": "TOKEN", "authorizationToken": "t1", "methodArn": f"{API_ARN}/v1/POST/secret"}]
+    assert cloud.tokens == [
+        {"type": "TOKEN", "authorizationToken": "t1", "methodArn": f"{API_ARN}/v1/POST/secret"}
+    ]
     got = cloud.events[0]["requestContext"]["authorizer"]
     assert got.pop("integrationLatency") >= 0
     assert got == {"principalId": "t1", "sub": "t1", "n": "1", "b": "true"}
@@ -347,7 +386,9 @@ async def test_authorizer_results_are_cached_by_token_across_routes(
     assert len(cloud.tokens) == 3
 
 
-async def test_a_cached_policy_is_evaluated_for_each_method(api: httpx.AsyncClient, cloud: Cloud) -> None:
+async def test_a_cached_policy_is_evaluated_for_each_method(
+    api: httpx.AsyncClient, cloud: Cloud
+) -> None:
     only = {**ALLOW_ALL, "Resource": f"{API_ARN}/v1/POST/secret"}
     cloud.authorizer = {"principalId": "p", "policyDocument": {"Statement": only}}
     headers = {"Authorization": "t"}
@@ -366,9 +407,17 @@ async def test_a_cached_policy_is_evaluated_for_each_method(api: httpx.AsyncClie
         ("text", 500, MALFORMED),
         ({"policyDocument": {"Statement": [ALLOW_ALL]}}, 500, MALFORMED),
         ({"principalId": "p"}, 500, MALFORMED),
-        ({"principalId": "p", "policyDocument": {"Statement": [{"Effect": "allow"}]}}, 500, MALFORMED),
+        (
+            {"principalId": "p", "policyDocument": {"Statement": [{"Effect": "allow"}]}},
+            500,
+            MALFORMED,
+        ),
         ({**ALLOWED, "context": {"a": []}}, 500, MALFORMED),
-        ({"principalId": "p", "policyDocument": {"Statement": [DENY_ALL, ALLOW_ALL]}}, 403, "AccessDeniedException"),
+        (
+            {"principalId": "p", "policyDocument": {"Statement": [DENY_ALL, ALLOW_ALL]}},
+            403,
+            "AccessDeniedException",
+        ),
     ],
 )
 async def test_authorizers_that_do_not_allow(
@@ -413,7 +462,9 @@ async def test_both_policies_decide_by_table_a(
 
 
 def fence(*statements: dict[str, Any]) -> dict[str, Any]:
-    return {"Statement": [{**ALLOW_ALL, "Principal": "*", "Resource": "execute-api:/*"}, *statements]}
+    return {
+        "Statement": [{**ALLOW_ALL, "Principal": "*", "Resource": "execute-api:/*"}, *statements]
+    }
 
 
 async def test_resource_policy_fences_a_route_to_the_vpc(cloud: Cloud) -> None:
@@ -425,11 +476,18 @@ async def test_resource_policy_fences_a_route_to_the_vpc(cloud: Cloud) -> None:
         "Condition": {"NotIpAddress": {"aws:SourceIp": [VPC, "198.51.100.0/24"]}},
     }
     gateway = cloud.gateway(parse(policy=fence(outside)))
-    addresses = {"192.0.2.1": 403, "198.51.100.9": 200, "2600:1f18:aa:bbff::1": 200, "2600:1f18:aa:bc00::1": 403}
+    addresses = {
+        "192.0.2.1": 403,
+        "198.51.100.9": 200,
+        "2600:1f18:aa:bbff::1": 200,
+        "2600:1f18:aa:bc00::1": 403,
+    }
     for address, status in addresses.items():
         async with client(gateway, address) as http:
             assert (await http.get("/mock")).status_code == status, address
-            assert (await http.get("/mock/", headers={"X-Forwarded-For": "198.51.100.9"})).status_code == status
+            assert (
+                await http.get("/mock/", headers={"X-Forwarded-For": "198.51.100.9"})
+            ).status_code == status
             assert (await http.post("/open")).status_code == 200
     inside = httpx.ASGITransport(app=gateway.inside_vpc("2600:1f18:aa:bb00::5"))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=inside, base_url="http://x/v1") as http:
@@ -448,8 +506,18 @@ async def test_a_policy_that_allows_nothing_denies_open_routes(cloud: Cloud) -> 
     [
         {"Effect": "Deny", "NotAction": "x", "Resource": "*"},
         {"Effect": "Deny", "Action": "*"},
-        {"Effect": "Deny", "Action": "*", "Resource": "*", "Principal": {"AWS": "arn:aws:iam::1:root"}},
-        {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"NumericEquals": {"a": "1"}}},
+        {
+            "Effect": "Deny",
+            "Action": "*",
+            "Resource": "*",
+            "Principal": {"AWS": "arn:aws:iam::1:root"},
+        },
+        {
+            "Effect": "Deny",
+            "Action": "*",
+            "Resource": "*",
+            "Condition": {"NumericEquals": {"a": "1"}},
+        },
         {"Effect": "Deny", "Action": "*", "Resource": 1},
     ],
 )
@@ -479,12 +547,18 @@ async def test_limits_of_size(api: httpx.AsyncClient, cloud: Cloud) -> None:
         response = await api.post("/open", content=body)
         assert (response.status_code, response.json()) == (413, {"message": "Request Too Long"})
     assert (await api.post("/open", headers={"X-Big": "x" * 10_240})).status_code == 431
-    assert (await api.post("/secret/".rstrip("/"), headers={"Authorization": "x" * 9_000})).status_code == 200
-    assert (await api.get(f"/echo/{'x' * 1_700}?must=1", headers={"Authorization": "t"})).status_code == 414
+    assert (
+        await api.post("/secret/".rstrip("/"), headers={"Authorization": "x" * 9_000})
+    ).status_code == 200
+    assert (
+        await api.get(f"/echo/{'x' * 1_700}?must=1", headers={"Authorization": "t"})
+    ).status_code == 414
     assert len(cloud.events) == 1
 
 
-async def test_stage_throttle_is_a_token_bucket_for_each_method(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stage_throttle_is_a_token_bucket_for_each_method(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 0.0
     monkeypatch.setattr("local.gateway.time.monotonic", lambda: now)
     throttles = {"*/*": (2.0, 3), "open/fixed/POST": (1.0, 1)}
@@ -502,7 +576,10 @@ async def test_stage_throttle_is_a_token_bucket_for_each_method(cloud: Cloud, mo
     ("sent", "kept"),
     [
         ("Root=1-6b04aff2-b9960c0bfe20427a9610d5cf", True),
-        ("Self=1-6b04aff2-b9960c0bfe20427a9610d5ce;Root=1-6b04aff2-b9960c0bfe20427a9610d5cf;Sampled=1", True),
+        (
+            "Self=1-6b04aff2-b9960c0bfe20427a9610d5ce;Root=1-6b04aff2-b9960c0bfe20427a9610d5cf;Sampled=1",
+            True,
+        ),
         ("Root=1-x", False),
         ("½".encode("latin-1"), False),
     ],
@@ -510,7 +587,10 @@ async def test_stage_throttle_is_a_token_bucket_for_each_method(cloud: Cloud, mo
 async def test_a_trace_id_is_passed_on_only_if_it_is_one(
     api: httpx.AsyncClient, cloud: Cloud, sent: str | bytes, kept: bool
 ) -> None:
-    headers: list[tuple[str | bytes, str | bytes]] = [("Authorization", "t"), ("X-Amzn-Trace-Id", sent)]
+    headers: list[tuple[str | bytes, str | bytes]] = [
+        ("Authorization", "t"),
+        ("X-Amzn-Trace-Id", sent),
+    ]
     await api.patch("/echo/7?must=x", headers=headers)
     passed = cloud.events[0]["headers"]["X-Amzn-Trace-Id"]
     assert (passed == sent) == kept
@@ -519,7 +599,13 @@ async def test_a_trace_id_is_passed_on_only_if_it_is_one(
 
 async def test_proxy_event_has_all_of_version_1(api: httpx.AsyncClient, cloud: Cloud) -> None:
     url = "/echo/7?a=1&a=2&must=%C3%A9+x&empty="
-    headers = [("Authorization", "t"), ("X-Two", "1"), ("X-Two", "2"), ("X-Forwarded-For", "203.0.113.5"), ("TE", "x")]
+    headers = [
+        ("Authorization", "t"),
+        ("X-Two", "1"),
+        ("X-Two", "2"),
+        ("X-Forwarded-For", "203.0.113.5"),
+        ("TE", "x"),
+    ]
     await api.patch(url, headers=[*headers, ("User-Agent", "test")], content='{"p": "é"}'.encode())
     event = cloud.events[0]
     context = event.pop("requestContext")
@@ -551,11 +637,23 @@ async def test_proxy_event_has_all_of_version_1(api: httpx.AsyncClient, cloud: C
     }
     assert event["multiValueHeaders"]["x-two"] == ["1", "2"]
     assert re.fullmatch(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24}", trace)
-    assert re.fullmatch(r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000", context.pop("requestTime"))
-    for name in ("requestId", "extendedRequestId", "requestTimeEpoch", "resourceId", "deploymentId", "authorizer"):
+    assert re.fullmatch(
+        r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000", context.pop("requestTime")
+    )
+    for name in (
+        "requestId",
+        "extendedRequestId",
+        "requestTimeEpoch",
+        "resourceId",
+        "deploymentId",
+        "authorizer",
+    ):
         assert context.pop(name)
     identity = context.pop("identity")
-    assert {name: value for name, value in identity.items() if value} == {"sourceIp": "192.0.2.7", "userAgent": "test"}
+    assert {name: value for name, value in identity.items() if value} == {
+        "sourceIp": "192.0.2.7",
+        "userAgent": "test",
+    }
     assert {"accountId", "caller", "cognitoIdentityId", "userArn", "user"} <= identity.keys()
     assert context == {
         "accountId": "123456789012",
@@ -575,7 +673,13 @@ async def test_what_a_request_does_not_have_is_null(cloud: Cloud) -> None:
     gateway = cloud.gateway(GatewaySpec.parse(document(), api_arn=API_ARN, stage="v1"))
     async with client(gateway) as http:
         await http.post("/open")
-    absent = ("queryStringParameters", "multiValueQueryStringParameters", "pathParameters", "stageVariables", "body")
+    absent = (
+        "queryStringParameters",
+        "multiValueQueryStringParameters",
+        "pathParameters",
+        "stageVariables",
+        "body",
+    )
     assert {cloud.events[0][name] for name in absent} == {None}
     assert "authorizer" not in cloud.events[0]["requestContext"]
 
@@ -595,7 +699,12 @@ async def test_binary_bodies_travel_in_base64(cloud: Cloud) -> None:
 async def test_proxy_answers(api: httpx.AsyncClient, cloud: Cloud) -> None:
     cloud.router = {
         "statusCode": 202,
-        "headers": {"Location": "/x", "X-Flag": True, "Server": "mine", "Transfer-Encoding": "chunked"},
+        "headers": {
+            "Location": "/x",
+            "X-Flag": True,
+            "Server": "mine",
+            "Transfer-Encoding": "chunked",
+        },
         "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]},
         "body": "é",
     }
@@ -629,10 +738,15 @@ async def test_proxy_answers(api: httpx.AsyncClient, cloud: Cloud) -> None:
         {"errorMessage": "it is a normal result of the wrong format"},
     ],
 )
-async def test_malformed_proxy_answers_are_502(api: httpx.AsyncClient, cloud: Cloud, result: Any) -> None:
+async def test_malformed_proxy_answers_are_502(
+    api: httpx.AsyncClient, cloud: Cloud, result: Any
+) -> None:
     cloud.router = lambda event: result
     response = await api.post("/open")
-    assert (response.status_code, response.headers["x-amzn-errortype"]) == (502, "InternalServerErrorException")
+    assert (response.status_code, response.headers["x-amzn-errortype"]) == (
+        502,
+        "InternalServerErrorException",
+    )
 
 
 @pytest.mark.parametrize(
@@ -644,7 +758,9 @@ async def test_malformed_proxy_answers_are_502(api: httpx.AsyncClient, cloud: Cl
         (0.2, 504, "INTEGRATION_TIMEOUT"),
     ],
 )
-async def test_functions_that_fail(api: httpx.AsyncClient, cloud: Cloud, result: Any, status: int, kind: str) -> None:
+async def test_functions_that_fail(
+    api: httpx.AsyncClient, cloud: Cloud, result: Any, status: int, kind: str
+) -> None:
     cloud.router = result
     response = await api.post("/open")
     assert (response.status_code, response.json()["error"]) == (status, kind)
@@ -662,11 +778,18 @@ async def test_mock(api: httpx.AsyncClient) -> None:
     plain = await api.get("/mock", headers={"Accept": "text/plain; q=1, */*"})
     assert (plain.text, plain.headers["content-type"]) == ("plain", "text/plain")
     override = await api.get("/mock?code=400")
-    assert (override.status_code, override.headers["x-over"], override.text) == (499, "ridden", "{}")
+    assert (override.status_code, override.headers["x-over"], override.text) == (
+        499,
+        "ridden",
+        "{}",
+    )
 
 
 async def test_mock_misconfigured(api: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
-    for code, says in (("500", "no response matches '500'"), ("none", "a mock's request template renders")):
+    for code, says in (
+        ("500", "no response matches '500'"),
+        ("none", "a mock's request template renders"),
+    ):
         response = await api.get(f"/mock?code={code}")
         assert (response.status_code, response.json()["error"]) == (500, "API_CONFIGURATION_ERROR")
         assert says in caplog.text
@@ -680,12 +803,19 @@ async def test_passthrough_never_refuses_other_media_types(api: httpx.AsyncClien
 async def test_lambda_with_templates(api: httpx.AsyncClient, cloud: Cloud) -> None:
     cloud.router = {"done": True}
     response = await api.post("/function", content='{"a": [1]}')
-    assert (response.status_code, response.json(), cloud.events) == (200, {"done": True}, [{"got": [1]}])
+    assert (response.status_code, response.json(), cloud.events) == (
+        200,
+        {"done": True},
+        [{"got": [1]}],
+    )
     cloud.router = FunctionError("bad thing")
     response = await api.post("/function", content="{}")
     assert (response.status_code, response.json()) == (400, {"why": "bad thing"})
     response = await api.post("/function", content="no json")
-    assert (response.status_code, response.json()) == (400, {"message": "Could not parse request body into json"})
+    assert (response.status_code, response.json()) == (
+        400,
+        {"message": "Could not parse request body into json"},
+    )
 
 
 async def test_s3_is_read_under_the_callers_own_sub(api: httpx.AsyncClient, cloud: Cloud) -> None:
@@ -700,11 +830,14 @@ async def test_s3_is_read_under_the_callers_own_sub(api: httpx.AsyncClient, clou
     assert (request.headers["x-fixed"], request.headers["x-over"]) == ("one", "1!")
     assert "Credential=AKIDREPLIES/" in request.headers["authorization"]
     assert "/eu-west-1/s3/aws4_request" in request.headers["authorization"]
-    assert "authorization" not in {name for name, value in request.headers.items() if value == "alice"}
+    assert "authorization" not in {
+        name for name, value in request.headers.items() if value == "alice"
+    }
 
 
 @pytest.mark.parametrize(
-    "climb", ["..%2fbob%2f1", "%2e%2e%2fbob%2f1", "..%2F..%2Freplies%2Fbob%2F1", "%2e%2e/bob/1", "../bob/1"]
+    "climb",
+    ["..%2fbob%2f1", "%2e%2e%2fbob%2f1", "..%2F..%2Freplies%2Fbob%2F1", "%2e%2e/bob/1", "../bob/1"],
 )
 async def test_no_path_reaches_another_users_key(cloud: Cloud, climb: str) -> None:
     cloud.objects["replies/bob/1.json"] = b"bob's"
@@ -730,7 +863,9 @@ async def test_no_path_reaches_another_users_key(cloud: Cloud, climb: str) -> No
 )
 def test_s3_paths_are_escaped(value: str, path: str) -> None:
     assert s3_path("/k/{x}", {"x": value}) == path
-    assert httpx.URL(f"http://h{path}").raw_path.decode() == path  # and the client sends them like that
+    assert (
+        httpx.URL(f"http://h{path}").raw_path.decode() == path
+    )  # and the client sends them like that
 
 
 async def test_s3_failures(api: httpx.AsyncClient, cloud: Cloud) -> None:
@@ -774,25 +909,55 @@ async def test_access_log_lines(cloud: Cloud) -> None:
     ("change", "error", "says"),
     [
         ("type: mock => type: http_proxy", SpecError, "GET /mock: integration type 'http_proxy'"),
-        ("passthroughBehavior: never => passthroughBehavior: maybe", SpecError, "passthroughBehavior 'maybe'"),
-        ("timeoutInMillis: 50 => timeoutInMillis: 30000", SpecError, "timeoutInMillis 30000 is not within 50 to 29000"),
+        (
+            "passthroughBehavior: never => passthroughBehavior: maybe",
+            SpecError,
+            "passthroughBehavior 'maybe'",
+        ),
+        (
+            "timeoutInMillis: 50 => timeoutInMillis: 30000",
+            SpecError,
+            "timeoutInMillis 30000 is not within 50 to 29000",
+        ),
         ("X-Fixed: {schema: {type: string}},  => ", SpecError, "declare the header 'X-Fixed'"),
         ("statusCode: 418 => statusCode: 499", SpecError, "status 499 is not among"),
-        ("method.request.path.id => method.request.path.ident", SpecError, "declare the path parameter 'ident'"),
+        (
+            "method.request.path.id => method.request.path.ident",
+            SpecError,
+            "declare the path parameter 'ident'",
+        ),
         ("method.request.path.id => request.path.id", SpecError, "not a valid mapping"),
-        ("integration.request.path.sub: context.authorizer.sub => x: \"'y'\"", SpecError, "not a valid mapping"),
+        (
+            "integration.request.path.sub: context.authorizer.sub => x: \"'y'\"",
+            SpecError,
+            "not a valid mapping",
+        ),
         ("credentials: arn => x-credentials: arn", SpecError, "needs credentials"),
         ("security: [{jwt: []}] => security: [{jot: []}]", SpecError, "security scheme 'jot'"),
         ("type: token => type: request", SpecError, "only Lambda TOKEN authorizers"),
-        ("authorizerResultTtlInSeconds: 60 => authorizerResultTtlInSeconds: 3601", SpecError, "3601 is not within"),
+        (
+            "authorizerResultTtlInSeconds: 60 => authorizerResultTtlInSeconds: 3601",
+            SpecError,
+            "3601 is not within",
+        ),
         ("validateRequestBody: false => validateRequestBody: true", SpecError, "validates bodies"),
-        ("validator: parameters => validator: nothing", SpecError, "'nothing' is not one of parameters"),
+        (
+            "validator: parameters => validator: nothing",
+            SpecError,
+            "'nothing' is not one of parameters",
+        ),
         ("/open/{name}: => /open/x{name}:", SpecError, "fills a whole segment"),
         ("/files/{rest+}: => /files/{more+}:", SpecError, "declare the path parameter 'more'"),
-        ("$input.params('code') => $inptu.params('code')", VtlError, "GET /mock request template for "),
+        (
+            "$input.params('code') => $inptu.params('code')",
+            VtlError,
+            "GET /mock request template for ",
+        ),
     ],
 )
-def test_documents_that_cannot_be_served_are_refused(change: str, error: type[Exception], says: str) -> None:
+def test_documents_that_cannot_be_served_are_refused(
+    change: str, error: type[Exception], says: str
+) -> None:
     with pytest.raises(error, match=re.escape(says)):
         parse(document(change))
 
@@ -838,9 +1003,14 @@ async def test_own_replies_are_the_callers_alone(cloud: Cloud, own: GatewaySpec)
         assert (theirs.status_code, theirs.json()["error"]) == (404, "not_found")
         for status in (403, 500):
             cloud.s3_status = status
-            assert (await http.get(f"/infer/{JOB}", headers={"Authorization": "alice"})).status_code == 502
+            assert (
+                await http.get(f"/infer/{JOB}", headers={"Authorization": "alice"})
+            ).status_code == 502
     cloud.s3_status = None
-    sought = [f"/v1/infer/{climb}" for climb in (f"..%2Falice%2F{JOB}", "%2e%2e", f"{JOB}.json", JOB.upper())]
+    sought = [
+        f"/v1/infer/{climb}"
+        for climb in (f"..%2Falice%2F{JOB}", "%2e%2e", f"{JOB}.json", JOB.upper())
+    ]
     for path in sought:
         assert (await raw(gateway, path, Authorization="bob"))[0] == 404
     assert (await raw(gateway, f"/v1/infer/%2e%2e/alice/{JOB}", Authorization="bob"))[0] == 404
@@ -848,13 +1018,26 @@ async def test_own_replies_are_the_callers_alone(cloud: Cloud, own: GatewaySpec)
 
 @pytest.mark.story("API-001")
 @pytest.mark.parametrize("name", ["Origin", "origin"])
-async def test_own_preflight_names_localhost_only(cloud: Cloud, own: GatewaySpec, name: str) -> None:
+async def test_own_preflight_names_localhost_only(
+    cloud: Cloud, own: GatewaySpec, name: str
+) -> None:
     async with client(cloud.gateway(own)) as http:
         for origin in ("http://localhost", "http://localhost:3000"):
-            response = await http.options("/infer", headers={name: origin, "Access-Control-Request-Method": "POST"})
-            assert (response.status_code, response.headers["access-control-allow-origin"]) == (200, origin)
+            response = await http.options(
+                "/infer", headers={name: origin, "Access-Control-Request-Method": "POST"}
+            )
+            assert (response.status_code, response.headers["access-control-allow-origin"]) == (
+                200,
+                origin,
+            )
             assert response.headers["vary"] == "Origin"
-        for origin in ("https://localhost", "http://localhost.evil.example", "http://localhost:123456", "null", ""):
+        for origin in (
+            "https://localhost",
+            "http://localhost.evil.example",
+            "http://localhost:123456",
+            "null",
+            "",
+        ):
             response = await http.options("/infer", headers={name: origin})
             assert response.status_code == 200
             assert "access-control-allow-origin" not in response.headers
@@ -865,7 +1048,10 @@ async def test_the_recorded_program_is_what_is_served(cloud: Cloud) -> None:
     recording = evaluate("dev")
     spec = GatewaySpec.from_recording(recording)
     api = recording.one("aws:apigateway/restApi:RestApi")
-    assert (spec.api_id, spec.stage) == (api.id, recording.one("aws:apigateway/stage:Stage").inputs["stageName"])
+    assert (spec.api_id, spec.stage) == (
+        api.id,
+        recording.one("aws:apigateway/stage:Stage").inputs["stageName"],
+    )
     assert spec.access_log == ACCESS_LOG_FORMAT
     assert spec.throttles == {"*/*": (RATE_PER_SECOND, BURST)}
     gateway = cloud.gateway(spec)
@@ -900,11 +1086,20 @@ async def test_served_on_a_socket(cloud: Cloud) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port, end = listener.getsockname()[1], "Host: x\nConnection: close\n\n"
     async with serving(cloud.gateway(parse()).app, listener):
-        for path in ("replies/../bob/1", "replies/%2e%2e%2Fbob/1", "replies/..%2fbob%2f1", "../v1/mock"):
-            status, body = await exchange(port, f"GET /v1/{path} HTTP/1.1\nAuthorization: alice\n{end}")
+        for path in (
+            "replies/../bob/1",
+            "replies/%2e%2e%2Fbob/1",
+            "replies/..%2fbob%2f1",
+            "../v1/mock",
+        ):
+            status, body = await exchange(
+                port, f"GET /v1/{path} HTTP/1.1\nAuthorization: alice\n{end}"
+            )
             assert status in (403, 404)
             assert b"bob's" not in body
-        assert (await exchange(port, f"GET /v1/mock HTTP/1.1\nX-Big: {'x' * 100_000}\n{end}"))[0] == 431
+        assert (await exchange(port, f"GET /v1/mock HTTP/1.1\nX-Big: {'x' * 100_000}\n{end}"))[
+            0
+        ] == 431
         assert await exchange(port, f"HEAD /v1/mock HTTP/1.1\n{end}") == (404, b"")
         # The peer's own address counts, whatever a header claims.
         forwarded = "X-Forwarded-For: 198.51.100.9\nContent-Length: 0"

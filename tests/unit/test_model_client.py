@@ -1,4 +1,6 @@
-"""What the watcher makes of a model server's answers (EC2-003); the bytes are those that vLLM and llama.cpp send."""
+"""What the watcher makes of a model server's answers (EC2-003); the bytes are those that vLLM and
+llama.cpp send.
+"""
 
 import asyncio
 import contextlib
@@ -9,7 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
-from watcher.model import Chunk, Gate, JobRefusedError, Model, ModelAwayError, ModelBrokeError, Usage
+from watcher.model import (
+    Chunk,
+    Gate,
+    JobRefusedError,
+    Model,
+    ModelAwayError,
+    ModelBrokeError,
+    Usage,
+)
 
 pytestmark = pytest.mark.story("EC2-003")
 
@@ -25,7 +35,10 @@ def text(content: str | None) -> bytes:
 
 
 class Stream(httpx.AsyncByteStream):
-    """A body in given pieces; an exception among them is raised. `closed` when the client has left."""
+    """A body in given pieces; an exception among them is raised.
+
+    `closed` when the client has left.
+    """
 
     def __init__(self, *pieces: bytes | Exception):
         self._pieces = pieces
@@ -107,7 +120,9 @@ async def test_carriage_returns_end_lines_too() -> None:
         (text("a"), event(error={"message": "no code"})),
     ],
 )
-async def test_a_stream_that_fails_is_the_models_fault_perhaps_the_jobs(pieces: tuple[bytes | Exception, ...]) -> None:
+async def test_a_stream_that_fails_is_the_models_fault_perhaps_the_jobs(
+    pieces: tuple[bytes | Exception, ...],
+) -> None:
     stream = model_streaming(*pieces).stream("Hi", {})
     assert (await anext(stream)).text == "a"
     with pytest.raises(ModelBrokeError):
@@ -117,10 +132,25 @@ async def test_a_stream_that_fails_is_the_models_fault_perhaps_the_jobs(pieces: 
 @pytest.mark.parametrize(
     ("status", "body", "error", "words"),
     [
-        (400, '{"error":{"code":400,"message":"request (4031 tokens) exceeds 2048"}}', JobRefusedError, "exceeds 2048"),
-        (400, '{"object":"error","message":"maximum context length is 2048"}', JobRefusedError, "maximum context"),
+        (
+            400,
+            '{"error":{"code":400,"message":"request (4031 tokens) exceeds 2048"}}',
+            JobRefusedError,
+            "exceeds 2048",
+        ),
+        (
+            400,
+            '{"object":"error","message":"maximum context length is 2048"}',
+            JobRefusedError,
+            "maximum context",
+        ),
         (422, '{"detail":"no such field"}', JobRefusedError, "no such field"),
-        (404, '{"error":{"message":"The model `x` does not exist."}}', ModelAwayError, "does not exist"),
+        (
+            404,
+            '{"error":{"message":"The model `x` does not exist."}}',
+            ModelAwayError,
+            "does not exist",
+        ),
         (503, '{"error":{"message":"Loading model"}}', ModelAwayError, "503: Loading model"),
         (429, "busy", ModelAwayError, "429: busy"),
         (500, "Internal Server Error", ModelBrokeError, "500: Internal"),
@@ -128,7 +158,9 @@ async def test_a_stream_that_fails_is_the_models_fault_perhaps_the_jobs(pieces: 
         (500, "[]", ModelBrokeError, "500"),
     ],
 )
-async def test_refusals_say_whose_fault_they_are(status: int, body: str, error: type[Exception], words: str) -> None:
+async def test_refusals_say_whose_fault_they_are(
+    status: int, body: str, error: type[Exception], words: str
+) -> None:
     with pytest.raises(error, match=words):
         await chunks(model_that(lambda request: httpx.Response(status, text=body)))
 
@@ -164,7 +196,9 @@ async def test_ready_means_that_a_token_came_out() -> None:
     assert asked[0]["max_tokens"] == 1
 
 
-async def test_the_gate_opens_when_the_model_answers_and_shuts_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_gate_opens_when_the_model_answers_and_shuts_when_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("watcher.model.PROBE_EVERY_S", 0.001)
     statuses = iter([503, 503, 200, 503, 200])
     changes: list[bool] = []

@@ -18,7 +18,9 @@ USER_DATA = {
     "TLFIF_IDLE_MINUTES": "5",
     "TLFIF_MAX_LIFETIME_HOURS": "4",
 }
-IDENTITY = json.dumps({"instanceId": "i-1", "region": "eu-west-1", "pendingTime": "2026-11-23T19:00:00Z"})
+IDENTITY = json.dumps(
+    {"instanceId": "i-1", "region": "eu-west-1", "pendingTime": "2026-11-23T19:00:00Z"}
+)
 
 
 def told(environ: dict[str, str] | None = None, **changes: str | None) -> Settings:
@@ -32,24 +34,42 @@ def test_the_user_data_becomes_settings() -> None:
     assert (settings.instance_id, settings.started_at) == ("i-1", 1795460400.0)
     assert settings.model_url == f"http://127.0.0.1:{names.MODEL_PORT}"
     assert (settings.idle_s(5), settings.max_lifetime_s) == (300, 4 * 3600)
-    assert (settings.lease_renew_s, settings.lease_idle_s) == (names.LEASE_RENEW_S, names.LEASE_IDLE_S)
+    assert (settings.lease_renew_s, settings.lease_idle_s) == (
+        names.LEASE_RENEW_S,
+        names.LEASE_IDLE_S,
+    )
 
 
 def test_the_environment_overrides() -> None:
-    settings = told({"TLFIF_SECONDS_PER_MINUTE": "0.5", "TLFIF_MODEL_URL": "http://127.0.0.1:1", "HOME": "/root"})
-    assert (settings.idle_s(5), settings.max_lifetime_s, settings.model_url) == (2.5, 120, "http://127.0.0.1:1")
+    settings = told(
+        {
+            "TLFIF_SECONDS_PER_MINUTE": "0.5",
+            "TLFIF_MODEL_URL": "http://127.0.0.1:1",
+            "HOME": "/root",
+        }
+    )
+    assert (settings.idle_s(5), settings.max_lifetime_s, settings.model_url) == (
+        2.5,
+        120,
+        "http://127.0.0.1:1",
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"TLFIF_REDIS_HOST": None}, "TLFIF_REDIS_HOST is missing from the instance's user data: run 'pulumi up'"),
+        (
+            {"TLFIF_REDIS_HOST": None},
+            "TLFIF_REDIS_HOST is missing from the instance's user data: run 'pulumi up'",
+        ),
         ({"TLFIF_GPU_SLOTS": "many"}, "TLFIF_GPU_SLOTS = 'many': .*valid integer.*; correct it"),
         ({"TLFIF_IDLE_MINUTES": "31"}, "TLFIF_IDLE_MINUTES = '31': .*less than or equal to 30"),
         ({"TLFIF_REPLIES_BUCKET": ""}, "TLFIF_REPLIES_BUCKET = ''"),
     ],
 )
-def test_what_cannot_be_used_is_named_with_value_and_fix(changes: dict[str, str | None], message: str) -> None:
+def test_what_cannot_be_used_is_named_with_value_and_fix(
+    changes: dict[str, str | None], message: str
+) -> None:
     with pytest.raises(SettingsError, match=message):
         told(**changes)
 
@@ -61,5 +81,7 @@ def test_user_data_that_is_no_object_is_refused(user_data: str) -> None:
 
 
 def test_outside_an_instance_it_says_so() -> None:
-    with pytest.raises(SettingsError, match=r"no metadata from http://127.0.0.1:9/ .*on an instance only"):
+    with pytest.raises(
+        SettingsError, match=r"no metadata from http://127.0.0.1:9/ .*on an instance only"
+    ):
         load({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9/"})

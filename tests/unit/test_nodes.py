@@ -46,7 +46,11 @@ SILENT = Node("i-0", "running", started_ago_s=names.WAKE_TTL_S)
     ],
 )
 def test_decision(
-    present: list[Node], wanted: int, phases: dict[str, str], start: tuple[str, ...], otherwise: Outcome
+    present: list[Node],
+    wanted: int,
+    phases: dict[str, str],
+    start: tuple[str, ...],
+    otherwise: Outcome,
 ) -> None:
     assert nodes.decide(present, wanted, phases) == nodes.Decision(start, otherwise)
 
@@ -60,7 +64,8 @@ class Ec2:
     def describe_instances(self, Filters: Any) -> dict[str, Any]:
         now = datetime.datetime.now(datetime.timezone.utc)
         instances = [
-            {"InstanceId": f"i-{n}", "State": {"Name": s}, "LaunchTime": now} for n, s in enumerate(self.states)
+            {"InstanceId": f"i-{n}", "State": {"Name": s}, "LaunchTime": now}
+            for n, s in enumerate(self.states)
         ]
         return {"Reservations": [{"Instances": instances}]}
 

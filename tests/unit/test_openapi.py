@@ -1,4 +1,6 @@
-"""openapi.yaml: its mapping templates under the local gateway's VTL (CORS, whose reply is read) and its schemas."""
+"""openapi.yaml: its mapping templates under the local gateway's VTL (CORS, whose reply is read) and
+its schemas.
+"""
 
 from typing import Any
 
@@ -19,20 +21,30 @@ JOB = "0f8fad5b-d9cb-469f-a165-70867728950e"
 CORS = "Access-Control-Allow-Origin"
 
 
-def run(template: str, *, body: str = "{}", headers: dict[str, str] | None = None, job: str = JOB) -> Rendered:
+def run(
+    template: str, *, body: str = "{}", headers: dict[str, str] | None = None, job: str = JOB
+) -> Rendered:
     params = {"path": {"id": job}, "querystring": {}, "header": headers or {}}
     return Template(template, "test").render(Input(body, params), {"authorizer": {"sub": "alice"}})
 
 
 def response_templates() -> list[Any]:
-    preflights = [item["options"]["x-amazon-apigateway-integration"] for item in PATHS.values() if "options" in item]
-    responses = [preflight["responses"]["default"] for preflight in preflights] + list(REPLY["responses"].values())
+    preflights = [
+        item["options"]["x-amazon-apigateway-integration"]
+        for item in PATHS.values()
+        if "options" in item
+    ]
+    responses = [preflight["responses"]["default"] for preflight in preflights] + list(
+        REPLY["responses"].values()
+    )
     return [response["responseTemplates"]["application/json"] for response in responses]
 
 
 @pytest.mark.story("API-003")
 @pytest.mark.parametrize("template", response_templates())
-@pytest.mark.parametrize("origin", ["http://localhost", "http://localhost:3000", "http://localhost:65535"])
+@pytest.mark.parametrize(
+    "origin", ["http://localhost", "http://localhost:3000", "http://localhost:65535"]
+)
 @pytest.mark.parametrize("header", ["Origin", "origin"])
 def test_an_origin_on_localhost_is_echoed(template: str, origin: str, header: str) -> None:
     headers = run(template, headers={header: origin}).response["header"]
@@ -82,9 +94,9 @@ def test_the_documented_request_is_the_one_the_router_accepts() -> None:
 
 def test_a_preflight_allows_what_the_clients_send() -> None:
     template = PATHS["/infer"]["options"]["x-amazon-apigateway-integration"]["responses"]["default"]
-    headers = run(template["responseTemplates"]["application/json"], headers={"Origin": "http://localhost"}).response[
-        "header"
-    ]
+    headers = run(
+        template["responseTemplates"]["application/json"], headers={"Origin": "http://localhost"}
+    ).response["header"]
     assert headers["Access-Control-Allow-Methods"] == "GET,POST,DELETE,OPTIONS"
     assert headers["Access-Control-Allow-Headers"] == "Authorization,Content-Type,Idempotency-Key"
 

@@ -1,4 +1,6 @@
-"""The evaluator: what our policies say is understood exactly, and nothing else is taken for granted."""
+"""The evaluator: what our policies say is understood exactly, and nothing else is taken for
+granted.
+"""
 
 import json
 from dataclasses import replace
@@ -24,7 +26,9 @@ def role(recording: Recording, name: str) -> str:
     return recording.one("aws:iam/role:Role", name).outputs["arn"]
 
 
-def called(action: str, role_arn: str | None, *, tags: dict[str, str] | None = None, **changes: Any) -> Call:
+def called(
+    action: str, role_arn: str | None, *, tags: dict[str, str] | None = None, **changes: Any
+) -> Call:
     service, _, operation = action.partition(":")
     call = Call(
         time=0,
@@ -52,7 +56,12 @@ def refused(recording: Recording, *calls: Call) -> list[str]:
 def test_the_router_may_start_this_stacks_node_and_no_other(dev: Recording) -> None:
     router = role(dev, "router-role")
     assert refused(dev, called("ec2:StartInstances", router)) == []
-    for tags in ({}, {**TAGS, "stack": "prod"}, {**TAGS, "env": "other"}, {**TAGS, "tlfif-budget-latch": "2026-11"}):
+    for tags in (
+        {},
+        {**TAGS, "stack": "prod"},
+        {**TAGS, "env": "other"},
+        {**TAGS, "tlfif-budget-latch": "2026-11"},
+    ):
         assert len(refused(dev, called("ec2:StartInstances", router, tags=tags))) == 1, tags
 
 
@@ -65,18 +74,29 @@ def test_a_latched_node_may_still_be_stopped(dev: Recording) -> None:
 def test_a_node_may_stop_itself_from_itself_only(dev: Recording) -> None:
     node = dev.one("aws:ec2/instance:Instance")
     arn, params = node.outputs["arn"], {"InstanceIds": [node.id]}
-    stop = called("ec2:StopInstances", role(dev, "gpu-node-role"), params=params, resource_tags={node.id: TAGS})
+    stop = called(
+        "ec2:StopInstances",
+        role(dev, "gpu-node-role"),
+        params=params,
+        resource_tags={node.id: TAGS},
+    )
     assert refused(dev, replace(stop, instance_arn=arn)) == []
     assert len(refused(dev, replace(stop, instance_arn=NODE_ARN))) == 1
     assert len(refused(dev, stop)) == 1
-    other = replace(stop, params={"InstanceIds": [NODE]}, resource_tags={NODE: TAGS}, instance_arn=arn)
+    other = replace(
+        stop, params={"InstanceIds": [NODE]}, resource_tags={NODE: TAGS}, instance_arn=arn
+    )
     assert f"ec2:StopInstances on {NODE_ARN}" in refused(dev, other)[0]
 
 
 def test_every_instance_of_a_call_is_judged(dev: Recording) -> None:
-    two = {"params": {"InstanceIds": [NODE, "i-other"]}, "resource_tags": {NODE: TAGS, "i-other": {}}}
+    two = {
+        "params": {"InstanceIds": [NODE, "i-other"]},
+        "resource_tags": {NODE: TAGS, "i-other": {}},
+    }
     assert [
-        text.split()[3] for text in refused(dev, called("ec2:StartInstances", role(dev, "router-role"), **two))
+        text.split()[3]
+        for text in refused(dev, called("ec2:StartInstances", role(dev, "router-role"), **two))
     ] == ["arn:aws:ec2:us-east-1:123456789012:instance/i-other"]
 
 
@@ -88,7 +108,15 @@ def test_replies_are_reached_below_their_prefix_only(dev: Recording) -> None:
     for key, count in (("replies/ada/1.json", 0), ("other/1.json", 1)):
         params = {"Bucket": bucket, "Key": key}
         assert len(refused(dev, called("s3:PutObject", router, params=params))) == count, key
-    assert len(refused(dev, called("s3:GetObject", router, params={"Bucket": "foreign", "Key": "replies/x"}))) == 1
+    assert (
+        len(
+            refused(
+                dev,
+                called("s3:GetObject", router, params={"Bucket": "foreign", "Key": "replies/x"}),
+            )
+        )
+        == 1
+    )
 
 
 def test_a_missing_reply_needs_the_right_to_see_that_it_is_missing(dev: Recording) -> None:
@@ -102,16 +130,36 @@ def test_a_missing_reply_needs_the_right_to_see_that_it_is_missing(dev: Recordin
 
 def test_metrics_go_to_the_namespace_in_the_condition(dev: Recording) -> None:
     node = role(dev, "gpu-node-role")
-    assert refused(dev, called("cloudwatch:PutMetricData", node, params={"Namespace": "TLFIF/GPU"})) == []
-    assert len(refused(dev, called("cloudwatch:PutMetricData", node, params={"Namespace": "TLFIF/Cost"}))) == 1
+    assert (
+        refused(dev, called("cloudwatch:PutMetricData", node, params={"Namespace": "TLFIF/GPU"}))
+        == []
+    )
+    assert (
+        len(
+            refused(
+                dev, called("cloudwatch:PutMetricData", node, params={"Namespace": "TLFIF/Cost"})
+            )
+        )
+        == 1
+    )
 
 
 def test_the_authorizer_may_nothing(dev: Recording) -> None:
-    assert len(refused(dev, called("ec2:DescribeInstances", role(dev, "gateway-authorizer-role")))) == 1
+    assert (
+        len(refused(dev, called("ec2:DescribeInstances", role(dev, "gateway-authorizer-role"))))
+        == 1
+    )
 
 
 def test_the_operators_and_unsigned_calls_do_not_count(dev: Recording) -> None:
-    assert refused(dev, called("iam:DeleteRole", None), called("iam:DeleteRole", "arn:aws:iam::1:role/mine")) == []
+    assert (
+        refused(
+            dev,
+            called("iam:DeleteRole", None),
+            called("iam:DeleteRole", "arn:aws:iam::1:role/mine"),
+        )
+        == []
+    )
 
 
 # --- what is granted and not used
@@ -136,7 +184,13 @@ def test_the_list_of_what_the_platform_does_is_not_stale(dev: Recording) -> None
 def policy(**changes: Any) -> Recording:
     """A stack with one role, whose only statement is changed."""
     whole = evaluate("dev")
-    statement = {"Sid": "S", "Effect": "Allow", "Action": ["ec2:StopInstances"], "Resource": "*", **changes}
+    statement = {
+        "Sid": "S",
+        "Effect": "Allow",
+        "Action": ["ec2:StopInstances"],
+        "Resource": "*",
+        **changes,
+    }
     kept = [r for r in whole.resources if r.name in ("router-role", "router-policy") and r.custom]
     document = json.dumps({"Statement": [statement]})
     resources = [replace(r, inputs={**r.inputs, "policy": document}) for r in kept]
@@ -173,16 +227,31 @@ def test_an_action_whose_resources_are_unknown_is_an_error(dev: Recording) -> No
         ({"Null": {"k": "true"}}, {}, True),
         ({"Null": {"k": "true"}}, {"k": "a"}, False),
         ({"Null": {"k": "false"}}, {"k": "a"}, True),
-        ({"ArnEquals": {"k": "arn:aws:ec2:*:1:instance/i-1"}}, {"k": "arn:aws:ec2:us-east-1:1:instance/i-1"}, True),
+        (
+            {"ArnEquals": {"k": "arn:aws:ec2:*:1:instance/i-1"}},
+            {"k": "arn:aws:ec2:us-east-1:1:instance/i-1"},
+            True,
+        ),
         ({"ArnEquals": {"k": "arn:1"}}, {}, False),
         ({"ForAllValues:StringEquals": {"k": ["a"]}}, {"k": "a"}, True),
         ({"ForAllValues:StringEquals": {"k": ["a"]}}, {"k": "a,b"}, False),
         ({"ForAllValues:StringEquals": {"k": ["a"]}}, {}, True),
     ],
 )
-def test_conditions_hold_as_iams_do(condition: dict[str, Any], context: dict[str, str], holds: bool) -> None:
-    grant = Grant(role_arn="r", policy="p", sid="s", actions=frozenset({"a:B"}), resources=("*",), condition=condition)
-    request = replace(requests(called("ec2:DescribeInstances", "r"))[0], action="a:B", context=context)
+def test_conditions_hold_as_iams_do(
+    condition: dict[str, Any], context: dict[str, str], holds: bool
+) -> None:
+    grant = Grant(
+        role_arn="r",
+        policy="p",
+        sid="s",
+        actions=frozenset({"a:B"}),
+        resources=("*",),
+        condition=condition,
+    )
+    request = replace(
+        requests(called("ec2:DescribeInstances", "r"))[0], action="a:B", context=context
+    )
     assert (allowing(request, [grant]) is grant) is holds
 
 
@@ -196,6 +265,15 @@ def test_conditions_hold_as_iams_do(condition: dict[str, Any], context: dict[str
     ],
 )
 def test_resources_match_as_iams_do(pattern: str, resource: str, matches: bool) -> None:
-    grant = Grant(role_arn="r", policy="p", sid="s", actions=frozenset({"a:B"}), resources=(pattern,), condition={})
-    request = replace(requests(called("ec2:DescribeInstances", "r"))[0], action="a:B", resource=resource)
+    grant = Grant(
+        role_arn="r",
+        policy="p",
+        sid="s",
+        actions=frozenset({"a:B"}),
+        resources=(pattern,),
+        condition={},
+    )
+    request = replace(
+        requests(called("ec2:DescribeInstances", "r"))[0], action="a:B", resource=resource
+    )
     assert (allowing(request, [grant]) is grant) is matches

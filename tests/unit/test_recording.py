@@ -1,4 +1,6 @@
-"""The recorder: the real program runs in this process, again and again, and its errors come out as themselves."""
+"""The recorder: the real program runs in this process, again and again, and its errors come out as
+themselves.
+"""
 
 import asyncio
 import time

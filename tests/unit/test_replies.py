@@ -1,4 +1,6 @@
-"""Fenced replies: exactly one final one, on an S3 that times out, refuses and answers late (EC2-003)."""
+"""Fenced replies: exactly one final one, on an S3 that times out, refuses and answers late
+(EC2-003).
+"""
 
 import contextlib
 import io
@@ -25,13 +27,18 @@ FAULTS = ("timeout", "late", "lost", "500 after", "500", "409", "refused")
 
 
 def client_error(status: int, code: str) -> ClientError:
-    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")
+    return ClientError(
+        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject"
+    )
 
 
 class S3:
-    """One object with S3's conditions. `faults` hit the next writes, one each; a `late` write arrives with `settle()`.
+    """One object with S3's conditions.
 
-    timeout: written, but no answer. late: no answer, written later if its condition still holds. lost: neither.
+    `faults` hit the next writes, one each; a `late` write arrives with `settle()`.
+
+    timeout: written, but no answer. late: no answer, written later if its condition still holds.
+    lost: neither.
     """
 
     def __init__(self) -> None:
@@ -80,7 +87,10 @@ class S3:
             raise ConnectTimeoutError(endpoint_url="s3")
         if not self._etag:
             raise client_error(404, "NoSuchKey")
-        return {"Body": io.BytesIO(json.dumps(self.versions[-1]).encode()), "ETag": f'"{self._etag}"'}
+        return {
+            "Body": io.BytesIO(json.dumps(self.versions[-1]).encode()),
+            "ETag": f'"{self._etag}"',
+        }
 
     def delete(self) -> None:
         self._etag = 0
@@ -247,7 +257,9 @@ async def test_whatever_happens_there_is_one_final_reply(data: st.DataObject) ->
         world = World(pool)
         world.holder = "b"
         attempts = (1, data.draw(st.sampled_from([1, 2])))
-        workers = {name: world.reply(name, number) for name, number in zip("ab", attempts, strict=True)}
+        workers = {
+            name: world.reply(name, number) for name, number in zip("ab", attempts, strict=True)
+        }
         over: set[str] = set()
         world.s3.faults = data.draw(st.lists(st.sampled_from(["", *FAULTS]), max_size=12))
         for name, final, settle in data.draw(
@@ -266,7 +278,9 @@ async def test_whatever_happens_there_is_one_final_reply(data: st.DataObject) ->
 
 
 async def _step(reply: Reply, final: bool, name: str, over: set[str]) -> None:
-    """One write; a worker is over once its final reply stands, somebody else's does, or it has lost the job."""
+    """One write; a worker is over once its final reply stands, somebody else's does, or it has lost
+    the job.
+    """
     try:
         written = await reply.write({"status": "done" if final else "running"})
     except StorageError:

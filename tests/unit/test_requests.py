@@ -14,7 +14,10 @@ NUMBERS = ("idle_minutes", "max_tokens", "temperature", "top_p", "seed")
 
 
 def event(body: Any) -> dict[str, Any]:
-    return {"body": body if isinstance(body, str) or body is None else json.dumps(body), "isBase64Encoded": False}
+    return {
+        "body": body if isinstance(body, str) or body is None else json.dumps(body),
+        "isBase64Encoded": False,
+    }
 
 
 @pytest.mark.story("LAM-002")
@@ -42,7 +45,10 @@ def event(body: Any) -> dict[str, Any]:
         ('{"prompt": "x", "temperature": NaN}', "temperature", ""),
         ('{"prompt": "x", "temperature": 1e999}', "temperature", ""),
         ({"prompt": "x", "top_p": 0}, "top_p", "greater than or equal to 0.01"),
-        *(({"prompt": "x", name: None}, name, "send a number, or leave it out") for name in NUMBERS),
+        *(
+            ({"prompt": "x", name: None}, name, "send a number, or leave it out")
+            for name in NUMBERS
+        ),
         ({"prompt": "x", "model": "gpt"}, "model", "use prompt, idle_minutes"),
     ],
 )
@@ -66,7 +72,9 @@ def test_the_name_of_an_unknown_field_is_shown_by_its_beginning() -> None:
 
 
 @pytest.mark.story("LAM-002")
-@pytest.mark.parametrize("prompt", ["x" * names.MAX_PROMPT_BYTES, "é" * 3000, "\0 is a character", "1"])
+@pytest.mark.parametrize(
+    "prompt", ["x" * names.MAX_PROMPT_BYTES, "é" * 3000, "\0 is a character", "1"]
+)
 def test_prompts_up_to_six_thousand_bytes_are_accepted(prompt: str) -> None:
     assert requests.parse(event({"prompt": prompt})).prompt == prompt
 

@@ -24,7 +24,8 @@ def recording(expression: str) -> Recording:
 
 
 @pytest.mark.parametrize(
-    ("expression", "minutes"), [("rate(1 minute)", 1), ("rate(15 minutes)", 15), ("rate(8 hours)", 480)]
+    ("expression", "minutes"),
+    [("rate(1 minute)", 1), ("rate(15 minutes)", 15), ("rate(8 hours)", 480)],
 )
 def test_a_rate_is_read_in_minutes(expression: str, minutes: int) -> None:
     assert [each.minutes for each in schedules.of(recording(expression))] == [minutes]

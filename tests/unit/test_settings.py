@@ -18,7 +18,11 @@ def refusal(config: dict[str, Any]) -> str:
 def test_defaults_are_the_cheap_stack() -> None:
     settings = Settings.parse(REGION)
     assert (settings.queue.engine, settings.queue.node_type) == ("valkey", "cache.t4g.micro")
-    assert (settings.gpu.count, settings.gpu.instance_type, settings.gpu.idle_minutes) == (1, "g4dn.xlarge", 5)
+    assert (settings.gpu.count, settings.gpu.instance_type, settings.gpu.idle_minutes) == (
+        1,
+        "g4dn.xlarge",
+        5,
+    )
     assert (settings.budget.cap_eur, settings.budget.scope) == (20, "account")
     assert settings.cap_usd == pytest.approx(23.0)
     assert settings.gpu_eur_per_hour == pytest.approx((0.526 + 0.005) / 1.15)
@@ -91,13 +95,17 @@ def test_a_group_that_is_no_object_is_explained() -> None:
 
 
 def test_every_mistake_is_reported_at_once() -> None:
-    message = refusal({"tl-fif:gpu": {"count": 0, "colour": "red"}, "tl-fif:queue": {"engine": "x"}})
+    message = refusal(
+        {"tl-fif:gpu": {"count": 0, "colour": "red"}, "tl-fif:queue": {"engine": "x"}}
+    )
     assert len(message.splitlines()) == 3
 
 
 @pytest.mark.parametrize("config", [{"aws:region": "mars-1"}, {}])
 def test_a_region_without_prices_is_refused(config: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match=r"aws:region = .* Choose one of us-east-1, eu-west-1, eu-central-1"):
+    with pytest.raises(
+        SettingsError, match=r"aws:region = .* Choose one of us-east-1, eu-west-1, eu-central-1"
+    ):
         Settings.parse(config)
 
 

@@ -1,4 +1,6 @@
-"""The contract sweeps, over every stack; and that each of them finds what it looks for, and names it."""
+"""The contract sweeps, over every stack; and that each of them finds what it looks for, and names
+it.
+"""
 
 import itertools
 import json
@@ -24,12 +26,16 @@ def test_there_are_the_three_stacks() -> None:
 @pytest.mark.story("OPS-003", "RED-002", "EC2-005", "API-004")
 @pytest.mark.parametrize("stack", stacks())
 @pytest.mark.parametrize("rule", sweeps.SWEEPS, ids=lambda rule: rule.__name__)
-def test_the_stack_keeps_the_rule(rule: sweeps.Sweep, stack: str, recordings: dict[str, Recording]) -> None:
+def test_the_stack_keeps_the_rule(
+    rule: sweeps.Sweep, stack: str, recordings: dict[str, Recording]
+) -> None:
     assert rule(recordings[stack]) == []
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.combinations(stacks(), 2)))
-def test_two_stacks_in_one_account_do_not_clash(one: str, other: str, recordings: dict[str, Recording]) -> None:
+def test_two_stacks_in_one_account_do_not_clash(
+    one: str, other: str, recordings: dict[str, Recording]
+) -> None:
     assert sweeps.clashes(recordings[one], recordings[other]) == []
 
 
@@ -64,7 +70,9 @@ def statement(**changes: Any) -> Change:
 
 
 def trusting(principal: Any) -> Change:
-    policy = {"Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]}
+    policy = {
+        "Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]
+    }
     return with_inputs(assumeRolePolicy=json.dumps(policy))
 
 
@@ -80,7 +88,9 @@ def alarm(**inputs: Any) -> Change:
 
 
 def dashboard(*metrics: list[Any]) -> Change:
-    body = {"widgets": [{"type": "metric", "properties": {"title": "spend", "metrics": list(metrics)}}]}
+    body = {
+        "widgets": [{"type": "metric", "properties": {"title": "spend", "metrics": list(metrics)}}]
+    }
     return lambda r: replace(r, type=sweeps.DASHBOARD, inputs={"dashboardBody": json.dumps(body)})
 
 
@@ -139,7 +149,9 @@ FAULTS: list[tuple[str, str, Change, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("rule", "name", "change", "said"), FAULTS, ids=lambda value: value if isinstance(value, str) else ""
+    ("rule", "name", "change", "said"),
+    FAULTS,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_sweep_names_the_culprit(
     rule: str, name: str, change: Change, said: str, recordings: dict[str, Recording]

@@ -8,7 +8,9 @@ from forgeries import Pool, forged, mutations, private_key
 
 from tlfif import tokens
 
-POOL = Pool(private_key(), "k1", "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_pool", "client-1")
+POOL = Pool(
+    private_key(), "k1", "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_pool", "client-1"
+)
 JWKS = {"keys": [POOL.jwk]}
 URL = "https://keys"
 GOOD = POOL.token()
@@ -90,7 +92,9 @@ def test_a_new_key_of_the_pool_is_found() -> None:
 
 
 @pytest.mark.story("API-002")
-def test_when_the_pool_is_down_the_last_keys_serve_within_their_age_and_nobody_is_let_in_after() -> None:
+def test_when_the_pool_is_down_the_last_keys_serve_within_their_age_and_nobody_is_let_in_after() -> (
+    None
+):
     pool = Endpoint()
     keys = pool.key_set()
     keys.get("k1")
@@ -103,7 +107,9 @@ def test_when_the_pool_is_down_the_last_keys_serve_within_their_age_and_nobody_i
 
 
 @pytest.mark.story("API-002")
-@pytest.mark.parametrize("document", [{}, {"keys": None}, {"keys": [{"kty": "RSA"}]}, {"keys": ["x"]}, []])
+@pytest.mark.parametrize(
+    "document", [{}, {"keys": None}, {"keys": [{"kty": "RSA"}]}, {"keys": ["x"]}, []]
+)
 def test_a_broken_jwks_document_is_an_outage(document: Any) -> None:
     with pytest.raises(tokens.KeysUnavailable):
         tokens.KeySet(URL, lambda url: document).get("k1")

@@ -10,14 +10,21 @@ from local.vtl_values import Input, JsonBodyError, Util, VtlError
 
 def render(text: str, body: str = "", **params: dict[str, str]) -> str:
     context = {"authorizer": {"sub": "u-1"}, "identity": {"sourceIp": "192.0.2.1"}}
-    return Template(text, "GET /x request template").render(Input(body, params), context, {"mode": "x"}).text
+    return (
+        Template(text, "GET /x request template")
+        .render(Input(body, params), context, {"mode": "x"})
+        .text
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "rendered"),
     [
         ("plain $5 #ff 100%", "plain $5 #ff 100%"),
-        ("$context.authorizer.sub|$!context.authorizer.none|${context.identity.sourceIp}", "u-1||192.0.2.1"),
+        (
+            "$context.authorizer.sub|$!context.authorizer.none|${context.identity.sourceIp}",
+            "u-1||192.0.2.1",
+        ),
         ("$stageVariables.mode $stageVariables['mode'] ${stageVariables['mode']}", "x x x"),
         ('#set($a = "${context.authorizer.sub}-$stageVariables.mode")$a', "u-1-x"),
         ("#if($input.params('q') == \"\")none#{else}$input.params('q')#end", "none"),
@@ -57,7 +64,10 @@ def test_renders(text: str, rendered: str) -> None:
     ],
 )
 def test_java_strings(call: str, expected: str) -> None:
-    assert render(f"$input.params('origin').{call}", header={"origin": "http://localhost:8080"}) == expected
+    assert (
+        render(f"$input.params('origin').{call}", header={"origin": "http://localhost:8080"})
+        == expected
+    )
 
 
 def test_regular_expressions_know_ascii_digits_only() -> None:
@@ -67,20 +77,40 @@ def test_regular_expressions_know_ascii_digits_only() -> None:
 def test_input_reads_body_and_parameters() -> None:
     body = '{"pets": [{"name": "a\\"b"}], "n": 1.5, "deep": {"x-y": null}}'
     assert json.loads(render("$input.json('$')", body)) == json.loads(body)
-    assert render("$input.json('$.pets[0].name') $input.path('$.pets')[0].name", body) == '"a\\"b" a"b'
-    assert render("$input.json(\"$['n']\")|$input.json('$.none')|$input.path('$.deep.x-y')|", body) == '1.5|""||'
+    assert (
+        render("$input.json('$.pets[0].name') $input.path('$.pets')[0].name", body) == '"a\\"b" a"b'
+    )
+    assert (
+        render("$input.json(\"$['n']\")|$input.json('$.none')|$input.path('$.deep.x-y')|", body)
+        == '1.5|""||'
+    )
     assert render("$input.body", "as it is") == "as it is"
     assert render("$input.json('$')") == "{}"
     # Path before query string before header; names are case-sensitive.
-    params = {"path": {"id": "1"}, "querystring": {"id": "2", "q": "3"}, "header": {"id": "4", "h": "5"}}
-    assert render("$input.params('id')$input.params('q')$input.params('h')$input.params('H')", **params) == "135"
+    params = {
+        "path": {"id": "1"},
+        "querystring": {"id": "2", "q": "3"},
+        "header": {"id": "4", "h": "5"},
+    }
+    assert (
+        render(
+            "$input.params('id')$input.params('q')$input.params('h')$input.params('H')", **params
+        )
+        == "135"
+    )
     assert render("$input.params().header.get('h')$input.params().path.id", **params) == "51"
 
 
 def test_escape_java_script_is_that_of_apache_commons() -> None:
-    assert Util().escapeJavaScript("a'\"/\\\n\u00e9\U0001f600") == "a\\'\\\"\\/\\\\\\n\\u00E9\\uD83D\\uDE00"
+    assert (
+        Util().escapeJavaScript("a'\"/\\\n\u00e9\U0001f600")
+        == "a\\'\\\"\\/\\\\\\n\\u00E9\\uD83D\\uDE00"
+    )
     # The developer guide's recipe for JSON: turn \' back.
-    text = render("""$util.escapeJavaScript($input.params('q')).replaceAll("\\\\'","'")""", querystring={"q": "it's"})
+    text = render(
+        """$util.escapeJavaScript($input.params('q')).replaceAll("\\\\'","'")""",
+        querystring={"q": "it's"},
+    )
     assert text == "it's"
 
 
@@ -95,18 +125,28 @@ def test_overrides_are_set_by_the_template() -> None:
     )
     rendered = template.render(Input("", {}), {"authorizer": {"sub": "u"}})
     assert rendered.text.strip() == "{}"
-    assert rendered.request == {"path": {"key": "replies/u/1.json"}, "header": {"x-a": "1"}, "querystring": {}}
-    assert rendered.response == {"status": 404, "header": {"Access-Control-Allow-Origin": "http://localhost"}}
+    assert rendered.request == {
+        "path": {"key": "replies/u/1.json"},
+        "header": {"x-a": "1"},
+        "querystring": {},
+    }
+    assert rendered.response == {
+        "status": 404,
+        "header": {"Access-Control-Allow-Origin": "http://localhost"},
+    }
 
 
-@pytest.mark.parametrize("condition", ["$context.authorizer.none", "!$context.authorizer.none", "''", "0", "[]", "!''"])
+@pytest.mark.parametrize(
+    "condition", ["$context.authorizer.none", "!$context.authorizer.none", "''", "0", "[]", "!''"]
+)
 def test_refuses_conditions_that_depend_on_the_velocity(condition: str) -> None:
     with pytest.raises(VtlError, match="depends on whether null and empty values count as true"):
         render(f"#if({condition})yes#end")
 
 
 @pytest.mark.parametrize(
-    "origin", [{}, {"Origin": ""}, {"Origin": "http://localhost:1"}, {"origin": "http://localhost:1"}]
+    "origin",
+    [{}, {"Origin": ""}, {"Origin": "http://localhost:1"}, {"origin": "http://localhost:1"}],
 )
 def test_conditions_that_cover_every_velocity_pass(origin: dict[str, str]) -> None:
     text = """#set($o = $input.params().header.get('Origin'))
@@ -151,7 +191,10 @@ def test_a_method_of_null_counts_as_true_on_api_gateway() -> None:
         ("#set($context.requestOverride.pth.key = 'x')", "only overrides can be set"),
         ("#set($input = 'x')", r"cannot set \$input;"),
         ("$context.authorizer.sub-$context.stage", "swallows the hyphen"),
-        ("#set($context.responseOverride.status = 1)#set($context.responseOverride.status = 2)", "set twice"),
+        (
+            "#set($context.responseOverride.status = 1)#set($context.responseOverride.status = 2)",
+            "set twice",
+        ),
         ("#set($context.requestOverride.path.a = $context.authorizer.none)", "set to null"),
         ("$util.parseJson('{')", "parseJson"),
         ("$util.base64Decode('?')", "base64Decode"),

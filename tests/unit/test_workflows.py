@@ -1,4 +1,6 @@
-"""The workflows: well-formed, with rights that are named, and with every action pinned by its commit."""
+"""The workflows: well-formed, with rights that are named, and with every action pinned by its
+commit.
+"""
 
 import re
 from pathlib import Path
@@ -20,7 +22,11 @@ def jobs(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_every_action_is_pinned_by_commit_with_its_version(path: Path) -> None:
     lines = [line for line in path.read_text().splitlines() if "uses:" in line]
-    assert [line for line in lines if not re.search(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line)] == []
+    assert [
+        line
+        for line in lines
+        if not re.search(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line)
+    ] == []
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -32,7 +38,10 @@ def test_rights_are_read_only_unless_a_job_names_more(path: Path) -> None:
 def test_the_preview_shows_every_stack_and_comments() -> None:
     recorded = jobs(PREVIEW)["recorded"]
     script = "\n".join(step.get("run", "") for step in recorded["steps"])
-    assert f"for stack in {' '.join(sorted(stacks(), key=['dev', 'prod', 'literal'].index))}; do" in script
+    assert (
+        f"for stack in {' '.join(sorted(stacks(), key=['dev', 'prod', 'literal'].index))}; do"
+        in script
+    )
     assert '-m local.preview --stack "$stack" --against "$BASE" --markdown' in script
     assert recorded["permissions"] == {"contents": "read", "pull-requests": "write"}
 
