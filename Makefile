@@ -32,7 +32,7 @@ invoke: setup-local ## Call one function with an event, from its bundle (FUNCTIO
 	@$(RUN) -m local invoke --stack "$(STACK)" "$(FUNCTION)" "$(EVENT)"
 
 user: setup-local ## Make a user of a deployed stack (EMAIL=…, STACK=…)
-	@$(RUN) -m local user --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") "$(EMAIL)"
+	@$(RUN) -m tools.user --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") "$(EMAIL)"
 
 check: setup-dev ## Lint, formatting and types
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pyright
@@ -41,7 +41,7 @@ format: setup-dev ## Format the code and mend what lint can mend
 	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
 
 preview: setup-local ## What a stack consists of and costs, without credentials (STACK=…, AGAINST=git ref, CONFIG=group:key=value)
-	@$(RUN) -m local.preview --stack "$(STACK)" $(if $(AGAINST),--against "$(AGAINST)") $(foreach setting,$(CONFIG),--config "$(setting)")
+	@$(RUN) -m recording.preview --stack "$(STACK)" $(if $(AGAINST),--against "$(AGAINST)") $(foreach setting,$(CONFIG),--config "$(setting)")
 
 lambda-package: setup-local ## Build the Lambda bundles into dist/lambda (needs python3.12)
 	@$(RUN) -m components.bundle --target lambda
@@ -53,13 +53,13 @@ pins: setup-dev ## Compile the pinned requirement files from the *.in files
 	  sed -i "1i # Pinned by 'make pins' from $$name.in." $$out || exit 1; done
 
 docs: setup-local ## Rewrite the generated tables of the README
-	@$(RUN) -m local.readme
+	@$(RUN) -m tools.readme
 
 clean: ## Remove what was built and cached (not .venv)
 	rm -rf dist .cache
 
 setup-local:
-	@$(PYTHON) local/setup.py local
+	@$(PYTHON) tools/setup.py local
 
 setup-dev:
-	@$(PYTHON) local/setup.py dev
+	@$(PYTHON) tools/setup.py dev

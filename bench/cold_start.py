@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 
 from components import bundle
-from local.functions import runtime_dir
+from local.lambda_.host import runtime_dir
 
 MEASURE = """
 import json, resource, sys

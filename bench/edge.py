@@ -17,9 +17,9 @@ from jose import jwk, jwt
 
 from bench.figures import percentiles, table
 from components import gateway
-from local import demo
-from local.aws import signing_key
+from local.aws.moto import signing_key
 from local.cloud import LocalCloud, Options
+from local.commands import demo
 from tlfif import queue
 
 WARM_UP = 50

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import boto3
 
-from local.aws import start_moto
-from local.processes import Processes
-from local.valkey import start_valkey
+from local.aws.moto import start_moto
+from local.machine.processes import Processes
+from local.machine.valkey import start_valkey
 from tlfif import names, queue, replies
 
 BUCKET, PROMPT = "replies", "x" * 1000

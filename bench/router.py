@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.figures import percentiles, table
-from local import demo
 from local.cloud import LocalCloud, Options
+from local.commands import demo
 from tlfif import names, queue, tokens
 
 WARM_UP = 50
@@ -67,7 +67,7 @@ class Bench:
         """One RS256 verification and one accept, in this process."""
         spec = self.cloud.function("router")
         pool, client = spec.environment["TLFIF_USER_POOL_ID"], spec.environment["TLFIF_CLIENT_ID"]
-        verifier = tokens.for_pool("us-east-1", pool, client, self.cloud.forwarder.jwks_url(pool))
+        verifier = tokens.for_pool("us-east-1", pool, client, self.cloud.endpoint.jwks_url(pool))
         samples = []
         for number in range(self.calls + WARM_UP):
             self.reset()

@@ -149,13 +149,18 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def _sources(function: str, root: Path) -> dict[str, bytes]:
-    folder = root / "functions"
-    if not (folder / function / "handler.py").is_file():
+    folder = root / "functions" / function
+    if not (folder / "handler.py").is_file():
         raise BundleError(
             f"there is no function {function!r} in functions/; there are: {', '.join(functions(root))}"
         )
-    paths = [path for part in (function, "tlfif") for path in (folder / part).rglob("*")]
-    names = {path.relative_to(folder): path for path in paths if path.is_file()}
+    packages = (folder, root / "tlfif")
+    names = {
+        path.relative_to(package.parent): path
+        for package in packages
+        for path in package.rglob("*")
+        if path.is_file()
+    }
     return {
         name.as_posix(): path.read_bytes()
         for name, path in sorted(names.items())

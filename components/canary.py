@@ -16,26 +16,19 @@ from components.storage import Storage
 RUN_TIMEOUT_S = 30
 KEEP_DAYS = 7
 PREFIX = "canary"
-# Where Synthetics looks for a Python canary, and what of functions/ it runs.
-_FILES = (
-    "ping_probe/__init__.py",
-    "ping_probe/handler.py",
-    "tlfif/__init__.py",
-    "tlfif/emf.py",
-    "tlfif/log.py",
-)
+# Where Synthetics looks for a Python canary, and the files of ours that it runs.
+_PROBE = ("ping_probe/__init__.py", "ping_probe/handler.py")
+_SHARED = ("tlfif/__init__.py", "tlfif/emf.py", "tlfif/log.py", "tlfif/names.py")
 _SOURCES = {
-    "python/ping_canary.py": "ping_probe/canary.py",
-    **{f"python/{name}": name for name in (*_FILES, "tlfif/names.py")},
+    "python/ping_canary.py": "functions/ping_probe/canary.py",
+    **{f"python/{name}": f"functions/{name}" for name in _PROBE},
+    **{f"python/{name}": name for name in _SHARED},
 }
 
 
 def script(root: Path = bundle.ROOT) -> Path:
     """The canary's zip, named after its content; written unless it is there."""
-    contents = {
-        name: (root / "functions" / source).read_bytes()
-        for name, source in sorted(_SOURCES.items())
-    }
+    contents = {name: (root / source).read_bytes() for name, source in sorted(_SOURCES.items())}
     digest = hashlib.sha256(repr(contents).encode()).hexdigest()[:16]
     path = root / "dist" / "canary" / f"ping-{digest}.zip"
     if not path.exists():

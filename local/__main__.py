@@ -1,6 +1,4 @@
-"""The local cloud's commands: `python -m local {demo,up,invoke,postman,user}`; the Makefile calls
-them.
-"""
+"""The local cloud's commands: `python -m local {demo,up,invoke,postman}`, for the Makefile."""
 
 import argparse
 import asyncio
@@ -17,7 +15,6 @@ COMMANDS = {
     "up": "keep running until Ctrl-C",
     "invoke": "call one function with an event",
     "postman": "run the Postman collection",
-    "user": "create a user of a deployed stack",
 }
 
 
@@ -34,11 +31,7 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     # Imported here: Pulumi's modules take seconds, which neither --help nor a typing error should
     # cost.
-    if arguments.command == "user":
-        from local import user
-
-        return user.run(arguments)
-    from local import demo, invoke, postman
+    from local.commands import demo, invoke, postman
 
     commands = {"up": demo.stay_up, "invoke": invoke.invoke, "postman": postman.run}
     run = (
@@ -74,11 +67,6 @@ def parse() -> argparse.Namespace:
                 "event",
                 type=Path,
                 help="a JSON file; {{token}} in it becomes a user's access token",
-            )
-        if name == "user":
-            command.add_argument("email")
-            command.add_argument(
-                "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
             )
     return parser.parse_args()
 

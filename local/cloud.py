@@ -15,18 +15,19 @@ from types import TracebackType
 from typing import Any
 
 from components import bundle
-from local import schedules
-from local.aws import Moto, start_moto
-from local.backend import LocalBackend
-from local.ec2 import Delays
-from local.forwarder import Forwarder
-from local.functions import FunctionHost, FunctionSpec, InvokeResult, LambdaApiError, runtime_dir
-from local.gateway import FunctionError, Gateway, GatewaySpec, InvocationRefused
-from local.node import LocalNode
-from local.processes import LOOPBACK, Processes, listen
-from local.recording import Recording, Resource, evaluate
-from local.serving import serving
-from local.valkey import Valkey, start_valkey
+from local.apigateway.gateway import FunctionError, Gateway, GatewaySpec, InvocationRefused
+from local.aws.ec2 import Delays
+from local.aws.endpoint import Endpoint
+from local.aws.moto import Moto, start_moto
+from local.deployment.backend import LocalBackend
+from local.lambda_ import schedules
+from local.lambda_.host import FunctionHost, FunctionSpec, InvokeResult, LambdaApiError, runtime_dir
+from local.machine.processes import LOOPBACK, Processes, listen
+from local.machine.serving import serving
+from local.machine.valkey import Valkey, start_valkey
+from local.node.node import LocalNode
+from recording.evaluate import evaluate
+from recording.model import Recording, Resource
 
 FUNCTION = "aws:lambda/function:Function"
 INSTANCE = "aws:ec2/instance:Instance"
@@ -73,7 +74,7 @@ class LocalCloud:
         self.procs: Processes
         self.moto: Moto
         self.valkey: Valkey
-        self.forwarder: Forwarder
+        self.endpoint: Endpoint
         self.recording: Recording
         self.api_url = self.vpc_url = ""
 
@@ -109,8 +110,8 @@ class LocalCloud:
             start_moto(self.procs, "us-east-1"), start_valkey(self.procs)
         )
         self._progress("the AWS APIs (moto) and the queue (Valkey) are up")
-        self.forwarder = await self._stack.enter_async_context(
-            Forwarder(self.moto, delays=self.options.delays)
+        self.endpoint = await self._stack.enter_async_context(
+            Endpoint(self.moto, delays=self.options.delays)
         )
         ports = [each.getsockname()[1] for each in listeners]
         self.api_url, self.vpc_url = (
@@ -146,7 +147,7 @@ class LocalCloud:
         return await asyncio.to_thread(build)
 
     async def _start_functions(self, bundles: Mapping[str, Path]) -> None:
-        self.forwarder.on_invoke = self._invoke_api
+        self.endpoint.on_invoke = self._invoke_api
         scheduled = {each.function_arn for each in schedules.of(self.recording)}
         for resource in self.recording.of_type(FUNCTION):
             host = FunctionHost(
@@ -175,7 +176,7 @@ class LocalCloud:
             environment=environment if inputs.get("vpcConfig") else declared,
             timeout_s=inputs["timeout"],
             memory_mb=inputs["memorySize"],
-            role_access_key=self.forwarder.credentials_for(inputs["role"]),
+            role_access_key=self.endpoint.credentials_for(inputs["role"]),
         )
 
     def _platform(self) -> dict[str, str]:
@@ -183,8 +184,8 @@ class LocalCloud:
         minutes pass.
         """
         return {
-            "AWS_ENDPOINT_URL": self.forwarder.url,
-            "TLFIF_JWKS_URL": self.forwarder.jwks_url(self.recording.one(USER_POOL).id),
+            "AWS_ENDPOINT_URL": self.endpoint.url,
+            "TLFIF_JWKS_URL": self.endpoint.jwks_url(self.recording.one(USER_POOL).id),
             "TLFIF_SECONDS_PER_MINUTE": str(self.options.seconds_per_minute),
         }
 
@@ -194,8 +195,8 @@ class LocalCloud:
             node = LocalNode(
                 self.procs,
                 resource.id,
-                imds_endpoint=self.forwarder.imds_url(resource.id),
-                aws_endpoint=self.forwarder.url,
+                imds_endpoint=self.endpoint.imds_url(resource.id),
+                aws_endpoint=self.endpoint.url,
                 slots=int(told["TLFIF_GPU_SLOTS"]),
                 model=told["TLFIF_MODEL"],
                 environment={
@@ -206,15 +207,15 @@ class LocalCloud:
             )
             self.nodes[resource.id] = node
             self._stack.push_async_callback(node.close)
-            self.forwarder.on_instance_state(node.on_state)
+            self.endpoint.on_instance_state(node.on_state)
 
     async def _start_gateway(self, listeners: Any) -> None:
         spec = GatewaySpec.from_recording(self.recording, "gateway-api")
         gateway = Gateway(
             spec,
             invoke=self._invoke,
-            aws_endpoint=self.forwarder.url,
-            credentials_for=self.forwarder.credentials_for,
+            aws_endpoint=self.endpoint.url,
+            credentials_for=self.endpoint.credentials_for,
             access_log=self.access_log.append,
         )
         self._stack.push_async_callback(gateway.aclose)

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from guardian.rounds import Guardian
+from guardian.guardian import Guardian
 from tlfif import emf, names, nodes, queue, replies
 from tlfif.fleet import Fleet
 

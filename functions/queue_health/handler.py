@@ -8,8 +8,8 @@ from typing import Any
 import redis
 
 from tlfif import emf, names, queue
-from tlfif.http import Event, Problem, Response, respond
 from tlfif.log import log
+from tlfif.proxy import Event, Problem, Response, respond
 
 LIMIT_MS = 200
 RETRY_AFTER_S = 60

@@ -7,23 +7,23 @@ from typing import Any
 
 import redis
 
-from router import actions
+from router import routes
 from router.settings import Settings
 from tlfif import emf, names, queue, tokens
-from tlfif.http import Event, Problem, Response, header
 from tlfif.log import log
+from tlfif.proxy import Event, Problem, Response, header
 
-Route = Callable[["actions.Services", Event, str], Response]
+Route = Callable[["routes.Services", Event, str], Response]
 ROUTES: dict[tuple[str, str], Route] = {
-    ("POST", "/infer"): actions.infer,
-    ("DELETE", "/infer/{id}"): actions.cancel,
-    ("POST", "/stop"): actions.stop,
-    ("GET", "/status"): actions.status,
+    ("POST", "/infer"): routes.infer,
+    ("DELETE", "/infer/{id}"): routes.cancel,
+    ("POST", "/stop"): routes.stop,
+    ("GET", "/status"): routes.status,
 }
 
 
 @cache
-def services() -> actions.Services:
+def services() -> routes.Services:
     """Made once per execution environment: a warm call opens nothing."""
     settings = Settings.from_environment()
     verifier = tokens.for_pool(
@@ -32,7 +32,7 @@ def services() -> actions.Services:
         settings.client_id,
         os.environ.get("TLFIF_JWKS_URL"),
     )
-    return actions.Services(settings, queue.from_environment(), verifier)
+    return routes.Services(settings, queue.from_environment(), verifier)
 
 
 def handler(event: Event, context: Any) -> Response:

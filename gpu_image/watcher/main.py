@@ -22,16 +22,17 @@ from redis.exceptions import RedisError
 
 from tlfif import queue
 from tlfif.log import log
-from watcher import machine, replies
+from watcher import machine
 from watcher import settings as settings_module
-from watcher.backoff import Backoff
-from watcher.consumer import Consumer
 from watcher.heartbeat import Heartbeat
 from watcher.idle import IdleTimer
-from watcher.job import Job
-from watcher.model import Gate, Model
 from watcher.settings import Settings, SettingsError
-from watcher.tasks import end
+from worker import replies
+from worker.backoff import Backoff
+from worker.consumer import Consumer
+from worker.job import Job
+from worker.model import Gate, Model
+from worker.tasks import end
 
 IDLE_POLL_S = 0.25
 DRAIN_EVERY_S = 1.0

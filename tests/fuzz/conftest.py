@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from surface import Surface, open_surface
+from support.surface import Surface, open_surface
 
 
 @pytest.fixture(scope="session")

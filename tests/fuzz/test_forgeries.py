@@ -12,10 +12,12 @@ import boto3
 import httpx
 import pytest
 from botocore.config import Config
-from forgeries import SUB, forged, mutations, private_key
-from surface import Surface, problem
+from support.forgeries import SUB, forged, mutations, private_key
+from support.surface import Surface, problem
 
-from local.forwarder import Fault
+from local.aws.endpoint import Fault
+
+pytestmark = pytest.mark.integration
 
 MUTATIONS = 500
 # What no header line can carry. Around a value there may be space, which is not part of it.
@@ -82,10 +84,10 @@ def test_no_forged_token_gets_past_the_edge(
 @pytest.fixture(scope="module")
 def invoke(surface: Surface) -> Any:
     """Lambda's Invoke API, as somebody with the right to call the router uses it."""
-    key, secret = surface.cloud.forwarder.operator
+    key, secret = surface.cloud.endpoint.operator
     client = boto3.client(
         "lambda", "us-east-1", aws_access_key_id=key, aws_secret_access_key=secret,
-        endpoint_url=surface.cloud.forwarder.url, config=Config(proxies={}, retries={"total_max_attempts": 1}),
+        endpoint_url=surface.cloud.endpoint.url, config=Config(proxies={}, retries={"total_max_attempts": 1}),
     )  # fmt: skip
 
     def invoke(source: str, event: dict[str, Any]) -> tuple[str | None, Any]:
@@ -147,7 +149,7 @@ def test_while_the_pools_keys_cannot_be_had_it_is_a_503_and_nobody_is_let_in(
     surface: Surface, http: httpx.Client, invoke: Any
 ) -> None:
     down = Fault("cognito-idp", "GetJwks", status=500, code="InternalErrorException", times=None)
-    with surface.cloud.forwarder.faults.injected(down):
+    with surface.cloud.endpoint.faults.injected(down):
         for host in surface.cloud.hosts.values():
             surface.run(host.recycle())
         # None that the gateway remembers from the tests before.

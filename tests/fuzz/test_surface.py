@@ -15,10 +15,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
-from surface import Surface, problem
+from support.surface import Surface, problem
 
 from components.gateway import OPENAPI, render
-from local.forwarder import Fault
+from local.aws.endpoint import Fault
+
+pytestmark = pytest.mark.integration
 
 PLACEHOLDERS = dict.fromkeys(
     ("router_uri", "authorizer_uri", "replies_role", "replies_uri", "queue_health_uri"), "arn"
@@ -258,7 +260,7 @@ def test_aws_failing_is_a_documented_answer(surface: Surface, name: str) -> None
                     502 if fault.service == "s3" else 200
                 )
 
-    with surface.cloud.forwarder.faults.injected(fault):
+    with surface.cloud.endpoint.faults.injected(fault):
         sent()
 
 

@@ -1,0 +1,274 @@
+"""The router's four routes.
+
+Each gets the verified caller's `sub` and answers with a proxy response.
+"""
+
+import math
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import redis
+
+from router.body import parse
+from router.samples import Sampler
+from router.settings import Settings
+from tlfif import emf, names, nodes, queue, replies, tokens, waking
+from tlfif.log import log
+from tlfif.proxy import Event, Problem, Response, header, respond
+
+# A job that the queue gets later than this finds its caller gone: we wait for the answer 100 ms
+# longer, then say 503.
+DEADLINE_MS = int(queue.TIMEOUT_S * 1000) - 100
+# What /stop has not answered by then, the guardian does.
+STOP_WRITES_S = 4.0
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes work with; boto3's clients are made when they are first needed."""
+
+    settings: Settings
+    redis: "redis.Redis"
+    verifier: tokens.Verifier
+    sampler: Sampler = field(default_factory=Sampler)
+
+    @cached_property
+    def ec2(self) -> Any:
+        return nodes.client()
+
+    @cached_property
+    def s3(self) -> Any:
+        return replies.client()
+
+
+def infer(services: Services, event: Event, sub: str) -> Response:
+    """Accepts a job: 202 queued, or 202 starting when a node is being woken for it (LAM-003 …
+    LAM-005).
+    """
+    settings = services.settings
+    request = parse(event)
+    job = queue.NewJob(
+        id=str(uuid.uuid4()),
+        sub=sub,
+        prompt=request.prompt,
+        idle_minutes=request.idle_minutes or settings.idle_minutes,
+        options=request.options(),
+        idempotency_key=_idempotency_key(event),
+        deadline_ms=int(time.time() * 1000) + DEADLINE_MS,
+    )
+    answer = queue.run(services.redis, queue.accept(job, settings.limits))
+    if isinstance(answer, queue.Refused):
+        if answer.why == "late" and time.time() * 1000 < job.deadline_ms:
+            log(
+                "clocks differ: the queue's is ahead of the router's",
+                "ERROR",
+                deadlineMs=job.deadline_ms,
+            )
+        raise _refusal(settings, answer)
+    if answer.wake:
+        _wake(services, job, answer)
+    else:
+        services.sampler.see(services.redis, job, answer.state)
+    return _accepted(event, answer)
+
+
+def _idempotency_key(event: Event) -> str:
+    key = header(event, "idempotency-key")
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+        message = "Idempotency-Key must be 1 to 128 printable ASCII characters; send a UUID"
+        raise Problem(400, "invalid_request", message, field="Idempotency-Key", value=key[:80])
+    return key or ""
+
+
+def _accepted(event: Event, answer: queue.Accepted) -> Response:
+    body: dict[str, object] = {"status": answer.state}
+    if answer.state == "starting":
+        body["eta"] = names.BOOT_ETA_S
+        body["estimate"] = _estimate_s(answer.estimate_ms)
+    body |= {"id": answer.id, "expires_at": answer.expires_at}
+    return respond(event, 202, body, {"X-Request-Id": answer.id, "Location": f"/infer/{answer.id}"})
+
+
+def _estimate_s(boot_ms: int | None) -> float:
+    """The p90 of measured boots in s; the story's figure until one was measured."""
+    return float(names.BOOT_ETA_S) if boot_ms is None else round(boot_ms / 1000, 1)
+
+
+def _refusal(settings: Settings, refused: queue.Refused) -> Problem:
+    match refused.why:
+        case "limited":
+            emf.emit(names.NAMESPACE_ROUTER, settings.stack, {names.METRIC_RATE_LIMIT_BREACHES: 1})
+            message = f"At most {settings.limits.burst} requests a second and {settings.limits.sustained} a minute."
+            return Problem(
+                429, "rate_limited", message, retry_after_s=math.ceil(refused.wait_ms / 1000)
+            )
+        case "latched":
+            return latched(refused.detail)
+        case "full":
+            message = f"{refused.detail} jobs are waiting already; try again when some are done."
+            return Problem(503, "backlog_full", message, retry_after_s=30)
+        case "conflict":
+            message = "Idempotency-Key was used for another request; send a new key with a new body"
+            return Problem(400, "invalid_request", message, field="Idempotency-Key")
+    return Problem(
+        503, "queue_unavailable", "The job queue answered too late; try again.", retry_after_s=2
+    )
+
+
+def latched(detail: str) -> Problem:
+    """402: the budget is spent. `detail` is the latch as JSON text (reason, until)."""
+    message = "The monthly budget is spent; no GPU is started before the latch is lifted."
+    return Problem(402, "budget_exhausted", message, latch=detail)
+
+
+def _wake(services: Services, job: queue.NewJob, accepted: queue.Accepted) -> None:
+    """Starts nodes for an accepted job, or takes the job back when EC2 has none to give.
+
+    The job is in the queue: should Redis fail before it is taken back, it stays accepted and the
+    guardian goes on. Should Redis fail while it is, nobody knows whether the job is there: a 503,
+    never a 202 for a job that is gone.
+    """
+    try:
+        outcome, code = waking.start(
+            services.redis,
+            services.settings.stack,
+            job.id,
+            accepted.wake,
+            accepted.phases,
+            services.ec2,
+        )
+    except redis.RedisError as error:
+        log("wake left to the guardian", "ERROR", jobId=job.id, why=str(error))
+        return
+    problem = _no_node(outcome, code)
+    if problem and queue.run(services.redis, queue.withdraw(job)) == "withdrawn":
+        raise problem
+
+
+def _no_node(outcome: nodes.Outcome, code: str) -> Problem | None:
+    match outcome:
+        case nodes.Outcome.NO_CAPACITY:
+            return Problem(503, "no_capacity", f"EC2 has no GPU now ({code}).", retry_after_s=60)
+        case nodes.Outcome.ABSENT:
+            message = "This stack has no GPU node yet; bake the image, then run pulumi up."
+            return Problem(503, "no_node", message, retry_after_s=60)
+        case nodes.Outcome.LATCHED:
+            return latched("")
+    return None
+
+
+def cancel(services: Services, event: Event, sub: str) -> Response:
+    """Cancels one job of the caller's: 200 when it was queued (or has ended), 202 while its reply
+    is still to come.
+    """
+    job_id = (event.get("pathParameters") or {}).get("id", "")
+    if not re.fullmatch(names.UUID4, job_id):
+        raise Problem(404, "not_found", "You have no such job.")
+    outcome, key = queue.run(services.redis, queue.cancel(job_id, sub))
+    match outcome:
+        case "cancelled":
+            status = _answer_cancelled(services, queue.Owed(job_id, key, "cancelled", "user"))
+        case "running":
+            status = "cancelling"
+        case _:
+            status = _ended(services, names.reply_key(sub, job_id))
+    body = {"status": status, "id": job_id}
+    return respond(event, 202 if status == "cancelling" else 200, body, {"X-Request-Id": job_id})
+
+
+def _answer_cancelled(services: Services, reply: queue.Owed) -> str:
+    """The status that stands; 'cancelling' when the reply could not be written: it stays owed until
+    it is.
+    """
+    try:
+        status = replies.write_final(services.s3, services.settings.bucket, reply, "router")
+        queue.run(services.redis, queue.settle([reply.id]))
+    except (replies.Unavailable, redis.RedisError) as error:
+        log("reply left to the guardian", "ERROR", jobId=reply.id, why=str(error))
+        return "cancelling"
+    return status
+
+
+def _ended(services: Services, key: str) -> str:
+    try:
+        with replies.answering():
+            found = replies.read(services.s3, services.settings.bucket, key)
+    except replies.Unavailable as error:
+        message = f"The reply could not be read ({error}); try again."
+        raise Problem(503, "storage_unavailable", message, retry_after_s=2) from error
+    if found is None:
+        raise Problem(404, "not_found", "You have no such job.")
+    return found[0]["status"]
+
+
+def stop(services: Services, event: Event, sub: str) -> Response:
+    """Cancels every unfinished job, stops the stack's nodes, and answers the jobs; what remains the
+    guardian does.
+    """
+    jobs = queue.run(services.redis, queue.stop())
+    try:
+        stopped = nodes.stop(services.ec2, services.settings.stack)
+    except nodes.Unavailable as error:
+        log("stop left to the guardian", "ERROR", why=str(error))
+        stopped = []
+    answered = _answer_stopped(services, jobs)
+    log("stop", sub=sub, jobs=len(jobs), answered=answered, nodes=stopped)
+    return respond(event, 202, {"status": "stopping", "jobs": len(jobs), "nodes": len(stopped)}, {})
+
+
+def _answer_stopped(services: Services, jobs: list[queue.Stopped]) -> int:
+    """How many got their reply here.
+
+    A job that a worker has is its worker's, until the reply is written.
+    """
+    entries = {job.id: job.entry for job in jobs}
+    owed = [queue.Owed(job.id, job.reply_key, "cancelled", "stopped") for job in jobs]
+    give_up_at = time.monotonic() + STOP_WRITES_S
+    written, why = replies.write_all(
+        services.s3, services.settings.bucket, owed, "router", give_up_at
+    )
+    if why:
+        log("replies left to the guardian", "ERROR", jobs=len(owed) - len(written), why=why)
+    for reply in written:
+        if entries[reply.id]:
+            queue.run(services.redis, queue.finish(entries[reply.id], reply.id))
+    if written:
+        queue.run(services.redis, queue.settle([reply.id for reply in written]))
+    return len(written)
+
+
+def status(services: Services, event: Event, sub: str) -> Response:
+    """Everything the console shows, from one read of the queue."""
+    settings = services.settings
+    now = queue.run(services.redis, queue.status())
+    spend = (now.money or {}).get("spend_eur")
+    left = None if spend is None else max(0.0, settings.cap_eur - spend) / settings.gpu_eur_per_hour
+    body = {
+        "node": _phase(now),
+        "nodes": now.nodes,
+        "queue_depth": now.depth,
+        "estimate": _estimate_s(now.estimate_ms),
+        "spend_eur": spend,
+        "cap_eur": settings.cap_eur,
+        "gpu_hours_left": None if left is None else round(left, 2),
+        "latch": now.latch,
+    }
+    return respond(event, 200, body, {})
+
+
+def _phase(now: queue.Status) -> str:
+    """The phase furthest along among the nodes; 'starting' between the wake and the first
+    heartbeat, else 'off'.
+    """
+    phases = {node["phase"] for node in now.nodes}
+    for phase in ("ready", "loading", "booting"):
+        if phase in phases:
+            return phase
+    if now.waking:
+        return "starting"
+    return "draining" if phases else "off"

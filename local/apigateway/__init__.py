@@ -1,0 +1,1 @@
+"""API Gateway's semantics: serves the recorded REST API."""

@@ -1,0 +1,136 @@
+"""AWS's APIs on this machine: a moto server as a child process, and clients for setting it up."""
+
+import base64
+import gzip
+import importlib.util
+import json
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+from botocore.config import Config
+
+from local.machine.processes import LOOPBACK, Processes, free_port, listening
+from recording.model import ACCOUNT_ID
+
+# moto takes any key from those who reach it; only the endpoint does, and what sets up the local
+# cloud.
+_KEY = "AKIALOCALSETUP"
+
+# moto loads a service at its first call. Loaded before the server listens, it happens beside
+# whatever else the local cloud starts, and not in the middle of the first requests.
+_SERVICES = ("budgets", "cognitoidp", "ec2", "iam", "logs", "s3", "sns", "ssm")
+_SERVER = """
+import sys
+from moto.backends import get_backend
+from moto.server import main
+region, account, *services = sys.argv[5:]
+for service in services:
+    regions = get_backend(service)[account]
+    regions[region if region in regions else "aws"]
+main(sys.argv[1:5])
+"""
+
+
+class Moto:
+    """A running moto server and boto3 clients that talk to it directly, past the endpoint and its
+    records.
+    """
+
+    def __init__(self, url: str, region: str):
+        self.url = url
+        self.region = region
+        self._session = boto3.Session(_KEY, "local", region_name=region)
+        self._clients: dict[str, Any] = {}
+        # boto3's clients may be shared between threads, but not made in several at once.
+        self._making = threading.Lock()
+
+    @property
+    def host(self) -> str:
+        """host:port."""
+        return self.url.removeprefix("http://")
+
+    def client(self, service: str) -> Any:
+        """A boto3 client; the same one each time."""
+        with self._making:
+            if service not in self._clients:
+                config = Config(proxies={}, retries={"max_attempts": 1}, max_pool_connections=32)
+                self._clients[service] = self._session.client(
+                    service, endpoint_url=self.url, config=config
+                )
+            return self._clients[service]
+
+    def reset(self) -> None:
+        """Forgets everything that was created."""
+        httpx.post(f"{self.url}/moto-api/reset", trust_env=False).raise_for_status()
+
+    def publish_image(self, parameter: str) -> str:
+        """Does what a bake leaves behind: an image of our own, its id in the SSM parameter; returns
+        the id.
+        """
+        image = self.client("ec2").register_image(
+            Name=f"tl-fif-gpu-node{parameter.replace('/', '-')}",
+            Architecture="x86_64",
+            RootDeviceName="/dev/sda1",
+        )
+        self.client("ssm").put_parameter(
+            Name=parameter, Value=image["ImageId"], Type="String", Overwrite=True
+        )
+        return image["ImageId"]
+
+    def user_data_and_role(self, instance: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """An instance's user data in clear and the ARN of its role, for its DescribeInstances
+        entry.
+        """
+        found = self.client("ec2").describe_instance_attribute(
+            InstanceId=instance["InstanceId"], Attribute="userData"
+        )
+        encoded = found["UserData"].get("Value")
+        profile = instance.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2]
+        return base64.b64decode(encoded).decode() if encoded else None, self._role_of(
+            profile
+        ) if profile else None
+
+    def _role_of(self, profile: str) -> str | None:
+        roles = self.client("iam").get_instance_profile(InstanceProfileName=profile)[
+            "InstanceProfile"
+        ]["Roles"]
+        return roles[0]["Arn"] if roles else None
+
+
+def signing_key() -> dict[str, Any]:
+    """The private key, as a JWK, with which moto signs the tokens of every user pool: it ships it."""
+    package = importlib.util.find_spec("moto")
+    assert package is not None
+    assert package.origin is not None
+    packed = Path(package.origin).parent / "cognitoidp/resources/jwks-private.json.gz"
+    return json.loads(gzip.decompress(packed.read_bytes()))
+
+
+async def start_moto(procs: Processes, region: str) -> Moto:
+    """Starts the server, ready in 2 to 3 s; raises ProcessError."""
+    port = free_port()
+    # Its own images are thousands, and reading them takes seconds; ours is published by the local
+    # cloud.
+    no_images = procs.log_dir / "moto-images.json"
+    no_images.write_text("[]")
+    argv = [
+        sys.executable,
+        "-c",
+        _SERVER,
+        "-H",
+        LOOPBACK,
+        "-p",
+        str(port),
+        region,
+        ACCOUNT_ID,
+        *_SERVICES,
+    ]
+    env = {**os.environ, "MOTO_AMIS_PATH": str(no_images)}
+    await procs.start("moto", argv, env=env, ready=listening(port))
+    return Moto(f"http://{LOOPBACK}:{port}", region)

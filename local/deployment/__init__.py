@@ -1,0 +1,1 @@
+"""The program's resources, made in the local cloud."""

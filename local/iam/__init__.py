@@ -1,0 +1,1 @@
+"""IAM policies: read, evaluated, and held against what was used."""

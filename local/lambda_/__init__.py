@@ -1,0 +1,1 @@
+"""AWS Lambda: functions from their bundles under AWS's own runtime client."""

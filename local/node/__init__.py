@@ -1,0 +1,1 @@
+"""A GPU node on this machine: model server and watcher."""

@@ -1,0 +1,117 @@
+"""Stands in for Pulumi's engine within this process: hands each declaration to a back end and records it."""
+
+import asyncio
+import logging
+from typing import Any, Protocol, cast
+
+import pulumi
+from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks, rpc
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.settings import get_project, get_stack
+
+from recording.model import Resource
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+
+
+class Backend(Protocol):
+    """What makes, or pretends to make, what the program declares.
+
+    Called from several threads at once.
+    """
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        """The id and outputs of a new resource; None and {} for a component (`args.custom` is
+        false).
+        """
+        ...
+
+    def call(self, args: MockCallArgs) -> dict[str, Any]:
+        """The answer to a question the program asks AWS (`args.token`, `args.args`)."""
+        ...
+
+
+class Monitor(MockMonitor):
+    """Pulumi's mock monitor, which also records: the back end itself never sees parents or
+    dependencies.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(cast(Mocks, backend))
+        self.recorded: list[Resource] = []
+        self.stack_outputs: dict[str, Any] = {}
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """As the engine makes them: the types of all parents but the stack, so that equal names do
+        not meet.
+        """
+        chain = parent.split("::")[2] if parent else STACK_TYPE
+        qualified = type_ if chain == STACK_TYPE else f"{chain}${type_}"
+        return "::".join([f"urn:pulumi:{get_stack()}", get_project(), qualified, name])
+
+    # The engine calls these in worker threads. asyncio.run, because Pulumi's own way leaves an open
+    # loop in each.
+
+    def RegisterResource(self, request: Any) -> Any:
+        if request.type == STACK_TYPE:
+            return super().RegisterResource(request)
+        urn = self.make_urn(request.parent, request.type, request.name)
+        inputs = _plain(rpc.deserialize_properties(request.object))
+        made = MockResourceArgs(
+            typ=request.type, name=request.name, inputs=inputs, custom=request.custom
+        )
+        id_, outputs = self.mocks.new_resource(made)
+        self.recorded.append(
+            Resource(
+                urn=urn,
+                type=request.type,
+                name=request.name,
+                parent=request.parent,
+                inputs=inputs,
+                outputs=outputs,
+                id=id_ or "",
+                dependencies=sorted(request.dependencies),
+                custom=request.custom,
+            )
+        )
+        properties = asyncio.run(rpc.serialize_properties(outputs, {}))
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=id_ or "", object=properties)
+
+    def Invoke(self, request: Any) -> Any:
+        question = MockCallArgs(
+            request.tok, _plain(rpc.deserialize_properties(request.args)), request.provider
+        )
+        answer = asyncio.run(
+            rpc.serialize_properties(cast(dict[str, Any], self.mocks.call(question)), {})
+        )
+        return resource_pb2.ResourceInvokeResponse(**cast(Any, {"return": answer}))
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:
+        if f"::{STACK_TYPE}::" in request.urn:
+            self.stack_outputs = _plain(rpc.deserialize_properties(request.outputs))
+        return super().RegisterResourceOutputs(request)
+
+
+def _plain(value: Any) -> Any:
+    """Values as the program wrote them: over the wire all numbers are floats.
+
+    Archives become their paths.
+    """
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, pulumi.FileArchive | pulumi.FileAsset):
+        return value.path
+    return value
+
+
+class Engine:
+    """Where the program's messages go: to this module's logger."""
+
+    def Log(self, request: Any) -> None:
+        # Pulumi's severities are 0 to 3: debug, info, warning, error.
+        logging.getLogger(__name__).log(10 * (1 + request.severity), request.message)

@@ -1,0 +1,112 @@
+"""Runs the real Pulumi program without the Pulumi CLI and records every resource that it declares."""
+
+import asyncio
+import contextvars
+import json
+import runpy
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import yaml
+from pulumi.runtime.mocks import MockSettings
+
+from recording.engine import Backend, Engine, Monitor
+from recording.invented import RecordingBackend
+from recording.model import ROOT, Recording
+
+_REGION = "us-east-1"
+
+
+def evaluate(
+    stack: str,
+    backend: Backend | None = None,
+    *,
+    project_dir: Path = ROOT,
+    config: Mapping[str, Any] | None = None,
+) -> Recording:
+    """Runs `project_dir`/__main__.py for `stack` on `backend` (default: RecordingBackend); returns
+    what it declared.
+
+    `config` overrides keys of Pulumi.<stack>.yaml; a group given as a mapping, key by key. Whatever
+    the program or the back end raises is raised here. It has a thread and context of its own: call
+    it again, or from a running event loop.
+    """
+    project = yaml.safe_load((project_dir / "Pulumi.yaml").read_text())["name"]
+    settings = _merged(_stack_config(project_dir, stack), config or {})
+    monitor = Monitor(backend or RecordingBackend(stack, settings.get("aws:region", _REGION)))
+
+    def run() -> None:
+        asyncio.run(_run(project_dir, project, stack, settings, monitor))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="pulumi") as pool:
+        pool.submit(contextvars.Context().run, run).result()
+    resources = sorted(monitor.recorded, key=lambda resource: resource.urn)
+    return Recording(stack=stack, resources=resources, outputs=monitor.stack_outputs)
+
+
+def stacks(project_dir: Path = ROOT) -> list[str]:
+    """The names of the stacks that have a configuration file."""
+    return sorted(path.name.split(".")[1] for path in project_dir.glob("Pulumi.*.yaml"))
+
+
+def stack_region(
+    stack: str, *, project_dir: Path = ROOT, config: Mapping[str, Any] | None = None
+) -> str:
+    """The AWS region of a stack, as its file or `config` says."""
+    return _merged(_stack_config(project_dir, stack), config or {}).get("aws:region", _REGION)
+
+
+def _stack_config(project_dir: Path, stack: str) -> dict[str, Any]:
+    path = project_dir / f"Pulumi.{stack}.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no stack {stack!r}; there are: {', '.join(stacks(project_dir))}"
+        )
+    return (yaml.safe_load(path.read_text()) or {}).get("config", {})
+
+
+def _merged(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(config)
+    for key, value in override.items():
+        mapped = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = {**merged[key], **value} if mapped else value
+    return merged
+
+
+def _as_text(config: Mapping[str, Any]) -> dict[str, str]:
+    """Values as the CLI hands them over: text as it is, everything else as JSON."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
+    }
+
+
+async def _run(
+    project_dir: Path, project: str, stack: str, config: Mapping[str, Any], monitor: "Monitor"
+) -> None:
+    # One failure fails all that waits for it; `evaluate` raises the first, and asyncio need not log
+    # the others.
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    # What the Pulumi language host does, with a monitor in this process in place of the engine's.
+    pulumi.runtime.reset_options()
+    MockSettings(
+        project=project,
+        stack=stack,
+        root_directory=str(project_dir),
+        monitor=monitor,
+        engine=Engine(),
+        dry_run=False,
+    )
+    pulumi.runtime.set_all_config(_as_text(config))
+    sys.path.insert(0, str(project_dir))
+    try:
+        await pulumi.runtime.run_in_stack(lambda: _ran(project_dir))
+    finally:
+        sys.path.remove(str(project_dir))
+
+
+def _ran(project_dir: Path) -> None:
+    runpy.run_path(str(project_dir / "__main__.py"), run_name="__main__")

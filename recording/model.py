@@ -1,0 +1,52 @@
+"""A recorded program: the resources that one stack consists of, and its outputs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# What recordings and the local cloud have in place of an account and of a baked image.
+ACCOUNT_ID = "123456789012"
+AMI_ID = "ami-0f1f0f1f0f1f0f1f0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """One declared resource; `inputs` and `outputs` have the provider's camelCase names,
+    `dependencies` are URNs.
+    """
+
+    urn: str
+    type: str
+    name: str
+    parent: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    id: str
+    dependencies: list[str]
+    custom: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What one stack consists of: its resources, sorted by URN, and its outputs."""
+
+    stack: str
+    resources: list[Resource]
+    outputs: dict[str, Any]
+
+    def of_type(self, kind: str) -> list[Resource]:
+        """All resources of one type, such as `aws:ec2/instance:Instance`."""
+        return [resource for resource in self.resources if resource.type == kind]
+
+    def one(self, kind: str, name: str | None = None) -> Resource:
+        """The only resource of a type, or the one with that name; LookupError names what there is
+        instead.
+        """
+        found = [resource for resource in self.of_type(kind) if name in (None, resource.name)]
+        if len(found) != 1:
+            names = ", ".join(resource.name for resource in self.of_type(kind)) or "none"
+            raise LookupError(
+                f"wanted one {kind}{f' named {name}' if name else ''}, of that type there are: {names}"
+            )
+        return found[0]

@@ -1,0 +1,170 @@
+"""The bill: prices with their sources, free tiers once, totals that the lines add up to, and a
+warning with names.
+"""
+
+import logging
+
+import pytest
+import yaml
+
+from components import costs, pricing
+from components.pricing import bill, line, total_usd
+from components.settings import Settings
+from recording.evaluate import evaluate
+from recording.model import ROOT
+from tools import literal_costs
+
+REGION = "us-east-1"
+
+
+def usd(stack: str, **config: dict[str, object]) -> float:
+    lines = evaluate(stack, config={f"tl-fif:{k}": v for k, v in config.items()}).outputs[
+        "cost_lines"
+    ]
+    return sum(each["usd"] for each in lines if each["per"] == "month")
+
+
+# --- the price list
+
+
+def test_every_price_is_there_for_every_region_with_unit_date_source_and_mark() -> None:
+    for item, by_region in pricing.PRICES.items():
+        assert tuple(by_region) == pricing.REGIONS, item
+        for price in by_region.values():
+            assert price.item == item
+            assert price.unit
+            assert price.source
+            assert price.read == "2026-11"
+            assert price.mark in ("H", "M", "L")
+            assert min(price.usd, price.free) >= 0
+
+
+def test_european_prices_from_memory_are_marked_so() -> None:
+    for item in ("cache.t4g.micro valkey", "NLB", "interface endpoint", "canary run"):
+        assert [price.mark for price in pricing.PRICES[item].values()][1:] == ["L", "L"]
+
+
+@pytest.mark.parametrize(
+    ("item", "quantity", "expected"),
+    [  # decisions of the project, line by line
+        ("cache.t4g.small redis", pricing.HOURS, 23.36),
+        ("cache.t4g.small valkey", pricing.HOURS, 18.69),
+        ("cache.t4g.micro valkey", pricing.HOURS, 9.34),
+        ("NLB", pricing.HOURS, 16.43),
+        ("canary run", pricing.MINUTES, 52.44),
+        ("canary run", 91, 0),
+        ("interface endpoint", pricing.HOURS, 7.30),
+        ("Cost Explorer request", 4 * pricing.HOURS, 29.20),
+        ("gp3 volume", 100, 8.00),
+        ("EBS snapshot", 40, 2.00),
+    ],
+)
+def test_lines_cost_what_was_decided(item: str, quantity: float, expected: float) -> None:
+    assert total_usd(bill([line(item, quantity, "x")], REGION)) == pytest.approx(
+        expected, abs=0.006
+    )
+
+
+def test_a_free_tier_is_used_once() -> None:
+    rows = bill([line("alarm", 6, "a"), line("alarm", 6, "b")], REGION)
+    assert [(row.free, row.usd) for row in rows] == [(6, 0), (4, pytest.approx(0.20))]
+
+
+def test_an_item_without_a_price_is_refused_by_name() -> None:
+    with pytest.raises(KeyError, match=r"'cache\.m7g\.large valkey' has no price"):
+        line("cache.m7g.large valkey", 1, "x")
+
+
+# --- stacks
+
+
+@pytest.mark.story("OPS-003")
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_the_frugal_stacks_fit_under_the_cap_with_hours_to_spare(
+    stack: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        outputs = evaluate(stack).outputs
+    assert outputs["cost_fixed_monthly_eur"] == pytest.approx(12, abs=0.5)
+    assert 16 < outputs["cost_gpu_hours_left"] < 20
+    assert "what this stack costs" in caplog.text
+    assert "together" in caplog.text
+    assert "leaves" not in caplog.text
+
+
+def test_the_literal_stack_costs_what_the_backlog_costs() -> None:
+    outputs = evaluate("literal").outputs
+    assert outputs["cost_fixed_monthly_eur"] == pytest.approx(123, abs=1)
+    assert outputs["cost_gpu_hours_left"] == 0
+
+
+def test_the_figures_are_what_the_lines_add_up_to() -> None:
+    outputs = evaluate("dev").outputs
+    running = sum(each["usd"] for each in outputs["cost_lines"] if each["per"] == "gpu-hour")
+    assert outputs["cost_fixed_monthly_eur"] == round(usd("dev") / 1.15, 2)
+    assert outputs["cost_gpu_hours_left"] == round((23 - usd("dev")) / running, 1)
+    assert all(each["what"] for each in outputs["cost_lines"])
+
+
+def test_every_line_belongs_to_a_resource_or_is_planned_or_a_sum_of_all() -> None:
+    for each in evaluate("literal").outputs["cost_lines"]:
+        assert each["resource"] or each["planned"] or each["item"] == "custom metric", each["what"]
+
+
+def test_planned_lines_are_all_in_one_place() -> None:
+    planned = [each.what for each in costs.planned(Settings(region=REGION))]
+    assert planned == [
+        each["what"] for each in evaluate("dev").outputs["cost_lines"] if each["planned"]
+    ]
+
+
+def test_more_costs_more() -> None:
+    assert usd("dev", gpu={"count": 3}) == pytest.approx(usd("dev") + 2 * 30 * 0.08)
+    assert usd("dev", queue={"replicas": 1}) == pytest.approx(usd("dev") + 9.344)
+
+
+@pytest.mark.story("EC2-005")
+def test_one_key_adds_the_load_balancer_and_its_price() -> None:
+    assert usd("dev", gpu={"tlsIngress": True}) == pytest.approx(usd("dev") + 16.425)
+
+
+def test_too_few_hours_are_a_warning_that_names_the_keys_to_change(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        evaluate("dev", config={"tl-fif:queue": {"nodeType": "cache.t4g.small"}})
+    assert [record.message for record in caplog.records] == [
+        "The cap of €20 leaves 0.0 GPU-hours a month, fewer than costs:minGpuHours = 10. Change back queue:nodeType, "
+        "or raise budget:capEur."
+    ]
+
+
+def test_the_threshold_is_a_key(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        evaluate("dev", config={"tl-fif:costs": {"minGpuHours": 20}})
+    assert "fewer than costs:minGpuHours = 20. Raise budget:capEur." in caplog.text
+
+
+@pytest.mark.parametrize(("region", "euros"), [("eu-west-1", 12.8), ("eu-central-1", 13.6)])
+def test_europe_costs_a_little_more(region: str, euros: float) -> None:
+    outputs = evaluate("dev", config={"aws:region": region}).outputs
+    assert outputs["cost_fixed_monthly_eur"] == pytest.approx(euros, abs=1)
+
+
+# --- the literal stack's table
+
+
+def test_every_literal_key_is_a_row_of_the_table_and_differs_from_its_default() -> None:
+    known = frozenset().union(*(keys for _, _, keys in literal_costs.CRITERIA))
+    assert literal_costs.literal_keys() <= known
+    config = yaml.safe_load((ROOT / "Pulumi.literal.yaml").read_text())["config"]
+    literal = Settings.parse(config)
+    same = [key for key in literal_costs.literal_keys() - {"gpu:domain"} if literal.is_default(key)]
+    assert same == []
+
+
+def test_the_tables_lines_add_up_to_its_totals() -> None:
+    rows = [row.split("|") for row in literal_costs.table().splitlines()[2:]]
+    for column in (4, 5):
+        cells = [float(row[column].replace("*", "").split("=")[0]) for row in rows]
+        assert sum(cells[:-1]) == pytest.approx(cells[-1], abs=0.03)

@@ -1,0 +1,179 @@
+"""The small functions around the queue and the gateway: health, probe and payload samples, on real
+servers.
+"""
+
+import asyncio
+import json
+import socket
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from support.world import Outage, World, hung, refused, slow_link
+
+from payload_samples import handler as payload_samples
+from ping_probe import handler as ping_probe
+from queue_health import handler as queue_health
+from tlfif import names, queue
+
+pytestmark = pytest.mark.integration
+
+Answers = dict[str, tuple[int, str]]
+
+
+@pytest.fixture
+def health(world: World) -> Iterator[Callable[[], Any]]:
+    """Calls the function; its connection is made anew for each test."""
+
+    def call() -> tuple[int, dict[str, Any]]:
+        answer = queue_health.handler(
+            {"headers": {}}, SimpleNamespace(aws_request_id=str(uuid.uuid4()))
+        )
+        return answer["statusCode"], json.loads(answer["body"])
+
+    queue_health.client.cache_clear()
+    yield call
+    queue_health.client().close()
+    queue_health.client.cache_clear()
+
+
+def emitted(output: str, metric: str) -> list[float]:
+    return [json.loads(line)[metric] for line in output.splitlines() if f'"{metric}":' in line]
+
+
+@pytest.mark.story("RED-004")
+async def test_a_queue_that_is_well_says_how_fast_it_is(
+    health: Callable[[], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, body = await asyncio.to_thread(health)
+    assert (status, body["redis"]) == (200, "ok")
+    assert 0 < body["latencyMs"] < 200
+    assert emitted(capsys.readouterr().out, names.METRIC_QUEUE_HEALTHY) == [1]
+
+
+@pytest.mark.story("RED-004")
+@pytest.mark.parametrize("outage", [hung, refused])
+async def test_a_queue_that_does_not_answer_is_a_503(
+    world: World, outage: Outage, health: Callable[[], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with outage(world):
+        status, body = await asyncio.to_thread(health)
+    assert (status, body["error"]) == (503, "queue_unavailable")
+    assert emitted(capsys.readouterr().out, names.METRIC_QUEUE_HEALTHY) == [0]
+
+
+@pytest.mark.story("RED-004")
+async def test_a_queue_slower_than_200_ms_is_a_503(
+    world: World, health: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for delay_s, expected in ((0.1, 200), (0.21, 503)):
+        async with slow_link(world.valkey.port, delay_s) as port:
+            monkeypatch.setenv("TLFIF_REDIS_PORT", str(port))
+            queue_health.client.cache_clear()
+            status, body = await asyncio.to_thread(health)
+            queue_health.client().close()
+        assert status == expected, body
+
+
+@pytest_asyncio.fixture
+async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answers]:
+    """A server on the IPv6 loopback that answers what it is told, and one on IPv4 that must not be
+    asked.
+    """
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    answers: Answers = {}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        status, body = answers[request.split()[1].decode()]
+        writer.write(
+            f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+        )
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "::1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setenv("TLFIF_API_URL", f"http://[::1]:{port}/v1")
+    monkeypatch.setenv("TLFIF_STACK", "dev")
+    yield answers
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.story("API-005")
+@pytest.mark.parametrize(
+    ("ping", "health", "verdict"),
+    [
+        ((200, '{"status":"ok"}'), (200, '{"redis":"ok","latencyMs":1}'), (True, True)),
+        ((200, '{"status":"ok"}'), (503, '{"error":"queue_unavailable"}'), (True, False)),
+        ((403, '{"error":"forbidden"}'), (200, '{"redis":"ok"}'), (False, True)),
+        ((200, "ok"), (200, "null"), (False, False)),
+        ((200, '{"status":"down"}'), (200, "{}"), (False, False)),
+    ],
+)
+async def test_the_probe_judges_status_and_body(
+    api: Answers, ping: Any, health: Any, verdict: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.update({"/v1/ping": ping, "/v1/queue-health": health})
+    answer = await asyncio.to_thread(ping_probe.handler, {}, None)
+    assert (answer["ping"], answer["queue-health"]) == verdict
+    output = capsys.readouterr().out
+    assert emitted(output, names.METRIC_PING_SUCCESS) == [int(verdict[0])]
+    assert emitted(output, names.METRIC_PING_LATENCY_MS)[0] > 0
+
+
+@pytest.mark.story("API-005")
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1/v1", "http://127.0.0.1:1/v1", "https://localhost:1/v1"]
+)
+def test_an_api_that_cannot_be_reached_over_ipv6_is_not_well(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TLFIF_API_URL", url)
+    monkeypatch.setenv("TLFIF_STACK", "dev")
+    assert ping_probe.handler({}, None) == {"ping": False, "queue-health": False}
+
+
+@pytest.mark.story("LAM-005")
+async def test_payloads_are_sampled_without_their_text_for_a_day_after_a_deployment(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_VERSION", "7")
+    payload_samples.client.cache_clear()
+    queue.run(world.queue, queue.heartbeat("i-1", "b1", "ready", 0, {}))
+    job = (await world.send("POST", "/infer", {"prompt": "My secret", "max_tokens": 5})).body["id"]
+    await world.infer("Another")
+    capsys.readouterr()
+    payload_samples.handler({}, None)
+    payload_samples.handler({}, None)
+    payload_samples.client().close()
+    [line] = capsys.readouterr().out.splitlines()
+    sample = json.loads(line)
+    assert "secret" not in line
+    assert (sample["event"], sample["jobId"], sample["version"]) == ("payload sample", job, 7)
+    assert (sample["promptBytes"], sample["options"], len(sample["promptHash"])) == (
+        9,
+        {"max_tokens": 5},
+        16,
+    )
+
+
+@pytest.mark.story("LAM-005")
+def test_sampling_ends_after_a_day_and_only_a_newer_version_begins_again(world: World) -> None:
+    def sample(version: int) -> bool:
+        return queue.run(world.queue, queue.sample(version, {"n": version}))
+
+    assert sample(7)
+    world.queue.hincrby("payload:window", "since", -names.SAMPLING_S * 1000)
+    assert not sample(7)
+    assert not sample(6), "a rollback"
+    assert sample(8)
+    for _ in range(names.SAMPLES_BOUND + 5):
+        sample(8)
+    assert len(queue.run(world.queue, queue.take_samples())) == names.SAMPLES_BOUND
+    assert world.queue.keys("payload:*") == ["payload:window"]

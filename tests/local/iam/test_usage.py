@@ -1,0 +1,280 @@
+"""The evaluator: what our policies say is understood exactly, and nothing else is taken for
+granted.
+"""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from local.aws.endpoint import Call
+from local.iam.usage import PLATFORM, Grant, PolicyError, allowing, grants, judge, requests
+from recording.evaluate import evaluate
+from recording.model import Recording
+
+NODE = "i-0123456789abcdef0"
+NODE_ARN = f"arn:aws:ec2:us-east-1:123456789012:instance/{NODE}"
+TAGS = {"env": "tinyllama", "stack": "dev"}
+
+
+@pytest.fixture(scope="module")
+def dev() -> Recording:
+    return evaluate("dev")
+
+
+def role(recording: Recording, name: str) -> str:
+    return recording.one("aws:iam/role:Role", name).outputs["arn"]
+
+
+def called(
+    action: str, role_arn: str | None, *, tags: dict[str, str] | None = None, **changes: Any
+) -> Call:
+    service, _, operation = action.partition(":")
+    call = Call(
+        time=0,
+        duration_ms=1,
+        role_arn=role_arn,
+        instance_arn=None,
+        service=service,
+        operation=operation,
+        action=action,
+        params={"InstanceIds": [NODE]},
+        resource_tags={NODE: TAGS if tags is None else tags},
+        status=200,
+    )
+    return replace(call, **changes)
+
+
+def refused(recording: Recording, *calls: Call) -> list[str]:
+    return judge(grants(recording), calls).refused
+
+
+# --- who may start and stop which node
+
+
+@pytest.mark.story("LAM-004", "OPS-003")
+def test_the_router_may_start_this_stacks_node_and_no_other(dev: Recording) -> None:
+    router = role(dev, "router-role")
+    assert refused(dev, called("ec2:StartInstances", router)) == []
+    for tags in (
+        {},
+        {**TAGS, "stack": "prod"},
+        {**TAGS, "env": "other"},
+        {**TAGS, "tlfif-budget-latch": "2026-11"},
+    ):
+        assert len(refused(dev, called("ec2:StartInstances", router, tags=tags))) == 1, tags
+
+
+def test_a_latched_node_may_still_be_stopped(dev: Recording) -> None:
+    latched = {**TAGS, "tlfif-budget-latch": "2026-11"}
+    assert refused(dev, called("ec2:StopInstances", role(dev, "router-role"), tags=latched)) == []
+
+
+@pytest.mark.story("EC2-004")
+def test_a_node_may_stop_itself_from_itself_only(dev: Recording) -> None:
+    node = dev.one("aws:ec2/instance:Instance")
+    arn, params = node.outputs["arn"], {"InstanceIds": [node.id]}
+    stop = called(
+        "ec2:StopInstances",
+        role(dev, "gpu-node-role"),
+        params=params,
+        resource_tags={node.id: TAGS},
+    )
+    assert refused(dev, replace(stop, instance_arn=arn)) == []
+    assert len(refused(dev, replace(stop, instance_arn=NODE_ARN))) == 1
+    assert len(refused(dev, stop)) == 1
+    other = replace(
+        stop, params={"InstanceIds": [NODE]}, resource_tags={NODE: TAGS}, instance_arn=arn
+    )
+    assert f"ec2:StopInstances on {NODE_ARN}" in refused(dev, other)[0]
+
+
+def test_every_instance_of_a_call_is_judged(dev: Recording) -> None:
+    two = {
+        "params": {"InstanceIds": [NODE, "i-other"]},
+        "resource_tags": {NODE: TAGS, "i-other": {}},
+    }
+    assert [
+        text.split()[3]
+        for text in refused(dev, called("ec2:StartInstances", role(dev, "router-role"), **two))
+    ] == ["arn:aws:ec2:us-east-1:123456789012:instance/i-other"]
+
+
+# --- replies and metrics
+
+
+def test_replies_are_reached_below_their_prefix_only(dev: Recording) -> None:
+    router, bucket = role(dev, "router-role"), dev.outputs["replies_bucket"]
+    for key, count in (("replies/ada/1.json", 0), ("other/1.json", 1)):
+        params = {"Bucket": bucket, "Key": key}
+        assert len(refused(dev, called("s3:PutObject", router, params=params))) == count, key
+    assert (
+        len(
+            refused(
+                dev,
+                called("s3:GetObject", router, params={"Bucket": "foreign", "Key": "replies/x"}),
+            )
+        )
+        == 1
+    )
+
+
+def test_a_missing_reply_needs_the_right_to_see_that_it_is_missing(dev: Recording) -> None:
+    params = {"Bucket": "b", "Key": "replies/x"}
+    found = requests(called("s3:GetObject", "r", params=params, status=404))
+    assert [(each.action, each.resource) for each in found] == [
+        ("s3:GetObject", "arn:aws:s3:::b/replies/x"),
+        ("s3:ListBucket", "arn:aws:s3:::b"),
+    ]
+
+
+def test_metrics_go_to_the_namespace_in_the_condition(dev: Recording) -> None:
+    node = role(dev, "gpu-node-role")
+    assert (
+        refused(dev, called("cloudwatch:PutMetricData", node, params={"Namespace": "TLFIF/GPU"}))
+        == []
+    )
+    assert (
+        len(
+            refused(
+                dev, called("cloudwatch:PutMetricData", node, params={"Namespace": "TLFIF/Cost"})
+            )
+        )
+        == 1
+    )
+
+
+def test_the_authorizer_may_nothing(dev: Recording) -> None:
+    assert (
+        len(refused(dev, called("ec2:DescribeInstances", role(dev, "gateway-authorizer-role"))))
+        == 1
+    )
+
+
+def test_the_operators_and_unsigned_calls_do_not_count(dev: Recording) -> None:
+    assert (
+        refused(
+            dev,
+            called("iam:DeleteRole", None),
+            called("iam:DeleteRole", "arn:aws:iam::1:role/mine"),
+        )
+        == []
+    )
+
+
+# --- what is granted and not used
+
+
+def test_a_granted_action_that_nothing_used_is_named(dev: Recording) -> None:
+    unused = judge(grants(dev), [called("ec2:StartInstances", role(dev, "router-role"))]).unused
+    assert "router-policy/StopNodes: ec2:StopInstances" in unused
+    assert "gpu-node-work/PutMetrics: cloudwatch:PutMetricData" in unused
+    assert "router-policy/StartNodes: ec2:StartInstances" not in unused
+    assert not [text for text in unused if text.rpartition(": ")[2] in PLATFORM]
+
+
+def test_the_list_of_what_the_platform_does_is_not_stale(dev: Recording) -> None:
+    granted = {action for grant in grants(dev) for action in grant.actions}
+    assert PLATFORM.keys() <= granted
+
+
+# --- what is not understood is an error
+
+
+def policy(**changes: Any) -> Recording:
+    """A stack with one role, whose only statement is changed."""
+    whole = evaluate("dev")
+    statement = {
+        "Sid": "S",
+        "Effect": "Allow",
+        "Action": ["ec2:StopInstances"],
+        "Resource": "*",
+        **changes,
+    }
+    kept = [r for r in whole.resources if r.name in ("router-role", "router-policy") and r.custom]
+    document = json.dumps({"Statement": [statement]})
+    resources = [replace(r, inputs={**r.inputs, "policy": document}) for r in kept]
+    return replace(whole, resources=resources)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"Effect": "Deny"},
+        {"Action": "ec2:*"},
+        {"NotResource": "x"},
+        {"Condition": {"StringLike": {"aws:ResourceTag/env": "t*"}}},
+    ],
+    ids=str,
+)
+def test_a_policy_that_is_not_understood_is_an_error(changes: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError, match=r"router-policy/S: .* understood"):
+        grants(policy(**changes))
+
+
+def test_an_action_whose_resources_are_unknown_is_an_error(dev: Recording) -> None:
+    with pytest.raises(PolicyError, match=r"dynamodb:GetItem: .* does not know its resources"):
+        refused(dev, called("dynamodb:GetItem", role(dev, "router-role")))
+
+
+@pytest.mark.parametrize(
+    ("condition", "context", "holds"),
+    [
+        ({"StringEquals": {"k": "a"}}, {"k": "a"}, True),
+        ({"StringEquals": {"k": ["a", "b"]}}, {"k": "b"}, True),
+        ({"StringEquals": {"k": "a"}}, {}, False),
+        ({"StringEquals": {"k": "a", "j": "b"}}, {"k": "a"}, False),
+        ({"Null": {"k": "true"}}, {}, True),
+        ({"Null": {"k": "true"}}, {"k": "a"}, False),
+        ({"Null": {"k": "false"}}, {"k": "a"}, True),
+        (
+            {"ArnEquals": {"k": "arn:aws:ec2:*:1:instance/i-1"}},
+            {"k": "arn:aws:ec2:us-east-1:1:instance/i-1"},
+            True,
+        ),
+        ({"ArnEquals": {"k": "arn:1"}}, {}, False),
+        ({"ForAllValues:StringEquals": {"k": ["a"]}}, {"k": "a"}, True),
+        ({"ForAllValues:StringEquals": {"k": ["a"]}}, {"k": "a,b"}, False),
+        ({"ForAllValues:StringEquals": {"k": ["a"]}}, {}, True),
+    ],
+)
+def test_conditions_hold_as_iams_do(
+    condition: dict[str, Any], context: dict[str, str], holds: bool
+) -> None:
+    grant = Grant(
+        role_arn="r",
+        policy="p",
+        sid="s",
+        actions=frozenset({"a:B"}),
+        resources=("*",),
+        condition=condition,
+    )
+    request = replace(
+        requests(called("ec2:DescribeInstances", "r"))[0], action="a:B", context=context
+    )
+    assert (allowing(request, [grant]) is grant) is holds
+
+
+@pytest.mark.parametrize(
+    ("pattern", "resource", "matches"),
+    [
+        ("arn:aws:s3:::b/replies/*", "arn:aws:s3:::b/replies/x/y.json", True),
+        ("arn:aws:s3:::b/replies/*", "arn:aws:s3:::b/replies", False),
+        ("arn:aws:s3:::b", "arn:aws:s3:::b/replies/x", False),
+        ("arn:aws:s3:::b.c/*", "arn:aws:s3:::bxc/k", False),
+    ],
+)
+def test_resources_match_as_iams_do(pattern: str, resource: str, matches: bool) -> None:
+    grant = Grant(
+        role_arn="r",
+        policy="p",
+        sid="s",
+        actions=frozenset({"a:B"}),
+        resources=(pattern,),
+        condition={},
+    )
+    request = replace(
+        requests(called("ec2:DescribeInstances", "r"))[0], action="a:B", resource=resource
+    )
+    assert (allowing(request, [grant]) is grant) is matches

@@ -1,0 +1,142 @@
+"""The local model server with its real model: the OpenAI-compatible surface that the watcher
+expects of vLLM.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from local.machine.processes import Process, Processes, free_port
+from local.node import model_file
+from local.node.model_server import CONTEXT_TOKENS
+from local.node.node import ROOT
+from worker.model import JobRefusedError, Model
+
+pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
+
+SLOTS = 4
+
+
+@contextlib.asynccontextmanager
+async def served(procs: Processes) -> AsyncIterator[tuple[Model, Process]]:
+    port = free_port()
+    argv = [
+        sys.executable,
+        "-m",
+        "local.node.node.model_server",
+        "--port",
+        str(port),
+        "--slots",
+        str(SLOTS),
+    ]
+    async with Model(f"http://127.0.0.1:{port}", "tinyllama") as model:
+
+        async def ready() -> bool:
+            return not await model.probe()
+
+        yield model, await procs.start("model", argv, cwd=ROOT, ready=ready, timeout=60)
+
+
+@pytest_asyncio.fixture
+async def model(procs: Processes) -> AsyncIterator[Model]:
+    async with served(procs) as (model, _):
+        yield model
+
+
+async def answer(model: Model, prompt: str, **options: object) -> tuple[str, int]:
+    text, tokens = "", 0
+    async for chunk in model.stream(prompt, options):
+        text += chunk.text
+        tokens = chunk.usage.completion_tokens if chunk.usage else tokens
+    return text, tokens
+
+
+async def test_streams_counts_and_keeps_to_the_options(model: Model) -> None:
+    text, tokens = await answer(model, "Tell me about the sea.", max_tokens=12, temperature=0)
+    assert text.strip()
+    assert tokens == 12
+    assert (text, tokens) == await answer(
+        model, "Tell me about the sea.", max_tokens=12, temperature=0
+    )
+
+
+async def test_more_requests_than_slots_are_all_answered(model: Model) -> None:
+    answers = await asyncio.gather(
+        *(answer(model, f"Count from {n} on.", max_tokens=8) for n in range(2 * SLOTS))
+    )
+    assert all(tokens > 0 and text for text, tokens in answers)
+
+
+async def test_a_prompt_longer_than_the_context_is_refused_as_the_callers_fault(
+    model: Model,
+) -> None:
+    with pytest.raises(JobRefusedError, match=str(CONTEXT_TOKENS)):
+        await answer(model, "a b " * CONTEXT_TOKENS)
+
+
+async def test_a_client_that_leaves_frees_its_slot(model: Model) -> None:
+    for _ in range(2 * SLOTS):
+        async with contextlib.aclosing(model.stream("Write a very long story.", {})) as stream:
+            await anext(stream)
+    begun = time.monotonic()
+    await answer(model, "Hi", max_tokens=1)
+    assert time.monotonic() - begun < 2
+
+
+async def test_sigterm_does_not_wait_for_generations(procs: Processes) -> None:
+    async with served(procs) as (model, process):
+        stream = model.stream("Write a very long story.", {})
+        await anext(stream)
+        begun = time.monotonic()
+        assert await process.stop() == 0
+        assert time.monotonic() - begun < 1
+        await stream.aclose()
+
+
+def test_a_taken_port_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "local.node.node.model_server", "--port", str(port)]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (
+        ended.stderr
+        == f"port {port} is taken, and the model server needs it: choose another port\n"
+    )
+
+
+def test_the_model_is_converted_once_and_whole(tmp_path: Path) -> None:
+    shares: list[float] = []
+    path = model_file.prepare(shares.append, tmp_path)
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert path.stat().st_size > 2.7 * model_file.shipped().stat().st_size
+    again: list[float] = []
+    assert model_file.prepare(again.append, tmp_path) == path
+    assert again == []
+
+
+def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    code = """if True:
+        import pathlib, sys
+        from local.node import model_file
+        model_file.prepare(lambda share: print(share, flush=True), pathlib.Path(sys.argv[1]))
+    """
+    command = [sys.executable, "-c", code, tmp_path]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,276 @@
+"""The preview: without credentials, the same everywhere, and exact about what changed since a git
+revision.
+"""
+
+import dataclasses
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recording import preview, replacing
+from recording.evaluate import evaluate
+from recording.model import ROOT, Recording
+
+pytestmark = pytest.mark.integration
+
+BALANCER = [
+    "tls-certificate  acm:Certificate",
+    "tls-from-vpc  vpc:SecurityGroupIngressRule",
+    "tls-group  ec2:SecurityGroup",
+    "tls-into-node  vpc:SecurityGroupIngressRule",
+    "tls-listener  lb:Listener",
+    "tls-nlb  lb:LoadBalancer",
+    "tls-node-0  lb:TargetGroupAttachment",
+    "tls-nodes  lb:TargetGroup",
+    "tls-to-node  vpc:SecurityGroupEgressRule",
+    "tls-validation  acm:CertificateValidation",
+]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The working tree as it is, committed in a repository of its own."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "all")
+    return folder
+
+
+def recorded(folder: Path, stack: str, seed: str, result: Path) -> bytes:
+    """What the preview's driver makes of a stack in another folder, under another hash seed."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONHASHSEED": seed,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [sys.executable, "-c", preview.DRIVER, stack, str(result), preview.EVALUATORS[0]]
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    return result.read_bytes()
+
+
+def test_a_preview_needs_neither_credentials_nor_the_cli_and_takes_seconds() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "recording.preview", "--stack", "prod"]
+    done = subprocess.run(
+        command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, check=True
+    )
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time, because other tests may be running beside this one.
+    assert used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime < 10
+    assert "   router  Router\n      router  LambdaFunction\n" in done.stdout
+    assert "   api_url: https://" in done.stdout
+    assert "queue: 1 valkey node cache.t4g.micro" in done.stdout
+    assert "GPU-hours     left under the cap" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("prod: ")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("stack", ["dev", "literal"])
+def test_two_evaluations_in_other_folders_and_hash_seeds_are_identical(
+    stack: str, clone: Path, tmp_path: Path
+) -> None:
+    here = recorded(ROOT, stack, "1", tmp_path / "here")
+    assert here == recorded(clone, stack, "2", tmp_path / "there")
+    assert preview.loaded(json.loads(here)) == evaluate(stack)
+
+
+def test_against_the_same_tree_nothing_changed(clone: Path) -> None:
+    said = preview.preview("dev", against="HEAD", root=clone).splitlines()
+    assert "0 added, 0 changed, 0 replaced, 0 removed; +0.00 $/month (+0.00 €)" in said[-1]
+    assert "     the same as before" in said
+    assert [line for line in said if line.startswith(("+", "~", "±", "-"))] == []
+
+
+@pytest.mark.story("EC2-005")
+def test_one_key_shows_exactly_the_load_balancer_and_its_price(clone: Path) -> None:
+    said = preview.preview(
+        "dev", against="HEAD", config=["gpu:tlsIngress=true"], root=clone
+    ).splitlines()
+    assert sorted(line[2:] for line in said if line.startswith("+ ")) == BALANCER
+    assert [line for line in said if line.startswith(("~", "±", "-"))] == []
+    assert "   +16.43 $/month  TLS balancer" in said
+    assert "10 added, 0 changed, 0 replaced, 0 removed; +16.43 $/month (+14.28 €)" in said[-1]
+    assert said[-2].startswith("warning: The cap of €20 leaves 0.0 GPU-hours")
+
+
+def test_a_stack_that_did_not_exist_is_all_new(clone: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    git(tmp_path, "clone", "-q", str(clone), str(copy))
+    git(copy, "rm", "-q", "Pulumi.literal.yaml")
+    git(
+        copy,
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@example.com",
+        "commit",
+        "-q",
+        "-m",
+        "no literal stack",
+    )
+    assert " 0 changed, 0 replaced, 0 removed; +" in preview.preview(
+        "literal", against="HEAD", root=copy
+    )
+
+
+def test_a_pull_requests_comment_has_the_changes_and_folds_the_rest(clone: Path) -> None:
+    said = preview.preview(
+        "dev", against="HEAD", config=["gpu:tlsIngress=true"], markdown=True, root=clone
+    )
+    assert said.startswith("### dev: ")
+    assert "\n> **Warning:** The cap of €20 leaves" in said
+    assert "```diff\n+ tls-certificate  acm:Certificate\n" in said
+    assert "| 16.43 | TLS balancer | 730 hours at $0.0225 | (gpu:tlsIngress) |" in said
+    assert said.count("<details>") == said.count("</details>") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (
+            ["--against", "no-such-ref"],
+            "error: git archive: fatal: not a valid object name: no-such-ref\n",
+        ),
+        (["--stack", "test"], "error: there is no stack 'test'; there are: dev, literal, prod\n"),
+        (
+            ["--config", "tlsIngress"],
+            "error: 'tlsIngress' is no group:key=value, such as gpu:tlsIngress=true\n",
+        ),
+        (
+            ["--config", "gpu:tls=true"],
+            "error: gpu:tls = True: no such key. Did you mean gpu:tlsIngress? Known keys:",
+        ),
+    ],
+)
+def test_what_cannot_be_previewed_is_one_line(
+    arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert preview.main(arguments) == 1
+    assert capsys.readouterr().err.startswith(error)
+
+
+def test_a_revision_without_recordings_is_named(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "Pulumi.dev.yaml").touch()
+    git(tmp_path, "add", ".")
+    git(
+        tmp_path, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "old"
+    )
+    with pytest.raises(preview.PreviewError, match="HEAD is older than recordings"):
+        preview.preview("dev", against="HEAD", root=tmp_path)
+
+
+# --- changed, replaced, removed
+
+
+@pytest.fixture(scope="module")
+def dev() -> Recording:
+    return evaluate("dev")
+
+
+def altered(recording: Recording, **inputs: dict[str, object]) -> Recording:
+    """The recording with other inputs for resources by name (`_` for `-`)."""
+    names = {name.replace("_", "-"): change for name, change in inputs.items()}
+    resources = [
+        dataclasses.replace(r, inputs={**r.inputs, **names.get(r.name, {})}) if r.custom else r
+        for r in recording.resources
+    ]
+    return dataclasses.replace(recording, resources=resources)
+
+
+def test_a_change_is_shown_property_by_property_inside_json_too(dev: Recording) -> None:
+    policy = json.loads(dev.one("aws:iam/rolePolicy:RolePolicy", "router-policy").inputs["policy"])
+    policy["Statement"][0]["Action"].append("logs:DeleteLogGroup")
+    changed = altered(
+        dev,
+        router_policy={"policy": json.dumps(policy)},
+        queue_group={"nodeType": "cache.t4g.small"},
+    )
+    lines = [
+        line
+        for change in preview.differences(dev, changed, [])
+        for line in preview.shown_change(change)
+    ]
+    assert lines[:2] == [
+        "~ queue-group  elasticache:ReplicationGroup",
+        "    nodeType: cache.t4g.micro → cache.t4g.small",
+    ]
+    assert lines[2] == "~ router-policy  iam:RolePolicy"
+    assert lines[3].startswith("    policy.Statement[0].Action: [")
+    assert "logs:DeleteLogGroup" in lines[3]
+
+
+def test_what_is_gone_is_removed(dev: Recording) -> None:
+    fewer = dataclasses.replace(
+        dev, resources=[r for r in dev.resources if r.name != "gpu-node-ssm"]
+    )
+    assert [(c.kind, c.resource.name) for c in preview.differences(dev, fewer, [])] == [
+        ("removed", "gpu-node-ssm")
+    ]
+
+
+@pytest.mark.skipif(
+    not replacing.available(), reason="Terraform with a mirror of its AWS provider was not found"
+)
+def test_the_real_provider_says_what_is_replaced(dev: Recording) -> None:
+    changed = altered(
+        dev,
+        network_vpc={"cidrBlock": "10.0.0.0/16"},
+        gpu_node_0={"ami": "ami-00000000"},
+        queue_parameters={"family": "redis7"},
+        network_lambda_group={"description": "other"},
+        queue_group={"nodeType": "cache.t4g.small"},
+        router_function={"memorySize": 1024},
+        router_role={"assumeRolePolicy": "{}"},
+        storage_private={"blockPublicAcls": False},
+    )
+    kinds = {change.resource.name: change.kind for change in preview.differences(dev, changed, [])}
+    assert kinds == {
+        "network-vpc": "replaced",
+        "gpu-node-0": "replaced",
+        "queue-parameters": "replaced",
+        "network-lambda-group": "replaced",
+        "queue-group": "changed",
+        "router-function": "changed",
+        "router-role": "changed",
+        "storage-private": "changed",
+    }
+
+
+@pytest.mark.skipif(
+    not replacing.available(), reason="Terraform with a mirror of its AWS provider was not found"
+)
+def test_what_the_provider_refuses_is_a_warning(dev: Recording) -> None:
+    warnings: list[str] = []
+    preview.differences(dev, altered(dev, queue_group={"engine": "valky"}), warnings)
+    assert (
+        "the AWS provider refuses a change: aws_elasticache_replication_group.queue-group"
+        in warnings[0]
+    )
+
+
+def test_without_the_provider_the_preview_says_that_it_was_not_asked(
+    dev: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replacing, "find_plugins", lambda: None)
+    changed = altered(dev, gpu_node_0={"ami": "ami-00000000"})
+    changes = preview.differences(dev, changed, [])
+    assert [change.kind for change in changes] == ["changed"]
+    assert f"({replacing.UNKNOWN})" in preview.as_text(changed, dev, changes, [])

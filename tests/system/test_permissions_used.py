@@ -1,0 +1,85 @@
+"""After all other tests: every AWS call that a role made was granted to it, and nothing more is
+granted.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support import world
+
+from local.aws.endpoint import Call
+from local.cloud import LocalCloud
+from local.iam.usage import Verdict, grants, judge
+from recording.model import Recording
+
+pytestmark = pytest.mark.integration
+
+CANARY = "Synthetics runs the canary with this role; moto has no Synthetics"
+# Granted, and used by no test: action of a policy's statement to the reason.
+NOT_REACHED = {
+    "health-canary-policy/FindBuckets: s3:ListAllMyBuckets": CANARY,
+    "health-canary-policy/LocateBucket: s3:GetBucketLocation": CANARY,
+    "health-canary-policy/PutMetrics: cloudwatch:PutMetricData": CANARY,
+    "health-canary-policy/WriteCanaryLogs: logs:CreateLogGroup": CANARY,
+    "health-canary-policy/WriteFindings: s3:PutObject": CANARY,
+}
+
+
+@pytest.fixture(scope="module")
+def verdict(cloud: LocalCloud) -> Verdict:
+    """On the cloud's own calls, and on those of the functions that ran in the tests' process."""
+    elsewhere = [as_in(cloud.recording, call) for call in world.PERFORMED]
+    return judge(grants(cloud.recording), [*cloud.endpoint.calls, *elsewhere])
+
+
+def as_in(recording: Recording, call: Call) -> Call:
+    """A call in a test's own world, with the names that the recorded stack has for the same role
+    and bucket.
+    """
+    roles = {world.ROLE: "router-role", world.GUARDIAN_ROLE: "guardian-role"}
+    if call.role_arn not in roles:
+        return call
+    role = recording.one("aws:iam/role:Role", roles[call.role_arn])
+    bucket = (
+        {"Bucket": recording.outputs["replies_bucket"]}
+        if call.params.get("Bucket") == world.BUCKET
+        else {}
+    )
+    return replace(call, role_arn=role.outputs["arn"], params={**call.params, **bucket})
+
+
+def starting_servers() -> set[Path]:
+    """The test files that are marked so."""
+    files = Path(__file__).parents[1].rglob("test_*.py")
+    return {path for path in files if "pytest.mark.integration" in path.read_text()}
+
+
+@pytest.fixture
+def everything_ran(request: pytest.FixtureRequest) -> None:
+    """Skips where only some of the integration tests were asked for: then much is not used,
+    rightly.
+    """
+    config = request.config
+    chosen = (
+        config.getoption("keyword")
+        or config.getoption("markexpr")
+        or config.getoption("lf", default=False)
+    )
+    ran = {item.path for item in request.session.items}
+    if chosen or not ran >= starting_servers():
+        pytest.skip(
+            "only with all the integration tests in the same run: without them much is granted and not used"
+        )
+
+
+@pytest.mark.story("OPS-003")
+def test_no_role_made_a_call_that_its_policy_does_not_grant(verdict: Verdict) -> None:
+    assert verdict.refused == []
+
+
+@pytest.mark.story("OPS-003")
+@pytest.mark.usefixtures("everything_ran")
+def test_no_role_is_granted_an_action_that_nothing_used(verdict: Verdict) -> None:
+    assert [text for text in verdict.unused if text not in NOT_REACHED] == []
+    assert NOT_REACHED.keys() <= set(verdict.unused), "used after all: take it off the list"

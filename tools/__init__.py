@@ -1,0 +1,1 @@
+"""What a person or `make` runs beside the product."""

@@ -1,0 +1,134 @@
+"""`make user`: a Cognito user of a deployed stack, or of a running local cloud, and what to do with
+it next.
+"""
+
+import argparse
+import json
+import re
+import secrets
+import shutil
+import string
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+NEEDED = ("api_url", "user_pool_id", "user_pool_client_id")
+
+
+class UserError(RuntimeError):
+    """No user was made; the message says why and what to do."""
+
+
+def main() -> int:
+    """Makes the user and prints how to sign in; 0, or 1 with one line of error."""
+    parser = argparse.ArgumentParser(prog="python -m tools.user", description=__doc__)
+    parser.add_argument("--stack", default="dev", help="whose user (default: %(default)s)")
+    parser.add_argument(
+        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
+    )
+    parser.add_argument("email")
+    arguments = parser.parse_args()
+    try:
+        if not EMAIL.fullmatch(arguments.email):
+            raise UserError(
+                f"{arguments.email!r} is no e-mail address: make user EMAIL=you@example.com"
+            )
+        outputs = stack_outputs(arguments.stack, arguments.outputs)
+        password = create(arguments.email, outputs["user_pool_id"])
+    except UserError as error:
+        print(f"tl-fif: {error}", file=sys.stderr)
+        return 1
+    print(NEXT.format(email=arguments.email, password=password, **outputs))
+    return 0
+
+
+def stack_outputs(stack: str, file: Path | None) -> Mapping[str, Any]:
+    """The stack's outputs, from a file or from Pulumi; raises UserError."""
+    try:
+        outputs = json.loads(file.read_text() if file else ask_pulumi(stack))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file or 'pulumi'} gave no stack outputs: {error}") from error
+    missing = [name for name in NEEDED if not isinstance(outputs, dict) or not outputs.get(name)]
+    if missing:
+        raise UserError(
+            f"stack {stack} has no output {missing[0]}; is it deployed? (pulumi up --stack {stack})"
+        )
+    return outputs
+
+
+def ask_pulumi(stack: str) -> str:
+    """What `pulumi stack output --json` prints."""
+    if shutil.which("pulumi") is None:
+        raise UserError(
+            "the pulumi command is not installed; or give the stack's outputs: make user OUTPUTS=file.json"
+        )
+    command = ["pulumi", "stack", "output", "--json", "--stack", stack]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{' '.join(command)}: {done.stderr.strip() or 'failed'}")
+    return done.stdout
+
+
+def create(email: str, pool_id: str) -> str:
+    """Makes a confirmed user with a new password, which it returns; raises UserError."""
+    password = new_password()
+    try:
+        cognito = boto3.client(
+            "cognito-idp", region_name=pool_id.partition("_")[0], config=Config(connect_timeout=5)
+        )
+        attributes = [
+            {"Name": "email", "Value": email},
+            {"Name": "email_verified", "Value": "true"},
+        ]
+        cognito.admin_create_user(
+            UserPoolId=pool_id, Username=email, UserAttributes=attributes, MessageAction="SUPPRESS"
+        )
+        cognito.admin_set_user_password(
+            UserPoolId=pool_id, Username=email, Password=password, Permanent=True
+        )
+    except ClientError as error:
+        raise UserError(_refusal(error, email, pool_id)) from error
+    except BotoCoreError as error:
+        raise UserError(f"AWS cannot be asked: {error}") from error
+    return password
+
+
+def _refusal(error: ClientError, email: str, pool_id: str) -> str:
+    match error.response["Error"]["Code"]:
+        case "UsernameExistsException":
+            return f"{email} exists already; choose another address, or delete it by aws cognito-idp admin-delete-user"
+        case "ResourceNotFoundException":
+            return f"there is no user pool {pool_id} in this account; are these the outputs of the right stack?"
+    return f"Cognito refused: {error.response['Error']['Message']}"
+
+
+def new_password() -> str:
+    """20 characters with each kind that the pool asks for (components/identity.py)."""
+    kinds = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
+    letters = [secrets.choice(kind) for kind in kinds] + [
+        secrets.choice("".join(kinds)) for _ in range(17)
+    ]
+    secrets.SystemRandom().shuffle(letters)
+    return "".join(letters)
+
+
+NEXT = """{email} can sign in. The password is shown only now: {password}
+
+Next, an access token (for an hour) and a first prompt:
+
+  export TLFIF_API={api_url}
+  export TLFIF_TOKEN=$(aws cognito-idp initiate-auth --auth-flow USER_PASSWORD_AUTH --client-id {user_pool_client_id} \\
+    --auth-parameters USERNAME={email},PASSWORD={password} --query AuthenticationResult.AccessToken --output text)
+  .venv/bin/python -m gui.client "What is a GPU?"
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
