@@ -13,12 +13,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from bench.figures import percentiles, table
 from local.cloud import LocalCloud, Options
 from local.commands import demo
 from tlfif import names, queue, tokens
+from tlfif.environment import UserPool
 
 WARM_UP = 50
 
@@ -65,9 +67,9 @@ class Bench:
 
     def floor(self) -> dict[str, float]:
         """One RS256 verification and one accept, in this process."""
-        spec = self.cloud.function("router")
-        pool, client = spec.environment["TLFIF_USER_POOL_ID"], spec.environment["TLFIF_CLIENT_ID"]
-        verifier = tokens.for_pool("us-east-1", pool, client, self.cloud.endpoint.jwks_url(pool))
+        pool = UserPool.read(self.cloud.function("router").environment)
+        keys = self.cloud.endpoint.jwks_url(pool.user_pool_id)
+        verifier = tokens.for_pool("us-east-1", replace(pool, jwks_url=keys))
         samples = []
         for number in range(self.calls + WARM_UP):
             self.reset()

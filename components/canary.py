@@ -10,15 +10,16 @@ import pulumi
 import pulumi_aws as aws
 
 from components import bundle, iam, pricing
-from components.lambda_function import VpcPlacement
+from components.lambda_function import DUALSTACK, VpcPlacement
 from components.storage import Storage
+from tlfif import environment
 
 RUN_TIMEOUT_S = 30
 KEEP_DAYS = 7
 PREFIX = "canary"
 # Where Synthetics looks for a Python canary, and the files of ours that it runs.
 _PROBE = ("ping_probe/__init__.py", "ping_probe/handler.py")
-_SHARED = ("tlfif/__init__.py", "tlfif/emf.py", "tlfif/log.py", "tlfif/names.py")
+_SHARED = [f"tlfif/{name}.py" for name in ("__init__", "emf", "environment", "log", "names")]
 _SOURCES = {
     "python/ping_canary.py": "functions/ping_probe/canary.py",
     **{f"python/{name}": f"functions/{name}" for name in _PROBE},
@@ -118,10 +119,9 @@ class Canary(pulumi.ComponentResource):
             schedule={"expression": every},
             run_config={
                 "timeout_in_seconds": RUN_TIMEOUT_S,
-                # Like the functions, it has no way out over IPv4.
                 "environment_variables": {
-                    "TLFIF_API_URL": args.api_url,
-                    "AWS_USE_DUALSTACK_ENDPOINT": "true",
+                    **environment.Canary.variables(api_url=args.api_url),
+                    **DUALSTACK,
                 },
             },
             vpc_config={

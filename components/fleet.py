@@ -4,8 +4,7 @@ guardian.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import pulumi
+from typing import Any
 
 from components import iam
 from components.lambda_function import VpcPlacement
@@ -16,7 +15,7 @@ from components.storage import Storage
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """One stack's nodes, their queue and their replies. functions/tlfif/fleet.py reads what
+    """One stack's nodes, their queue and their replies. tlfif/environment.py reads what
     `environment` tells.
     """
 
@@ -28,16 +27,14 @@ class Fleet:
     vpc: VpcPlacement
 
     @property
-    def environment(self) -> Mapping[str, pulumi.Input[str]]:
-        """What a function that acts on the fleet is told."""
+    def told(self) -> Mapping[str, Any]:
+        """What a function that acts on the fleet is told: the fields of tlfif.environment.Fleet."""
         return {
-            "TLFIF_STACK": self.stack,
-            **self.queue.environment,
-            "TLFIF_REPLIES_BUCKET": self.storage.bucket.bucket,
-            "TLFIF_GPU_COUNT": str(self.settings.gpu.count),
-            "TLFIF_GPU_SLOTS": str(self.settings.gpu.slots),
-            # Such a function has no IPv4 way out; AWS's dual-stack hosts are its only ones.
-            "AWS_USE_DUALSTACK_ENDPOINT": "true",
+            **self.queue.told,
+            "stack": self.stack,
+            "replies_bucket": self.storage.bucket.bucket,
+            "gpu_count": self.settings.gpu.count,
+            "gpu_slots": self.settings.gpu.slots,
         }
 
     @property

@@ -25,6 +25,7 @@ from components.queue import Queue
 from components.queue_health import QueueHealth, QueueHealthArgs
 from components.settings import Settings
 from components.storage import Storage
+from tlfif import environment
 from tlfif.names import ACCESS_LOG_GROUP
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,17 +135,16 @@ class Gateway(pulumi.ComponentResource):
 
     def _create_authorizer(self) -> LambdaFunction:
         args = self._args
-        environment = {
-            "TLFIF_USER_POOL_ID": args.identity.user_pool.id,
-            "TLFIF_CLIENT_ID": args.identity.client.id,
-        }
+        told = environment.UserPool.variables(
+            user_pool_id=args.identity.user_pool.id, client_id=args.identity.client.id
+        )
         return LambdaFunction(
             f"{self._name}-authorizer",
             LambdaFunctionArgs(
                 source="authorizer",
                 stack=args.stack,
                 timeout_s=AUTHORIZER_TIMEOUT_S,
-                environment=environment,
+                environment=told,
                 monthly_calls=args.settings.costs.requests_per_month,
                 starts_traces=False,
             ),

@@ -11,6 +11,7 @@ from components.pricing import CostLine
 from components.queue import Queue
 from components.settings import GpuSettings, Settings
 from components.storage import Storage
+from tlfif import environment
 from tlfif.names import ENV_TAG, ENV_VALUE, NAMESPACE_GPU, SERVED_MODEL, STACK_TAG
 
 
@@ -114,17 +115,16 @@ class GpuNodes(pulumi.ComponentResource):
     def _configuration(self) -> dict[str, pulumi.Input[str]]:
         """What the watcher reads from the instance's user data at each boot; cloud-init ignores it."""
         settings = self._args.settings
-        return {
-            "TLFIF_STACK": self._args.stack,
-            "TLFIF_REGION": settings.region,
-            "TLFIF_REDIS_HOST": self._args.queue.host,
-            "TLFIF_REDIS_PORT": self._args.queue.port,
-            "TLFIF_REPLIES_BUCKET": self._args.storage.bucket.bucket,
-            "TLFIF_MODEL": SERVED_MODEL,
-            "TLFIF_GPU_SLOTS": str(settings.gpu.slots),
-            "TLFIF_IDLE_MINUTES": str(settings.gpu.idle_minutes),
-            "TLFIF_MAX_LIFETIME_HOURS": f"{settings.gpu.max_lifetime_hours:g}",
-        }
+        return environment.Node.variables(
+            **self._args.queue.told,
+            stack=self._args.stack,
+            region=settings.region,
+            replies_bucket=self._args.storage.bucket.bucket,
+            model=SERVED_MODEL,
+            gpu_slots=settings.gpu.slots,
+            idle_minutes=settings.gpu.idle_minutes,
+            max_lifetime_hours=settings.gpu.max_lifetime_hours,
+        )
 
 
 def _cost_lines(settings: GpuSettings, count: int) -> list[CostLine]:

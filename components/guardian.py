@@ -10,7 +10,8 @@ import pulumi_aws as aws
 from components import pricing
 from components.alerts import Alerts
 from components.fleet import Fleet
-from components.lambda_function import LambdaFunction, LambdaFunctionArgs
+from components.lambda_function import DUALSTACK, LambdaFunction, LambdaFunctionArgs
+from tlfif import environment
 
 # Within its minute, so that two never run at a time.
 TIMEOUT_S = 50
@@ -37,7 +38,7 @@ class Guardian(pulumi.ComponentResource):
                 source="guardian",
                 stack=fleet.stack,
                 timeout_s=TIMEOUT_S,
-                environment=fleet.environment,
+                environment={**environment.Fleet.variables(**fleet.told), **DUALSTACK},
                 statements=fleet.statements,
                 vpc=fleet.vpc,
                 traced=False,

@@ -17,7 +17,7 @@ from components.network import Network
 from components.private_gateway import PrivateGateway, PrivateGatewayArgs
 from components.settings import Settings
 from components.storage import Storage
-from tlfif import names
+from tlfif import environment, names
 
 PROBE_TIMEOUT_S = 15
 SMALL_MB = 256
@@ -95,7 +95,9 @@ class Health(pulumi.ComponentResource):
                 stack=args.stack,
                 timeout_s=PROBE_TIMEOUT_S,
                 memory_mb=SMALL_MB,
-                environment={"TLFIF_STACK": args.stack, "TLFIF_API_URL": args.gateway.url},
+                environment=environment.PingProbe.variables(
+                    stack=args.stack, api_url=args.gateway.url
+                ),
                 vpc=args.vpc,
                 usual_ms=200,
                 traced=False,

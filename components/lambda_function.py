@@ -13,6 +13,8 @@ from components.pricing import CostLine
 
 LOG_DAYS = 14
 ALIAS = "prod"
+# A function in the VPC has no IPv4 way out; AWS's dual-stack hosts are its only ones.
+DUALSTACK = {"AWS_USE_DUALSTACK_ENDPOINT": "true"}
 # What Lambda itself writes about a call (START, END, REPORT), and one or two lines of ours.
 LOG_GB_PER_CALL = 1e-6
 

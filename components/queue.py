@@ -89,7 +89,7 @@ class Queue(pulumi.ComponentResource):
         ]
         self.host = self.group.primary_endpoint_address
         self.port = self.group.port.apply(str)
-        self.environment = {"TLFIF_REDIS_HOST": self.host, "TLFIF_REDIS_PORT": self.port}
+        self.told = {"redis_host": self.host, "redis_port": self.port}
         self.register_outputs({"host": self.host})
 
     def _create_memory_alarm(self, number: int) -> None:

@@ -11,7 +11,7 @@ from components import pricing
 from components.alerts import Alerts
 from components.lambda_function import LambdaFunction, LambdaFunctionArgs, VpcPlacement
 from components.queue import Queue
-from tlfif import names
+from tlfif import environment, names
 
 TIMEOUT_S = 5
 MEMORY_MB = 256
@@ -39,7 +39,7 @@ class QueueHealth(pulumi.ComponentResource):
                 stack=args.stack,
                 timeout_s=TIMEOUT_S,
                 memory_mb=MEMORY_MB,
-                environment={"TLFIF_STACK": args.stack, **args.queue.environment},
+                environment=environment.QueueHealth.variables(stack=args.stack, **args.queue.told),
                 vpc=args.vpc,
                 usual_ms=5,
                 starts_traces=False,

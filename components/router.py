@@ -7,7 +7,8 @@ import pulumi
 from components import iam, pricing
 from components.fleet import Fleet
 from components.identity import Identity
-from components.lambda_function import LambdaFunction, LambdaFunctionArgs
+from components.lambda_function import DUALSTACK, LambdaFunction, LambdaFunctionArgs
+from tlfif import environment
 from tlfif.names import BACKLOG_PER_NODE
 
 # Every dependency's failure is answered within 2 s; the rest is a cold start.
@@ -57,7 +58,7 @@ class Router(pulumi.ComponentResource):
                 stack=fleet.stack,
                 timeout_s=SAMPLES_TIMEOUT_S,
                 memory_mb=256,
-                environment=fleet.queue.environment,
+                environment=environment.Queue.variables(**fleet.queue.told),
                 vpc=fleet.vpc,
                 log_days=SAMPLE_DAYS,
                 monthly_calls=pricing.MINUTES // SAMPLE_MINUTES,
@@ -72,12 +73,13 @@ class Router(pulumi.ComponentResource):
 
 def _environment(args: RouterArgs) -> dict[str, pulumi.Input[str]]:
     settings = args.fleet.settings
-    return {
-        **args.fleet.environment,
-        "TLFIF_USER_POOL_ID": args.identity.user_pool.id,
-        "TLFIF_CLIENT_ID": args.identity.client.id,
-        "TLFIF_BACKLOG_CAP": str(BACKLOG_PER_NODE * settings.gpu.count),
-        "TLFIF_IDLE_MINUTES": str(settings.gpu.idle_minutes),
-        "TLFIF_CAP_EUR": f"{settings.budget.cap_eur:g}",
-        "TLFIF_GPU_EUR_PER_HOUR": f"{settings.gpu_eur_per_hour:.4f}",
-    }
+    told = environment.Router.variables(
+        **args.fleet.told,
+        user_pool_id=args.identity.user_pool.id,
+        client_id=args.identity.client.id,
+        backlog_cap=BACKLOG_PER_NODE * settings.gpu.count,
+        idle_minutes=settings.gpu.idle_minutes,
+        cap_eur=settings.budget.cap_eur,
+        gpu_eur_per_hour=round(settings.gpu_eur_per_hour, 4),
+    )
+    return {**told, **DUALSTACK}

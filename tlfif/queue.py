@@ -8,7 +8,6 @@ the server is gone, hung or refuses.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -63,13 +62,6 @@ def connect(host: str, port: int, timeout_s: float = TIMEOUT_S) -> "redis.Redis"
         socket_timeout=timeout_s,
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     )
-
-
-def from_environment(timeout_s: float = TIMEOUT_S) -> "redis.Redis":
-    """`connect` to the server that components/queue.py tells a function of; KeyError names what is
-    missing.
-    """
-    return connect(os.environ["TLFIF_REDIS_HOST"], int(os.environ["TLFIF_REDIS_PORT"]), timeout_s)
 
 
 def run(client: "redis.Redis", call: Call[T]) -> T:

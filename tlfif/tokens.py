@@ -20,6 +20,8 @@ from jose import jwk, jwt
 from jose.backends.base import Key
 from jose.exceptions import JOSEError
 
+from tlfif.environment import UserPool
+
 Claims = dict[str, Any]
 MAX_TOKEN_BYTES = 8_192
 KEYS_MAX_AGE_S = 600
@@ -169,13 +171,11 @@ def _canonical(segment: str) -> bool:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode() == segment
 
 
-def for_pool(region: str, pool_id: str, client_id: str, jwks_url: str | None = None) -> Verifier:
-    """The verifier of a Cognito pool.
-
-    `jwks_url` replaces the pool's own address of its keys (the local cloud).
-    """
-    issuer = f"https://cognito-idp.{region}.amazonaws.com/{pool_id}"
-    return Verifier(issuer, client_id, KeySet(jwks_url or f"{issuer}/.well-known/jwks.json"))
+def for_pool(region: str, pool: UserPool) -> Verifier:
+    """The verifier of a Cognito pool; `jwks_url` replaces the pool's own address of its keys."""
+    issuer = f"https://cognito-idp.{region}.amazonaws.com/{pool.user_pool_id}"
+    keys = KeySet(pool.jwks_url or f"{issuer}/.well-known/jwks.json")
+    return Verifier(issuer, pool.client_id, keys)
 
 
 def bearer(authorization: str) -> str:

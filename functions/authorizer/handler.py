@@ -7,19 +7,14 @@ from functools import cache
 from typing import Any
 
 from tlfif import tokens
+from tlfif.environment import UserPool
 from tlfif.log import log
 
 
 @cache
 def verifier() -> tokens.Verifier:
     """Made once per execution environment, so that its keys outlive one call."""
-    environment = os.environ
-    return tokens.for_pool(
-        environment["AWS_REGION"],
-        environment["TLFIF_USER_POOL_ID"],
-        environment["TLFIF_CLIENT_ID"],
-        environment.get("TLFIF_JWKS_URL"),
-    )
+    return tokens.for_pool(os.environ["AWS_REGION"], UserPool.read())
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:

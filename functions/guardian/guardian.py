@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from tlfif import names, nodes, queue, replies, waking
-from tlfif.fleet import Fleet
+from tlfif.environment import Fleet
 from tlfif.log import log
 
 # A router that owes a reply writes it at once; after this long it has died, or its storage has.
@@ -55,7 +55,7 @@ class Guardian:
 
     def _mind_nodes(self) -> tuple[queue.Rescue, nodes.Outcome | None]:
         fleet = self.fleet
-        found = queue.run(self.redis, queue.rescue(self.token, fleet.node_count, fleet.slots))
+        found = queue.run(self.redis, queue.rescue(self.token, fleet.gpu_count, fleet.gpu_slots))
         if found.stop:
             self._stop_nodes()
         if not found.wake:
@@ -88,7 +88,7 @@ class Guardian:
         if not owed:
             return self._left_s() > 0
         written, why = replies.write_all(
-            self.s3, self.fleet.bucket, owed, "guardian", self.give_up_at
+            self.s3, self.fleet.replies_bucket, owed, "guardian", self.give_up_at
         )
         if written:
             queue.run(self.redis, queue.settle([reply.id for reply in written]))

@@ -8,7 +8,7 @@ import redis
 
 from guardian.guardian import Guardian
 from tlfif import emf, names, nodes, queue, replies
-from tlfif.fleet import Fleet
+from tlfif.environment import Fleet
 
 # Of the function's 50 s: the last batch of replies may take a moment after that.
 WORK_S = 40.0
@@ -18,9 +18,10 @@ AWS_TIMEOUT_S = 3.0
 @cache
 def services() -> tuple[Fleet, "redis.Redis", Any, Any]:
     """Made once per execution environment: fleet, queue, EC2 and S3."""
+    fleet = Fleet.read()
     return (
-        Fleet.from_environment(),
-        queue.from_environment(timeout_s=2.0),
+        fleet,
+        queue.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0),
         nodes.client(AWS_TIMEOUT_S),
         replies.client(AWS_TIMEOUT_S),
     )

@@ -6,14 +6,15 @@ from functools import cache
 
 import redis
 
-from tlfif import queue
+from tlfif import environment, queue
 from tlfif.log import log
 
 
 @cache
 def client() -> "redis.Redis":
     """Made once per execution environment."""
-    return queue.from_environment()
+    told = environment.Queue.read()
+    return queue.connect(told.redis_host, told.redis_port)
 
 
 def handler(event: object, context: object) -> None:

@@ -7,7 +7,6 @@ in. So no name is resolved to an IPv4 address, which would be tried first and in
 
 import http.client
 import json
-import os
 import socket
 import ssl
 import time
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tlfif import emf, names
+from tlfif.environment import PingProbe
 from tlfif.log import log
 
 TIMEOUT_S = 5.0
@@ -27,18 +27,21 @@ def handler(event: object, context: object) -> dict[str, bool]:
 
     Both are asked, whatever the first says.
     """
-    base, stack = os.environ["TLFIF_API_URL"], os.environ["TLFIF_STACK"]
+    told = PingProbe.read()
     began = time.perf_counter()
-    ping = well(f"{base}/ping", ROUTES["/ping"])
+    ping = well(f"{told.api_url}/ping", ROUTES["/ping"])
     latency_ms = (time.perf_counter() - began) * 1000
-    emf.emit(names.NAMESPACE_API, stack, {names.METRIC_PING_SUCCESS: int(ping)})
+    emf.emit(names.NAMESPACE_API, told.stack, {names.METRIC_PING_SUCCESS: int(ping)})
     emf.emit(
         names.NAMESPACE_API,
-        stack,
+        told.stack,
         {names.METRIC_PING_LATENCY_MS: round(latency_ms, 1)},
         "Milliseconds",
     )
-    return {"ping": ping, "queue-health": well(f"{base}/queue-health", ROUTES["/queue-health"])}
+    return {
+        "ping": ping,
+        "queue-health": well(f"{told.api_url}/queue-health", ROUTES["/queue-health"]),
+    }
 
 
 def well(url: str, field: str) -> bool:

@@ -1,6 +1,5 @@
 """GET /queue-health: does the queue answer, and within 200 ms? (RED-004)"""
 
-import os
 import time
 from functools import cache
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import redis
 
 from tlfif import emf, names, queue
+from tlfif.environment import QueueHealth
 from tlfif.log import log
 from tlfif.proxy import Event, Problem, Response, respond
 
@@ -16,18 +16,20 @@ RETRY_AFTER_S = 60
 
 
 @cache
-def client() -> "redis.Redis":
-    """Made once per execution environment.
+def services() -> tuple[str, "redis.Redis"]:
+    """The stack's name and a client, made once per execution environment.
 
     It waits longer than the limit, to tell a slow queue from a dead one.
     """
-    return queue.from_environment(timeout_s=0.5)
+    told = QueueHealth.read()
+    return told.stack, queue.connect(told.redis_host, told.redis_port, timeout_s=0.5)
 
 
 def handler(event: Event, context: Any) -> Response:
     """200 {"redis": "ok", "latencyMs": x}, or 503 with what is wrong."""
+    stack, client = services()
     try:
-        latency_ms = ping_ms(client())
+        latency_ms = ping_ms(client)
         wrong = (
             ""
             if latency_ms <= LIMIT_MS
@@ -35,11 +37,7 @@ def handler(event: Event, context: Any) -> Response:
         )
     except redis.RedisError as error:
         latency_ms, wrong = None, f"it does not answer: {type(error).__name__}"
-    emf.emit(
-        names.NAMESPACE_QUEUE,
-        os.environ["TLFIF_STACK"],
-        {names.METRIC_QUEUE_HEALTHY: int(not wrong)},
-    )
+    emf.emit(names.NAMESPACE_QUEUE, stack, {names.METRIC_QUEUE_HEALTHY: int(not wrong)})
     log("queue health", "ERROR" if wrong else "INFO", latencyMs=latency_ms, wrong=wrong)
     if wrong:
         problem = Problem(

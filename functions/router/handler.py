@@ -8,8 +8,8 @@ from typing import Any
 import redis
 
 from router import routes
-from router.settings import Settings
 from tlfif import emf, names, queue, tokens
+from tlfif.environment import Router
 from tlfif.log import log
 from tlfif.proxy import Event, Problem, Response, header
 
@@ -25,14 +25,10 @@ ROUTES: dict[tuple[str, str], Route] = {
 @cache
 def services() -> routes.Services:
     """Made once per execution environment: a warm call opens nothing."""
-    settings = Settings.from_environment()
-    verifier = tokens.for_pool(
-        os.environ["AWS_REGION"],
-        settings.user_pool_id,
-        settings.client_id,
-        os.environ.get("TLFIF_JWKS_URL"),
-    )
-    return routes.Services(settings, queue.from_environment(), verifier)
+    settings = Router.read()
+    verifier = tokens.for_pool(os.environ["AWS_REGION"], settings)
+    client = queue.connect(settings.redis_host, settings.redis_port)
+    return routes.Services(settings, client, verifier)
 
 
 def handler(event: Event, context: Any) -> Response:

@@ -15,8 +15,8 @@ import redis
 
 from router.body import parse
 from router.samples import Sampler
-from router.settings import Settings
 from tlfif import emf, names, nodes, queue, replies, tokens, waking
+from tlfif.environment import Router
 from tlfif.log import log
 from tlfif.proxy import Event, Problem, Response, header, respond
 
@@ -32,10 +32,15 @@ IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 class Services:
     """What the routes work with; boto3's clients are made when they are first needed."""
 
-    settings: Settings
+    settings: Router
     redis: "redis.Redis"
     verifier: tokens.Verifier
     sampler: Sampler = field(default_factory=Sampler)
+
+    @cached_property
+    def limits(self) -> queue.Limits:
+        told = self.settings
+        return queue.Limits(told.backlog_cap, told.gpu_count, told.gpu_slots)
 
     @cached_property
     def ec2(self) -> Any:
@@ -61,7 +66,7 @@ def infer(services: Services, event: Event, sub: str) -> Response:
         idempotency_key=_idempotency_key(event),
         deadline_ms=int(time.time() * 1000) + DEADLINE_MS,
     )
-    answer = queue.run(services.redis, queue.accept(job, settings.limits))
+    answer = queue.run(services.redis, queue.accept(job, services.limits))
     if isinstance(answer, queue.Refused):
         if answer.why == "late" and time.time() * 1000 < job.deadline_ms:
             log(
@@ -69,7 +74,7 @@ def infer(services: Services, event: Event, sub: str) -> Response:
                 "ERROR",
                 deadlineMs=job.deadline_ms,
             )
-        raise _refusal(settings, answer)
+        raise _refusal(services, answer)
     if answer.wake:
         _wake(services, job, answer)
     else:
@@ -99,11 +104,14 @@ def _estimate_s(boot_ms: int | None) -> float:
     return float(names.BOOT_ETA_S) if boot_ms is None else round(boot_ms / 1000, 1)
 
 
-def _refusal(settings: Settings, refused: queue.Refused) -> Problem:
+def _refusal(services: Services, refused: queue.Refused) -> Problem:
+    limits = services.limits
     match refused.why:
         case "limited":
-            emf.emit(names.NAMESPACE_ROUTER, settings.stack, {names.METRIC_RATE_LIMIT_BREACHES: 1})
-            message = f"At most {settings.limits.burst} requests a second and {settings.limits.sustained} a minute."
+            stack = services.settings.stack
+            emf.emit(names.NAMESPACE_ROUTER, stack, {names.METRIC_RATE_LIMIT_BREACHES: 1})
+            often = f"{limits.burst} requests a second and {limits.sustained} a minute"
+            message = f"At most {often}."
             return Problem(
                 429, "rate_limited", message, retry_after_s=math.ceil(refused.wait_ms / 1000)
             )
@@ -186,7 +194,7 @@ def _answer_cancelled(services: Services, reply: queue.Owed) -> str:
     it is.
     """
     try:
-        status = replies.write_final(services.s3, services.settings.bucket, reply, "router")
+        status = replies.write_final(services.s3, services.settings.replies_bucket, reply, "router")
         queue.run(services.redis, queue.settle([reply.id]))
     except (replies.Unavailable, redis.RedisError) as error:
         log("reply left to the guardian", "ERROR", jobId=reply.id, why=str(error))
@@ -197,7 +205,7 @@ def _answer_cancelled(services: Services, reply: queue.Owed) -> str:
 def _ended(services: Services, key: str) -> str:
     try:
         with replies.answering():
-            found = replies.read(services.s3, services.settings.bucket, key)
+            found = replies.read(services.s3, services.settings.replies_bucket, key)
     except replies.Unavailable as error:
         message = f"The reply could not be read ({error}); try again."
         raise Problem(503, "storage_unavailable", message, retry_after_s=2) from error
@@ -230,7 +238,7 @@ def _answer_stopped(services: Services, jobs: list[queue.Stopped]) -> int:
     owed = [queue.Owed(job.id, job.reply_key, "cancelled", "stopped") for job in jobs]
     give_up_at = time.monotonic() + STOP_WRITES_S
     written, why = replies.write_all(
-        services.s3, services.settings.bucket, owed, "router", give_up_at
+        services.s3, services.settings.replies_bucket, owed, "router", give_up_at
     )
     if why:
         log("replies left to the guardian", "ERROR", jobs=len(owed) - len(written), why=why)

@@ -34,10 +34,10 @@ def health(world: World) -> Iterator[Callable[[], Any]]:
         )
         return answer["statusCode"], json.loads(answer["body"])
 
-    queue_health.client.cache_clear()
+    queue_health.services.cache_clear()
     yield call
-    queue_health.client().close()
-    queue_health.client.cache_clear()
+    queue_health.services()[1].close()
+    queue_health.services.cache_clear()
 
 
 def emitted(output: str, metric: str) -> list[float]:
@@ -72,9 +72,9 @@ async def test_a_queue_slower_than_200_ms_is_a_503(
     for delay_s, expected in ((0.1, 200), (0.21, 503)):
         async with slow_link(world.valkey.port, delay_s) as port:
             monkeypatch.setenv("TLFIF_REDIS_PORT", str(port))
-            queue_health.client.cache_clear()
+            queue_health.services.cache_clear()
             status, body = await asyncio.to_thread(health)
-            queue_health.client().close()
+            queue_health.services()[1].close()
         assert status == expected, body
 
 

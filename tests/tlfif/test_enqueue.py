@@ -14,17 +14,26 @@ from support.forgeries import Pool, private_key
 
 from router import handler
 from router.routes import Services
-from router.settings import Settings
 from tlfif import names, tokens
-from tlfif.queue import Limits
+from tlfif.environment import Router
 
 POOL = Pool(
     private_key(), "k1", "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_pool", "client-1"
 )
-SETTINGS = Settings(
-    stack="dev", bucket="replies", node_count=1, slots=32, user_pool_id="us-east-1_pool", client_id=POOL.client_id,
-    limits=Limits(), idle_minutes=5, cap_eur=20.0, gpu_eur_per_hour=0.5,
-)  # fmt: skip
+SETTINGS = Router(
+    redis_host="fake",
+    redis_port=6379,
+    stack="dev",
+    replies_bucket="replies",
+    gpu_count=1,
+    gpu_slots=32,
+    user_pool_id="us-east-1_pool",
+    client_id=POOL.client_id,
+    backlog_cap=500,
+    idle_minutes=5,
+    cap_eur=20.0,
+    gpu_eur_per_hour=0.5,
+)
 
 
 @pytest.fixture

@@ -1,0 +1,133 @@
+"""What each function and the node are told: one class each, which the program writes and what runs reads.
+
+A field `gpu_slots` is the variable TLFIF_GPU_SLOTS, always text, read back as the field's type.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, TypeVar, get_type_hints
+
+Told = TypeVar("Told", bound="Environment")
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return f"TLFIF_{field.upper()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A set of variables; a field with a default may be left out on both sides."""
+
+    @classmethod
+    def variables(cls, **values: Any) -> dict[str, Any]:
+        """The variables to declare, for plain values or Pulumi outputs of text.
+
+        Raises TypeError naming a field that is missing or that nobody reads.
+        """
+        known = {field.name: field.default is MISSING for field in fields(cls)}
+        missing = [name for name, needed in known.items() if needed and name not in values]
+        foreign = [name for name in values if name not in known]
+        if missing or foreign:
+            raise TypeError(f"{cls.__name__}: {missing=}, {foreign=}; it has {', '.join(known)}")
+        return {variable(name): _text(value) for name, value in values.items()}
+
+    @classmethod
+    def read(cls: type[Told], environ: Mapping[str, str] = os.environ) -> Told:
+        """What this process is told, typed.
+
+        Raises KeyError naming the variable that is missing, ValueError naming the one that cannot
+        be read and its value; either fails the function's start.
+        """
+        types = get_type_hints(cls)
+        optional = {field.name for field in fields(cls) if field.default is not MISSING}
+        told = [name for name in types if not (name in optional and variable(name) not in environ)]
+        return cls(**{name: _typed(variable(name), types[name], environ) for name in told})
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) if isinstance(value, int) else value
+
+
+def _typed(name: str, kind: type, environ: Mapping[str, str]) -> Any:
+    try:
+        return kind(environ[name])
+    except ValueError:
+        raise ValueError(f"{name} = {environ[name]!r} is no {kind.__name__}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue(Environment):
+    """Where the job queue is; the payload samples' function needs no more."""
+
+    redis_host: str
+    redis_port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserPool(Environment):
+    """Whose tokens are good: the authorizer's environment. Only the local cloud gives `jwks_url`."""
+
+    user_pool_id: str
+    client_id: str
+    jwks_url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet(Queue):
+    """The stack's nodes, their queue and their replies: the guardian's environment.
+
+    `gpu_slots` is how many jobs one node works on at once.
+    """
+
+    stack: str
+    replies_bucket: str
+    gpu_count: int
+    gpu_slots: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Router(Fleet, UserPool):
+    """The router's environment; money in EUR."""
+
+    backlog_cap: int
+    idle_minutes: int
+    cap_eur: float
+    gpu_eur_per_hour: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueHealth(Queue):
+    """The environment of the function behind GET /queue-health."""
+
+    stack: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canary(Environment):
+    """The environment of the canary: the API with its stage."""
+
+    api_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PingProbe(Canary):
+    """The environment of the probe in the VPC."""
+
+    stack: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node(Queue):
+    """What a node reads from its user data at each boot (gpu_image/watcher/settings.py)."""
+
+    stack: str
+    region: str
+    replies_bucket: str
+    model: str
+    gpu_slots: int
+    idle_minutes: int
+    max_lifetime_hours: float
