@@ -52,7 +52,7 @@ pins: setup-dev ## Compile the pinned requirement files from the *.in files
 	  $(RUN) -m uv pip compile --quiet --no-header --no-annotate --python-version $${set#*:} $$name.in -o $$out && \
 	  sed -i "1i # Pinned by 'make pins' from $$name.in." $$out || exit 1; done
 
-docs: setup-local ## Rewrite the generated tables of the README
+docs: setup-local ## Rewrite the generated tables of README and docs/
 	@$(RUN) -m tools.readme
 
 clean: ## Remove what was built and cached (not .venv)

@@ -1,5 +1,5 @@
 """What the backlog's literal criteria cost, and what stands in their place by default: a table for
-the README.
+docs/costs.md.
 """
 
 from collections.abc import Iterator

@@ -1,18 +1,18 @@
-"""The README's generated tables: configuration keys and stack outputs, out of the program itself
-(`make docs`).
-"""
+"""The generated tables of README and docs/, out of the program itself (`make docs`)."""
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from components.settings import Settings
-from recording.evaluate import evaluate
-from tools import literal_costs
+from pydantic.fields import FieldInfo
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+from components.settings import Settings
+from recording.evaluate import evaluate, stacks
+from recording.model import ROOT
+from tools import literal_costs
 
 OUTPUTS = {
     "api_url": "where clients post prompts",
@@ -23,24 +23,62 @@ OUTPUTS = {
     "redis_endpoint": "the queue's host, inside the VPC",
     "replies_bucket": "where replies are",
     "gpu_instance_ids": "the nodes; none before the image is baked",
+    "tls_host": "the TLS balancer's host, inside the VPC; with `gpu:tlsIngress`",
     "alerts_topic_arn": "where budget and alarms report",
-    "cost_fixed_monthly_eur": "what the stack costs each month before any GPU hour, in EUR without VAT",
+    "cost_fixed_monthly_eur": "what the stack costs each month before any GPU hour, "
+    "in EUR without VAT",
     "cost_gpu_hours_left": "how many GPU hours the cap leaves",
     "cost_lines": "the bill, line by line",
     "next_step": "what to do next, if anything",
 }
 
+# What the README shows of the configuration.
+KEYS_PEOPLE_CHANGE = (
+    "budget:capEur",
+    "alerts:email",
+    "gpu:count",
+    "gpu:instanceType",
+    "gpu:idleMinutes",
+    "queue:nodeType",
+    "gateway:extraPingCidrs",
+    "gateway:manageAccount",
+)
+
+
+def configuration_keys() -> Iterator[tuple[str, FieldInfo]]:
+    """Every configuration key, such as `gpu:count`, with its field."""
+    for group, field in Settings.model_fields.items():
+        for key, inner in getattr(field.annotation, "model_fields", {}).items():
+            yield f"{group}:{inner.alias or key}", inner
+
 
 def configuration() -> str:
     """Every key with its default and meaning."""
-    rows = ["| key | default | meaning |", "|---|---|---|"]
-    for group, field in Settings.model_fields.items():
-        for key, inner in getattr(field.annotation, "model_fields", {}).items():
-            default = inner.get_default(call_default_factory=True)
-            rows.append(
-                f"| `{group}:{inner.alias or key}` | {_shown(default)} | {inner.description} |"
-            )
-    return "\n".join(rows)
+    return _table(
+        "key | default | meaning", [_key_row(key, field) for key, field in configuration_keys()]
+    )
+
+
+def keys_people_change() -> str:
+    """The few keys of the README; KeyError for one that does not exist."""
+    fields = dict(configuration_keys())
+    return _table("key | default | meaning", [_key_row(k, fields[k]) for k in KEYS_PEOPLE_CHANGE])
+
+
+def outputs() -> str:
+    """Every stack output; KeyError for one without an explanation."""
+    return _table("output | meaning", [f"`{name}` | {OUTPUTS[name]}" for name in output_names()])
+
+
+@cache
+def output_names() -> list[str]:
+    """What any stack exports, sorted: some outputs come with a key."""
+    return sorted({name for stack in stacks() for name in evaluate(stack).outputs})
+
+
+def _key_row(key: str, field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    return f"`{key}` | {_shown(default)} | {field.description}"
 
 
 def _shown(default: Any) -> str:
@@ -49,38 +87,42 @@ def _shown(default: Any) -> str:
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
-def outputs() -> str:
-    """Every stack output; KeyError for one without an explanation."""
-    names = sorted(evaluate("dev").outputs)
-    return "\n".join(
-        [
-            "| output | meaning |",
-            "|---|---|",
-            *(f"| `{name}` | {OUTPUTS[name]} |" for name in names),
-        ]
-    )
+def _table(head: str, rows: list[str]) -> str:
+    rule = "---|" * len(head.split("|"))
+    return "\n".join([f"| {head} |", f"|{rule}", *(f"| {row} |" for row in rows)])
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "keys": keys_people_change,
     "configuration": configuration,
     "outputs": outputs,
     "literal-costs": literal_costs.table,
 }
 
 
+def pages() -> list[Path]:
+    """What people read: README, CONTRIBUTING and docs/*.md."""
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
 def rendered(text: str) -> str:
     """`text` with every generated block made anew."""
     for name, make in BLOCKS.items():
-        block = f"<!-- {name} -->\n{make()}\n<!-- /{name} -->"
-        text = re.sub(
-            f"<!-- {name} -->.*?<!-- /{name} -->",
-            lambda _, block=block: block,
-            text,
-            flags=re.DOTALL,
-        )
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if begin in text:
+            block = f"{begin}\n{make()}\n{end}"
+            text = re.sub(f"{begin}.*?{end}", lambda _, b=block: b, text, flags=re.DOTALL)
     return text
 
 
+def main() -> None:
+    """Rewrites every page whose blocks have changed, and names it."""
+    for page in pages():
+        text = page.read_text()
+        if (current := rendered(text)) != text:
+            page.write_text(current)
+            print(f"written: {page.relative_to(ROOT)}", file=sys.stderr)
+
+
 if __name__ == "__main__":
-    README.write_text(rendered(README.read_text()))
-    print(f"{README.name}: {', '.join(BLOCKS)}", file=sys.stderr)
+    main()

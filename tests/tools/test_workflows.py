@@ -1,6 +1,4 @@
-"""The workflows: well-formed, with rights that are named, and with every action pinned by its
-commit.
-"""
+"""The workflows: well-formed, with named rights, and every action pinned by its commit."""
 
 import re
 from pathlib import Path
@@ -14,6 +12,7 @@ from recording.model import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PREVIEW = ROOT / ".github" / "workflows" / "preview.yml"
+TEST = ROOT / ".github" / "workflows" / "test.yml"
 
 
 def jobs(path: Path) -> dict[str, Any]:
@@ -34,6 +33,22 @@ def test_every_action_is_pinned_by_commit_with_its_version(path: Path) -> None:
 def test_rights_are_read_only_unless_a_job_names_more(path: Path) -> None:
     assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
     assert all("timeout-minutes" in job for job in jobs(path).values())
+
+
+def test_the_tests_run_with_the_oldest_and_the_newest_python_that_the_readme_names() -> None:
+    job = jobs(TEST)["test"]
+    said = re.search(r"Python (3\.\d+) to (3\.\d+)", (ROOT / "README.md").read_text())
+    assert said is not None
+    assert job["strategy"]["matrix"] == {"python": list(said.groups())}
+    assert f'requires-python = ">={said[1]}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_tests_run_with_the_python_that_was_set_up() -> None:
+    """Under sudo, python3 would be the system's: its PATH is not the job's."""
+    steps = jobs(TEST)["test"]["steps"]
+    (setup,) = [step for step in steps if step.get("uses", "").startswith("actions/setup-python@")]
+    assert setup["with"] == {"python-version": "${{ matrix.python }}"}
+    assert steps[-1]["run"] == ".ci/run"
 
 
 def test_the_preview_shows_every_stack_and_comments() -> None:
