@@ -91,7 +91,8 @@ parts = [
     guardrails,
 ]
 parts += [tls] if tls else []
-costs.report(costs.summarise(settings, parts))
+bill = costs.summarise(settings, parts)
+costs.report(bill)
 
 pulumi.export("api_url", gateway.url)
 pulumi.export("ping_url", pulumi.Output.concat(health.url, "/ping"))

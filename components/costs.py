@@ -73,23 +73,17 @@ class Summary:
     warning: str | None
 
 
-def table(outputs: Mapping[str, Any]) -> str:
-    """The bill as text, from the stack's outputs: what is due each month, dearest first, and what
-    the cap leaves.
+def table(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, float]) -> str:
+    """The bill as text, from its `lines` and `figures`: what is due each month, dearest first, and
+    what the cap leaves.
     """
-    lines = sorted(outputs["cost_lines"], key=lambda line: -line["usd"])
-    fixed = [_shown(line) for line in lines if line["per"] == "month"]
-    running = [_shown(line) for line in lines if line["per"] == "gpu-hour"]
-    usd = sum(line["usd"] for line in lines if line["per"] == "month")
-    total = f"{usd:9.2f} $/month     together = €{outputs['cost_fixed_monthly_eur']:.2f}"
-    return "\n".join(
-        [
-            *fixed,
-            total,
-            *running,
-            f"{outputs['cost_gpu_hours_left']:9.1f} GPU-hours     left under the cap",
-        ]
-    )
+    dearest = sorted(rows, key=lambda row: -row["usd"])
+    fixed = [row for row in dearest if row["per"] == "month"]
+    running = [row for row in dearest if row["per"] == "gpu-hour"]
+    usd = sum(row["usd"] for row in fixed)
+    total = f"{usd:9.2f} $/month     together = €{figures['cost_fixed_monthly_eur']:.2f}"
+    left = f"{figures['cost_gpu_hours_left']:9.1f} GPU-hours     left under the cap"
+    return "\n".join([*map(_shown, fixed), total, *map(_shown, running), left])
 
 
 def _shown(line: Mapping[str, Any]) -> str:
@@ -157,20 +151,23 @@ def report(summary: Summary) -> None:
     """Exports the figures and logs the bill, at preview and at up, with the warning if there is
     one.
     """
-    outputs = {
+    figures = {
         "cost_fixed_monthly_eur": round(summary.fixed_eur, 2),
         "cost_gpu_hours_left": round(summary.gpu_hours_left, 1),
-        "cost_lines": [_exported(row) for row in summary.rows],
     }
-    for name, value in outputs.items():
+    for name, value in figures.items():
         pulumi.export(name, value)
-    pulumi.log.info(f"what this stack costs\n{table(outputs)}")
+    pulumi.log.info(f"what this stack costs\n{table(lines(summary), figures)}")
     if summary.warning:
         pulumi.log.warn(summary.warning)
 
 
-def _exported(row: BillRow) -> dict[str, Any]:
-    """A row as plain data."""
+def lines(bill: Summary) -> list[dict[str, Any]]:
+    """The bill's rows as plain data."""
+    return [_plain(row) for row in bill.rows]
+
+
+def _plain(row: BillRow) -> dict[str, Any]:
     return {
         **asdict(row.line),
         "unit": row.price.unit,
