@@ -1,4 +1,6 @@
-"""Stands in for Pulumi's engine within this process: hands each declaration to a back end and records it."""
+"""Stands in for Pulumi's engine within this process: hands each declaration to a back end and
+records it.
+"""
 
 import asyncio
 import logging

@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import json
 import runpy
-import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,11 +13,12 @@ import pulumi
 import yaml
 from pulumi.runtime.mocks import MockSettings
 
+from components import costs
 from recording.engine import Backend, Engine, Monitor
 from recording.invented import RecordingBackend
 from recording.model import ROOT, Recording
 
-_REGION = "us-east-1"
+DEFAULT_REGION = "us-east-1"
 
 
 def evaluate(
@@ -29,7 +29,7 @@ def evaluate(
     config: Mapping[str, Any] | None = None,
 ) -> Recording:
     """Runs `project_dir`/__main__.py for `stack` on `backend` (default: RecordingBackend); returns
-    what it declared.
+    what it declared, and its global `bill`.
 
     `config` overrides keys of Pulumi.<stack>.yaml; a group given as a mapping, key by key. Whatever
     the program or the back end raises is raised here. It has a thread and context of its own: call
@@ -37,15 +37,21 @@ def evaluate(
     """
     project = yaml.safe_load((project_dir / "Pulumi.yaml").read_text())["name"]
     settings = _merged(_stack_config(project_dir, stack), config or {})
-    monitor = Monitor(backend or RecordingBackend(stack, settings.get("aws:region", _REGION)))
+    monitor = Monitor(
+        backend or RecordingBackend(stack, settings.get("aws:region", DEFAULT_REGION))
+    )
 
-    def run() -> None:
-        asyncio.run(_run(project_dir, project, stack, settings, monitor))
+    def run() -> dict[str, Any]:
+        return asyncio.run(_run(project_dir, project, stack, settings, monitor))
 
     with ThreadPoolExecutor(1, thread_name_prefix="pulumi") as pool:
-        pool.submit(contextvars.Context().run, run).result()
-    resources = sorted(monitor.recorded, key=lambda resource: resource.urn)
-    return Recording(stack=stack, resources=resources, outputs=monitor.stack_outputs)
+        program = pool.submit(contextvars.Context().run, run).result()
+    return Recording(
+        stack=stack,
+        resources=sorted(monitor.recorded, key=lambda resource: resource.urn),
+        outputs=monitor.stack_outputs,
+        bill=costs.lines(program["bill"]) if "bill" in program else [],
+    )
 
 
 def stacks(project_dir: Path = ROOT) -> list[str]:
@@ -57,7 +63,9 @@ def stack_region(
     stack: str, *, project_dir: Path = ROOT, config: Mapping[str, Any] | None = None
 ) -> str:
     """The AWS region of a stack, as its file or `config` says."""
-    return _merged(_stack_config(project_dir, stack), config or {}).get("aws:region", _REGION)
+    return _merged(_stack_config(project_dir, stack), config or {}).get(
+        "aws:region", DEFAULT_REGION
+    )
 
 
 def _stack_config(project_dir: Path, stack: str) -> dict[str, Any]:
@@ -85,12 +93,14 @@ def _as_text(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 async def _run(
-    project_dir: Path, project: str, stack: str, config: Mapping[str, Any], monitor: "Monitor"
-) -> None:
+    project_dir: Path, project: str, stack: str, config: Mapping[str, Any], monitor: Monitor
+) -> dict[str, Any]:
+    """Does what the Pulumi language host does, with a monitor in this process in place of the
+    engine's; returns the program's globals.
+    """
     # One failure fails all that waits for it; `evaluate` raises the first, and asyncio need not log
     # the others.
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-    # What the Pulumi language host does, with a monitor in this process in place of the engine's.
     pulumi.runtime.reset_options()
     MockSettings(
         project=project,
@@ -101,12 +111,10 @@ async def _run(
         dry_run=False,
     )
     pulumi.runtime.set_all_config(_as_text(config))
-    sys.path.insert(0, str(project_dir))
-    try:
-        await pulumi.runtime.run_in_stack(lambda: _ran(project_dir))
-    finally:
-        sys.path.remove(str(project_dir))
+    program: dict[str, Any] = {}
 
+    def run() -> None:
+        program.update(runpy.run_path(str(project_dir / "__main__.py"), run_name="__main__"))
 
-def _ran(project_dir: Path) -> None:
-    runpy.run_path(str(project_dir / "__main__.py"), run_name="__main__")
+    await pulumi.runtime.run_in_stack(run)
+    return program

@@ -1,6 +1,6 @@
 """A recorded program: the resources that one stack consists of, and its outputs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,14 @@ class Resource:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """What one stack consists of: its resources, sorted by URN, and its outputs."""
+    """What one stack consists of: its resources, sorted by URN, its outputs, and the rows of its
+    bill (`components.costs.lines`).
+    """
 
     stack: str
     resources: list[Resource]
     outputs: dict[str, Any]
+    bill: list[dict[str, Any]] = field(default_factory=list)
 
     def of_type(self, kind: str) -> list[Resource]:
         """All resources of one type, such as `aws:ec2/instance:Instance`."""
@@ -46,7 +49,6 @@ class Recording:
         found = [resource for resource in self.of_type(kind) if name in (None, resource.name)]
         if len(found) != 1:
             names = ", ".join(resource.name for resource in self.of_type(kind)) or "none"
-            raise LookupError(
-                f"wanted one {kind}{f' named {name}' if name else ''}, of that type there are: {names}"
-            )
+            wanted = f"{kind} named {name}" if name else kind
+            raise LookupError(f"wanted one {wanted}, of that type there are: {names}")
         return found[0]

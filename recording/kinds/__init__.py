@@ -1,0 +1,27 @@
+"""The AWS resource types of the program, one table: a new type is one entry in its service's file.
+
+What a type costs is in components/pricing.py; how moto makes it, in local/deployment/kinds/.
+"""
+
+from recording.kinds import (
+    apigateway,
+    cognito,
+    ec2,
+    elasticache,
+    iam,
+    lambda_,
+    lb,
+    monitoring,
+    s3,
+    ssm,
+)
+from recording.kinds.kind import Kind
+
+_SERVICES = (apigateway, cognito, ec2, elasticache, iam, lambda_, lb, monitoring, s3, ssm)
+
+KINDS: dict[str, Kind] = {
+    each.token: each
+    for service in _SERVICES
+    for each in vars(service).values()
+    if isinstance(each, Kind)
+}

@@ -1,0 +1,50 @@
+"""REST APIs: the local gateway serves what is recorded of them."""
+
+from recording.kinds.kind import Kind
+
+ACCOUNT = Kind(
+    token="aws:apigateway/account:Account",
+    inert="the role of API Gateway's logs; the local gateway needs none",
+    terraform="aws_api_gateway_account",
+)
+REST_API = Kind(
+    token="aws:apigateway/restApi:RestApi",
+    shape={
+        "id": "{hex:.10}",
+        "arn": "arn:aws:apigateway:{region}::/restapis/{id}",
+        "executionArn": "arn:aws:execute-api:{region}:{account}:{id}",
+        "rootResourceId": "{hex:.9}r",
+    },
+    emulated="local/apigateway/ serves its OpenAPI body",
+    terraform="aws_api_gateway_rest_api",
+)
+REST_API_POLICY = Kind(
+    token="aws:apigateway/restApiPolicy:RestApiPolicy",
+    emulated="local/apigateway/ evaluates it",
+    terraform="aws_api_gateway_rest_api_policy",
+)
+DEPLOYMENT = Kind(
+    token="aws:apigateway/deployment:Deployment",
+    shape={"id": "{hex:.6}"},
+    emulated="local/apigateway/ serves the API as it is declared",
+    terraform="aws_api_gateway_deployment",
+    attributes={"restApi": "rest_api_id"},
+)
+STAGE = Kind(
+    token="aws:apigateway/stage:Stage",
+    shape={
+        "id": "ags-{restApi}-{stageName}",
+        "arn": "arn:aws:apigateway:{region}::/restapis/{restApi}/stages/{stageName}",
+        "invokeUrl": "https://{restApi}.execute-api.{region}.amazonaws.com/{stageName}",
+        "executionArn": "arn:aws:execute-api:{region}:{account}:{restApi}/{stageName}",
+    },
+    emulated="local/apigateway/ serves it",
+    terraform="aws_api_gateway_stage",
+    attributes={"deployment": "deployment_id", "restApi": "rest_api_id"},
+)
+METHOD_SETTINGS = Kind(
+    token="aws:apigateway/methodSettings:MethodSettings",
+    emulated="local/apigateway/ throttles by it",
+    terraform="aws_api_gateway_method_settings",
+    attributes={"restApi": "rest_api_id"},
+)

@@ -1,0 +1,14 @@
+"""Who may call the API."""
+
+from recording.kinds.kind import Kind
+
+USER_POOL = Kind(
+    token="aws:cognito/userPool:UserPool",
+    shape={
+        "id": "{region}_{hex:.9}",
+        "arn": "arn:aws:cognito-idp:{region}:{account}:userpool/{id}",
+    },
+)
+USER_POOL_CLIENT = Kind(
+    token="aws:cognito/userPoolClient:UserPoolClient", shape={"id": "{hex:.26}"}
+)

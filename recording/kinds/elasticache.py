@@ -1,0 +1,22 @@
+"""The queue's server: locally a Valkey of this machine."""
+
+from recording.kinds.kind import Kind
+
+REPLICATION_GROUP = Kind(
+    token="aws:elasticache/replicationGroup:ReplicationGroup",
+    shape={
+        "id": "{name}",
+        "arn": "arn:aws:elasticache:{region}:{account}:replicationgroup:{name}",
+        "primaryEndpointAddress": "{name}.{hex:.6}.ng.0001.use1.cache.amazonaws.com",
+    },
+    emulated="a Valkey of this machine, with the node type's memory",
+    name_property="replicationGroupId",
+)
+PARAMETER_GROUP = Kind(
+    token="aws:elasticache/parameterGroup:ParameterGroup",
+    emulated="its parameters are set in Valkey with the group that names it",
+)
+SUBNET_GROUP = Kind(
+    token="aws:elasticache/subnetGroup:SubnetGroup",
+    inert="Valkey listens on the loopback address",
+)

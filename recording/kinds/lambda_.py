@@ -1,0 +1,31 @@
+"""Functions: the local cloud's own Lambda service runs them."""
+
+from recording.kinds.kind import Kind
+
+_INVOKE_ARN = "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{arn}/invocations"
+
+FUNCTION = Kind(
+    token="aws:lambda/function:Function",
+    shape={
+        "id": "{name}",
+        "arn": "arn:aws:lambda:{region}:{account}:function:{name}",
+        "version": "1",
+        "invokeArn": _INVOKE_ARN,
+    },
+    emulated="local/lambda_/ runs its bundle",
+    attributes={"code": "filename", "name": "function_name"},
+)
+ALIAS = Kind(
+    token="aws:lambda/alias:Alias",
+    shape={
+        "id": "{arn}",
+        "arn": "arn:aws:lambda:{region}:{account}:function:{functionName}:{name}",
+        "invokeArn": _INVOKE_ARN,
+    },
+    emulated="the function host runs one version",
+)
+PERMISSION = Kind(
+    token="aws:lambda/permission:Permission",
+    emulated="the local cloud calls functions itself",
+    attributes={"function": "function_name"},
+)

@@ -1,0 +1,53 @@
+"""The load balancer in front of the nodes and its certificate (gpu:tlsIngress).
+
+Nobody here connects to the nodes from outside, and moto has no TLS to offer.
+"""
+
+from recording.kinds.kind import Kind
+
+_ARN = "arn:aws:elasticloadbalancing:{region}:{account}"
+_NO_CLIENTS = "a node's port 443 has no clients here"
+_VALIDATION_RECORD = {
+    "resourceRecordName": "_{hex:.32}.{domainName}.",
+    "resourceRecordType": "CNAME",
+    "resourceRecordValue": "_{hex:.32}.acm-validations.aws.",
+}
+
+LOAD_BALANCER = Kind(
+    token="aws:lb/loadBalancer:LoadBalancer",
+    shape={
+        "id": "{arn}",
+        "arn": _ARN + ":loadbalancer/net/{name}/{hex:.16}",
+        "dnsName": "{name}-{hex:.16}.elb.{region}.amazonaws.com",
+    },
+    inert=_NO_CLIENTS,
+    terraform="aws_lb",
+)
+LISTENER = Kind(
+    token="aws:lb/listener:Listener",
+    shape={"id": "{arn}", "arn": _ARN + ":listener/net/{hex:.32}"},
+    inert=_NO_CLIENTS,
+)
+TARGET_GROUP = Kind(
+    token="aws:lb/targetGroup:TargetGroup",
+    shape={"id": "{arn}", "arn": _ARN + ":targetgroup/{name}/{hex:.16}"},
+    inert=_NO_CLIENTS,
+)
+TARGET_GROUP_ATTACHMENT = Kind(
+    token="aws:lb/targetGroupAttachment:TargetGroupAttachment", inert=_NO_CLIENTS
+)
+CERTIFICATE = Kind(
+    token="aws:acm/certificate:Certificate",
+    shape={
+        "id": "{arn}",
+        "arn": "arn:aws:acm:{region}:{account}:certificate/{hex:.32}",
+        "domainValidationOptions": [_VALIDATION_RECORD],
+    },
+    inert="no connection here is made under the certificate's name",
+    computed_on=frozenset({"domainValidationOptions"}),
+)
+CERTIFICATE_VALIDATION = Kind(
+    token="aws:acm/certificateValidation:CertificateValidation",
+    shape={"id": "{hex:.32}"},
+    inert="nobody validates a certificate here",
+)

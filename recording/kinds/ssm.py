@@ -1,0 +1,5 @@
+"""The parameter store."""
+
+from recording.kinds.kind import Kind
+
+PARAMETER = Kind(token="aws:ssm/parameter:Parameter")
