@@ -9,8 +9,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime import MockCallArgs, MockResourceArgs
 
-from recording.kinds import KINDS
-from recording.kinds.kind import Kind
+from recording.kinds import kind_of
 from recording.model import ACCOUNT_ID, AMI_ID
 from tlfif.names import AMI_PARAMETER
 
@@ -41,8 +40,7 @@ class RecordingBackend:
         if not args.custom:
             return None, {}
         known = self._known(args)
-        # What is in no table echoes its inputs.
-        shape = KINDS.get(args.typ, Kind(token=args.typ)).shape
+        shape = kind_of(args.typ).shape
         made: dict[str, Any] = {}
         # An id may be made of an ARN, or an ARN of an id.
         for key in sorted(shape, key=lambda key: "{id}" in shape[key] or "{arn}" in shape[key]):

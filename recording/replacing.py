@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from recording.model import Recording, Resource
-from recording.terraform import (
-    PROVIDER,
-    Linked,
-    Terraform,
-    TranslationError,
-    find_plugins,
-    find_terraform,
-    terraform_type,
-    translate,
-)
+from recording.references import Linked
+from recording.terraform import Terraform, find_plugins, find_terraform
+from recording.translation import PROVIDER, Json, TranslationError, terraform_type, translate
 
-UNKNOWN = "whether a change replaces its resource was not asked: no Terraform with the AWS provider was found here"
+UNKNOWN = (
+    "whether a change replaces its resource was not asked: "
+    "no Terraform with the AWS provider was found here"
+)
 
 Pair = tuple[Resource, Resource]
 
@@ -30,7 +26,7 @@ def available() -> bool:
     return find_terraform() is not None and find_plugins() is not None
 
 
-def replaced(changed: Sequence[Pair]) -> set[str]:
+def replaced(changed: Sequence[Pair], region: str) -> set[str]:
     """The URNs of those (before, after) pairs that would be replaced; empty where the provider
     cannot be asked.
 
@@ -43,57 +39,42 @@ def replaced(changed: Sequence[Pair]) -> set[str]:
         terraform = Terraform(Path(folder), program=program, plugins=plugins)
         schema = terraform.schema()
         try:
-            old = translate(_linked(before for before, _ in changed), schema)[0]
-            new = translate(_linked(after for _, after in changed), schema)[0]
+            old = translate(_linked((before for before, _ in changed), region), schema)[0]
+            new = translate(_linked((after for _, after in changed), region), schema)[0]
         except TranslationError as error:
             raise RuntimeError(str(error)) from None
         because = terraform.replacing(new, _state(old, schema, changed))
-    places = {
-        after.urn: (terraform_type(after.type, schema) or "", after.name) for _, after in changed
-    }
-    return {
-        urn
-        for urn, (kind, name) in places.items()
+
+    def is_replaced(after: Resource) -> bool:
+        type_ = terraform_type(after.type, schema) or ""
+        one, other = (each["resource"][type_][after.name] for each in (old, new))
         # What else the provider would replace for is a default that the state, made up as it is,
         # does not have.
-        if because.get(f"{kind}.{name}", set())
-        & _differing(old["resource"][kind][name], new["resource"][kind][name])
-    }
+        return bool(because.get(f"{type_}.{after.name}", set()) & _differing(one, other))
+
+    return {after.urn for _, after in changed if is_replaced(after)}
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
     return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
 
 
-def _linked(resources: Iterable[Resource]) -> Linked:
+def _linked(resources: Iterable[Resource], region: str) -> Linked:
     """Resources as they are, ids and all: in a state nothing is unknown."""
     found = [replace(each, dependencies=[]) for each in resources]
     names = {(each.type, each.name): str(each.outputs.get("name")) for each in found}
     recording = Recording(stack="", resources=found, outputs={})
-    return Linked(recording=recording, region="us-east-1", references={}, names=names)
+    return Linked(recording=recording, region=region, references={}, names=names)
 
 
-def _state(
-    configuration: Mapping[str, Any], schema: Mapping[str, Any], changed: Sequence[Pair]
-) -> dict[str, Any]:
+def _state(configuration: Json, schema: Json, changed: Sequence[Pair]) -> Json:
     """A Terraform state in which these resources exist as configured, under the ids of the
     recording.
     """
     ids = {before.name: before.id for before, _ in changed}
     resources = [
-        {
-            "mode": "managed",
-            "type": kind,
-            "name": name,
-            "provider": f'provider["{PROVIDER}"]',
-            "instances": [
-                {
-                    "schema_version": schema[kind]["version"],
-                    "attributes": _filled(schema[kind]["block"], _plain(body)) | {"id": ids[name]},
-                }
-            ],
-        }
-        for kind, named in configuration["resource"].items()
+        _existing(type_, name, ids[name], body, schema[type_])
+        for type_, named in configuration["resource"].items()
         for name, body in named.items()
     ]
     return {
@@ -105,22 +86,29 @@ def _state(
     }
 
 
-def _filled(block: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+def _existing(type_: str, name: str, id_: str, body: Json, schema: Json) -> Json:
+    attributes = _filled(schema["block"], _plain(body)) | {"id": id_}
+    return {
+        "mode": "managed",
+        "type": type_,
+        "name": name,
+        "provider": f'provider["{PROVIDER}"]',
+        "instances": [{"schema_version": schema["version"], "attributes": attributes}],
+    }
+
+
+def _filled(block: Json, body: Json) -> Json:
     """A block with everything that it can have: what was not configured is null, or no block."""
     attributes = {name: body.get(name) for name in block.get("attributes", {})}
-    blocks = {
-        name: [_filled(inner["block"], item) for item in body.get(name, ())]
-        for name, inner in block.get("block_types", {}).items()
-    }
-    singles = {
-        name
-        for name, inner in block.get("block_types", {}).items()
-        if inner["nesting_mode"] == "single"
-    }
-    return attributes | {
-        name: (items[0] if items else None) if name in singles else items
-        for name, items in blocks.items()
-    }
+    inner = block.get("block_types", {})
+    return attributes | {name: _inner(each, body.get(name, ())) for name, each in inner.items()}
+
+
+def _inner(block: Json, bodies: Sequence[Json]) -> Any:
+    items = [_filled(block["block"], body) for body in bodies]
+    if block["nesting_mode"] == "single":
+        return items[0] if items else None
+    return items
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@ docs/costs.md.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import yaml
 
@@ -27,28 +28,24 @@ CRITERIA: list[tuple[str, str, frozenset[str]]] = [
 
 def table() -> str:
     """Each criterion with its keys, its cost in the literal stack and in dev, in USD a month."""
-    literal, default = evaluate("literal"), evaluate("dev")
+    stacks = [evaluate("literal"), evaluate("dev")]
     rows = [
         "| story | criterion | keys | literal $/month | default $/month |",
         "|---|---|---|---:|---:|",
     ]
     for story, what, keys in CRITERIA:
         shown = ", ".join(f"`{key}`" for key in sorted(keys & literal_keys()))
-        rows.append(
-            f"| {story} | {what} | {shown} | {_cost(literal, keys):.2f} | {_cost(default, keys):.2f} |"
-        )
+        costs = " | ".join(f"{_cost(each, keys):.2f}" for each in stacks)
+        rows.append(f"| {story} | {what} | {shown} | {costs} |")
     everywhere = frozenset().union(*(keys for _, _, keys in CRITERIA))
-    rest = [
-        sum(line["usd"] for line in _fixed(each)) - _cost(each, everywhere)
-        for each in (literal, default)
-    ]
-    rows.append(f"| | API, replies, functions, logs, alarms | | {rest[0]:.2f} | {rest[1]:.2f} |")
-    euros = [each.outputs["cost_fixed_monthly_eur"] for each in (literal, default)]
-    totals = [
-        f"**{sum(line['usd'] for line in _fixed(each)):.2f}** = €{eur:.2f}"
-        for each, eur in zip((literal, default), euros, strict=True)
-    ]
-    return "\n".join([*rows, f"| | **together** | | {totals[0]} | {totals[1]} |"])
+    rest = " | ".join(f"{_total(each) - _cost(each, everywhere):.2f}" for each in stacks)
+    rows.append(f"| | API, replies, functions, logs, alarms | | {rest} |")
+    totals = " | ".join(_total_shown(each) for each in stacks)
+    return "\n".join([*rows, f"| | **together** | | {totals} |"])
+
+
+def _total_shown(recording: Recording) -> str:
+    return f"**{_total(recording):.2f}** = €{recording.outputs['cost_fixed_monthly_eur']:.2f}"
 
 
 def literal_keys() -> set[str]:
@@ -62,11 +59,14 @@ def literal_keys() -> set[str]:
     return {f"{group}:{key}" for group, keys in groups.items() for key in keys}
 
 
-def _fixed(recording: Recording) -> Iterator[dict[str, float]]:
-    return (line for line in recording.outputs["cost_lines"] if line["per"] == "month")
+def _total(recording: Recording) -> float:
+    return sum(line["usd"] for line in _fixed(recording))
 
 
 def _cost(recording: Recording, keys: frozenset[str]) -> float:
-    return sum(
-        line["usd"] for line in _fixed(recording) if keys & set(str(line["key"]).split(", "))
-    )
+    """What the lines cost that one of these keys sets."""
+    return sum(line["usd"] for line in _fixed(recording) if keys & set(line["key"].split(", ")))
+
+
+def _fixed(recording: Recording) -> Iterator[dict[str, Any]]:
+    return (line for line in recording.bill if line["per"] == "month")

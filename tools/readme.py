@@ -28,7 +28,6 @@ OUTPUTS = {
     "cost_fixed_monthly_eur": "what the stack costs each month before any GPU hour, "
     "in EUR without VAT",
     "cost_gpu_hours_left": "how many GPU hours the cap leaves",
-    "cost_lines": "the bill, line by line",
     "next_step": "what to do next, if anything",
 }
 

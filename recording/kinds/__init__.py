@@ -25,3 +25,8 @@ KINDS: dict[str, Kind] = {
     for each in vars(service).values()
     if isinstance(each, Kind)
 }
+
+
+def kind_of(token: str) -> Kind:
+    """The kind of a type; one without particulars for a type that is in no table."""
+    return KINDS.get(token) or Kind(token=token)

@@ -18,10 +18,8 @@ REGION = "us-east-1"
 
 
 def usd(stack: str, **config: dict[str, object]) -> float:
-    lines = evaluate(stack, config={f"tl-fif:{k}": v for k, v in config.items()}).outputs[
-        "cost_lines"
-    ]
-    return sum(each["usd"] for each in lines if each["per"] == "month")
+    recording = evaluate(stack, config={f"tl-fif:{k}": v for k, v in config.items()})
+    return sum(each["usd"] for each in recording.bill if each["per"] == "month")
 
 
 # --- the price list
@@ -99,23 +97,22 @@ def test_the_literal_stack_costs_what_the_backlog_costs() -> None:
 
 
 def test_the_figures_are_what_the_lines_add_up_to() -> None:
-    outputs = evaluate("dev").outputs
-    running = sum(each["usd"] for each in outputs["cost_lines"] if each["per"] == "gpu-hour")
+    recording = evaluate("dev")
+    outputs, lines = recording.outputs, recording.bill
+    running = sum(each["usd"] for each in lines if each["per"] == "gpu-hour")
     assert outputs["cost_fixed_monthly_eur"] == round(usd("dev") / 1.15, 2)
     assert outputs["cost_gpu_hours_left"] == round((23 - usd("dev")) / running, 1)
-    assert all(each["what"] for each in outputs["cost_lines"])
+    assert all(each["what"] for each in lines)
 
 
 def test_every_line_belongs_to_a_resource_or_is_planned_or_a_sum_of_all() -> None:
-    for each in evaluate("literal").outputs["cost_lines"]:
+    for each in evaluate("literal").bill:
         assert each["resource"] or each["planned"] or each["item"] == "custom metric", each["what"]
 
 
 def test_planned_lines_are_all_in_one_place() -> None:
     planned = [each.what for each in costs.planned(Settings(region=REGION))]
-    assert planned == [
-        each["what"] for each in evaluate("dev").outputs["cost_lines"] if each["planned"]
-    ]
+    assert planned == [each["what"] for each in evaluate("dev").bill if each["planned"]]
 
 
 def test_more_costs_more() -> None:

@@ -457,7 +457,7 @@ def everything_that_costs_money_has_a_line(recording: Recording) -> list[str]:
     """Each resource's items have a line for its type; what is paid by the piece, one piece for each
     resource.
     """
-    lines = recording.outputs["cost_lines"]
+    lines = recording.bill
     found: list[str] = []
     for resource in (r for r in recording.resources if r.custom):
         try:

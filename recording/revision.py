@@ -1,0 +1,105 @@
+"""A stack as it was at another git revision: evaluated by that revision's own code."""
+
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from recording.model import ROOT, Recording, Resource
+
+# Runs in another revision's folder.
+DRIVER = """
+import dataclasses, importlib, json, pathlib, sys
+evaluate = importlib.import_module(sys.argv[3]).evaluate
+recording = dataclasses.asdict(evaluate(sys.argv[1]))
+pathlib.Path(sys.argv[2]).write_text(json.dumps(recording, sort_keys=True))
+"""
+# Where `evaluate` is, in this revision and before the house was rebuilt.
+EVALUATORS = ("recording.evaluate", "local.recording")
+
+
+class RevisionError(RuntimeError):
+    """A revision cannot be evaluated; the message says why and what to do."""
+
+
+@contextmanager
+def evaluating(stack: str, ref: str, root: Path = ROOT) -> Iterator["Evaluation"]:
+    """Evaluates the stack as it was at `ref`, in a process of its own; `result()` waits for it.
+
+    Raises RevisionError.
+    """
+    with tempfile.TemporaryDirectory(prefix="tl-fif-") as folder:
+        tree = _git(root, "archive", "--format=tar", ref)
+        with tarfile.open(fileobj=BytesIO(tree)) as archive:
+            archive.extractall(folder, filter="data")
+        evaluation = Evaluation(stack, ref, Path(folder))
+        try:
+            yield evaluation
+        finally:
+            evaluation.stop()
+
+
+class Evaluation:
+    """One evaluation at work in the folder of another revision."""
+
+    def __init__(self, stack: str, ref: str, folder: Path) -> None:
+        self._stack, self._ref, self._folder = stack, ref, folder
+        self._result = folder / "recording.json"
+        self._process = None if self._is_new() else self._start()
+
+    def _is_new(self) -> bool:
+        """Whether there was no such stack then: all of it is an addition."""
+        return not (self._folder / f"Pulumi.{self._stack}.yaml").exists()
+
+    def _start(self) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-B", "-c", DRIVER]
+        command += [self._stack, str(self._result), self._evaluator()]
+        return subprocess.Popen(command, cwd=self._folder, text=True, stderr=subprocess.PIPE)
+
+    def _evaluator(self) -> str:
+        for module in EVALUATORS:
+            if (self._folder / f"{module.replace('.', '/')}.py").exists():
+                return module
+        missing = f"it has no {EVALUATORS[-1]}"
+        raise RevisionError(f"{self._ref} is older than recordings ({missing}): name a later one")
+
+    def stop(self) -> None:
+        """Ends the process, if it is still at work: the evaluation it is compared with may have
+        failed.
+        """
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+    def result(self) -> Recording:
+        """What the stack was, empty if it was not there yet. Raises RevisionError."""
+        if self._process is None:
+            return Recording(stack=self._stack, resources=[], outputs={})
+        _, errors = self._process.communicate()
+        if self._process.returncode:
+            last = errors.strip().splitlines()[-1]
+            raise RevisionError(f"{self._stack} at {self._ref} cannot be evaluated: {last}")
+        return loaded(json.loads(self._result.read_text()))
+
+
+def loaded(data: Mapping[str, Any]) -> Recording:
+    """A recording out of its JSON, whatever fields another revision's has besides."""
+    known = Resource.__dataclass_fields__
+    resources = [Resource(**{name: each[name] for name in known}) for each in data["resources"]]
+    outputs = dict(data["outputs"])
+    # The bill was an output once.
+    bill = outputs.pop("cost_lines", data.get("bill", []))
+    return Recording(stack=data["stack"], resources=resources, outputs=outputs, bill=bill)
+
+
+def _git(root: Path, *arguments: str) -> bytes:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
+    if done.returncode:
+        raise RevisionError(f"git {arguments[0]}: {done.stderr.decode().strip()}")
+    return done.stdout
