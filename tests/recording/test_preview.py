@@ -2,7 +2,6 @@
 revision.
 """
 
-import dataclasses
 import json
 import os
 import resource
@@ -11,10 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.repositories import committed, git
 
-from recording import preview, replacing
+from recording import preview, revision
 from recording.evaluate import evaluate
-from recording.model import ROOT, Recording
+from recording.model import ROOT
 
 pytestmark = pytest.mark.integration
 
@@ -32,13 +32,6 @@ BALANCER = [
 ]
 
 
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
-    )
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The working tree as it is, committed in a repository of its own."""
@@ -47,10 +40,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
-    git(folder, "init", "-q")
-    git(folder, "add", "-A")
-    git(folder, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "all")
-    return folder
+    return committed(folder)
 
 
 def recorded(folder: Path, stack: str, seed: str, result: Path) -> bytes:
@@ -60,7 +50,7 @@ def recorded(folder: Path, stack: str, seed: str, result: Path) -> bytes:
         "PYTHONHASHSEED": seed,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = [sys.executable, "-c", preview.DRIVER, stack, str(result), preview.EVALUATORS[0]]
+    command = [sys.executable, "-c", revision.DRIVER, stack, str(result), revision.EVALUATORS[0]]
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     return result.read_bytes()
 
@@ -88,7 +78,7 @@ def test_two_evaluations_in_other_folders_and_hash_seeds_are_identical(
 ) -> None:
     here = recorded(ROOT, stack, "1", tmp_path / "here")
     assert here == recorded(clone, stack, "2", tmp_path / "there")
-    assert preview.loaded(json.loads(here)) == evaluate(stack)
+    assert revision.loaded(json.loads(here)) == evaluate(stack)
 
 
 def test_against_the_same_tree_nothing_changed(clone: Path) -> None:
@@ -114,20 +104,9 @@ def test_a_stack_that_did_not_exist_is_all_new(clone: Path, tmp_path: Path) -> N
     copy = tmp_path / "copy"
     git(tmp_path, "clone", "-q", str(clone), str(copy))
     git(copy, "rm", "-q", "Pulumi.literal.yaml")
-    git(
-        copy,
-        "-c",
-        "user.name=t",
-        "-c",
-        "user.email=t@example.com",
-        "commit",
-        "-q",
-        "-m",
-        "no literal stack",
-    )
-    assert " 0 changed, 0 replaced, 0 removed; +" in preview.preview(
-        "literal", against="HEAD", root=copy
-    )
+    committed(copy, "no literal stack")
+    said = preview.preview("literal", against="HEAD", root=copy)
+    assert " 0 changed, 0 replaced, 0 removed; +" in said
 
 
 def test_a_pull_requests_comment_has_the_changes_and_folds_the_rest(clone: Path) -> None:
@@ -164,113 +143,3 @@ def test_what_cannot_be_previewed_is_one_line(
 ) -> None:
     assert preview.main(arguments) == 1
     assert capsys.readouterr().err.startswith(error)
-
-
-def test_a_revision_without_recordings_is_named(tmp_path: Path) -> None:
-    git(tmp_path, "init", "-q")
-    (tmp_path / "Pulumi.dev.yaml").touch()
-    git(tmp_path, "add", ".")
-    git(
-        tmp_path, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "old"
-    )
-    with pytest.raises(preview.PreviewError, match="HEAD is older than recordings"):
-        preview.preview("dev", against="HEAD", root=tmp_path)
-
-
-# --- changed, replaced, removed
-
-
-@pytest.fixture(scope="module")
-def dev() -> Recording:
-    return evaluate("dev")
-
-
-def altered(recording: Recording, **inputs: dict[str, object]) -> Recording:
-    """The recording with other inputs for resources by name (`_` for `-`)."""
-    names = {name.replace("_", "-"): change for name, change in inputs.items()}
-    resources = [
-        dataclasses.replace(r, inputs={**r.inputs, **names.get(r.name, {})}) if r.custom else r
-        for r in recording.resources
-    ]
-    return dataclasses.replace(recording, resources=resources)
-
-
-def test_a_change_is_shown_property_by_property_inside_json_too(dev: Recording) -> None:
-    policy = json.loads(dev.one("aws:iam/rolePolicy:RolePolicy", "router-policy").inputs["policy"])
-    policy["Statement"][0]["Action"].append("logs:DeleteLogGroup")
-    changed = altered(
-        dev,
-        router_policy={"policy": json.dumps(policy)},
-        queue_group={"nodeType": "cache.t4g.small"},
-    )
-    lines = [
-        line
-        for change in preview.differences(dev, changed, [])
-        for line in preview.shown_change(change)
-    ]
-    assert lines[:2] == [
-        "~ queue-group  elasticache:ReplicationGroup",
-        "    nodeType: cache.t4g.micro → cache.t4g.small",
-    ]
-    assert lines[2] == "~ router-policy  iam:RolePolicy"
-    assert lines[3].startswith("    policy.Statement[0].Action: [")
-    assert "logs:DeleteLogGroup" in lines[3]
-
-
-def test_what_is_gone_is_removed(dev: Recording) -> None:
-    fewer = dataclasses.replace(
-        dev, resources=[r for r in dev.resources if r.name != "gpu-node-ssm"]
-    )
-    assert [(c.kind, c.resource.name) for c in preview.differences(dev, fewer, [])] == [
-        ("removed", "gpu-node-ssm")
-    ]
-
-
-@pytest.mark.skipif(
-    not replacing.available(), reason="Terraform with a mirror of its AWS provider was not found"
-)
-def test_the_real_provider_says_what_is_replaced(dev: Recording) -> None:
-    changed = altered(
-        dev,
-        network_vpc={"cidrBlock": "10.0.0.0/16"},
-        gpu_node_0={"ami": "ami-00000000"},
-        queue_parameters={"family": "redis7"},
-        network_lambda_group={"description": "other"},
-        queue_group={"nodeType": "cache.t4g.small"},
-        router_function={"memorySize": 1024},
-        router_role={"assumeRolePolicy": "{}"},
-        storage_private={"blockPublicAcls": False},
-    )
-    kinds = {change.resource.name: change.kind for change in preview.differences(dev, changed, [])}
-    assert kinds == {
-        "network-vpc": "replaced",
-        "gpu-node-0": "replaced",
-        "queue-parameters": "replaced",
-        "network-lambda-group": "replaced",
-        "queue-group": "changed",
-        "router-function": "changed",
-        "router-role": "changed",
-        "storage-private": "changed",
-    }
-
-
-@pytest.mark.skipif(
-    not replacing.available(), reason="Terraform with a mirror of its AWS provider was not found"
-)
-def test_what_the_provider_refuses_is_a_warning(dev: Recording) -> None:
-    warnings: list[str] = []
-    preview.differences(dev, altered(dev, queue_group={"engine": "valky"}), warnings)
-    assert (
-        "the AWS provider refuses a change: aws_elasticache_replication_group.queue-group"
-        in warnings[0]
-    )
-
-
-def test_without_the_provider_the_preview_says_that_it_was_not_asked(
-    dev: Recording, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(replacing, "find_plugins", lambda: None)
-    changed = altered(dev, gpu_node_0={"ami": "ami-00000000"})
-    changes = preview.differences(dev, changed, [])
-    assert [change.kind for change in changes] == ["changed"]
-    assert f"({replacing.UNKNOWN})" in preview.as_text(changed, dev, changes, [])
