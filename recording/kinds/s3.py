@@ -9,6 +9,9 @@ BUCKET = Kind(
 )
 BUCKET_POLICY = Kind(token="aws:s3/bucketPolicy:BucketPolicy")
 BUCKET_PUBLIC_ACCESS_BLOCK = Kind(token="aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock")
-BUCKETBUCKET_LIFECYCLE = Kind(
+BUCKET_ENCRYPTION = Kind(
+    token="aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+)
+BUCKET_LIFECYCLE = Kind(
     token="aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
 )

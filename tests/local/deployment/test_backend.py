@@ -13,9 +13,10 @@ from redis.retry import Retry
 from support.calls import REGION
 
 from local.aws.moto import Moto
-from local.deployment.backend import EMULATED, INERT, LocalBackend
-from local.deployment.resources import CREATORS
+from local.deployment.backend import LocalBackend
+from local.deployment.kinds import MAKERS
 from local.machine.valkey import Valkey
+from recording import kinds
 from recording.evaluate import evaluate
 from recording.model import Recording
 
@@ -153,12 +154,8 @@ def _check_functions(valkey: Valkey, recording: Recording) -> None:
     assert router.inputs["role"] in roles
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_every_type_of_the_program_is_made_emulated_or_inert(stack: str) -> None:
-    known = {*CREATORS, *EMULATED, *INERT, "aws:elasticache/replicationGroup:ReplicationGroup"}
-
-    assert {each.type for each in evaluate(stack).resources if each.custom} <= known
-    assert not set(CREATORS) & {*EMULATED, *INERT}
+def test_every_made_kind_has_a_maker_and_no_maker_is_without_a_kind() -> None:
+    assert set(MAKERS) == {kind.token for kind in kinds.KINDS.values() if kind.made}
 
 
 async def test_an_unknown_type_is_named(moto: Moto, valkey: Valkey) -> None:
@@ -166,7 +163,8 @@ async def test_an_unknown_type_is_named(moto: Moto, valkey: Valkey) -> None:
     args = MockResourceArgs(typ="aws:rds/instance:Instance", name="db", inputs={}, custom=True)
 
     with pytest.raises(
-        LookupError, match=r"cannot make aws:rds/instance:Instance \(db\): add it to CREATORS"
+        LookupError,
+        match=r"cannot make aws:rds/instance:Instance \(db\): add it to recording/kinds/",
     ):
         backend.new_resource(args)
 
@@ -203,7 +201,7 @@ LATER: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", sorted(LATER))
 def test_types_that_later_steps_need_can_be_made(moto: Moto, kind: str) -> None:
-    assert CREATORS[kind](moto, LATER[kind].get("name", "a-name"), LATER[kind])["id"]
+    assert MAKERS[kind](moto, LATER[kind].get("name", "a-name"), LATER[kind])["id"]
 
 
 def test_a_bucket_policy_is_kept_but_for_its_conditional_statements(moto: Moto) -> None:
@@ -221,7 +219,7 @@ def test_a_bucket_policy_is_kept_but_for_its_conditional_statements(moto: Moto) 
     }
     policy = {"Version": "2012-10-17", "Statement": [everybody, conditional]}
 
-    make = CREATORS["aws:s3/bucketPolicy:BucketPolicy"]
+    make = MAKERS["aws:s3/bucketPolicy:BucketPolicy"]
     assert make(moto, "p", {"bucket": "logs", "policy": json.dumps(policy)}) == {"id": "logs"}
 
     kept = json.loads(moto.client("s3").get_bucket_policy(Bucket="logs")["Policy"])
@@ -229,7 +227,7 @@ def test_a_bucket_policy_is_kept_but_for_its_conditional_statements(moto: Moto) 
 
 
 def test_a_rule_has_targets(moto: Moto) -> None:
-    CREATORS["aws:cloudwatch/eventRule:EventRule"](
+    MAKERS["aws:cloudwatch/eventRule:EventRule"](
         moto, "rule", {"scheduleExpression": "rate(1 minute)"}
     )
     target = {
@@ -237,7 +235,7 @@ def test_a_rule_has_targets(moto: Moto) -> None:
         "arn": f"arn:aws:lambda:{REGION}:123456789012:function:f",
         "input": "{}",
     }
-    CREATORS["aws:cloudwatch/eventTarget:EventTarget"](moto, "target", target)
+    MAKERS["aws:cloudwatch/eventTarget:EventTarget"](moto, "target", target)
 
     (real,) = moto.client("events").list_targets_by_rule(Rule="rule")["Targets"]
     assert (real["Arn"], real["Input"]) == (target["arn"], "{}")
