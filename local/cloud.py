@@ -26,12 +26,13 @@ from local.machine.processes import LOOPBACK, Processes, listen
 from local.machine.serving import serving
 from local.machine.valkey import Valkey, start_valkey
 from local.node.node import LocalNode
+from recording import kinds
 from recording.evaluate import evaluate
 from recording.model import Recording, Resource
 
-FUNCTION = "aws:lambda/function:Function"
-INSTANCE = "aws:ec2/instance:Instance"
-USER_POOL = "aws:cognito/userPool:UserPool"
+FUNCTION = kinds.lambda_.FUNCTION.token
+INSTANCE = kinds.ec2.INSTANCE.token
+USER_POOL = kinds.cognito.USER_POOL.token
 MAX_LINES = 10_000
 VPC_LOOPBACK = "::1"
 
@@ -220,7 +221,7 @@ class LocalCloud:
         )
         self._stack.push_async_callback(gateway.aclose)
         vpc_address = (
-            self.recording.one("aws:ec2/vpc:Vpc").outputs["ipv6CidrBlock"].split("::")[0] + "::1"
+            self.recording.one(kinds.ec2.VPC.token).outputs["ipv6CidrBlock"].split("::")[0] + "::1"
         )
         await self._stack.enter_async_context(serving(gateway.app, listeners[0]))
         await self._stack.enter_async_context(

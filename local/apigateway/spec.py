@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from local.apigateway.model import GatewayResponse, Method, SpecError
 from local.apigateway.openapi import Reader
 from local.iam.policy import Policy
+from recording import kinds
 
 
 class RecordedResource(Protocol):
@@ -99,10 +100,10 @@ class GatewaySpec:
         )
         policies = [
             r
-            for r in recording.of_type("aws:apigateway/restApiPolicy:RestApiPolicy")
+            for r in recording.of_type(kinds.apigateway.REST_API_POLICY.token)
             if r.inputs["restApiId"] == api.id
         ]
-        settings = recording.of_type("aws:apigateway/methodSettings:MethodSettings")
+        settings = recording.of_type(kinds.apigateway.METHOD_SETTINGS.token)
         return cls.parse(
             json.loads(api.inputs["body"]),
             api_arn=api.outputs["executionArn"],

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from local.aws.endpoint import Call
+from recording import kinds
 from recording.model import ACCOUNT_ID, Recording
 
-_ROLE = "aws:iam/role:Role"
-_ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
+_ROLE = kinds.iam.ROLE.token
+_ROLE_POLICY = kinds.iam.ROLE_POLICY.token
 
 # What AWS's own services do with a role, which therefore no call of ours can show: action to who
 # does it.

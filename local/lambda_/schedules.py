@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from recording import kinds
 from recording.model import Recording
 
-RULE, TARGET = "aws:cloudwatch/eventRule:EventRule", "aws:cloudwatch/eventTarget:EventTarget"
+RULE, TARGET = kinds.monitoring.EVENT_RULE.token, kinds.monitoring.EVENT_TARGET.token
 MINUTES = {"minute": 1, "hour": 60, "day": 1440}
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from recording import preview, replacing
+from recording import kinds, preview, replacing
 from recording.differences import differences
 from recording.evaluate import evaluate
 from recording.model import Recording
@@ -29,7 +29,7 @@ def altered(recording: Recording, **inputs: dict[str, object]) -> Recording:
 
 
 def test_a_change_is_shown_property_by_property_inside_json_too(dev: Recording) -> None:
-    policy = json.loads(dev.one("aws:iam/rolePolicy:RolePolicy", "router-policy").inputs["policy"])
+    policy = json.loads(dev.one(kinds.iam.ROLE_POLICY.token, "router-policy").inputs["policy"])
     policy["Statement"][0]["Action"].append("logs:DeleteLogGroup")
     changed = altered(
         dev,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pulumi.runtime import MockCallArgs, MockResourceArgs
 
+from recording import kinds
 from recording.evaluate import evaluate
 from recording.invented import RecordingBackend
 from recording.model import ROOT, Recording
@@ -41,8 +42,8 @@ def project(tmp_path: Path) -> Path:
 
 def test_records_inputs_outputs_parents_and_dependencies(project: Path) -> None:
     recording = evaluate("one", project_dir=project)
-    topic = recording.one("aws:sns/topic:Topic")
-    mail = recording.one("aws:sns/topicSubscription:TopicSubscription", "box-mail")
+    topic = recording.one(kinds.monitoring.TOPIC.token)
+    mail = recording.one(kinds.monitoring.TOPIC_SUBSCRIPTION.token, "box-mail")
     box = recording.one("test:index:Box")
     assert topic.urn == "urn:pulumi:one::test::test:index:Box$aws:sns/topic:Topic::box-topic"
     assert (topic.parent, box.custom, topic.custom) == (box.urn, False, True)
@@ -70,7 +71,7 @@ def test_unknown_stack_names_the_known_ones(project: Path) -> None:
 
 def test_one_says_what_there_is(project: Path) -> None:
     with pytest.raises(LookupError, match="named nope, of that type there are: box-topic"):
-        evaluate("one", project_dir=project).one("aws:sns/topic:Topic", "nope")
+        evaluate("one", project_dir=project).one(kinds.monitoring.TOPIC.token, "nope")
 
 
 def test_an_error_of_the_program_is_raised_as_itself(project: Path) -> None:
@@ -90,7 +91,7 @@ def test_an_error_inside_an_apply_is_raised_as_itself(project: Path) -> None:
 def test_an_error_of_the_back_end_is_raised_as_itself(project: Path) -> None:
     class Full(RecordingBackend):
         def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-            if args.typ == "aws:sns/topic:Topic":
+            if args.typ == kinds.monitoring.TOPIC.token:
                 raise OSError("no space")
             return super().new_resource(args)
 

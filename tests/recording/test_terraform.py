@@ -8,6 +8,7 @@ from typing import Any
 import botocore.session
 import pytest
 
+from recording import kinds
 from recording.evaluate import stacks
 from recording.model import Resource
 from recording.terraform import (
@@ -24,9 +25,9 @@ from recording.terraform import (
 
 pytestmark = pytest.mark.integration
 
-QUEUE = "aws:elasticache/replicationGroup:ReplicationGroup"
-INSTANCE = "aws:ec2/instance:Instance"
-API = "aws:apigateway/restApi:RestApi"
+QUEUE = kinds.elasticache.REPLICATION_GROUP.token
+INSTANCE = kinds.ec2.INSTANCE.token
+API = kinds.apigateway.REST_API.token
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,7 @@ def test_an_unknown_type_is_named(schema: dict[str, Any], dev: Linked) -> None:
 
 
 def faults(dev: Linked) -> Iterator[tuple[str, Linked, Mapping[str, str]]]:
-    subnets = "aws:elasticache/subnetGroup:SubnetGroup"
+    subnets = kinds.elasticache.SUBNET_GROUP.token
     yield "reference", without(dev, subnets), {"queue-group": "has not been declared"}
     yield (
         "engine",

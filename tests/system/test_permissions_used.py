@@ -11,6 +11,7 @@ from support import world
 from local.aws.endpoint import Call
 from local.cloud import LocalCloud
 from local.iam.usage import Verdict, grants, judge
+from recording import kinds
 from recording.model import Recording
 
 pytestmark = pytest.mark.integration
@@ -40,7 +41,7 @@ def as_in(recording: Recording, call: Call) -> Call:
     roles = {world.ROLE: "router-role", world.GUARDIAN_ROLE: "guardian-role"}
     if call.role_arn not in roles:
         return call
-    role = recording.one("aws:iam/role:Role", roles[call.role_arn])
+    role = recording.one(kinds.iam.ROLE.token, roles[call.role_arn])
     bucket = (
         {"Bucket": recording.outputs["replies_bucket"]}
         if call.params.get("Bucket") == world.BUCKET

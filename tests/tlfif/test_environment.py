@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
+from recording import kinds
 from recording.evaluate import evaluate, stacks
 from recording.model import Recording, Resource
 from tlfif import environment
@@ -19,7 +20,7 @@ READERS: dict[str, type[Environment]] = {
     "queue_health": environment.QueueHealth,
     "router": environment.Router,
 }
-FUNCTION = "aws:lambda/function:Function"
+FUNCTION = kinds.lambda_.FUNCTION.token
 
 
 @pytest.fixture(scope="module", params=stacks())
@@ -46,10 +47,10 @@ def test_every_function_reads_what_it_is_told_and_is_told_no_more(recording: Rec
 
 
 def test_nodes_and_canaries_read_what_they_are_told(recording: Recording) -> None:
-    for instance in recording.of_type("aws:ec2/instance:Instance"):
+    for instance in recording.of_type(kinds.ec2.INSTANCE.token):
         told = json.loads(instance.inputs["userData"])
         assert told.keys() == required(environment.Node.read(told))
-    for canary in recording.of_type("aws:synthetics/canary:Canary"):
+    for canary in recording.of_type(kinds.monitoring.CANARY.token):
         told = canary.inputs["runConfig"]["environmentVariables"]
         assert environment.Canary.read(told).api_url.startswith("https://")
 

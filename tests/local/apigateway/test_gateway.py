@@ -21,6 +21,7 @@ from local.apigateway.model import SpecError
 from local.apigateway.template_values import VtlError
 from local.iam.policy import PolicyError
 from local.machine.serving import serving
+from recording import kinds
 from recording.evaluate import evaluate
 from recording.model import Recording
 
@@ -1048,10 +1049,10 @@ async def test_own_preflight_names_localhost_only(
 async def test_the_recorded_program_is_what_is_served(cloud: Cloud) -> None:
     recording = evaluate("dev")
     spec = GatewaySpec.from_recording(recording)
-    api = recording.one("aws:apigateway/restApi:RestApi")
+    api = recording.one(kinds.apigateway.REST_API.token)
     assert (spec.api_id, spec.stage) == (
         api.id,
-        recording.one("aws:apigateway/stage:Stage").inputs["stageName"],
+        recording.one(kinds.apigateway.STAGE.token).inputs["stageName"],
     )
     assert spec.access_log == ACCESS_LOG_FORMAT
     assert spec.throttles == {"*/*": (RATE_PER_SECOND, BURST)}
@@ -1060,7 +1061,7 @@ async def test_the_recorded_program_is_what_is_served(cloud: Cloud) -> None:
         for path in ("ping", "ping/"):
             response = await http.get(f"/{path}")
             assert (response.status_code, response.json()["error"]) == (403, "forbidden")
-    block = ipaddress.ip_network(recording.one("aws:ec2/vpc:Vpc").outputs["ipv6CidrBlock"])
+    block = ipaddress.ip_network(recording.one(kinds.ec2.VPC.token).outputs["ipv6CidrBlock"])
     inside = httpx.ASGITransport(app=gateway.inside_vpc(str(block[5])))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=inside, base_url="http://x") as http:
         assert (await http.get(f"{spec.stage}/ping")).json() == {"status": "ok"}

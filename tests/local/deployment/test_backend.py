@@ -50,7 +50,7 @@ def _check_outputs(recording: Recording) -> None:
 
 def _check_network(moto: Moto, recording: Recording) -> None:
     ec2 = moto.client("ec2")
-    vpc = recording.one("aws:ec2/vpc:Vpc")
+    vpc = recording.one(kinds.ec2.VPC.token)
     (real,) = ec2.describe_vpcs(VpcIds=[vpc.id])["Vpcs"]
     assert real["CidrBlock"] == "10.20.0.0/22"
     assert real["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"] == vpc.outputs["ipv6CidrBlock"]
@@ -63,7 +63,7 @@ def _check_network(moto: Moto, recording: Recording) -> None:
     assert [each["CidrBlock"] for each in subnets if each["MapPublicIpOnLaunch"]] == [
         "10.20.2.0/24"
     ]
-    groups = [each.id for each in recording.of_type("aws:ec2/securityGroup:SecurityGroup")]
+    groups = [each.id for each in recording.of_type(kinds.ec2.SECURITY_GROUP.token)]
     rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": groups}])[
         "SecurityGroupRules"
     ]
@@ -78,7 +78,7 @@ def _check_network(moto: Moto, recording: Recording) -> None:
 
 
 def _check_bucket(moto: Moto, recording: Recording) -> None:
-    s3, bucket = moto.client("s3"), recording.one("aws:s3/bucket:Bucket").id
+    s3, bucket = moto.client("s3"), recording.one(kinds.s3.BUCKET.token).id
     assert bucket == recording.outputs["replies_bucket"]
     s3.put_object(Bucket=bucket, Key="replies/a", Body=b"not denied, though nothing here is TLS")
     assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
@@ -121,10 +121,7 @@ def _check_node(moto: Moto, valkey: Valkey, recording: Recording) -> None:
 
 
 def _check_queue(valkey: Valkey, recording: Recording) -> None:
-    assert (
-        recording.one("aws:elasticache/replicationGroup:ReplicationGroup").outputs["port"]
-        == valkey.port
-    )
+    assert recording.one(kinds.elasticache.REPLICATION_GROUP.token).outputs["port"] == valkey.port
     with valkey.operator(decode_responses=True) as client:
         settings: Any = client.config_get("maxmemory*")
     # A cache.t4g.micro's 512 MiB, less the reserved quarter.
@@ -146,11 +143,11 @@ def _check_guardrails(moto: Moto, recording: Recording) -> None:
 
 
 def _check_functions(valkey: Valkey, recording: Recording) -> None:
-    router = recording.one("aws:lambda/function:Function", "router-function")
+    router = recording.one(kinds.lambda_.FUNCTION.token, "router-function")
     variables = router.inputs["environment"]["variables"]
     assert variables["TLFIF_REDIS_PORT"] == str(valkey.port)
     assert variables["TLFIF_USER_POOL_ID"] == recording.outputs["user_pool_id"]
-    roles = {each.outputs["arn"] for each in recording.of_type("aws:iam/role:Role")}
+    roles = {each.outputs["arn"] for each in recording.of_type(kinds.iam.ROLE.token)}
     assert router.inputs["role"] in roles
 
 
@@ -172,8 +169,8 @@ async def test_an_unknown_type_is_named(moto: Moto, valkey: Valkey) -> None:
 # What the program does not declare yet; botocore refuses a property that has no counterpart in the
 # API.
 LATER: dict[str, dict[str, Any]] = {
-    "aws:ssm/parameter:Parameter": {"name": "/x", "type": "String", "value": "v"},
-    "aws:cloudwatch/metricAlarm:MetricAlarm": {
+    kinds.ssm.PARAMETER.token: {"name": "/x", "type": "String", "value": "v"},
+    kinds.monitoring.METRIC_ALARM.token: {
         "comparisonOperator": "GreaterThanThreshold",
         "evaluationPeriods": 5,
         "datapointsToAlarm": 3,
@@ -188,11 +185,11 @@ LATER: dict[str, dict[str, Any]] = {
         "treatMissingData": "notBreaching",
         "tags": {"env": "tinyllama"},
     },
-    "aws:cloudwatch/dashboard:Dashboard": {
+    kinds.monitoring.DASHBOARD.token: {
         "dashboardName": "d",
         "dashboardBody": '{"widgets": []}',
     },
-    "aws:cloudwatch/eventRule:EventRule": {
+    kinds.monitoring.EVENT_RULE.token: {
         "scheduleExpression": "rate(1 minute)",
         "description": "d",
     },
@@ -219,7 +216,7 @@ def test_a_bucket_policy_is_kept_but_for_its_conditional_statements(moto: Moto) 
     }
     policy = {"Version": "2012-10-17", "Statement": [everybody, conditional]}
 
-    make = MAKERS["aws:s3/bucketPolicy:BucketPolicy"]
+    make = MAKERS[kinds.s3.BUCKET_POLICY.token]
     assert make(moto, "p", {"bucket": "logs", "policy": json.dumps(policy)}) == {"id": "logs"}
 
     kept = json.loads(moto.client("s3").get_bucket_policy(Bucket="logs")["Policy"])
@@ -227,7 +224,7 @@ def test_a_bucket_policy_is_kept_but_for_its_conditional_statements(moto: Moto) 
 
 
 def test_a_rule_has_targets(moto: Moto) -> None:
-    MAKERS["aws:cloudwatch/eventRule:EventRule"](
+    MAKERS[kinds.monitoring.EVENT_RULE.token](
         moto, "rule", {"scheduleExpression": "rate(1 minute)"}
     )
     target = {
@@ -235,7 +232,7 @@ def test_a_rule_has_targets(moto: Moto) -> None:
         "arn": f"arn:aws:lambda:{REGION}:123456789012:function:f",
         "input": "{}",
     }
-    MAKERS["aws:cloudwatch/eventTarget:EventTarget"](moto, "target", target)
+    MAKERS[kinds.monitoring.EVENT_TARGET.token](moto, "target", target)
 
     (real,) = moto.client("events").list_targets_by_rule(Rule="rule")["Targets"]
     assert (real["Arn"], real["Input"]) == (target["arn"], "{}")

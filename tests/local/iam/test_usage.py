@@ -10,6 +10,7 @@ import pytest
 
 from local.aws.endpoint import Call
 from local.iam.usage import PLATFORM, Grant, PolicyError, allowing, grants, judge, requests
+from recording import kinds
 from recording.evaluate import evaluate
 from recording.model import Recording
 
@@ -24,7 +25,7 @@ def dev() -> Recording:
 
 
 def role(recording: Recording, name: str) -> str:
-    return recording.one("aws:iam/role:Role", name).outputs["arn"]
+    return recording.one(kinds.iam.ROLE.token, name).outputs["arn"]
 
 
 def called(
@@ -73,7 +74,7 @@ def test_a_latched_node_may_still_be_stopped(dev: Recording) -> None:
 
 @pytest.mark.story("EC2-004")
 def test_a_node_may_stop_itself_from_itself_only(dev: Recording) -> None:
-    node = dev.one("aws:ec2/instance:Instance")
+    node = dev.one(kinds.ec2.INSTANCE.token)
     arn, params = node.outputs["arn"], {"InstanceIds": [node.id]}
     stop = called(
         "ec2:StopInstances",
