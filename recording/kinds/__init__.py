@@ -17,11 +17,11 @@ from recording.kinds import (
 )
 from recording.kinds.kind import Kind
 
-_SERVICES = (apigateway, cognito, ec2, elasticache, iam, lambda_, lb, monitoring, s3, ssm)
+SERVICES = (apigateway, cognito, ec2, elasticache, iam, lambda_, lb, monitoring, s3, ssm)
 
 KINDS: dict[str, Kind] = {
     each.token: each
-    for service in _SERVICES
+    for service in SERVICES
     for each in vars(service).values()
     if isinstance(each, Kind)
 }

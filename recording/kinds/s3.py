@@ -12,6 +12,4 @@ BUCKET_PUBLIC_ACCESS_BLOCK = Kind(token="aws:s3/bucketPublicAccessBlock:BucketPu
 BUCKET_ENCRYPTION = Kind(
     token="aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
 )
-BUCKET_LIFECYCLE = Kind(
-    token="aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
-)
+BUCKET_LIFECYCLE = Kind(token="aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")

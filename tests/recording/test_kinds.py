@@ -5,10 +5,10 @@ import re
 import pytest
 
 from recording.evaluate import evaluate, stacks
-from recording.kinds import _SERVICES, KINDS
+from recording.kinds import KINDS, SERVICES
 from recording.kinds.kind import Kind
 
-ENTRIES = [each for module in _SERVICES for each in vars(module).values() if isinstance(each, Kind)]
+ENTRIES = [each for module in SERVICES for each in vars(module).values() if isinstance(each, Kind)]
 
 
 @pytest.mark.parametrize("stack", stacks())
@@ -23,7 +23,8 @@ def test_no_type_has_two_entries() -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.token)
 def test_an_entry_is_well_formed(kind: Kind) -> None:
-    module, name = re.fullmatch(r"aws:[a-z0-9]+/(\w+):(\w+)", kind.token).groups()
-    assert module == name[:1].lower() + name[1:]
+    found = re.fullmatch(r"aws:[a-z0-9]+/(\w+):(\w+)", kind.token)
+    assert found
+    assert found[1] == found[2][:1].lower() + found[2][1:]
     assert "id" in kind.shape
     assert not (kind.emulated and kind.inert)

@@ -11,17 +11,9 @@ import pytest
 from recording import kinds
 from recording.evaluate import stacks
 from recording.model import Resource
-from recording.terraform import (
-    NEWER,
-    Linked,
-    NewerProperty,
-    Terraform,
-    TranslationError,
-    find_plugins,
-    find_terraform,
-    link,
-    translate,
-)
+from recording.references import Linked, link
+from recording.terraform import Terraform, find_plugins, find_terraform
+from recording.translation import NEWER, NewerProperty, TranslationError, translate
 
 pytestmark = pytest.mark.integration
 

@@ -37,9 +37,8 @@ def _log_group(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 def _metric_alarm(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     renamed = {"AlarmName": name, "Tags": tags(inputs), "OKActions": inputs.get("okActions", [])}
     if "dimensions" in inputs:
-        renamed["Dimensions"] = [
-            {"Name": key, "Value": value} for key, value in inputs["dimensions"].items()
-        ]
+        dimensions = inputs["dimensions"].items()
+        renamed["Dimensions"] = [{"Name": key, "Value": value} for key, value in dimensions]
     kept = without(inputs, "name", "tags", "dimensions", "okActions", "comparisonOperator")
     moto.client("cloudwatch").put_metric_alarm(
         ComparisonOperator=inputs["comparisonOperator"], **api(kept), **renamed
@@ -63,10 +62,8 @@ def _event_rule(moto: Moto, name: str, inputs: Inputs) -> Outputs:
 
 @makes(kinds.monitoring.EVENT_TARGET)
 def _event_target(moto: Moto, name: str, inputs: Inputs) -> Outputs:
-    target = {
-        "Id": inputs.get("targetId", name),
-        **api(without(inputs, "rule", "targetId", "name")),
-    }
+    about = api(without(inputs, "rule", "targetId", "name"))
+    target = {"Id": inputs.get("targetId", name), **about}
     moto.client("events").put_targets(Rule=inputs["rule"], Targets=[target])
     return {"id": f"{inputs['rule']}-{target['Id']}"}
 
@@ -81,24 +78,22 @@ def _budget(moto: Moto, name: str, inputs: Inputs) -> Outputs:
         "BudgetLimit": {"Amount": inputs["limitAmount"], "Unit": inputs["limitUnit"]},
         "CostFilters": filters,
     }
+    notifications = [_notification(each) for each in inputs.get("notifications", ())]
     moto.client("budgets").create_budget(
         AccountId=ACCOUNT_ID,
         Budget=budget,
-        NotificationsWithSubscribers=[
-            _notification(each) for each in inputs.get("notifications", ())
-        ],
+        NotificationsWithSubscribers=notifications,
     )
     return {"id": f"{ACCOUNT_ID}:{name}", "arn": f"arn:aws:budgets::{ACCOUNT_ID}:budget/{name}"}
 
 
+_SUBSCRIBERS = {"subscriberSnsTopicArns": "SNS", "subscriberEmailAddresses": "EMAIL"}
+
+
 def _notification(inputs: Inputs) -> dict[str, Any]:
-    topics = [
-        {"SubscriptionType": "SNS", "Address": arn}
-        for arn in inputs.get("subscriberSnsTopicArns", ())
+    subscribers = [
+        {"SubscriptionType": type_, "Address": address}
+        for property_, type_ in _SUBSCRIBERS.items()
+        for address in inputs.get(property_, ())
     ]
-    mails = [
-        {"SubscriptionType": "EMAIL", "Address": mail}
-        for mail in inputs.get("subscriberEmailAddresses", ())
-    ]
-    about = without(inputs, "subscriberSnsTopicArns", "subscriberEmailAddresses")
-    return {"Notification": api(about), "Subscribers": [*topics, *mails]}
+    return {"Notification": api(without(inputs, *_SUBSCRIBERS)), "Subscribers": subscribers}

@@ -12,12 +12,11 @@ def _bucket(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     s3 = moto.client("s3")
     bucket = inputs.get("bucket", name)
     # us-east-1 is the one region that may not be named.
-    where = (
-        {}
-        if moto.region == "us-east-1"
-        else {"CreateBucketConfiguration": {"LocationConstraint": moto.region}}
-    )
-    s3.create_bucket(Bucket=bucket, **where)
+    if moto.region == "us-east-1":
+        s3.create_bucket(Bucket=bucket)
+    else:
+        where = {"LocationConstraint": moto.region}
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
     if inputs.get("tags"):
         s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags(inputs)})
     return {"id": bucket, "bucket": bucket, "arn": f"arn:aws:s3:::{bucket}"}
