@@ -115,14 +115,9 @@ def _side(value: Any) -> str:
 def output_changes(old: Recording, new: Recording) -> list[str]:
     """The stack outputs that differ."""
     before, after = dict(outputs(old)), dict(outputs(new))
-    sides = {
-        name: (before.get(name), after.get(name)) for name in sorted(before.keys() | after.keys())
-    }
-    return [
-        f"  output {name}: {_side(was)} → {_side(is_)}"
-        for name, (was, is_) in sides.items()
-        if was != is_
-    ]
+    names = sorted(before.keys() | after.keys())
+    changed = [name for name in names if before.get(name) != after.get(name)]
+    return [f"  output {n}: {_side(before.get(n))} → {_side(after.get(n))}" for n in changed]
 
 
 def _shown_changes(old: Recording, new: Recording, changes: Sequence[Change]) -> list[str]:

@@ -36,14 +36,17 @@ def replaced(changed: Sequence[Pair], region: str) -> set[str]:
     if not changed or program is None or plugins is None:
         return set()
     with tempfile.TemporaryDirectory(prefix="tl-fif-") as folder:
-        terraform = Terraform(Path(folder), program=program, plugins=plugins)
-        schema = terraform.schema()
-        try:
-            old = translate(_linked((before for before, _ in changed), region), schema)[0]
-            new = translate(_linked((after for _, after in changed), region), schema)[0]
-        except TranslationError as error:
-            raise RuntimeError(str(error)) from None
-        because = terraform.replacing(new, _state(old, schema, changed))
+        return _asked(Terraform(Path(folder), program=program, plugins=plugins), changed, region)
+
+
+def _asked(terraform: Terraform, changed: Sequence[Pair], region: str) -> set[str]:
+    schema = terraform.schema()
+    try:
+        old = translate(_linked((before for before, _ in changed), region), schema)[0]
+        new = translate(_linked((after for _, after in changed), region), schema)[0]
+    except TranslationError as error:
+        raise RuntimeError(str(error)) from None
+    because = terraform.replacing(new, _state(old, schema, changed))
 
     def is_replaced(after: Resource) -> bool:
         type_ = terraform_type(after.type, schema) or ""

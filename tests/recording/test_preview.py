@@ -51,7 +51,7 @@ def recorded(folder: Path, stack: str, seed: str, result: Path) -> bytes:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [sys.executable, "-c", revision.DRIVER, stack, str(result), revision.EVALUATORS[0]]
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    subprocess.run(command, cwd=folder, env=environment, check=True)
     return result.read_bytes()
 
 
