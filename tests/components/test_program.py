@@ -15,15 +15,16 @@ from openapi_spec_validator import validate
 
 from components import gateway, iam, network, pricing
 from components.settings import SettingsError
+from recording import kinds
 from recording.evaluate import evaluate, stacks
 from recording.invented import RecordingBackend
 from recording.model import ROOT, Recording, Resource
 from tlfif import names
 
-FUNCTION = "aws:lambda/function:Function"
-INSTANCE = "aws:ec2/instance:Instance"
-LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
-POLICY = "aws:iam/rolePolicy:RolePolicy"
+FUNCTION = kinds.lambda_.FUNCTION.token
+INSTANCE = kinds.ec2.INSTANCE.token
+LOG_GROUP = kinds.monitoring.LOG_GROUP.token
+POLICY = kinds.iam.ROLE_POLICY.token
 
 
 @pytest.fixture(scope="module", params=["dev", "prod"])
@@ -46,7 +47,7 @@ def statements(recording: Recording, policy: str) -> dict[str, dict[str, Any]]:
 
 
 def body(recording: Recording) -> dict[str, Any]:
-    return json.loads(recording.one("aws:apigateway/restApi:RestApi").inputs["body"])
+    return json.loads(recording.one(kinds.apigateway.REST_API.token).inputs["body"])
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -177,7 +178,7 @@ def test_an_instance_type_that_no_zone_offers_stops_the_program() -> None:
 
 def test_two_stacks_in_one_account_share_no_fixed_name() -> None:
     def fixed(recording: Recording) -> set[tuple[str, str]]:
-        inner = "aws:lambda/alias:Alias"  # a name within its function
+        inner = kinds.lambda_.ALIAS.token  # a name within its function
         return {
             (r.type, r.inputs["name"])
             for r in recording.resources
@@ -192,8 +193,8 @@ def test_two_stacks_in_one_account_share_no_fixed_name() -> None:
 
 @pytest.mark.story("RED-002")
 def test_the_queue_is_reached_from_functions_and_nodes_only(recording: Recording) -> None:
-    groups = {r.name: r.id for r in recording.of_type("aws:ec2/securityGroup:SecurityGroup")}
-    rules = recording.of_type("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+    groups = {r.name: r.id for r in recording.of_type(kinds.ec2.SECURITY_GROUP.token)}
+    rules = recording.of_type(kinds.ec2.INGRESS_RULE.token)
     allowed = {
         (
             r.inputs["securityGroupId"],
@@ -213,7 +214,7 @@ def test_the_queue_is_reached_from_functions_and_nodes_only(recording: Recording
 
 @pytest.mark.story("RED-002")
 def test_the_queue_is_encrypted_at_rest_and_keeps_accepted_jobs(recording: Recording) -> None:
-    group = recording.one("aws:elasticache/replicationGroup:ReplicationGroup").inputs
+    group = recording.one(kinds.elasticache.REPLICATION_GROUP.token).inputs
     assert (group["atRestEncryptionEnabled"], group["transitEncryptionEnabled"]) == (True, False)
     assert (group["clusterMode"], group["numCacheClusters"], group["automaticFailoverEnabled"]) == (
         "disabled",
@@ -225,18 +226,16 @@ def test_the_queue_is_encrypted_at_rest_and_keeps_accepted_jobs(recording: Recor
         "cache.t4g.micro",
         6379,
     )
-    parameters = recording.one("aws:elasticache/parameterGroup:ParameterGroup").inputs
+    parameters = recording.one(kinds.elasticache.PARAMETER_GROUP.token).inputs
     assert parameters["parameters"] == [{"name": "maxmemory-policy", "value": "noeviction"}]
-    subnet = recording.one("aws:ec2/subnet:Subnet", "network-queue-subnet")
+    subnet = recording.one(kinds.ec2.SUBNET.token, "network-queue-subnet")
     assert subnet.inputs["cidrBlock"] == "10.20.1.0/24"
-    assert recording.one("aws:elasticache/subnetGroup:SubnetGroup").inputs["subnetIds"] == [
-        subnet.id
-    ]
+    assert recording.one(kinds.elasticache.SUBNET_GROUP.token).inputs["subnetIds"] == [subnet.id]
 
 
 def test_replicas_add_failover() -> None:
     recording = evaluate("dev", config={"tl-fif:queue": {"engine": "redis", "replicas": 1}})
-    group = recording.one("aws:elasticache/replicationGroup:ReplicationGroup").inputs
+    group = recording.one(kinds.elasticache.REPLICATION_GROUP.token).inputs
     assert (group["engine"], group["numCacheClusters"], group["automaticFailoverEnabled"]) == (
         "redis",
         2,
@@ -245,10 +244,10 @@ def test_replicas_add_failover() -> None:
 
 
 def test_subnets_have_each_their_own_ipv6_block_in_the_vpc(recording: Recording) -> None:
-    vpc = ipaddress.IPv6Network(recording.one("aws:ec2/vpc:Vpc").outputs["ipv6CidrBlock"])
+    vpc = ipaddress.IPv6Network(recording.one(kinds.ec2.VPC.token).outputs["ipv6CidrBlock"])
     blocks = [
         ipaddress.IPv6Network(r.inputs["ipv6CidrBlock"])
-        for r in recording.of_type("aws:ec2/subnet:Subnet")
+        for r in recording.of_type(kinds.ec2.SUBNET.token)
     ]
     assert len(set(blocks)) == 3
     assert all(block.prefixlen == 64 and block.subnet_of(vpc) for block in blocks)
@@ -258,13 +257,13 @@ def test_subnets_have_each_their_own_ipv6_block_in_the_vpc(recording: Recording)
 def test_only_nodes_get_a_public_address_and_nothing_pays_for_nat(recording: Recording) -> None:
     public = [
         r.name
-        for r in recording.of_type("aws:ec2/subnet:Subnet")
+        for r in recording.of_type(kinds.ec2.SUBNET.token)
         if r.inputs.get("mapPublicIpOnLaunch")
     ]
     assert public == ["network-node-subnet"]
     assert [r for r in recording.resources if "Nat" in r.type] == []
     assert [
-        r.inputs["vpcEndpointType"] for r in recording.of_type("aws:ec2/vpcEndpoint:VpcEndpoint")
+        r.inputs["vpcEndpointType"] for r in recording.of_type(kinds.ec2.VPC_ENDPOINT.token)
     ] == ["Gateway"]
 
 
@@ -398,10 +397,10 @@ def test_the_body_is_complete_and_points_at_the_stacks_own_parts(recording: Reco
     spec = body(recording)
     assert "x-tlfif-shared" not in spec
     assert not [text for text in strings(spec) if "${" in text]
-    router = recording.one("aws:lambda/alias:Alias", "router-alias").outputs["invokeArn"]
+    router = recording.one(kinds.lambda_.ALIAS.token, "router-alias").outputs["invokeArn"]
     assert spec["paths"]["/infer"]["post"]["x-amazon-apigateway-integration"]["uri"] == router
     replies = spec["paths"]["/infer/{id}"]["get"]["x-amazon-apigateway-integration"]
-    role = recording.one("aws:iam/role:Role", "gateway-replies-role")
+    role = recording.one(kinds.iam.ROLE.token, "gateway-replies-role")
     assert replies["credentials"] == role.outputs["arn"]
     bucket = recording.outputs["replies_bucket"]
     assert (
@@ -427,11 +426,9 @@ def test_an_unknown_placeholder_is_an_error() -> None:
 @pytest.mark.story("API-002")
 def test_every_route_asks_for_a_token_or_is_fenced(recording: Recording) -> None:
     spec = body(recording)
-    policy = json.loads(
-        recording.one("aws:apigateway/restApiPolicy:RestApiPolicy").inputs["policy"]
-    )
+    policy = json.loads(recording.one(kinds.apigateway.REST_API_POLICY.token).inputs["policy"])
     fence = next(s for s in policy["Statement"] if s["Effect"] == "Deny")
-    api = recording.one("aws:apigateway/restApi:RestApi").outputs["executionArn"]
+    api = recording.one(kinds.apigateway.REST_API.token).outputs["executionArn"]
     fenced = {resource.removeprefix(f"{api}/*/*") for resource in fence["Resource"]}
     for path, item in spec["paths"].items():
         for method, operation in item.items():
@@ -445,13 +442,11 @@ def test_every_route_asks_for_a_token_or_is_fenced(recording: Recording) -> None
 @pytest.mark.story("API-005")
 def test_ping_is_denied_outside_the_vpcs_ipv6_block() -> None:
     recording = evaluate("dev", config={"tl-fif:gateway": {"extraPingCidrs": ["192.0.2.0/24"]}})
-    policy = json.loads(
-        recording.one("aws:apigateway/restApiPolicy:RestApiPolicy").inputs["policy"]
-    )
+    policy = json.loads(recording.one(kinds.apigateway.REST_API_POLICY.token).inputs["policy"])
     fence = next(s for s in policy["Statement"] if s["Effect"] == "Deny")
-    block = recording.one("aws:ec2/vpc:Vpc").outputs["ipv6CidrBlock"]
+    block = recording.one(kinds.ec2.VPC.token).outputs["ipv6CidrBlock"]
     assert fence["Condition"] == {"NotIpAddress": {"aws:SourceIp": [block, "192.0.2.0/24"]}}
-    api = recording.one("aws:apigateway/restApi:RestApi").outputs["executionArn"]
+    api = recording.one(kinds.apigateway.REST_API.token).outputs["executionArn"]
     fenced = [resource.removeprefix(f"{api}/*/*") for resource in fence["Resource"]]
     assert fenced == ["/ping", "/ping/*", "/queue-health", "/queue-health/*"]
 
@@ -464,7 +459,7 @@ def test_a_route_that_forgets_its_security_is_closed() -> None:
 
 def test_a_changed_fence_or_body_deploys_again(dev: Recording) -> None:
     def trigger(recording: Recording) -> str:
-        return recording.one("aws:apigateway/deployment:Deployment").inputs["triggers"]["content"]
+        return recording.one(kinds.apigateway.DEPLOYMENT.token).inputs["triggers"]["content"]
 
     fenced = evaluate("dev", config={"tl-fif:gateway": {"extraPingCidrs": ["192.0.2.0/24"]}})
     moved = evaluate("dev", config={"aws:region": "eu-west-1"})
@@ -473,7 +468,7 @@ def test_a_changed_fence_or_body_deploys_again(dev: Recording) -> None:
 
 @pytest.mark.story("API-004")
 def test_access_logs_have_the_storys_fields_group_and_retention(recording: Recording) -> None:
-    stage = recording.one("aws:apigateway/stage:Stage").inputs
+    stage = recording.one(kinds.apigateway.STAGE.token).inputs
     group = next(
         g
         for g in recording.of_type(LOG_GROUP)
@@ -491,7 +486,7 @@ def test_access_logs_have_the_storys_fields_group_and_retention(recording: Recor
 
 def test_the_accounts_log_role_is_left_alone_when_told_so() -> None:
     recording = evaluate("dev", config={"tl-fif:gateway": {"manageAccount": False}})
-    assert recording.of_type("aws:apigateway/account:Account") == []
+    assert recording.of_type(kinds.apigateway.ACCOUNT.token) == []
     assert not [r for r in recording.resources if r.name == "gateway-logs-role"]
 
 
@@ -536,7 +531,7 @@ def test_a_node_is_reached_by_nobody(recording: Recording) -> None:
         "stack": recording.stack,
         "Name": f"tl-fif-{recording.stack}-node-0",
     }
-    ingress = recording.of_type("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+    ingress = recording.of_type(kinds.ec2.INGRESS_RULE.token)
     assert not [r for r in ingress if r.inputs["securityGroupId"] in node["vpcSecurityGroupIds"]]
 
 
@@ -589,7 +584,7 @@ def test_the_bucket_is_private_encrypted_tls_only_and_emptied(recording: Recordi
 
 @pytest.mark.story("OPS-003")
 def test_the_budget_is_in_dollars_and_speaks_at_75_and_100_percent(recording: Recording) -> None:
-    budget = recording.one("aws:budgets/budget:Budget").inputs
+    budget = recording.one(kinds.monitoring.BUDGET.token).inputs
     assert (budget["limitAmount"], budget["limitUnit"]) == ("23.00", "USD")
     assert "costFilters" not in budget
     topic = recording.outputs["alerts_topic_arn"]
@@ -601,7 +596,7 @@ def test_the_budget_is_in_dollars_and_speaks_at_75_and_100_percent(recording: Re
         (100, "PERCENTAGE", [topic]),
     ]
     policy = json.loads(
-        recording.one("aws:sns/topicPolicy:TopicPolicy", "alerts-mail-policy").inputs["policy"]
+        recording.one(kinds.monitoring.TOPIC_POLICY.token, "alerts-mail-policy").inputs["policy"]
     )
     services = [statement["Principal"]["Service"] for statement in policy["Statement"]]
     assert services == ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]
@@ -611,10 +606,10 @@ def test_alerts_and_budget_scope_are_opt_in() -> None:
     config = {"tl-fif:alerts": {"email": "me@example.com"}, "tl-fif:budget": {"scope": "tag"}}
     recording = evaluate("dev", config=config)
     assert (
-        recording.one("aws:sns/topicSubscription:TopicSubscription").inputs["endpoint"]
+        recording.one(kinds.monitoring.TOPIC_SUBSCRIPTION.token).inputs["endpoint"]
         == "me@example.com"
     )
-    filters = recording.one("aws:budgets/budget:Budget").inputs["costFilters"]
+    filters = recording.one(kinds.monitoring.BUDGET.token).inputs["costFilters"]
     assert filters == [{"name": "TagKeyValue", "values": ["user:env$tinyllama"]}]
 
 

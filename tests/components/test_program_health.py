@@ -13,14 +13,15 @@ from components.private_gateway import private_body
 from components.settings import SettingsError
 from local.lambda_ import schedules
 from ping_probe import canary, handler
+from recording import kinds
 from recording.evaluate import evaluate
 from recording.model import ROOT, Recording, Resource
 from tlfif import names
 
-ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
-FUNCTION = "aws:lambda/function:Function"
-PERMISSION = "aws:lambda/permission:Permission"
-SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
+ALARM = kinds.monitoring.METRIC_ALARM.token
+FUNCTION = kinds.lambda_.FUNCTION.token
+PERMISSION = kinds.lambda_.PERMISSION.token
+SUBSCRIPTION = kinds.monitoring.TOPIC_SUBSCRIPTION.token
 URL = "https://events.pagerduty.com/integration/KEY/enqueue"
 
 
@@ -39,11 +40,11 @@ def alarm(recording: Recording, name: str) -> dict[str, Any]:
 
 
 def topic(recording: Recording, role: str) -> str:
-    return recording.one("aws:sns/topic:Topic", f"alerts-{role}").outputs["arn"]
+    return recording.one(kinds.monitoring.TOPIC.token, f"alerts-{role}").outputs["arn"]
 
 
 def statements(recording: Recording, policy: str) -> dict[str, Any]:
-    document = json.loads(recording.one("aws:iam/rolePolicy:RolePolicy", policy).inputs["policy"])
+    document = json.loads(recording.one(kinds.iam.ROLE_POLICY.token, policy).inputs["policy"])
     return {statement["Sid"]: statement for statement in document["Statement"]}
 
 
@@ -56,7 +57,7 @@ def test_what_runs_every_minute_and_what_every_five(dev: Recording) -> None:
     }
     found = {functions[each.function_arn]: each.minutes for each in schedules.of(dev)}
     assert found == {"guardian": 1, "ping_probe": 1, "payload_samples": 5}
-    rules = {r.outputs["arn"] for r in dev.of_type("aws:cloudwatch/eventRule:EventRule")}
+    rules = {r.outputs["arn"] for r in dev.of_type(kinds.monitoring.EVENT_RULE.token)}
     allowed = [
         r.inputs for r in dev.of_type(PERMISSION) if r.inputs["principal"] == "events.amazonaws.com"
     ]
@@ -104,10 +105,10 @@ def test_slow_answers_ring_at_300_ms(dev: Recording) -> None:
 
 @pytest.mark.story("API-004")
 def test_the_latency_query_is_saved_and_deployed(dev: Recording) -> None:
-    query = dev.one("aws:cloudwatch/queryDefinition:QueryDefinition").inputs
+    query = dev.one(kinds.monitoring.QUERY_DEFINITION.token).inputs
     assert query["queryString"] == (ROOT / "queries" / "api_latency.cwi").read_text()
     assert query["logGroupNames"] == ["/apigw/tl-fif-dev"]
-    stage = dev.one("aws:apigateway/stage:Stage").inputs
+    stage = dev.one(kinds.apigateway.STAGE.token).inputs
     logged = json.loads(stage["accessLogSettings"]["format"])
     assert {"route", "status", "latencyMs"} < set(logged)
     for field in ("route", "status", "latencyMs"):
@@ -117,7 +118,7 @@ def test_the_latency_query_is_saved_and_deployed(dev: Recording) -> None:
 @pytest.mark.story("RED-003")
 def test_memory_rings_at_70_percent_on_each_nodes_own_id() -> None:
     recording = evaluate("dev", config={"tl-fif:queue": {"replicas": 1}})
-    group = recording.one("aws:elasticache/replicationGroup:ReplicationGroup").id
+    group = recording.one(kinds.elasticache.REPLICATION_GROUP.token).id
     found = [
         r.inputs for r in recording.of_type(ALARM) if r.inputs["namespace"] == "AWS/ElastiCache"
     ]
@@ -188,7 +189,7 @@ def test_by_default_a_function_probes_and_a_canary_runs_every_eight_hours(dev: R
         "TLFIF_STACK": "dev",
         "TLFIF_API_URL": dev.outputs["api_url"],
     }
-    found = dev.one("aws:synthetics/canary:Canary").inputs
+    found = dev.one(kinds.monitoring.CANARY.token).inputs
     assert found["schedule"]["expression"] == "rate(8 hours)"
     assert found["runtimeVersion"] == "syn-python-selenium-14.0"
     assert found["vpcConfig"]["ipv6AllowedForDualStack"] is True
@@ -198,7 +199,7 @@ def test_by_default_a_function_probes_and_a_canary_runs_every_eight_hours(dev: R
 @pytest.mark.story("API-005")
 def test_literally_the_canary_asks_every_minute_and_rings(literal: Recording) -> None:
     assert [r for r in literal.of_type(FUNCTION) if "ping_probe" in r.inputs["handler"]] == []
-    found = literal.one("aws:synthetics/canary:Canary")
+    found = literal.one(kinds.monitoring.CANARY.token)
     assert found.inputs["schedule"]["expression"] == "rate(1 minute)"
     ring = alarm(literal, "health-ping-fails")
     assert (ring["namespace"], ring["dimensions"]) == (
@@ -212,7 +213,7 @@ def test_literally_the_canary_asks_every_minute_and_rings(literal: Recording) ->
 def test_the_canary_has_all_it_imports(dev: Recording) -> None:
     path = script()
     assert (
-        dev.one("aws:synthetics/canary:Canary").inputs["zipFile"]
+        dev.one(kinds.monitoring.CANARY.token).inputs["zipFile"]
         == path.relative_to(ROOT).as_posix()
     )
     with zipfile.ZipFile(path) as zipped:
@@ -240,8 +241,8 @@ def test_the_canary_fails_when_a_route_does(monkeypatch: pytest.MonkeyPatch) -> 
 def test_literally_ping_is_served_to_10_20_0_0_22_through_an_endpoint(
     literal: Recording, dev: Recording
 ) -> None:
-    api = literal.one("aws:apigateway/restApi:RestApi", "health-private-api")
-    endpoint = literal.one("aws:ec2/vpcEndpoint:VpcEndpoint", "health-private-endpoint")
+    api = literal.one(kinds.apigateway.REST_API.token, "health-private-api")
+    endpoint = literal.one(kinds.ec2.VPC_ENDPOINT.token, "health-private-endpoint")
     assert api.inputs["endpointConfiguration"]["types"] == "PRIVATE"
     assert api.inputs["endpointConfiguration"]["vpcEndpointIds"] == [endpoint.id]
     assert (endpoint.inputs["vpcEndpointType"], endpoint.inputs["privateDnsEnabled"]) == (
@@ -253,9 +254,7 @@ def test_literally_ping_is_served_to_10_20_0_0_22_through_an_endpoint(
     assert literal.outputs["queue_health_url"] == f"{host}/queue-health"
     assert dev.outputs["ping_url"] == f"{dev.outputs['api_url']}/ping"
     policy = json.loads(
-        literal.one("aws:apigateway/restApiPolicy:RestApiPolicy", "health-private-fence").inputs[
-            "policy"
-        ]
+        literal.one(kinds.apigateway.REST_API_POLICY.token, "health-private-fence").inputs["policy"]
     )
     denied = {s["Sid"]: s["Condition"] for s in policy["Statement"] if s["Effect"] == "Deny"}
     assert denied == {
@@ -281,14 +280,14 @@ def test_the_private_api_has_the_two_routes_and_no_authorizer() -> None:
 @pytest.mark.story("LAM-005", "CI-004")
 def test_the_gateway_calls_the_routers_version_that_prod_names(dev: Recording) -> None:
     router = dev.one(FUNCTION, "router-function").inputs
-    found: Resource = dev.one("aws:lambda/alias:Alias")
+    found: Resource = dev.one(kinds.lambda_.ALIAS.token)
     assert (router["publish"], found.inputs["name"], found.inputs["functionVersion"]) == (
         True,
         "prod",
         "1",
     )
     assert router["tracingConfig"] == {"mode": "Active"}
-    body = json.loads(dev.one("aws:apigateway/restApi:RestApi").inputs["body"])
+    body = json.loads(dev.one(kinds.apigateway.REST_API.token).inputs["body"])
     uri = body["paths"]["/infer"]["post"]["x-amazon-apigateway-integration"]["uri"]
     assert uri == found.outputs["invokeArn"]
     assert dev.one(PERMISSION, "router-from-api").inputs["qualifier"] == "prod"
@@ -296,5 +295,5 @@ def test_the_gateway_calls_the_routers_version_that_prod_names(dev: Recording) -
 
 @pytest.mark.story("LAM-005")
 def test_payload_samples_are_kept_for_a_day(dev: Recording) -> None:
-    group = dev.one("aws:cloudwatch/logGroup:LogGroup", "router-payload-samples-logs").inputs
+    group = dev.one(kinds.monitoring.LOG_GROUP.token, "router-payload-samples-logs").inputs
     assert group["retentionInDays"] == 1

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support import sweeps
 
+from recording import kinds
 from recording.evaluate import evaluate, stacks
 from recording.model import Recording, Resource
 
@@ -145,7 +146,7 @@ FAULTS: list[tuple[str, str, Change, str]] = [
      "does not say whether aws:rds/instance:Instance costs money"),
     ("everything_that_costs_money_has_a_line", "router-logs", alarm(), "but lines for"),
     ("only_deploying_singletons_needs_a_key", "router-role",
-     lambda r: replace(r, type="aws:apigateway/account:Account"), "router-role"),
+     lambda r: replace(r, type=kinds.apigateway.ACCOUNT.token), "router-role"),
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pulumi_aws
 
 from components import iam, pricing
+from recording import kinds
 from recording.model import ROOT, Recording, Resource
 from tlfif import names
 
@@ -28,13 +29,13 @@ DASHBOARD = pricing.DASHBOARD
 FUNCTION = pricing.FUNCTION
 INSTANCE = pricing.INSTANCE
 LOG_GROUP = pricing.LOG_GROUP
-ROLE = "aws:iam/role:Role"
-ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
-ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
-INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
-EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
-SECURITY_GROUP = "aws:ec2/securityGroup:SecurityGroup"
-PERMISSION = "aws:lambda/permission:Permission"
+ROLE = kinds.iam.ROLE.token
+ROLE_POLICY = kinds.iam.ROLE_POLICY.token
+ATTACHMENT = kinds.iam.ROLE_POLICY_ATTACHMENT.token
+INGRESS = kinds.ec2.INGRESS_RULE.token
+EGRESS = kinds.ec2.EGRESS_RULE.token
+SECURITY_GROUP = kinds.ec2.SECURITY_GROUP.token
+PERMISSION = kinds.lambda_.PERMISSION.token
 
 # AWS's own policies: their stars are AWS's, and each stands for what we cannot write more narrowly.
 MANAGED_POLICIES = {
@@ -51,12 +52,12 @@ AWS_METRICS = {
     ("CloudWatchSynthetics", "SuccessPercent"): {"CanaryName"},
 }
 # What an account or a region has one of: these sit behind a configuration key.
-SINGLETONS = {"aws:apigateway/account:Account": "gateway:manageAccount"}
+SINGLETONS = {kinds.apigateway.ACCOUNT.token: "gateway:manageAccount"}
 # Kinds of resources whose names are unique inside another resource of the same stack.
 INNER_NAMES = {
-    "aws:iam/rolePolicy:RolePolicy",
-    "aws:apigateway/stage:Stage",
-    "aws:lambda/alias:Alias",
+    kinds.iam.ROLE_POLICY.token,
+    kinds.apigateway.STAGE.token,
+    kinds.lambda_.ALIAS.token,
 }
 NAMES = (
     "name",
@@ -299,7 +300,7 @@ def load_balancers_are_internal_and_speak_tls(recording: Recording) -> list[str]
     balancers = [
         b.name for b in recording.of_type(pricing.BALANCER) if not b.inputs.get("internal")
     ]
-    listeners = recording.of_type("aws:lb/listener:Listener")
+    listeners = recording.of_type(kinds.lb.LISTENER.token)
     return balancers + [
         listener.name for listener in listeners if listener.inputs["protocol"] != "TLS"
     ]
