@@ -6,17 +6,19 @@ import pulumi
 import pulumi_aws as aws
 
 from components import costs
+from components.access import FleetAccess
 from components.alerts import Alerts, AlertsArgs
-from components.fleet import Fleet
 from components.gateway import Gateway, GatewayArgs
-from components.gpu_image import GpuImage, GpuImageArgs
 from components.gpu_node import GpuNodes, GpuNodesArgs
+from components.guardian import Guardian, GuardianArgs
 from components.guardrails import Guardrails, GuardrailsArgs
 from components.health import Health, HealthArgs
 from components.identity import Identity
 from components.lambda_function import VpcPlacement
 from components.network import Network, NetworkArgs
+from components.node_image import find_image
 from components.queue import Queue, QueueArgs
+from components.queue_health import QueueHealth, QueueHealthArgs
 from components.router import Router, RouterArgs
 from components.settings import Settings
 from components.storage import Storage, StorageArgs
@@ -25,73 +27,113 @@ from components.tls_ingress import TlsIngress, TlsIngressArgs
 from tlfif.names import ENV_TAG, ENV_VALUE, STACK_TAG
 
 settings = Settings.load()
-stack = pulumi.get_stack()
+region, stack = settings.region, pulumi.get_stack()
 account_id = aws.get_caller_identity().account_id
 tag_everything({ENV_TAG: ENV_VALUE, STACK_TAG: stack})
 
 network = Network(
-    "network", NetworkArgs(region=settings.region, gpu_instance_type=settings.gpu.instance_type)
+    "network", NetworkArgs(region=region, gpu_instance_type=settings.gpu.instance_type)
 )
 identity = Identity("identity")
 storage = Storage("storage", StorageArgs(requests_per_month=settings.costs.requests_per_month))
 alerts = Alerts("alerts", AlertsArgs(settings=settings.alerts, account_id=account_id))
-queue = Queue("queue", QueueArgs(settings=settings.queue, network=network, alerts=alerts))
-vpc = VpcPlacement(subnet_id=network.lambda_subnet.id, security_group_id=network.lambda_group.id)
-fleet = Fleet(
-    settings=settings, stack=stack, account_id=account_id, queue=queue, storage=storage, vpc=vpc
+queue = Queue(
+    "queue",
+    QueueArgs(
+        settings=settings.queue,
+        subnet_id=network.queue_subnet.id,
+        security_group_id=network.queue_group.id,
+        topic_arn=alerts.topic.arn,
+    ),
 )
-router = Router("router", RouterArgs(fleet=fleet, identity=identity))
+
+vpc = VpcPlacement(subnet_id=network.lambda_subnet.id, security_group_id=network.lambda_group.id)
+fleet = FleetAccess(
+    region=region,
+    account_id=account_id,
+    stack=stack,
+    gpu=settings.gpu,
+    queue=queue.fields,
+    replies_bucket=storage.bucket.bucket,
+)
+router = Router(
+    "router",
+    RouterArgs(
+        settings=settings,
+        fleet=fleet,
+        vpc=vpc,
+        user_pool_id=identity.user_pool.id,
+        client_id=identity.client.id,
+    ),
+)
+queue_health = QueueHealth(
+    "queue-health",
+    QueueHealthArgs(stack=stack, queue=queue.fields, vpc=vpc, topic_arn=alerts.topic.arn),
+)
 gateway = Gateway(
     "gateway",
     GatewayArgs(
-        settings=settings, stack=stack, identity=identity, router=router.function, queue=queue, vpc=vpc,
-        storage=storage, network=network, alerts=alerts,
+        region=region,
+        stack=stack,
+        router=router.function,
+        queue_health=queue_health.function,
+        user_pool_id=identity.user_pool.id,
+        client_id=identity.client.id,
+        replies_bucket=storage.bucket.bucket,
+        vpc_only_cidrs=[network.vpc.ipv6_cidr_block, *settings.gateway.extra_ping_cidrs],
+        manage_account=settings.gateway.manage_account,
+        requests_per_month=settings.costs.requests_per_month,
+        topic_arn=alerts.topic.arn,
     ),
-)  # fmt: skip
-checks = HealthArgs(
-    settings=settings,
-    stack=stack,
-    gateway=gateway,
-    network=network,
-    vpc=vpc,
-    storage=storage,
-    alerts=alerts,
 )
-health = Health("health", checks)
-image = GpuImage(
-    "gpu-image",
-    GpuImageArgs(ami_id=settings.gpu.ami_id, stack=stack, image_gb=settings.costs.image_gb),
+health = Health(
+    "health",
+    HealthArgs(
+        settings=settings.gateway,
+        region=region,
+        stack=stack,
+        api_url=gateway.url,
+        queue_health=queue_health.function,
+        network=network,
+        vpc=vpc,
+        replies_bucket=storage.bucket.bucket,
+        topic_arns=[alerts.pager.arn, alerts.topic.arn],
+    ),
 )
+
+image = find_image(settings.gpu.ami_id, stack)
 nodes = GpuNodes(
     "gpu-node",
     GpuNodesArgs(
-        settings=settings,
+        settings=settings.gpu,
+        region=region,
         stack=stack,
         ami_id=image.ami_id,
-        queue=queue,
-        storage=storage,
-        network=network,
+        image_gb=settings.costs.image_gb,
+        queue=queue.fields,
+        replies_bucket=storage.bucket.bucket,
+        subnet_id=network.node_subnet.id,
+        security_group_id=network.node_group.id,
     ),
 )
-ingress = TlsIngressArgs(domain=settings.gpu.domain, network=network, instances=nodes.instances)
+ingress = TlsIngressArgs(
+    domain=settings.gpu.domain, network=network, instance_ids=nodes.instance_ids
+)
 tls = TlsIngress("tls", ingress) if settings.gpu.tls_ingress else None
-guardrails = Guardrails("guardrails", GuardrailsArgs(fleet=fleet, alerts=alerts))
+guardian = Guardian("guardian", GuardianArgs(fleet=fleet, vpc=vpc, topic_arn=alerts.topic.arn))
+guardrails = Guardrails(
+    "guardrails",
+    GuardrailsArgs(
+        stack=stack,
+        cap_usd=settings.cap_usd,
+        by_tag=settings.budget.scope == "tag",
+        topic_arn=alerts.topic.arn,
+        topic_policy=alerts.topic_policy,
+    ),
+)
 
-parts = [
-    network,
-    identity,
-    storage,
-    alerts,
-    queue,
-    router,
-    gateway,
-    health,
-    image,
-    nodes,
-    guardrails,
-]
-parts += [tls] if tls else []
-bill = costs.summarise(settings, parts)
+parts = [network, identity, storage, alerts, queue, router, queue_health, gateway, health]
+bill = costs.summarise(settings, [*parts, nodes, tls, guardian, guardrails])
 costs.report(bill)
 
 pulumi.export("api_url", gateway.url)

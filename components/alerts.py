@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import iam, pricing
+from components import billed, iam, pricing
+from components.component import Component
 from components.settings import AlertSettings
 
 ASSUMED_MAILS = 20
@@ -14,11 +15,13 @@ PUBLISHERS = ("budgets.amazonaws.com", "cloudwatch.amazonaws.com")
 
 @dataclass(frozen=True, kw_only=True)
 class AlertsArgs:
+    """`account_id` is the account whose budgets and alarms may publish."""
+
     settings: AlertSettings
     account_id: str
 
 
-class Alerts(pulumi.ComponentResource):
+class Alerts(Component):
     """Two topics that budgets and alarms of this account may publish to; without addresses nobody
     is told.
     """
@@ -26,29 +29,24 @@ class Alerts(pulumi.ComponentResource):
     def __init__(
         self, name: str, args: AlertsArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:Alerts", name, None, opts)
-        self._name, self._args = name, args
-        self._child = pulumi.ResourceOptions(parent=self)
+        super().__init__(name, opts)
+        self._args = args
         self.topic, self.topic_policy = self._create_topic("mail")
         self.pager, _ = self._create_topic("pager")
         self._subscribe()
-        mails = pricing.line(
-            "mail", ASSUMED_MAILS, "warnings by mail", resource=pricing.SUBSCRIPTION
-        )
-        self.cost_lines = [mails] if args.settings.email else []
         self.register_outputs({"topic_arn": self.topic.arn, "pager_arn": self.pager.arn})
 
     def _create_topic(self, role: str) -> tuple[aws.sns.Topic, aws.sns.TopicPolicy]:
         # Not encrypted with SNS's default key: with that neither Budgets nor alarms can publish.
-        topic = aws.sns.Topic(f"{self._name}-{role}", opts=self._child)
+        topic = aws.sns.Topic(f"{self._name}-{role}", opts=self._child())
         statements = [
             iam.publish_from(service, topic.arn, self._args.account_id) for service in PUBLISHERS
         ]
         policy = aws.sns.TopicPolicy(
             f"{self._name}-{role}-policy",
             arn=topic.arn,
-            policy=pulumi.Output.json_dumps(iam.document(*statements)),
-            opts=self._child,
+            policy=iam.text(*statements),
+            opts=self._child(),
         )
         return topic, policy
 
@@ -56,6 +54,8 @@ class Alerts(pulumi.ComponentResource):
         settings = self._args.settings
         if settings.email is not None:
             self._subscription("mail-address", self.topic, "email", settings.email)
+            mails = "warnings by mail"
+            self._bill(pricing.line("mail", ASSUMED_MAILS, mails, resource=billed.SUBSCRIPTION))
         if settings.pager_duty_url is not None:
             # Whoever knows this address can raise an incident.
             url = pulumi.Output.secret(settings.pager_duty_url.get_secret_value())
@@ -71,5 +71,5 @@ class Alerts(pulumi.ComponentResource):
             endpoint=endpoint,
             # PagerDuty confirms by itself; a mail waits for its reader.
             endpoint_auto_confirms=True if protocol == "https" else None,
-            opts=self._child,
+            opts=self._child(),
         )

@@ -1,19 +1,20 @@
 """A CloudWatch Synthetics canary that asks what the probe asks, from inside the VPC."""
 
 import hashlib
-import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
 import pulumi_aws as aws
 
-from components import bundle, iam, pricing
+from components import billed, iam, pricing, zips
+from components.bundle import ROOT
+from components.component import Component, ServiceRole
 from components.lambda_function import DUALSTACK, VpcPlacement
-from components.storage import Storage
+from components.naming import fitted
 from tlfif import environment
 
+NAME_LIMIT = 21
 RUN_TIMEOUT_S = 30
 KEEP_DAYS = 7
 PREFIX = "canary"
@@ -27,102 +28,68 @@ _SOURCES = {
 }
 
 
-def script(root: Path = bundle.ROOT) -> Path:
+def script(root: Path = ROOT) -> Path:
     """The canary's zip, named after its content; written unless it is there."""
-    contents = {name: (root / source).read_bytes() for name, source in sorted(_SOURCES.items())}
-    digest = hashlib.sha256(repr(contents).encode()).hexdigest()[:16]
+    zipped = zips.packed({name: (root / path).read_bytes() for name, path in _SOURCES.items()})
+    digest = hashlib.sha256(zipped).hexdigest()[:16]
     path = root / "dist" / "canary" / f"ping-{digest}.zip"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file,
-            zipfile.ZipFile(file, "w") as zipped,
-        ):
-            for name, content in contents.items():
-                zipped.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-        # Whole at once: the program may run several times side by side.
-        Path(file.name).replace(path)
+        zips.write(path, zipped)
     return path
 
 
 @dataclass(frozen=True, kw_only=True)
 class CanaryArgs:
+    """`api_url` is the API with its stage; findings go to the bucket named `replies_bucket`."""
+
     stack: str
     runtime: str
     every_minutes: int
     api_url: pulumi.Input[str]
     vpc: VpcPlacement
-    storage: Storage
+    replies_bucket: pulumi.Input[str]
 
 
-class Canary(pulumi.ComponentResource):
+class Canary(Component):
     """Its findings go to the replies bucket, which empties itself."""
 
     def __init__(
         self, name: str, args: CanaryArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:Canary", name, None, opts)
-        self._name, self._args = name, args
-        self._child = pulumi.ResourceOptions(parent=self)
-        role, policy = self._create_role()
-        self.canary = self._create_canary(role, policy)
-        runs = pricing.MINUTES / args.every_minutes
-        self.cost_lines = [
-            pricing.line(
-                "canary run", runs, "canary: /ping", resource=pricing.CANARY, key="gateway:probe"
-            )
-        ]
+        super().__init__(name, opts)
+        self._args = args
+        self.canary = self._create_canary(self._create_role())
+        runs, key = pricing.MINUTES / args.every_minutes, "gateway:probe"
+        self._bill(
+            pricing.line("canary run", runs, "canary: /ping", resource=billed.CANARY, key=key)
+        )
         self.register_outputs({"name": self.canary.name})
 
-    def _create_role(self) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
-        role = aws.iam.Role(
-            f"{self._name}-role",
-            assume_role_policy=pulumi.Output.json_dumps(
-                iam.document(iam.trust("lambda.amazonaws.com"))
-            ),
-            opts=self._child,
-        )
-        bucket = self._args.storage.bucket.arn
-        statements = [
-            *iam.keep_canary_findings(bucket, PREFIX),
+    def _create_role(self) -> ServiceRole:
+        return self._role(
+            "lambda.amazonaws.com",
+            *iam.keep_canary_findings(self._args.replies_bucket, PREFIX),
             iam.put_metrics("CloudWatchSynthetics"),
-        ]
-        statements += [iam.send_traces(), iam.attach_to_vpc()]
-        policy = aws.iam.RolePolicy(
-            f"{self._name}-policy",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(iam.document(*statements)),
-            opts=self._child,
+            iam.send_traces(),
+            iam.attach_to_vpc(),
         )
-        return role, policy
 
-    def _create_canary(
-        self, role: aws.iam.Role, policy: aws.iam.RolePolicy
-    ) -> aws.synthetics.Canary:
+    def _create_canary(self, granted: ServiceRole) -> aws.synthetics.Canary:
         args = self._args
-        every = (
-            "rate(1 minute)"
-            if args.every_minutes == 1
-            else f"rate({args.every_minutes // 60} hours)"
-        )
+        hours = args.every_minutes // 60
+        told = environment.Canary.variables(api_url=args.api_url)
         return aws.synthetics.Canary(
             self._name,
-            # Synthetics takes 21 characters.
-            name=f"tl-fif-{args.stack}"[:21].rstrip("-"),
+            name=fitted(f"tl-fif-{args.stack}", NAME_LIMIT),
             runtime_version=args.runtime,
             handler="ping_canary.handler",
-            zip_file=script().relative_to(bundle.ROOT).as_posix(),
-            artifact_s3_location=pulumi.Output.concat(
-                "s3://", args.storage.bucket.bucket, "/", PREFIX
-            ),
-            execution_role_arn=role.arn,
-            schedule={"expression": every},
+            zip_file=script().relative_to(ROOT).as_posix(),
+            artifact_s3_location=pulumi.Output.concat("s3://", args.replies_bucket, "/", PREFIX),
+            execution_role_arn=granted.role.arn,
+            schedule={"expression": f"rate({hours} hours)" if hours else "rate(1 minute)"},
             run_config={
                 "timeout_in_seconds": RUN_TIMEOUT_S,
-                "environment_variables": {
-                    **environment.Canary.variables(api_url=args.api_url),
-                    **DUALSTACK,
-                },
+                "environment_variables": {**told, **DUALSTACK},
             },
             vpc_config={
                 "subnet_ids": [args.vpc.subnet_id],
@@ -133,5 +100,5 @@ class Canary(pulumi.ComponentResource):
             delete_lambda=True,
             success_retention_period=KEEP_DAYS,
             failure_retention_period=KEEP_DAYS,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+            opts=self._child(depends_on=granted.policies),
         )

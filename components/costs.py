@@ -4,11 +4,12 @@ for GPU hours.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pulumi
 
 from components import pricing
+from components.component import Component
 from components.pricing import BillRow, CostLine
 from components.settings import Settings
 from tlfif import names
@@ -19,37 +20,22 @@ BAKE_HOURS, BAKE_BUILD_MINUTES = 0.2, 3
 WORTH_NAMING_USD = 1.0
 
 
-class Billed(Protocol):
-    """A component that says what its resources cost."""
-
-    cost_lines: list[CostLine]
-
-
 def planned(settings: Settings) -> list[CostLine]:
     """Lines for parts that the program does not declare yet; whoever declares one takes its line
     from here.
     """
-    costs = settings.costs
-    asked = 4 * pricing.HOURS if costs.source == "costExplorer" else 31
-    pushes, per_push = costs.pushes_per_month, "costs:pushesPerMonth"
-    often = "every 15 minutes" if costs.source == "costExplorer" else "once a day"
+    by_asking = settings.costs.source == "costExplorer"
+    asked = 4 * pricing.HOURS if by_asking else 31
+    spend = f"spend metric asks Cost Explorer {'every 15 minutes' if by_asking else 'once a day'}"
+    pushes, key = settings.costs.pushes_per_month, "costs:pushesPerMonth"
+    building, waiting = "build minute arm1.medium", "pipeline: waiting for the bake"
+    walking = PIPELINE_MINUTES * pushes
     lines = [
-        pricing.line(
-            "Cost Explorer request",
-            asked,
-            f"spend metric asks Cost Explorer {often}",
-            key="costs:source",
-        ),
-        pricing.line(
-            "build minute arm1.medium", TEST_MINUTES * pushes, "pipeline: test stage", key=per_push
-        ),
-        pricing.line(
-            "pipeline minute", PIPELINE_MINUTES * pushes, "pipeline: actions", key=per_push
-        ),
+        pricing.line("Cost Explorer request", asked, spend, key="costs:source"),
+        pricing.line(building, TEST_MINUTES * pushes, "pipeline: test stage", key=key),
+        pricing.line("pipeline minute", walking, "pipeline: actions", key=key),
         pricing.line("m7i.large", BAKE_HOURS, "pipeline: one image bake"),
-        pricing.line(
-            "build minute arm1.medium", BAKE_BUILD_MINUTES, "pipeline: waiting for the bake"
-        ),
+        pricing.line(building, BAKE_BUILD_MINUTES, waiting),
         pricing.line("dashboard", 1, "dashboard"),
     ]
     return [pricing.as_planned(each) for each in lines]
@@ -87,21 +73,18 @@ def table(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, float]) -> st
 
 
 def _shown(line: Mapping[str, Any]) -> str:
-    amount = (
-        f"{line['usd']:9.2f} $/month   "
-        if line["per"] == "month"
-        else f"{line['usd']:9.3f} $/GPU-hour"
-    )
+    monthly = line["per"] == "month"
+    amount = f"{line['usd']:9.2f} $/month   " if monthly else f"{line['usd']:9.3f} $/GPU-hour"
     return f"{amount}  {line['what']}: {quantity(line)}{notes(line)}"
 
 
 def quantity(line: Mapping[str, Any]) -> str:
-    """How many of what, such as `730 hours`."""
+    """How many of what, such as `730 hours at $0.0128`."""
     count = line["quantity"]
     number = f"{count:,.0f}" if count >= 1000 else f"{count:.3g}"
-    return f"{number} {line['unit']}{'' if count == 1 else 's'} at ${line['unitUsd']:.10g}".replace(
-        "e-0", "e-"
-    )
+    unit = line["unit"] if count == 1 else f"{line['unit']}s"
+    price = f"{line['unitUsd']:.10g}"
+    return f"{number} {unit} at ${price}".replace("e-0", "e-")
 
 
 def notes(line: Mapping[str, Any]) -> str:
@@ -114,10 +97,10 @@ def notes(line: Mapping[str, Any]) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
-def summarise(settings: Settings, parts: Iterable[Billed]) -> Summary:
-    """The bill of these components under the stack's settings."""
-    lines = [line for part in parts for line in part.cost_lines] + [metrics(), *planned(settings)]
-    rows = pricing.bill(lines, settings.region)
+def summarise(settings: Settings, parts: Iterable[Component | None]) -> Summary:
+    """The bill of these components under the stack's settings; None is a part that it has not."""
+    declared = [line for part in parts if part for line in part.cost_lines]
+    rows = pricing.bill([*declared, metrics(), *planned(settings)], settings.region)
     fixed, running = pricing.total_usd(rows), pricing.total_usd(rows, "gpu-hour")
     hours = max(0.0, (settings.cap_usd - fixed) / running)
     return Summary(
@@ -128,23 +111,23 @@ def summarise(settings: Settings, parts: Iterable[Billed]) -> Summary:
     )
 
 
-def _warning(settings: Settings, rows: Sequence[BillRow], hours: float) -> str | None:
+def _warning(settings: Settings, rows: Iterable[BillRow], hours: float) -> str | None:
     if hours >= settings.costs.min_gpu_hours:
         return None
-    dearest = sorted((row for row in rows if row.line.per == "month"), key=lambda row: -row.usd)
-    keys = [
-        key
-        for row in dearest
-        if row.usd >= WORTH_NAMING_USD
-        for key in row.line.key.split(", ")
-        if key
-    ]
-    changed = [key for key in dict.fromkeys(keys) if not settings.is_default(key)]
+    changed = [key for key in _dear_keys(rows) if not settings.is_default(key)]
     change = f"Change back {', '.join(changed)}, or raise" if changed else "Raise"
     return (
-        f"The cap of €{settings.budget.cap_eur:g} leaves {hours:.1f} GPU-hours a month, fewer than costs:minGpuHours = "
-        f"{settings.costs.min_gpu_hours:g}. {change} budget:capEur."
+        f"The cap of €{settings.budget.cap_eur:g} leaves {hours:.1f} GPU-hours a month, fewer than "
+        f"costs:minGpuHours = {settings.costs.min_gpu_hours:g}. {change} budget:capEur."
     )
+
+
+def _dear_keys(rows: Iterable[BillRow]) -> list[str]:
+    """The keys that set what costs most, dearest first, each once."""
+    worth = [row for row in rows if row.line.per == "month" and row.usd >= WORTH_NAMING_USD]
+    dearest = sorted(worth, key=lambda row: -row.usd)
+    keys = [key for row in dearest for key in row.line.key.split(", ") if key]
+    return list(dict.fromkeys(keys))
 
 
 def report(summary: Summary) -> None:

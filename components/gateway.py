@@ -2,37 +2,26 @@
 routes, a stage.
 """
 
-import hashlib
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 import yaml
 
-from components import iam, pricing
-from components.alerts import Alerts
-from components.identity import Identity
-from components.lambda_function import LambdaFunction, LambdaFunctionArgs, VpcPlacement
+from components import billed, iam, pricing
+from components.lambda_function import LambdaFunction, LambdaFunctionArgs
 from components.naming import stack_name
-from components.network import Network
+from components.openapi import OPENAPI, render, vpc_only_paths
 from components.pricing import CostLine
-from components.queue import Queue
-from components.queue_health import QueueHealth, QueueHealthArgs
-from components.settings import Settings
-from components.storage import Storage
+from components.rest_api import SERVICE, STAGE, RestApi
 from tlfif import environment
 from tlfif.names import ACCESS_LOG_GROUP
 
-ROOT = Path(__file__).resolve().parent.parent
-OPENAPI = ROOT / "openapi.yaml"
-LATENCY_QUERY = ROOT / "queries" / "api_latency.cwi"
+LATENCY_QUERY = OPENAPI.parent / "queries" / "api_latency.cwi"
 LATENCY_ALARM_MS = 300
-STAGE = "v1"
+LOGS_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 ACCESS_LOG_DAYS = 30
 ACCESS_LOG_FORMAT = json.dumps(
     {
@@ -49,94 +38,59 @@ ACCESS_LOG_GB = 0.25e-6
 AUTHORIZER_TIMEOUT_S = 5
 
 
-def render(text: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """The OpenAPI document with every `${name}` replaced; KeyError for a name neither given nor in
-    x-tlfif-shared.
-    """
-    spec = yaml.safe_load(text)
-    shared = {
-        name: value for name, value in spec.pop("x-tlfif-shared").items() if isinstance(value, str)
-    }
-    return _fill(spec, {**shared, **values})
-
-
-def _fill(node: Any, values: Mapping[str, str]) -> Any:
-    if isinstance(node, dict):
-        return {key: _fill(value, values) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_fill(value, values) for value in node]
-    if isinstance(node, str):
-        return re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], node)
-    return node
-
-
-def vpc_only_paths(spec: Mapping[str, Any]) -> list[str]:
-    """The paths with an operation that asks for no token: forgetting `security` closes a route,
-    never opens it.
-    """
-    return [
-        path
-        for path, item in spec["paths"].items()
-        if any(
-            isinstance(op, dict) and m != "options" and "security" not in op
-            for m, op in item.items()
-        )
-    ]
-
-
 @dataclass(frozen=True, kw_only=True)
 class GatewayArgs:
-    settings: Settings
+    """`router` and `queue_health` are the functions behind the routes, `replies_bucket` is the name
+    of the bucket that GET /infer/{id} reads; `user_pool_id` and `client_id` say whose tokens are
+    good; `vpc_only_cidrs` are the networks that may call the routes without a token.
+
+    `manage_account` is whether this stack sets the region's log role, `requests_per_month` what the
+    estimate assumes; `topic_arn` hears of slow answers.
+    """
+
+    region: str
     stack: str
-    identity: Identity
     router: LambdaFunction
-    queue: Queue
-    vpc: VpcPlacement
-    alerts: Alerts
-    storage: Storage
-    network: Network
+    queue_health: LambdaFunction
+    user_pool_id: pulumi.Input[str]
+    client_id: pulumi.Input[str]
+    replies_bucket: pulumi.Input[str]
+    vpc_only_cidrs: Sequence[pulumi.Input[str]]
+    manage_account: bool
+    requests_per_month: int
+    topic_arn: pulumi.Input[str]
 
 
-class Gateway(pulumi.ComponentResource):
+class Gateway(RestApi):
     """A regional dual-stack REST API with one stage."""
 
     def __init__(
         self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:Gateway", name, None, opts)
-        self._name, self._args = name, args
-        self._child = pulumi.ResourceOptions(parent=self)
+        super().__init__(name, opts)
+        self._args = args
         self._openapi = OPENAPI.read_text()
         self.authorizer = self._create_authorizer()
-        self.queue_health = QueueHealth(
-            "queue-health",
-            QueueHealthArgs(stack=args.stack, queue=args.queue, vpc=args.vpc, alerts=args.alerts),
-            opts=self._child,
-        )
         body = self._body(self._create_replies_role())
         self.api = aws.apigateway.RestApi(
             f"{name}-api",
             name=f"tl-fif-{args.stack}",
             body=body,
             endpoint_configuration={"types": "REGIONAL", "ip_address_type": "dualstack"},
-            opts=self._child,
+            opts=self._child(),
         )
         self._allow_invocations()
-        self.stage = self._create_stage(self._deploy(body, self._fence()))
+        self.stage = self._create_stage(self._deploy(self.api, body, self._policy()))
         self._throttle()
         self._watch_latency()
         self.url = self.stage.invoke_url
-        self.cost_lines = [
-            *_cost_lines(args.settings.costs.requests_per_month),
-            *self.authorizer.cost_lines,
-            *self.queue_health.cost_lines,
-        ]
+        self._bill(*_cost_lines(args.requests_per_month))
         self.register_outputs({"url": self.url})
 
     def _create_authorizer(self) -> LambdaFunction:
         args = self._args
         told = environment.UserPool.variables(
-            user_pool_id=args.identity.user_pool.id, client_id=args.identity.client.id
+            user_pool_id=args.user_pool_id, client_id=args.client_id
         )
         return LambdaFunction(
             f"{self._name}-authorizer",
@@ -145,89 +99,45 @@ class Gateway(pulumi.ComponentResource):
                 stack=args.stack,
                 timeout_s=AUTHORIZER_TIMEOUT_S,
                 environment=told,
-                monthly_calls=args.settings.costs.requests_per_month,
+                monthly_calls=args.requests_per_month,
                 starts_traces=False,
             ),
-            opts=self._child,
+            opts=self._child(),
         )
 
     def _create_replies_role(self) -> aws.iam.Role:
         """The role with which API Gateway itself reads replies from S3."""
-        role = aws.iam.Role(
-            f"{self._name}-replies-role",
-            assume_role_policy=pulumi.Output.json_dumps(
-                iam.document(iam.trust("apigateway.amazonaws.com"))
-            ),
-            opts=self._child,
-        )
-        statements = (
-            iam.read_replies(self._args.storage.bucket.arn),
-            iam.see_missing_replies(self._args.storage.bucket.arn),
-        )
-        aws.iam.RolePolicy(
-            f"{self._name}-replies-policy",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(iam.document(*statements)),
-            opts=self._child,
-        )
-        return role
+        bucket = self._args.replies_bucket
+        statements = (iam.read_replies(bucket), iam.see_missing_replies(bucket))
+        return self._role(SERVICE, *statements, role="replies").role
 
     def _body(self, replies_role: aws.iam.Role) -> pulumi.Output[str]:
-        s3 = f"arn:aws:apigateway:{self._args.settings.region}:s3:path"
+        s3 = f"arn:aws:apigateway:{self._args.region}:s3:path/"
+        objects = "/replies/{sub}/{object}"
         values = pulumi.Output.all(
             router_uri=self._args.router.invoke_arn,
-            queue_health_uri=self.queue_health.function.invoke_arn,
+            queue_health_uri=self._args.queue_health.invoke_arn,
             authorizer_uri=self.authorizer.invoke_arn,
             replies_role=replies_role.arn,
-            replies_uri=pulumi.Output.concat(
-                s3, "/", self._args.storage.bucket.bucket, "/replies/{sub}/{object}"
-            ),
+            replies_uri=pulumi.Output.concat(s3, self._args.replies_bucket, objects),
         )
         return values.apply(lambda known: json.dumps(render(self._openapi, known), sort_keys=True))
 
     def _allow_invocations(self) -> None:
-        arn = self.api.execution_arn
-        self._args.router.allow_invoke(
-            "api", "apigateway.amazonaws.com", pulumi.Output.concat(arn, "/*/*/*")
+        callers = (
+            (self._args.router, "/*/*/*"),
+            (self._args.queue_health, "/*/GET/queue-health"),
+            (self.authorizer, "/authorizers/*"),
         )
-        self.queue_health.function.allow_invoke(
-            "api", "apigateway.amazonaws.com", pulumi.Output.concat(arn, "/*/GET/queue-health")
-        )
-        self.authorizer.allow_invoke(
-            "api", "apigateway.amazonaws.com", pulumi.Output.concat(arn, "/authorizers/*")
-        )
+        for function, source in callers:
+            arn = pulumi.Output.concat(self.api.execution_arn, source)
+            function.allow_invoke("api", SERVICE, arn)
 
-    def _fence(self) -> aws.apigateway.RestApiPolicy:
+    def _policy(self) -> pulumi.Output[str]:
         paths = vpc_only_paths(yaml.safe_load(self._openapi))
-        extra = self._args.settings.gateway.extra_ping_cidrs
-
-        def policy(known: dict[str, str]) -> str:
-            return json.dumps(
-                iam.document(*iam.vpc_only_routes(known["arn"], paths, [known["cidr"], *extra]))
-            )
-
-        known = pulumi.Output.all(
-            arn=self.api.execution_arn, cidr=self._args.network.vpc.ipv6_cidr_block
-        )
-        return aws.apigateway.RestApiPolicy(
-            f"{self._name}-fence",
-            rest_api_id=self.api.id,
-            policy=known.apply(policy),
-            opts=self._child,
-        )
-
-    def _deploy(
-        self, body: pulumi.Output[str], fence: aws.apigateway.RestApiPolicy
-    ) -> aws.apigateway.Deployment:
-        # A resource policy, like a route, takes effect at the next deployment.
-        content = pulumi.Output.all(body, fence.policy).apply("\n".join)
-        return aws.apigateway.Deployment(
-            f"{self._name}-deployment",
-            rest_api=self.api.id,
-            triggers={
-                "content": content.apply(lambda text: hashlib.sha256(text.encode()).hexdigest())
-            },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[fence]),
+        known = pulumi.Output.all(self.api.execution_arn, *self._args.vpc_only_cidrs)
+        return known.apply(
+            lambda k: json.dumps(iam.document(*iam.vpc_only_routes(k[0], paths, k[1:])))
         )
 
     def _create_stage(self, deployment: aws.apigateway.Deployment) -> aws.apigateway.Stage:
@@ -235,16 +145,16 @@ class Gateway(pulumi.ComponentResource):
             f"{self._name}-access-logs",
             name=stack_name(ACCESS_LOG_GROUP, self._args.stack),
             retention_in_days=ACCESS_LOG_DAYS,
-            opts=self._child,
+            opts=self._child(),
         )
         aws.cloudwatch.QueryDefinition(
             f"{self._name}-latency-query",
             name=f"tl-fif-{self._args.stack}/api_latency",
             log_group_names=[logs.name],
             query_string=LATENCY_QUERY.read_text(),
-            opts=self._child,
+            opts=self._child(),
         )
-        account = [self._create_account()] if self._args.settings.gateway.manage_account else []
+        account = [self._create_account()] if self._args.manage_account else []
         return aws.apigateway.Stage(
             f"{self._name}-stage",
             rest_api=self.api.id,
@@ -253,35 +163,24 @@ class Gateway(pulumi.ComponentResource):
             access_log_settings={"destination_arn": logs.arn, "format": ACCESS_LOG_FORMAT},
             xray_tracing_enabled=True,
             # Without the account's log role a stage with access logs cannot be made.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=account),
+            opts=self._child(depends_on=account),
         )
 
     def _create_account(self) -> aws.apigateway.Account:
         """The log role that an account has one of per region."""
-        role = aws.iam.Role(
-            f"{self._name}-logs-role",
-            assume_role_policy=pulumi.Output.json_dumps(
-                iam.document(iam.trust("apigateway.amazonaws.com"))
-            ),
-            opts=self._child,
-        )
-        attachment = aws.iam.RolePolicyAttachment(
-            f"{self._name}-logs-policy",
-            role=role.name,
-            policy_arn="arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs",
-            opts=self._child,
-        )
+        logs = self._role(SERVICE, role="logs", managed={"policy": LOGS_POLICY})
         return aws.apigateway.Account(
             f"{self._name}-account",
-            cloudwatch_role_arn=role.arn,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[attachment]),
+            cloudwatch_role_arn=logs.role.arn,
+            opts=self._child(depends_on=logs.policies),
         )
 
     def _watch_latency(self) -> None:
-        topic = self._args.alerts.topic.arn
-        aws.cloudwatch.MetricAlarm(
-            f"{self._name}-slow",
-            alarm_description=f"One request in twenty took {LATENCY_ALARM_MS} ms or longer, for five minutes.",
+        self._alarm(
+            "slow",
+            "slow answers",
+            f"One request in twenty took {LATENCY_ALARM_MS} ms or longer, for five minutes.",
+            [self._args.topic_arn],
             namespace="AWS/ApiGateway",
             metric_name="Latency",
             dimensions={"ApiName": self.api.name, "Stage": self.stage.stage_name},
@@ -293,9 +192,6 @@ class Gateway(pulumi.ComponentResource):
             threshold=LATENCY_ALARM_MS,
             comparison_operator="GreaterThanOrEqualToThreshold",
             treat_missing_data="notBreaching",
-            alarm_actions=[topic],
-            ok_actions=[topic],
-            opts=self._child,
         )
 
     def _throttle(self) -> None:
@@ -305,22 +201,14 @@ class Gateway(pulumi.ComponentResource):
             stage_name=self.stage.stage_name,
             method_path="*/*",
             settings={"throttling_rate_limit": RATE_PER_SECOND, "throttling_burst_limit": BURST},
-            opts=self._child,
+            opts=self._child(),
         )
 
 
 def _cost_lines(requests: int) -> list[CostLine]:
+    log_gb, key = requests * ACCESS_LOG_GB, "costs:requestsPerMonth"
     return [
-        pricing.line(
-            "REST request",
-            requests,
-            "API requests",
-            resource=pricing.STAGE,
-            key="costs:requestsPerMonth",
-        ),
-        pricing.line("trace", requests, "API traces", resource=pricing.STAGE),
-        pricing.line(
-            "log ingestion", requests * ACCESS_LOG_GB, "access logs", resource=pricing.LOG_GROUP
-        ),
-        pricing.line("alarm", 1, "alarm: slow answers", resource=pricing.ALARM),
+        pricing.line("REST request", requests, "API requests", resource=billed.STAGE, key=key),
+        pricing.line("trace", requests, "API traces", resource=billed.STAGE),
+        pricing.line("log ingestion", log_gb, "access logs", resource=billed.LOG_GROUP),
     ]

@@ -5,27 +5,35 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import iam, pricing
-from components.network import Network
+from components import billed, iam, pricing
+from components.access import QueueFields
+from components.component import Component
 from components.pricing import CostLine
-from components.queue import Queue
-from components.settings import GpuSettings, Settings
-from components.storage import Storage
+from components.settings import GpuSettings
 from tlfif import environment
 from tlfif.names import ENV_TAG, ENV_VALUE, NAMESPACE_GPU, SERVED_MODEL, STACK_TAG
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuNodesArgs:
-    settings: Settings
+    """`ami_id` is None before there is an image, which fills `image_gb` GB of a disk.
+
+    `queue` says where the queue is, `replies_bucket` is the name of the bucket for replies,
+    `subnet_id` and `security_group_id` are where the nodes are.
+    """
+
+    settings: GpuSettings
+    region: str
     stack: str
     ami_id: str | None
-    queue: Queue
-    storage: Storage
-    network: Network
+    image_gb: int
+    queue: QueueFields
+    replies_bucket: pulumi.Input[str]
+    subnet_id: pulumi.Input[str]
+    security_group_id: pulumi.Input[str]
 
 
-class GpuNodes(pulumi.ComponentResource):
+class GpuNodes(Component):
     """`gpu:count` instances, or none before there is an image; they share a role, and each may stop
     only itself.
     """
@@ -33,48 +41,30 @@ class GpuNodes(pulumi.ComponentResource):
     def __init__(
         self, name: str, args: GpuNodesArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:GpuNodes", name, None, opts)
-        self._name, self._args = name, args
-        self._child = pulumi.ResourceOptions(parent=self)
+        super().__init__(name, opts)
+        self._args = args
         self.role = self._create_role()
-        profile = aws.iam.InstanceProfile(f"{name}-profile", role=self.role.name, opts=self._child)
-        count = args.settings.gpu.count if args.ami_id else 0
+        profile = aws.iam.InstanceProfile(
+            f"{name}-profile", role=self.role.name, opts=self._child()
+        )
+        count = args.settings.count if args.ami_id else 0
         self.instances = [self._create_instance(number, profile) for number in range(count)]
         self.instance_ids = [instance.id for instance in self.instances]
-        self.cost_lines = _cost_lines(args.settings.gpu, count)
+        self._bill(*_cost_lines(args, count))
         self.register_outputs({"instance_ids": self.instance_ids})
 
     def _create_role(self) -> aws.iam.Role:
-        role = aws.iam.Role(
-            f"{self._name}-role",
-            assume_role_policy=pulumi.Output.json_dumps(
-                iam.document(iam.trust("ec2.amazonaws.com"))
-            ),
-            opts=self._child,
-        )
-        statements = [
-            iam.read_replies(self._args.storage.bucket.arn),
-            iam.write_replies(self._args.storage.bucket.arn),
-            iam.see_missing_replies(self._args.storage.bucket.arn),
+        bucket = self._args.replies_bucket
+        made = self._role(
+            "ec2.amazonaws.com",
+            iam.read_replies(bucket),
+            iam.write_replies(bucket),
+            iam.see_missing_replies(bucket),
             iam.put_metrics(NAMESPACE_GPU),
-        ]
-        self._policy("work", role, *statements)
-        # Session Manager is the only way in; there is no key pair and no open port.
-        aws.iam.RolePolicyAttachment(
-            f"{self._name}-ssm",
-            role=role.name,
-            policy_arn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",
-            opts=self._child,
+            # Session Manager is the only way in; there is no key pair and no open port.
+            managed={"ssm": "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"},
         )
-        return role
-
-    def _policy(self, what: str, role: aws.iam.Role, *statements: iam.Statement) -> None:
-        aws.iam.RolePolicy(
-            f"{self._name}-{what}",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(iam.document(*statements)),
-            opts=self._child,
-        )
+        return made.role
 
     def _create_instance(self, number: int, profile: aws.iam.InstanceProfile) -> aws.ec2.Instance:
         args = self._args
@@ -86,10 +76,10 @@ class GpuNodes(pulumi.ComponentResource):
         instance = aws.ec2.Instance(
             f"{self._name}-{number}",
             ami=args.ami_id,
-            instance_type=args.settings.gpu.instance_type,
+            instance_type=args.settings.instance_type,
             iam_instance_profile=profile.name,
-            subnet_id=args.network.node_subnet.id,
-            vpc_security_group_ids=[args.network.node_group.id],
+            subnet_id=args.subnet_id,
+            vpc_security_group_ids=[args.security_group_id],
             user_data=pulumi.Output.json_dumps(self._configuration()),
             metadata_options={
                 "http_endpoint": "enabled",
@@ -98,7 +88,7 @@ class GpuNodes(pulumi.ComponentResource):
             },
             root_block_device={
                 "volume_type": "gp3",
-                "volume_size": args.settings.gpu.disk_gb,
+                "volume_size": args.settings.disk_gb,
                 "encrypted": True,
             },
             # A `shutdown` on the node must never delete it.
@@ -107,33 +97,39 @@ class GpuNodes(pulumi.ComponentResource):
             # EC2 does not hand an instance's tags on to its disk, which is what costs while it is
             # stopped.
             volume_tags=tags,
-            opts=self._child,
+            opts=self._child(),
         )
-        self._policy(f"{number}-stop-self", self.role, iam.stop_self(instance.arn, args.stack))
+        own = iam.stop_self(instance.arn, args.stack)
+        self._grant(f"{self._name}-{number}-stop-self", self.role, own)
         return instance
 
     def _configuration(self) -> dict[str, pulumi.Input[str]]:
-        """What the watcher reads from the instance's user data at each boot; cloud-init ignores it."""
-        settings = self._args.settings
+        """What the watcher reads from the user data at each boot; cloud-init ignores it."""
+        args = self._args
         return environment.Node.variables(
-            **self._args.queue.told,
-            stack=self._args.stack,
-            region=settings.region,
-            replies_bucket=self._args.storage.bucket.bucket,
+            stack=args.stack,
+            region=args.region,
+            **args.queue,
+            replies_bucket=args.replies_bucket,
             model=SERVED_MODEL,
-            gpu_slots=settings.gpu.slots,
-            idle_minutes=settings.gpu.idle_minutes,
-            max_lifetime_hours=settings.gpu.max_lifetime_hours,
+            gpu_slots=args.settings.slots,
+            idle_minutes=args.settings.idle_minutes,
+            max_lifetime_hours=args.settings.max_lifetime_hours,
         )
 
 
-def _cost_lines(settings: GpuSettings, count: int) -> list[CostLine]:
-    """The disks cost money all the time; the rest is for each hour that one node runs."""
-    disks = pricing.line(
-        "gp3 volume",
-        settings.disk_gb * count,
-        "disks of the nodes",
-        resource=pricing.INSTANCE,
-        key="gpu:diskGb",
-    )
-    return [*([disks] if count else []), *pricing.gpu_hour_lines(settings.instance_type)]
+def _cost_lines(args: GpuNodesArgs, count: int) -> list[CostLine]:
+    """Disks and image cost money all the time; the rest is for each hour that one node runs."""
+    lines = pricing.gpu_hour_lines(args.settings.instance_type)
+    if args.ami_id:
+        # The bake makes the snapshot, not this program; it is paid for as long as there is an
+        # image.
+        image, key = "image of the nodes", "costs:imageGb"
+        lines.append(_gigabytes("EBS snapshot", args.image_gb, image, key))
+        disks = args.settings.disk_gb * count
+        lines.append(_gigabytes("gp3 volume", disks, "disks of the nodes", "gpu:diskGb"))
+    return lines
+
+
+def _gigabytes(item: str, quantity: int, what: str, key: str) -> CostLine:
+    return pricing.line(item, quantity, what, resource=billed.INSTANCE, key=key)

@@ -5,12 +5,15 @@ answer.
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_aws as aws
 
-from components import pricing
-from components.alerts import Alerts
-from components.fleet import Fleet
-from components.lambda_function import DUALSTACK, LambdaFunction, LambdaFunctionArgs
+from components.access import FleetAccess
+from components.component import Component
+from components.lambda_function import (
+    DUALSTACK,
+    LambdaFunction,
+    LambdaFunctionArgs,
+    VpcPlacement,
+)
 from tlfif import environment
 
 # Within its minute, so that two never run at a time.
@@ -20,35 +23,40 @@ FAILURES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class GuardianArgs:
-    fleet: Fleet
-    alerts: Alerts
+    """`fleet` is what it acts on; `topic_arn` hears of its failures."""
+
+    fleet: FleetAccess
+    vpc: VpcPlacement
+    topic_arn: pulumi.Input[str]
 
 
-class Guardian(pulumi.ComponentResource):
-    """A function in the VPC on a schedule, and an alarm for when it fails or is no longer called."""
+class Guardian(Component):
+    """A function in the VPC on a schedule; its alarm rings when it fails or is no longer called."""
 
     def __init__(
         self, name: str, args: GuardianArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:Guardian", name, None, opts)
-        fleet = args.fleet
+        super().__init__(name, opts)
+        told = environment.Fleet.variables(**args.fleet.fields)
         self.function = LambdaFunction(
             name,
             LambdaFunctionArgs(
                 source="guardian",
-                stack=fleet.stack,
+                stack=args.fleet.stack,
                 timeout_s=TIMEOUT_S,
-                environment={**environment.Fleet.variables(**fleet.told), **DUALSTACK},
-                statements=fleet.statements,
-                vpc=fleet.vpc,
+                environment={**told, **DUALSTACK},
+                statements=args.fleet.statements,
+                vpc=args.vpc,
                 traced=False,
             ),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child(),
         )
         self.function.run_every("1 minute")
-        aws.cloudwatch.MetricAlarm(
-            f"{name}-fails",
-            alarm_description="The guardian fails or is not called: jobs may wait for a node that nobody starts.",
+        self._alarm(
+            "fails",
+            "the guardian fails",
+            "The guardian fails or is not called: jobs may wait for a node that nobody starts.",
+            [args.topic_arn],
             namespace="AWS/Lambda",
             metric_name="Errors",
             dimensions={"FunctionName": self.function.function.name},
@@ -58,10 +66,5 @@ class Guardian(pulumi.ComponentResource):
             threshold=FAILURES,
             comparison_operator="GreaterThanOrEqualToThreshold",
             treat_missing_data="breaching",
-            alarm_actions=[args.alerts.topic.arn],
-            ok_actions=[args.alerts.topic.arn],
-            opts=pulumi.ResourceOptions(parent=self),
         )
-        alarm = pricing.line("alarm", 1, "alarm: the guardian fails", resource=pricing.ALARM)
-        self.cost_lines = [*self.function.cost_lines, alarm]
         self.register_outputs({"function_arn": self.function.function.arn})

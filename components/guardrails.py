@@ -1,13 +1,11 @@
-"""What keeps the bill under the cap, and the promises made: a monthly budget, and the guardian."""
+"""What keeps the bill under the cap: a monthly budget that speaks up in time."""
 
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-from components.alerts import Alerts
-from components.fleet import Fleet
-from components.guardian import Guardian, GuardianArgs
+from components.component import Component
 from tlfif.names import ENV_TAG, ENV_VALUE
 
 WARN_PERCENT, STOP_PERCENT = 75, 100
@@ -15,44 +13,44 @@ WARN_PERCENT, STOP_PERCENT = 75, 100
 
 @dataclass(frozen=True, kw_only=True)
 class GuardrailsArgs:
-    fleet: Fleet
-    alerts: Alerts
+    """`cap_usd` is the month's cap in USD; `by_tag` counts only what is tagged as this product's.
+
+    `topic_arn` is told, and `topic_policy` is what lets Budgets do so.
+    """
+
+    stack: str
+    cap_usd: float
+    by_tag: bool
+    topic_arn: pulumi.Input[str]
+    topic_policy: pulumi.Resource
 
 
-class Guardrails(pulumi.ComponentResource):
+class Guardrails(Component):
     """A budget in USD, the account's currency, that speaks up at 75 % and 100 % of the cap."""
 
     def __init__(
         self, name: str, args: GuardrailsArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:Guardrails", name, None, opts)
-        self._name, self._args = name, args
-        self._child = pulumi.ResourceOptions(parent=self)
-        self._create_budget()
-        self.guardian = Guardian(
-            "guardian", GuardianArgs(fleet=args.fleet, alerts=args.alerts), opts=self._child
-        )
-        self.cost_lines = self.guardian.cost_lines
-        self.register_outputs({})
+        super().__init__(name, opts)
+        self._args = args
+        self.budget = self._create_budget()
+        self.register_outputs({"budget_name": self.budget.name})
 
-    def _create_budget(self) -> None:
-        fleet = self._args.fleet
-        by_tag = [
-            aws.budgets.BudgetCostFilterArgs(
-                name="TagKeyValue", values=[f"user:{ENV_TAG}${ENV_VALUE}"]
-            )
-        ]
-        aws.budgets.Budget(
+    def _create_budget(self) -> aws.budgets.Budget:
+        ours = aws.budgets.BudgetCostFilterArgs(
+            name="TagKeyValue", values=[f"user:{ENV_TAG}${ENV_VALUE}"]
+        )
+        return aws.budgets.Budget(
             f"{self._name}-budget",
-            name=f"tl-fif-{fleet.stack}",
+            name=f"tl-fif-{self._args.stack}",
             budget_type="COST",
             time_unit="MONTHLY",
-            limit_amount=f"{fleet.settings.cap_usd:.2f}",
+            limit_amount=f"{self._args.cap_usd:.2f}",
             limit_unit="USD",
-            cost_filters=by_tag if fleet.settings.budget.scope == "tag" else None,
+            cost_filters=[ours] if self._args.by_tag else None,
             notifications=[self._notification(percent) for percent in (WARN_PERCENT, STOP_PERCENT)],
             # Budgets tries the topic when it is named.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self._args.alerts.topic_policy]),
+            opts=self._child(depends_on=[self._args.topic_policy]),
         )
 
     def _notification(self, percent: int) -> aws.budgets.BudgetNotificationArgs:
@@ -61,5 +59,5 @@ class Guardrails(pulumi.ComponentResource):
             notification_type="ACTUAL",
             threshold=percent,
             threshold_type="PERCENTAGE",
-            subscriber_sns_topic_arns=[self._args.alerts.topic.arn],
+            subscriber_sns_topic_arns=[self._args.topic_arn],
         )

@@ -2,39 +2,45 @@
 private API.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
-import pulumi_aws as aws
 
-from components import pricing
-from components.alerts import Alerts
+from components import billed, pricing
 from components.canary import Canary, CanaryArgs
-from components.gateway import Gateway
+from components.component import Component, Metric
 from components.lambda_function import LambdaFunction, LambdaFunctionArgs, VpcPlacement
 from components.network import Network
 from components.private_gateway import PrivateGateway, PrivateGatewayArgs
-from components.settings import Settings
-from components.storage import Storage
+from components.settings import GatewaySettings
 from tlfif import environment, names
 
 PROBE_TIMEOUT_S = 15
 SMALL_MB = 256
+CANARY_MINUTES = 8 * 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthArgs:
-    settings: Settings
+    """`api_url` is the API with its stage, `queue_health` the function behind its /queue-health.
+
+    The checks run in `vpc`, the canary leaves its findings in `replies_bucket` (a name), and
+    `topic_arns` hear of failures. `network` is for the private API alone.
+    """
+
+    settings: GatewaySettings
+    region: str
     stack: str
-    gateway: Gateway
+    api_url: pulumi.Input[str]
+    queue_health: LambdaFunction
     network: Network
     vpc: VpcPlacement
-    storage: Storage
-    alerts: Alerts
+    replies_bucket: pulumi.Input[str]
+    topic_arns: Sequence[pulumi.Input[str]]
 
 
-class Health(pulumi.ComponentResource):
+class Health(Component):
     """GET /ping from inside the VPC every minute, three failures of five wake somebody (API-005).
 
     By a function that costs nothing, with a canary of CloudWatch Synthetics every eight hours,
@@ -44,50 +50,53 @@ class Health(pulumi.ComponentResource):
     def __init__(
         self, name: str, args: HealthArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:Health", name, None, opts)
-        self._name, self._args = name, args
-        self._child = pulumi.ResourceOptions(parent=self)
-        by_canary = args.settings.gateway.probe == "synthetics"
-        self.canary = Canary(
-            f"{name}-canary",
+        super().__init__(name, opts)
+        self._args = args
+        by_canary = args.settings.probe == "synthetics"
+        self.canary = self._create_canary(1 if by_canary else CANARY_MINUTES)
+        if by_canary:
+            self._watch(_canary_metric(self.canary))
+        else:
+            self._create_probe()
+            self._watch(_probe_metric(args.stack))
+        # Two routes, each minute, by whichever of the two asks.
+        asked = 2 * pricing.MINUTES
+        self._bill(pricing.line("REST request", asked, "health checks", resource=billed.STAGE))
+        private = self._create_private_gateway() if args.settings.private_endpoint else None
+        self.url = private.url if private else args.api_url
+        self.register_outputs({"url": self.url})
+
+    def _create_canary(self, every_minutes: int) -> Canary:
+        args = self._args
+        return Canary(
+            f"{self._name}-canary",
             CanaryArgs(
                 stack=args.stack,
-                runtime=args.settings.gateway.canary_runtime,
-                every_minutes=1 if by_canary else 8 * 60,
-                api_url=args.gateway.url,
+                runtime=args.settings.canary_runtime,
+                every_minutes=every_minutes,
+                api_url=args.api_url,
                 vpc=args.vpc,
-                storage=args.storage,
+                replies_bucket=args.replies_bucket,
             ),
-            opts=self._child,
+            opts=self._child(),
         )
-        probe = None if by_canary else self._create_probe()
-        self._create_alarm(_canary_metric(self.canary) if by_canary else _probe_metric(args.stack))
-        private = self._create_private_gateway() if args.settings.gateway.private_endpoint else None
-        self.url = private.url if private else args.gateway.url
-        alarm = pricing.line("alarm", 1, "alarm: /ping fails", resource=pricing.ALARM)
-        # Two routes, each minute, by whichever of the two asks.
-        asked = pricing.line(
-            "REST request", 2 * pricing.MINUTES, "health checks", resource=pricing.STAGE
-        )
-        optional = [line for part in (probe, private) if part for line in part.cost_lines]
-        self.cost_lines = [*self.canary.cost_lines, alarm, asked, *optional]
-        self.register_outputs({"url": self.url})
 
     def _create_private_gateway(self) -> PrivateGateway:
         args = self._args
         return PrivateGateway(
             f"{self._name}-private",
             PrivateGatewayArgs(
-                region=args.settings.region,
+                region=args.region,
                 stack=args.stack,
-                queue_health=args.gateway.queue_health.function,
+                queue_health=args.queue_health,
                 network=args.network,
             ),
-            opts=self._child,
+            opts=self._child(),
         )
 
-    def _create_probe(self) -> LambdaFunction:
+    def _create_probe(self) -> None:
         args = self._args
+        told = environment.PingProbe.variables(stack=args.stack, api_url=args.api_url)
         probe = LambdaFunction(
             f"{self._name}-probe",
             LambdaFunctionArgs(
@@ -95,36 +104,31 @@ class Health(pulumi.ComponentResource):
                 stack=args.stack,
                 timeout_s=PROBE_TIMEOUT_S,
                 memory_mb=SMALL_MB,
-                environment=environment.PingProbe.variables(
-                    stack=args.stack, api_url=args.gateway.url
-                ),
+                environment=told,
                 vpc=args.vpc,
                 usual_ms=200,
                 traced=False,
             ),
-            opts=self._child,
+            opts=self._child(),
         )
         probe.run_every("1 minute")
-        return probe
 
-    def _create_alarm(self, metric: dict[str, Any]) -> None:
-        topics = [self._args.alerts.pager.arn, self._args.alerts.topic.arn]
-        aws.cloudwatch.MetricAlarm(
-            f"{self._name}-ping-fails",
-            alarm_description="GET /ping failed in three of the last five minutes.",
+    def _watch(self, metric: Metric) -> None:
+        self._alarm(
+            "ping-fails",
+            "/ping fails",
+            "GET /ping failed in three of the last five minutes.",
+            self._args.topic_arns,
             **metric,
             period=60,
             evaluation_periods=5,
             datapoints_to_alarm=3,
             comparison_operator="LessThanThreshold",
             treat_missing_data="breaching",
-            alarm_actions=topics,
-            ok_actions=topics,
-            opts=self._child,
         )
 
 
-def _probe_metric(stack: str) -> dict[str, Any]:
+def _probe_metric(stack: str) -> Metric:
     return {
         "namespace": names.NAMESPACE_API,
         "metric_name": names.METRIC_PING_SUCCESS,
@@ -134,7 +138,7 @@ def _probe_metric(stack: str) -> dict[str, Any]:
     }
 
 
-def _canary_metric(canary: Canary) -> dict[str, Any]:
+def _canary_metric(canary: Canary) -> Metric:
     return {
         "namespace": "CloudWatchSynthetics",
         "metric_name": "SuccessPercent",

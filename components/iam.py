@@ -1,8 +1,7 @@
 """IAM policy documents as plain data: pure functions, so that who may do what is read and tested in
 one file.
 
-Values may be Pulumi outputs; `pulumi.Output.json_dumps(document(...))` turns a document into the
-text AWS wants.
+Values may be Pulumi outputs; `text` turns statements into the document that AWS wants.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,11 @@ Statement = Mapping[str, Any]
 def document(*statements: Statement) -> dict[str, Any]:
     """A policy document of these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def text(*statements: Statement) -> pulumi.Output[str]:
+    """A policy document of these statements, as JSON."""
+    return pulumi.Output.json_dumps(document(*statements))
 
 
 def allow(
@@ -126,32 +130,37 @@ def put_metrics(namespace: str) -> Statement:
 # --- replies
 
 
-def read_replies(bucket_arn: Text) -> Statement:
-    return allow("ReadReplies", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, "/replies/*"))
+def _in_bucket(bucket: Text, objects: str = "") -> pulumi.Output[str]:
+    """The ARN of a bucket by its name, or of objects such as `/replies/*` in it."""
+    return pulumi.Output.concat("arn:aws:s3:::", bucket, objects)
 
 
-def write_replies(bucket_arn: Text) -> Statement:
-    return allow("WriteReplies", ["s3:PutObject"], pulumi.Output.concat(bucket_arn, "/replies/*"))
+def read_replies(bucket: Text) -> Statement:
+    return allow("ReadReplies", ["s3:GetObject"], _in_bucket(bucket, "/replies/*"))
 
 
-def see_missing_replies(bucket_arn: Text) -> Statement:
+def write_replies(bucket: Text) -> Statement:
+    return allow("WriteReplies", ["s3:PutObject"], _in_bucket(bucket, "/replies/*"))
+
+
+def see_missing_replies(bucket: Text) -> Statement:
     """Without ListBucket S3 answers 403 for a key that is not there: a missing reply would look
     like a fault.
 
     No s3:prefix condition: a GetObject request carries no such key, so the condition would never
     hold.
     """
-    return allow("SeeMissingReplies", ["s3:ListBucket"], bucket_arn)
+    return allow("SeeMissingReplies", ["s3:ListBucket"], _in_bucket(bucket))
 
 
-def tls_only(bucket_arn: Text) -> Statement:
+def tls_only(bucket: Text) -> Statement:
     """A bucket policy: nobody, over a connection in clear."""
     return {
         "Sid": "TlsOnly",
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:*",
-        "Resource": [bucket_arn, pulumi.Output.concat(bucket_arn, "/*")],
+        "Resource": [_in_bucket(bucket), _in_bucket(bucket, "/*")],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
 
@@ -159,11 +168,11 @@ def tls_only(bucket_arn: Text) -> Statement:
 # --- the canary
 
 
-def keep_canary_findings(bucket_arn: Text, prefix: str) -> tuple[Statement, ...]:
-    """What Synthetics' own runner does with its role: write findings, and see where the bucket is."""
+def keep_canary_findings(bucket: Text, prefix: str) -> tuple[Statement, ...]:
+    """What Synthetics' own runner does: write findings, and see where the bucket is."""
     return (
-        allow("WriteFindings", ["s3:PutObject"], pulumi.Output.concat(bucket_arn, f"/{prefix}/*")),
-        allow("LocateBucket", ["s3:GetBucketLocation"], bucket_arn),
+        allow("WriteFindings", ["s3:PutObject"], _in_bucket(bucket, f"/{prefix}/*")),
+        allow("LocateBucket", ["s3:GetBucketLocation"], _in_bucket(bucket)),
         _find_buckets(),
         _write_canary_logs(),
     )

@@ -5,7 +5,8 @@ in.
 import pulumi
 import pulumi_aws as aws
 
-from components import pricing
+from components import billed, pricing
+from components.component import Component
 
 # Operators create users by hand; ten thousand are free.
 ASSUMED_USERS = 100
@@ -13,12 +14,11 @@ TOKEN_HOURS = 1
 REFRESH_DAYS = 30
 
 
-class Identity(pulumi.ComponentResource):
+class Identity(Component):
     """User pool and app client; the client has no secret, because a browser cannot keep one."""
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("tl-fif:components:Identity", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
+        super().__init__(name, opts)
         self.user_pool = aws.cognito.UserPool(
             f"{name}-users",
             user_pool_tier="LITE",
@@ -33,7 +33,7 @@ class Identity(pulumi.ComponentResource):
                 "require_uppercase": True,
                 "temporary_password_validity_days": 7,
             },
-            opts=child,
+            opts=self._child(),
         )
         self.client = aws.cognito.UserPoolClient(
             f"{name}-client",
@@ -56,14 +56,8 @@ class Identity(pulumi.ComponentResource):
                 "id_token": "hours",
                 "refresh_token": "days",
             },
-            opts=child,
+            opts=self._child(),
         )
-        self.cost_lines = [
-            pricing.line(
-                "monthly active user",
-                ASSUMED_USERS,
-                "users who sign in",
-                resource=pricing.USER_POOL,
-            )
-        ]
+        item, what = "monthly active user", "users who sign in"
+        self._bill(pricing.line(item, ASSUMED_USERS, what, resource=billed.USER_POOL))
         self.register_outputs({"user_pool_id": self.user_pool.id, "client_id": self.client.id})

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_aws as aws
 
-from components import bundle, iam, pricing
+from components import billed, bundle, iam, pricing
+from components.component import Component, ServiceRole
 from components.pricing import CostLine
 
 LOG_DAYS = 14
@@ -53,34 +54,26 @@ class LambdaFunctionArgs:
     versioned: bool = False
 
 
-class LambdaFunction(pulumi.ComponentResource):
+class LambdaFunction(Component):
     """A Python 3.12 function on arm64."""
 
     def __init__(
         self, name: str, args: LambdaFunctionArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:LambdaFunction", name, None, opts)
-        self._name, self._args = name, args
-        self._child = pulumi.ResourceOptions(parent=self)
+        super().__init__(name, opts)
+        self._args = args
         # A fixed name: the pipeline, `make invoke` and the log group name the function too.
         self._function_name = f"tl-fif-{args.stack}-{args.source.replace('_', '-')}"
         self.log_group = aws.cloudwatch.LogGroup(
             f"{name}-logs",
             name=f"/aws/lambda/{self._function_name}",
             retention_in_days=args.log_days,
-            opts=self._child,
+            opts=self._child(),
         )
-        self.role = aws.iam.Role(
-            f"{name}-role",
-            assume_role_policy=pulumi.Output.json_dumps(
-                iam.document(iam.trust("lambda.amazonaws.com"))
-            ),
-            opts=self._child,
-        )
-        self.function = self._create_function(self._create_policy())
+        self.function = self._create_function(self._create_role())
         self.alias = self._create_alias() if args.versioned else None
         self.invoke_arn = (self.alias or self.function).invoke_arn
-        self.cost_lines = _cost_lines(args)
+        self._bill(*_cost_lines(args))
         self.register_outputs({"arn": self.function.arn})
 
     def allow_invoke(self, role: str, principal: str, source_arn: pulumi.Input[str]) -> None:
@@ -92,20 +85,20 @@ class LambdaFunction(pulumi.ComponentResource):
             qualifier=self.alias.name if self.alias else None,
             principal=principal,
             source_arn=source_arn,
-            opts=self._child,
+            opts=self._child(),
         )
 
     def run_every(self, interval: str) -> None:
         """Calls the function on a schedule, such as every `1 minute` or `5 minutes`."""
         rule = aws.cloudwatch.EventRule(
-            f"{self._name}-schedule", schedule_expression=f"rate({interval})", opts=self._child
+            f"{self._name}-schedule", schedule_expression=f"rate({interval})", opts=self._child()
         )
         self.allow_invoke("schedule", "events.amazonaws.com", rule.arn)
         aws.cloudwatch.EventTarget(
             f"{self._name}-target",
             rule=rule.name,
             arn=(self.alias or self.function).arn,
-            opts=self._child,
+            opts=self._child(),
         )
 
     def _create_alias(self) -> aws.lambda_.Alias:
@@ -116,30 +109,21 @@ class LambdaFunction(pulumi.ComponentResource):
             function_version=self.function.version,
             # Which version serves is the pipeline's decision: it shifts traffic step by step, and
             # back.
-            opts=pulumi.ResourceOptions(
-                parent=self, ignore_changes=["function_version", "routing_config"]
-            ),
+            opts=self._child(ignore_changes=["function_version", "routing_config"]),
         )
 
-    def _create_policy(self) -> aws.iam.RolePolicy:
-        network = [iam.attach_to_vpc()] if self._args.vpc else []
-        own = [
-            iam.write_own_logs(self.log_group.arn),
-            *([iam.send_traces()] if self._args.traced else []),
-        ]
-        return aws.iam.RolePolicy(
-            f"{self._name}-policy",
-            role=self.role.name,
-            policy=pulumi.Output.json_dumps(iam.document(*own, *network, *self._args.statements)),
-            opts=self._child,
-        )
+    def _create_role(self) -> ServiceRole:
+        statements = [iam.write_own_logs(self.log_group.arn)]
+        statements += [iam.send_traces()] if self._args.traced else []
+        statements += [iam.attach_to_vpc()] if self._args.vpc else []
+        return self._role("lambda.amazonaws.com", *statements, *self._args.statements)
 
-    def _create_function(self, policy: aws.iam.RolePolicy) -> aws.lambda_.Function:
+    def _create_function(self, granted: ServiceRole) -> aws.lambda_.Function:
         args = self._args
         return aws.lambda_.Function(
             f"{self._name}-function",
             name=self._function_name,
-            role=self.role.arn,
+            role=granted.role.arn,
             runtime="python3.12",
             architectures=["arm64"],
             handler=f"{args.source}.handler.handler",
@@ -154,7 +138,7 @@ class LambdaFunction(pulumi.ComponentResource):
             logging_config={"log_format": "Text", "log_group": self.log_group.name},
             # Without its policy a function in a VPC cannot be made: Lambda checks that the role may
             # attach it.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+            opts=self._child(depends_on=granted.policies),
         )
 
 
@@ -169,18 +153,14 @@ def _vpc_config(vpc: VpcPlacement | None) -> aws.lambda_.FunctionVpcConfigArgs |
 
 
 def _cost_lines(args: LambdaFunctionArgs) -> list[CostLine]:
-    calls, compute = args.monthly_calls, args.usual_ms / 1000 * args.memory_mb / 1024
-    traces = [pricing.line("trace", calls, f"{args.source}: traces", resource=pricing.FUNCTION)]
-    return [
-        pricing.line("Lambda request", calls, f"{args.source}: calls", resource=pricing.FUNCTION),
-        pricing.line(
-            "Lambda compute", calls * compute, f"{args.source}: run time", resource=pricing.FUNCTION
-        ),
-        pricing.line(
-            "log ingestion",
-            calls * LOG_GB_PER_CALL,
-            f"{args.source}: logs",
-            resource=pricing.LOG_GROUP,
-        ),
-        *(traces if args.traced and args.starts_traces else ()),
+    name, calls = args.source, args.monthly_calls
+    gb_seconds = calls * args.usual_ms / 1000 * args.memory_mb / 1024
+    log_gb = calls * LOG_GB_PER_CALL
+    lines = [
+        pricing.line("Lambda request", calls, f"{name}: calls", resource=billed.FUNCTION),
+        pricing.line("Lambda compute", gb_seconds, f"{name}: run time", resource=billed.FUNCTION),
+        pricing.line("log ingestion", log_gb, f"{name}: logs", resource=billed.LOG_GROUP),
     ]
+    if args.traced and args.starts_traces:
+        lines.append(pricing.line("trace", calls, f"{name}: traces", resource=billed.FUNCTION))
+    return lines

@@ -1,13 +1,15 @@
-"""The VPC: three subnets, no NAT, and security groups whose every rule is listed here."""
+"""The VPC: three subnets, no NAT, and every security group with its rules, which `Network.allow`
+alone writes.
+"""
 
 from dataclasses import dataclass
 from ipaddress import IPv6Network
-from typing import TypedDict, Unpack
+from typing import TypedDict
 
 import pulumi
 import pulumi_aws as aws
 
-from components.pricing import CostLine
+from components.component import Component
 from tlfif.names import REDIS_PORT
 
 # One /24 each of the VPC's 10.20.0.0/22; the queue's is fixed by RED-002.
@@ -22,8 +24,8 @@ def ipv6_subnet(vpc_block: str, index: int) -> str:
     return str(IPv6Network((int(network.network_address) + (index << 64), 64)))
 
 
-class _Peer(TypedDict, total=False):
-    """Whom a rule is about: one of these."""
+class Address(TypedDict, total=False):
+    """How a rule names the other end of a connection: by one of these."""
 
     cidr_ipv4: pulumi.Input[str]
     cidr_ipv6: pulumi.Input[str]
@@ -31,13 +33,43 @@ class _Peer(TypedDict, total=False):
     referenced_security_group_id: pulumi.Input[str]
 
 
+@dataclass(frozen=True)
+class Peer:
+    """Whoever is at one end of a connection and gets no rule for it."""
+
+    name: str
+    address: Address
+
+
+@dataclass(frozen=True)
+class Group:
+    """A security group, whose rules `Network.allow` writes."""
+
+    name: str
+    id: pulumi.Output[str]
+
+    @property
+    def address(self) -> Address:
+        return {"referenced_security_group_id": self.id}
+
+    @property
+    def peer(self) -> Peer:
+        """The same group, for a connection that its own rules cover already."""
+        return Peer(self.name, self.address)
+
+
+VPC = Peer("vpc", {"cidr_ipv4": VPC_CIDR})
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
+    """`gpu_instance_type` decides the availability zone: not every one has such machines."""
+
     region: str
     gpu_instance_type: str
 
 
-class Network(pulumi.ComponentResource):
+class Network(Component):
     """A dual-stack VPC; functions reach AWS over IPv6 and the S3 endpoint, nodes over their own
     address.
     """
@@ -45,23 +77,23 @@ class Network(pulumi.ComponentResource):
     def __init__(
         self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:Network", name, None, opts)
-        self._name, self._args = name, args
-        self._child = pulumi.ResourceOptions(parent=self)
+        super().__init__(name, opts)
+        self._args = args
         self.vpc = aws.ec2.Vpc(
             f"{name}-vpc",
             cidr_block=VPC_CIDR,
             assign_generated_ipv6_cidr_block=True,
             enable_dns_support=True,
             enable_dns_hostnames=True,
-            opts=self._child,
+            opts=self._child(),
         )
         self._create_subnets()
         self._create_routes()
-        self._create_security_groups()
-        self._create_rules()
+        self.lambda_group = self.group("lambda", "functions that use the queue")
+        self.queue_group = self.group("queue", "the job queue")
+        self.node_group = self.group("node", "GPU nodes; nobody may connect to them")
+        self._allow_work()
         # No NAT, no interface endpoint, and the S3 endpoint is a gateway: nothing here is billed.
-        self.cost_lines: list[CostLine] = []
         self.register_outputs({"vpc_id": self.vpc.id, "ipv6_cidr": self.vpc.ipv6_cidr_block})
 
     def _create_subnets(self) -> None:
@@ -81,8 +113,8 @@ class Network(pulumi.ComponentResource):
         )
         if not offered.locations:
             raise pulumi.RunError(
-                f"gpu:instanceType = {self._args.gpu_instance_type!r} is not offered in {self._args.region}; "
-                "choose another instance type, or another aws:region."
+                f"gpu:instanceType = {self._args.gpu_instance_type!r} is not offered in "
+                f"{self._args.region}; choose another instance type, or another aws:region."
             )
         return sorted(offered.locations)[0]
 
@@ -101,15 +133,15 @@ class Network(pulumi.ComponentResource):
             map_public_ip_on_launch=public,
             # Offerings change; a subnet, and the node's disk in it, should not move because of
             # that.
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["availability_zone"]),
+            opts=self._child(ignore_changes=["availability_zone"]),
         )
 
     def _create_routes(self) -> None:
         internet = aws.ec2.InternetGateway(
-            f"{self._name}-internet", vpc_id=self.vpc.id, opts=self._child
+            f"{self._name}-internet", vpc_id=self.vpc.id, opts=self._child()
         )
         outbound = aws.ec2.EgressOnlyInternetGateway(
-            f"{self._name}-outbound", vpc_id=self.vpc.id, opts=self._child
+            f"{self._name}-outbound", vpc_id=self.vpc.id, opts=self._child()
         )
         public = self._route_table("public", self.node_subnet)
         private = self._route_table("private", self.lambda_subnet, self.queue_subnet)
@@ -131,19 +163,19 @@ class Network(pulumi.ComponentResource):
             service_name=f"com.amazonaws.{self._args.region}.s3",
             vpc_endpoint_type="Gateway",
             route_table_ids=[public.id, private.id],
-            opts=self._child,
+            opts=self._child(),
         )
 
     def _route_table(self, role: str, *subnets: aws.ec2.Subnet) -> aws.ec2.RouteTable:
         table = aws.ec2.RouteTable(
-            f"{self._name}-{role}-routes", vpc_id=self.vpc.id, opts=self._child
+            f"{self._name}-{role}-routes", vpc_id=self.vpc.id, opts=self._child()
         )
         for number, subnet in enumerate(subnets):
             aws.ec2.RouteTableAssociation(
                 f"{self._name}-{role}-association-{number}",
                 route_table_id=table.id,
                 subnet_id=subnet.id,
-                opts=self._child,
+                opts=self._child(),
             )
         return table
 
@@ -151,70 +183,60 @@ class Network(pulumi.ComponentResource):
         aws.ec2.Route(
             f"{self._name}-{role}",
             aws.ec2.RouteArgs(route_table_id=table.id, **target),
-            opts=self._child,
+            opts=self._child(),
         )
 
-    def _create_security_groups(self) -> None:
-        self.lambda_group = self._group("lambda", "functions that use the queue")
-        self.queue_group = self._group("queue", "the job queue")
-        self.node_group = self._group("node", "GPU nodes; nobody may connect to them")
-
-    def _group(self, role: str, description: str) -> aws.ec2.SecurityGroup:
-        return aws.ec2.SecurityGroup(
+    def group(self, role: str, description: str) -> Group:
+        """A security group of this VPC, to which nobody may connect yet."""
+        made = aws.ec2.SecurityGroup(
             f"{self._name}-{role}-group",
             vpc_id=self.vpc.id,
             description=f"tl-fif: {description}",
-            opts=self._child,
+            opts=self._child(),
         )
+        return Group(role, made.id)
 
-    def _create_rules(self) -> None:
-        for role, group in (("lambda", self.lambda_group), ("node", self.node_group)):
-            self._ingress(f"queue-from-{role}", self.queue_group, group)
-            self._egress(
-                f"{role}-to-queue",
-                group,
-                REDIS_PORT,
-                "jobs",
-                referenced_security_group_id=self.queue_group.id,
+    def allow(self, source: Group | Peer, target: Group | Peer, port: int, why: str) -> None:
+        """Lets `source` open TCP connections to one port of `target`.
+
+        Each end that is a Group gets its rule, with `why` as its description.
+        """
+        if isinstance(source, Group):
+            aws.vpc.SecurityGroupEgressRule(
+                f"{self._name}-{source.name}-to-{target.name}",
+                aws.vpc.SecurityGroupEgressRuleArgs(
+                    security_group_id=source.id,
+                    ip_protocol="tcp",
+                    from_port=port,
+                    to_port=port,
+                    description=why,
+                    **target.address,
+                ),
+                opts=self._child(),
             )
-            self._egress(f"{role}-to-aws-ipv6", group, HTTPS, "AWS's APIs", cidr_ipv6="::/0")
-        self._egress(
-            "lambda-to-s3",
-            self.lambda_group,
-            HTTPS,
-            "replies",
-            prefix_list_id=self.s3_endpoint.prefix_list_id,
-        )
-        self._egress(
-            "node-to-aws-ipv4", self.node_group, HTTPS, "AWS's APIs", cidr_ipv4="0.0.0.0/0"
-        )
+        if isinstance(target, Group):
+            aws.vpc.SecurityGroupIngressRule(
+                f"{self._name}-{target.name}-from-{source.name}",
+                aws.vpc.SecurityGroupIngressRuleArgs(
+                    security_group_id=target.id,
+                    ip_protocol="tcp",
+                    from_port=port,
+                    to_port=port,
+                    description=why,
+                    **source.address,
+                ),
+                opts=self._child(),
+            )
 
-    def _ingress(
-        self, role: str, group: aws.ec2.SecurityGroup, source: aws.ec2.SecurityGroup
-    ) -> None:
-        aws.vpc.SecurityGroupIngressRule(
-            f"{self._name}-{role}",
-            security_group_id=group.id,
-            referenced_security_group_id=source.id,
-            ip_protocol="tcp",
-            from_port=REDIS_PORT,
-            to_port=REDIS_PORT,
-            description="jobs",
-            opts=self._child,
-        )
-
-    def _egress(
-        self, role: str, group: aws.ec2.SecurityGroup, port: int, why: str, **to: Unpack[_Peer]
-    ) -> None:
-        aws.vpc.SecurityGroupEgressRule(
-            f"{self._name}-{role}",
-            aws.vpc.SecurityGroupEgressRuleArgs(
-                security_group_id=group.id,
-                ip_protocol="tcp",
-                from_port=port,
-                to_port=port,
-                description=why,
-                **to,
-            ),
-            opts=self._child,
+    def _allow_work(self) -> None:
+        """Functions and nodes reach the queue, AWS's APIs and the replies."""
+        anywhere = Peer("aws-ipv6", {"cidr_ipv6": "::/0"})
+        for group in (self.lambda_group, self.node_group):
+            self.allow(group, self.queue_group, REDIS_PORT, "jobs")
+            self.allow(group, anywhere, HTTPS, "AWS's APIs")
+        s3 = Peer("s3", {"prefix_list_id": self.s3_endpoint.prefix_list_id})
+        self.allow(self.lambda_group, s3, HTTPS, "replies")
+        # Nodes have an IPv4 address of their own, functions have none.
+        self.allow(
+            self.node_group, Peer("aws-ipv4", {"cidr_ipv4": "0.0.0.0/0"}), HTTPS, "AWS's APIs"
         )

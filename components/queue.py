@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import pricing
-from components.alerts import Alerts
-from components.network import Network
+from components import billed, pricing
+from components.access import QueueFields
+from components.component import Component
+from components.prices import cache_item
+from components.pricing import CostLine
 from components.settings import QueueSettings
 from tlfif.names import REDIS_PORT
 
@@ -20,12 +22,17 @@ MEMORY_ALARM_PERCENT = 70
 
 @dataclass(frozen=True, kw_only=True)
 class QueueArgs:
+    """`subnet_id` and `security_group_id` are where its nodes are; `topic_arn` hears when their
+    memory fills.
+    """
+
     settings: QueueSettings
-    network: Network
-    alerts: Alerts
+    subnet_id: pulumi.Input[str]
+    security_group_id: pulumi.Input[str]
+    topic_arn: pulumi.Input[str]
 
 
-class Queue(pulumi.ComponentResource):
+class Queue(Component):
     """One node, or one and its replicas; a replication group even then, as only those encrypt at
     rest.
     """
@@ -33,28 +40,24 @@ class Queue(pulumi.ComponentResource):
     def __init__(
         self, name: str, args: QueueArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:Queue", name, None, opts)
-        self._name, self._args = name, args
-        child = pulumi.ResourceOptions(parent=self)
-        settings, network = args.settings, args.network
+        super().__init__(name, opts)
+        self._args = args
+        self.group = self._create_group()
+        self._bill(_cost_line(args.settings))
+        for number in range(1, 2 + args.settings.replicas):
+            self._watch_memory(number)
+        self.host = self.group.primary_endpoint_address
+        self.fields: QueueFields = {
+            "redis_host": self.host,
+            "redis_port": self.group.port.apply(str),
+        }
+        self.register_outputs({"host": self.host})
+
+    def _create_group(self) -> aws.elasticache.ReplicationGroup:
+        settings = self._args.settings
         version, family = ENGINES[settings.engine]
-        subnets = aws.elasticache.SubnetGroup(
-            f"{name}-subnets",
-            description="tl-fif queue",
-            subnet_ids=[network.queue_subnet.id],
-            opts=child,
-        )
-        # Every key has a TTL, so the default policy (volatile-lru) would drop accepted jobs when
-        # memory is full; refused, they become a 503 that the caller sees.
-        parameters = aws.elasticache.ParameterGroup(
-            f"{name}-parameters",
-            family=family,
-            description="tl-fif queue",
-            parameters=[{"name": "maxmemory-policy", "value": "noeviction"}],
-            opts=child,
-        )
-        self.group = aws.elasticache.ReplicationGroup(
-            f"{name}-group",
+        return aws.elasticache.ReplicationGroup(
+            f"{self._name}-group",
             description="tl-fif job queue",
             engine=settings.engine,
             engine_version=version,
@@ -66,37 +69,40 @@ class Queue(pulumi.ComponentResource):
             cluster_mode="disabled",
             at_rest_encryption_enabled=True,
             transit_encryption_enabled=False,
-            parameter_group_name=parameters.name,
-            subnet_group_name=subnets.name,
-            security_group_ids=[network.queue_group.id],
+            parameter_group_name=self._create_parameters(family).name,
+            subnet_group_name=self._create_subnets().name,
+            security_group_ids=[self._args.security_group_id],
             apply_immediately=True,
             # Jobs live five minutes: a snapshot of them is worth nothing, and costs.
             snapshot_retention_limit=0,
-            opts=child,
+            opts=self._child(),
         )
-        nodes = 1 + settings.replicas
-        for number in range(1, nodes + 1):
-            self._create_memory_alarm(number)
-        self.cost_lines = [
-            pricing.line(
-                pricing.cache_item(settings.engine, settings.node_type),
-                pricing.HOURS * nodes,
-                f"queue: {nodes} {settings.engine} node{'s' if nodes > 1 else ''} {settings.node_type}",
-                resource=pricing.CACHE,
-                key="queue:nodeType, queue:engine",
-            ),
-            pricing.line("alarm", nodes, "alarm: the queue's memory", resource=pricing.ALARM),
-        ]
-        self.host = self.group.primary_endpoint_address
-        self.port = self.group.port.apply(str)
-        self.told = {"redis_host": self.host, "redis_port": self.port}
-        self.register_outputs({"host": self.host})
 
-    def _create_memory_alarm(self, number: int) -> None:
-        topic = self._args.alerts.topic.arn
-        aws.cloudwatch.MetricAlarm(
-            f"{self._name}-memory-{number}",
-            alarm_description="The queue's memory is 70 % full; when it is full, jobs are refused.",
+    def _create_subnets(self) -> aws.elasticache.SubnetGroup:
+        return aws.elasticache.SubnetGroup(
+            f"{self._name}-subnets",
+            description="tl-fif queue",
+            subnet_ids=[self._args.subnet_id],
+            opts=self._child(),
+        )
+
+    def _create_parameters(self, family: str) -> aws.elasticache.ParameterGroup:
+        # Every key has a TTL, so the default policy (volatile-lru) would drop accepted jobs when
+        # memory is full; refused, they become a 503 that the caller sees.
+        return aws.elasticache.ParameterGroup(
+            f"{self._name}-parameters",
+            family=family,
+            description="tl-fif queue",
+            parameters=[{"name": "maxmemory-policy", "value": "noeviction"}],
+            opts=self._child(),
+        )
+
+    def _watch_memory(self, number: int) -> None:
+        self._alarm(
+            f"memory-{number}",
+            f"memory of queue node {number}",
+            "The queue's memory is 70 % full; when it is full, jobs are refused.",
+            [self._args.topic_arn],
             namespace="AWS/ElastiCache",
             metric_name="DatabaseMemoryUsagePercentage",
             # The node's own id: on the group's no data ever comes.
@@ -107,7 +113,16 @@ class Queue(pulumi.ComponentResource):
             threshold=MEMORY_ALARM_PERCENT,
             comparison_operator="GreaterThanOrEqualToThreshold",
             treat_missing_data="notBreaching",
-            alarm_actions=[topic],
-            ok_actions=[topic],
-            opts=pulumi.ResourceOptions(parent=self),
         )
+
+
+def _cost_line(settings: QueueSettings) -> CostLine:
+    nodes = 1 + settings.replicas
+    counted = f"{nodes} {settings.engine} node{'s' if nodes > 1 else ''}"
+    return pricing.line(
+        cache_item(settings.engine, settings.node_type),
+        pricing.HOURS * nodes,
+        f"queue: {counted} {settings.node_type}",
+        resource=billed.CACHE,
+        key="queue:nodeType, queue:engine",
+    )

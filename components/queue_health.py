@@ -5,12 +5,10 @@
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_aws as aws
 
-from components import pricing
-from components.alerts import Alerts
+from components.access import QueueFields
+from components.component import Component
 from components.lambda_function import LambdaFunction, LambdaFunctionArgs, VpcPlacement
-from components.queue import Queue
 from tlfif import environment, names
 
 TIMEOUT_S = 5
@@ -19,19 +17,21 @@ MEMORY_MB = 256
 
 @dataclass(frozen=True, kw_only=True)
 class QueueHealthArgs:
+    """`queue` says where the queue is; `topic_arn` hears when it is not well."""
+
     stack: str
-    queue: Queue
+    queue: QueueFields
     vpc: VpcPlacement
-    alerts: Alerts
+    topic_arn: pulumi.Input[str]
 
 
-class QueueHealth(pulumi.ComponentResource):
+class QueueHealth(Component):
     """The alarm rings when each of two periods of five minutes had a failure."""
 
     def __init__(
         self, name: str, args: QueueHealthArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:QueueHealth", name, None, opts)
+        super().__init__(name, opts)
         self.function = LambdaFunction(
             name,
             LambdaFunctionArgs(
@@ -39,16 +39,18 @@ class QueueHealth(pulumi.ComponentResource):
                 stack=args.stack,
                 timeout_s=TIMEOUT_S,
                 memory_mb=MEMORY_MB,
-                environment=environment.QueueHealth.variables(stack=args.stack, **args.queue.told),
+                environment=environment.QueueHealth.variables(stack=args.stack, **args.queue),
                 vpc=args.vpc,
                 usual_ms=5,
                 starts_traces=False,
             ),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child(),
         )
-        aws.cloudwatch.MetricAlarm(
-            f"{name}-fails",
-            alarm_description="The queue does not answer a ping, or not within 200 ms; or nobody asks it.",
+        self._alarm(
+            "fails",
+            "the queue's health",
+            "The queue does not answer a ping, or not within 200 ms; or nobody asks it.",
+            [args.topic_arn],
             namespace=names.NAMESPACE_QUEUE,
             metric_name=names.METRIC_QUEUE_HEALTHY,
             dimensions={"Stack": args.stack},
@@ -58,10 +60,5 @@ class QueueHealth(pulumi.ComponentResource):
             threshold=1,
             comparison_operator="LessThanThreshold",
             treat_missing_data="breaching",
-            alarm_actions=[args.alerts.topic.arn],
-            ok_actions=[args.alerts.topic.arn],
-            opts=pulumi.ResourceOptions(parent=self),
         )
-        alarm = pricing.line("alarm", 1, "alarm: the queue's health", resource=pricing.ALARM)
-        self.cost_lines = [*self.function.cost_lines, alarm]
         self.register_outputs({"function_arn": self.function.function.arn})

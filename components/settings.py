@@ -2,7 +2,6 @@
 typed, checked model.
 """
 
-import difflib
 import json
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -12,16 +11,9 @@ import pulumi
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
-from components import pricing
+from components import prices, pricing
+from components.settings_errors import PROJECT, SettingsError, explained, no_price
 from tlfif.names import DEFAULT_IDLE_MINUTES, MAX_IDLE_MINUTES, MIN_IDLE_MINUTES
-
-PROJECT = "tl-fif"
-
-
-class SettingsError(pulumi.RunError):
-    """A configuration key or value the program refuses; the message names the key, the value and
-    the fix.
-    """
 
 
 def _cidr(value: str) -> str:
@@ -66,7 +58,9 @@ class GpuSettings(_Group):
         default=DEFAULT_IDLE_MINUTES,
         ge=MIN_IDLE_MINUTES,
         le=MAX_IDLE_MINUTES,
-        description="minutes without work after which a node stops itself, unless the job says otherwise",
+        description=(
+            "minutes without work after which a node stops itself, unless the job says otherwise"
+        ),
     )
     max_lifetime_hours: float = Field(
         default=4, gt=0, le=24, description="hours after which a node stops, whatever it does"
@@ -76,12 +70,17 @@ class GpuSettings(_Group):
     )
     tls_ingress: bool = Field(
         default=False,
-        description="whether a network load balancer takes TLS connections to the nodes from inside the VPC",
+        description=(
+            "whether a network load balancer takes TLS connections to the nodes from inside the VPC"
+        ),
     )
     domain: str = Field(
         default="gpu.example.com",
         pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$",
-        description="the name on the load balancer's certificate, in a domain of yours; used with gpu:tlsIngress",
+        description=(
+            "the name on the load balancer's certificate, in a domain of yours; used "
+            "with gpu:tlsIngress"
+        ),
     )
 
 
@@ -108,11 +107,16 @@ class GatewaySettings(_Group):
     )
     manage_account: bool = Field(
         default=True,
-        description="whether this stack sets API Gateway's log role, of which an account has one per region",
+        description=(
+            "whether this stack sets API Gateway's log role, of which an account has one per region"
+        ),
     )
     probe: Literal["lambda", "synthetics"] = Field(
         default="lambda",
-        description="who asks /ping every minute: a function, or a canary of CloudWatch Synthetics at $0.0012 a run",
+        description=(
+            "who asks /ping every minute: a function, or a canary of CloudWatch "
+            "Synthetics at $0.0012 a run"
+        ),
     )
     canary_runtime: str = Field(
         default="syn-python-selenium-14.0",
@@ -121,7 +125,10 @@ class GatewaySettings(_Group):
     )
     private_endpoint: bool = Field(
         default=False,
-        description="whether /ping and /queue-health are also served by a private API to the source 10.20.0.0/22",
+        description=(
+            "whether /ping and /queue-health are also served by a private API to the "
+            "source 10.20.0.0/22"
+        ),
     )
 
 
@@ -131,7 +138,9 @@ class BudgetSettings(_Group):
     cap_eur: float = Field(default=20, gt=0, le=10_000, description="the monthly cap in EUR")
     scope: Literal["account", "tag"] = Field(
         default="account",
-        description="what the budget counts; `tag` reads 0 until `env` is an active cost-allocation tag",
+        description=(
+            "what the budget counts; `tag` reads 0 until `env` is an active cost-allocation tag"
+        ),
     )
 
 
@@ -160,7 +169,9 @@ class CostSettings(_Group):
     )
     source: Literal["ledger", "costExplorer"] = Field(
         default="ledger",
-        description="where the spend metric comes from: an own ledger, or Cost Explorer at $0.01 a request",
+        description=(
+            "where the spend metric comes from: an own ledger, or Cost Explorer at $0.01 a request"
+        ),
     )
 
 
@@ -196,28 +207,29 @@ class Settings(_Group):
         """Settings from full keys (`tl-fif:gpu`, `aws:region`) to objects or their JSON text;
         raises SettingsError.
         """
-        own = {
-            k.removeprefix(f"{PROJECT}:"): _decode(v)
-            for k, v in config.items()
-            if k.startswith(f"{PROJECT}:")
-        }
+        prefix = f"{PROJECT}:"
+        own = {k.removeprefix(prefix): v for k, v in config.items() if k.startswith(prefix)}
         region = config.get("aws:region")
-        if region not in pricing.REGIONS:
+        if region not in prices.REGIONS:
             raise SettingsError(
-                f"aws:region = {region!r} has no prices. Choose one of {', '.join(pricing.REGIONS)} "
-                "(pulumi config set aws:region us-east-1), or add the region to components/pricing.py."
+                f"aws:region = {region!r} has no prices. "
+                f"Choose one of {', '.join(prices.REGIONS)} (pulumi config set aws:region "
+                "us-east-1), or add the region to components/prices.py."
             )
+        groups = {group: _decode(value) for group, value in own.items()}
         try:
-            settings = cls.model_validate({**own, "region": region})
+            settings = cls.model_validate({**groups, "region": region})
         except ValidationError as error:
-            raise SettingsError("\n".join(_explain(e) for e in error.errors())) from None
+            raise explained(cls, error.errors()) from None
         settings._check_priced()
         return settings
 
     def _check_priced(self) -> None:
-        queue = self.queue
-        _check_price("gpu:instanceType", self.gpu.instance_type, pricing.gpu_instance_types())
-        _check_price("queue:nodeType", queue.node_type, pricing.cache_node_types(queue.engine))
+        queue, gpu = self.queue, self.gpu
+        if gpu.instance_type not in (priced := prices.gpu_instance_types()):
+            raise no_price("gpu:instanceType", gpu.instance_type, priced)
+        if queue.node_type not in (priced := prices.cache_node_types(queue.engine)):
+            raise no_price("queue:nodeType", queue.node_type, priced)
 
     @property
     def gpu_eur_per_hour(self) -> float:
@@ -240,14 +252,6 @@ class Settings(_Group):
         return self.budget.cap_eur * self.costs.usd_per_eur
 
 
-def _check_price(key: str, value: str, priced: list[str]) -> None:
-    if value not in priced:
-        raise SettingsError(
-            f"{key} = {value!r} has no price. Choose one of {', '.join(priced)}, or add it to components/pricing.py: "
-            "the spending cap needs its price."
-        )
-
-
 def _stack_config() -> dict[str, Any]:
     """Every configured key: the CLI passes them in the environment, a recording in the context."""
     return {**pulumi.runtime.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
@@ -260,44 +264,3 @@ def _decode(value: Any) -> Any:
         return json.loads(value)
     except ValueError:
         return value
-
-
-def _explain(error: Any) -> str:
-    """One pydantic error as `group:key = value: what is wrong; what it means; how to set it`."""
-    path = [str(part) for part in error["loc"]]
-    group = _group_model(path[0])
-    field = next((f for f in group.model_fields.values() if path[1:2] == [f.alias]), None)
-    # What is unknown in a group with a secret may be the secret, under a misspelt key.
-    secret = any(
-        "SecretStr" in repr(f.annotation)
-        for f in ([field] if field else group.model_fields.values())
-    )
-    shown = f"{':'.join(path[:2])} = {'[hidden]' if secret else repr(error['input'])}"
-    if error["type"] == "extra_forbidden":
-        return f"{shown}: {_unknown(path, group)}"
-    option = f"--path '{PROJECT}:{'.'.join([*path, '<key>'][:2])}' <value>"
-    if field is None:
-        return f"{shown}: {path[0]} is a group of keys. Set one of them with: pulumi config set {option}"
-    return (
-        f"{shown}: {error['msg'][0].lower()}{error['msg'][1:]}. It is {field.description}; "
-        f"the default is {field.default!r}. Set it with: pulumi config set {option}"
-    )
-
-
-def _group_model(name: str) -> type[BaseModel]:
-    field = Settings.model_fields.get(name)
-    annotation = field.annotation if field else None
-    return (
-        annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        else Settings
-    )
-
-
-def _unknown(path: list[str], group: type[BaseModel]) -> str:
-    prefix = f"{path[0]}:" if len(path) > 1 else ""
-    known = [f"{prefix}{f.alias}" for name, f in group.model_fields.items() if name != "region"]
-    near = difflib.get_close_matches(":".join(path[:2]), known, 1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    remove = f"pulumi config rm --path '{PROJECT}:{'.'.join(path[:2])}'"
-    return f"no such key.{hint} Known keys: {', '.join(known)}. Remove it with: {remove}"

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import iam, pricing
+from components import billed, iam, pricing
+from components.component import Component
 from components.pricing import CostLine
 
 REPLY_DAYS = 7
@@ -16,10 +17,12 @@ REQUESTS_PER_JOB, WRITES_PER_JOB, REPLY_GB = 10, 3, 8e-6
 
 @dataclass(frozen=True, kw_only=True)
 class StorageArgs:
+    """`requests_per_month` is how many API requests the estimate assumes."""
+
     requests_per_month: int
 
 
-class Storage(pulumi.ComponentResource):
+class Storage(Component):
     """One bucket for what the nodes answer; nothing in it is worth keeping longer than
     `REPLY_DAYS`.
     """
@@ -27,16 +30,14 @@ class Storage(pulumi.ComponentResource):
     def __init__(
         self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:Storage", name, None, opts)
-        self._name = name
-        self._child = pulumi.ResourceOptions(parent=self)
+        super().__init__(name, opts)
         # Replies expire anyway, so `pulumi destroy` need not stop at a bucket that still holds
         # some.
-        self.bucket = aws.s3.Bucket(f"{name}-replies", force_destroy=True, opts=self._child)
+        self.bucket = aws.s3.Bucket(f"{name}-replies", force_destroy=True, opts=self._child())
         self._keep_private()
         self._encrypt()
         self._expire()
-        self.cost_lines = _cost_lines(args.requests_per_month)
+        self._bill(*_cost_lines(args.requests_per_month))
         self.register_outputs({"bucket": self.bucket.bucket})
 
     def _keep_private(self) -> None:
@@ -47,14 +48,14 @@ class Storage(pulumi.ComponentResource):
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
-            opts=self._child,
+            opts=self._child(),
         )
         aws.s3.BucketPolicy(
             f"{self._name}-tls-only",
             bucket=self.bucket.bucket,
-            policy=pulumi.Output.json_dumps(iam.document(iam.tls_only(self.bucket.arn))),
+            policy=iam.text(iam.tls_only(self.bucket.bucket)),
             # S3 refuses two changes of a bucket's access at the same time.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[block]),
+            opts=self._child(depends_on=[block]),
         )
 
     def _encrypt(self) -> None:
@@ -62,7 +63,7 @@ class Storage(pulumi.ComponentResource):
             f"{self._name}-encrypted",
             bucket=self.bucket.bucket,
             rules=[{"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}],
-            opts=self._child,
+            opts=self._child(),
         )
 
     def _expire(self) -> None:
@@ -78,7 +79,7 @@ class Storage(pulumi.ComponentResource):
                     "abort_incomplete_multipart_upload": {"days_after_initiation": 1},
                 }
             ],
-            opts=self._child,
+            opts=self._child(),
         )
 
 
@@ -86,7 +87,7 @@ def _cost_lines(requests: int) -> list[CostLine]:
     jobs = requests / REQUESTS_PER_JOB
     kept = jobs * REPLY_GB * REPLY_DAYS / 30
     return [
-        pricing.line("S3 write", jobs * WRITES_PER_JOB, "replies: writes", resource=pricing.BUCKET),
-        pricing.line("S3 read", requests - jobs, "replies: reads", resource=pricing.BUCKET),
-        pricing.line("S3 storage", kept, "replies: what is kept", resource=pricing.BUCKET),
+        pricing.line("S3 write", jobs * WRITES_PER_JOB, "replies: writes", resource=billed.BUCKET),
+        pricing.line("S3 read", requests - jobs, "replies: reads", resource=billed.BUCKET),
+        pricing.line("S3 storage", kept, "replies: what is kept", resource=billed.BUCKET),
     ]

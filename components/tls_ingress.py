@@ -4,14 +4,15 @@ balancer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 from pulumi_aws.acm.outputs import CertificateDomainValidationOption
 
-from components import pricing
-from components.network import HTTPS, VPC_CIDR, Network
+from components import billed, pricing
+from components.component import Component
+from components.network import HTTPS, VPC, Group, Network
+from components.pricing import CostLine
 
 # Nothing older than TLS 1.2.
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
@@ -21,12 +22,16 @@ VALIDATION_TIMEOUT = "30m"
 
 @dataclass(frozen=True, kw_only=True)
 class TlsIngressArgs:
+    """`domain` is the certificate's name, `instance_ids` are the nodes behind the balancer, and
+    `network` is where both are: it opens the ways between them.
+    """
+
     domain: str
     network: Network
-    instances: Sequence[aws.ec2.Instance]
+    instance_ids: Sequence[pulumi.Input[str]]
 
 
-class TlsIngress(pulumi.ComponentResource):
+class TlsIngress(Component):
     """An internal balancer with an ACM certificate; jobs come by the queue, so nothing of ours
     needs it.
     """
@@ -34,76 +39,31 @@ class TlsIngress(pulumi.ComponentResource):
     def __init__(
         self, name: str, args: TlsIngressArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tl-fif:components:TlsIngress", name, None, opts)
-        self._name, self._args = name, args
-        self._child = pulumi.ResourceOptions(parent=self)
+        super().__init__(name, opts)
+        self._args = args
         self.balancer = aws.lb.LoadBalancer(
             f"{name}-nlb",
             internal=True,
             load_balancer_type="network",
             subnets=[args.network.node_subnet.id],
-            security_groups=[self._create_security().id],
-            opts=self._child,
+            security_groups=[self._create_group().id],
+            opts=self._child(),
         )
         self._listen(self._create_certificate(), self._create_targets())
-        self.cost_lines = [
-            pricing.line(
-                "NLB",
-                pricing.HOURS,
-                "TLS balancer",
-                resource=pricing.BALANCER,
-                key="gpu:tlsIngress",
-            ),
-            pricing.line(
-                "NLB capacity",
-                1,
-                "TLS balancer's traffic",
-                per="gpu-hour",
-                resource=pricing.BALANCER,
-            ),
-            pricing.line("public certificate", 1, "TLS certificate", resource=pricing.CERTIFICATE),
-        ]
+        self._bill(*_cost_lines())
         self.host = self.balancer.dns_name
         self.register_outputs({"host": self.host})
 
-    def _create_security(self) -> aws.ec2.SecurityGroup:
+    def _create_group(self) -> Group:
         """Callers inside the VPC reach the balancer, and the balancer the nodes; nobody reaches a
         node otherwise.
         """
-        network, name = self._args.network, self._name
-        group = aws.ec2.SecurityGroup(
-            f"{name}-group",
-            vpc_id=network.vpc.id,
-            description="tl-fif: TLS balancer",
-            opts=self._child,
-        )
-        port: dict[str, Any] = {
-            "ip_protocol": "tcp",
-            "from_port": HTTPS,
-            "to_port": HTTPS,
-            "opts": self._child,
-        }
-        aws.vpc.SecurityGroupIngressRule(
-            f"{name}-from-vpc",
-            security_group_id=group.id,
-            cidr_ipv4=VPC_CIDR,
-            description="callers in the VPC",
-            **port,
-        )
-        aws.vpc.SecurityGroupEgressRule(
-            f"{name}-to-node",
-            security_group_id=group.id,
-            referenced_security_group_id=network.node_group.id,
-            description="nginx on the nodes",
-            **port,
-        )
-        aws.vpc.SecurityGroupIngressRule(
-            f"{name}-into-node",
-            security_group_id=network.node_group.id,
-            referenced_security_group_id=group.id,
-            description="the TLS balancer",
-            **port,
-        )
+        network = self._args.network
+        group = network.group("balancer", "TLS balancer")
+        network.allow(VPC, group, HTTPS, "callers in the VPC")
+        # Each side of the same connection says what is at the other.
+        network.allow(group, network.node_group.peer, HTTPS, "nginx on the nodes")
+        network.allow(group.peer, network.node_group, HTTPS, "the TLS balancer")
         return group
 
     def _create_certificate(self) -> aws.acm.CertificateValidation:
@@ -112,16 +72,14 @@ class TlsIngress(pulumi.ComponentResource):
             domain_name=self._args.domain,
             validation_method="DNS",
             # A listener never stands without one: the new one is there before the old one goes.
-            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=False),
+            opts=self._child(delete_before_replace=False),
         )
         # Said while `pulumi up` waits: afterwards it is too late to need it.
         certificate.domain_validation_options.apply(_ask_for_records)
         return aws.acm.CertificateValidation(
             f"{self._name}-validation",
             certificate_arn=certificate.arn,
-            opts=pulumi.ResourceOptions(
-                parent=self, custom_timeouts=pulumi.CustomTimeouts(create=VALIDATION_TIMEOUT)
-            ),
+            opts=self._child(custom_timeouts=pulumi.CustomTimeouts(create=VALIDATION_TIMEOUT)),
         )
 
     def _create_targets(self) -> aws.lb.TargetGroup:
@@ -134,14 +92,14 @@ class TlsIngress(pulumi.ComponentResource):
             protocol="TLS",
             target_type="instance",
             health_check={"protocol": "TCP", "port": str(HTTPS)},
-            opts=self._child,
+            opts=self._child(),
         )
-        for number, instance in enumerate(self._args.instances):
+        for number, instance_id in enumerate(self._args.instance_ids):
             aws.lb.TargetGroupAttachment(
                 f"{self._name}-node-{number}",
                 target_group_arn=targets.arn,
-                target_id=instance.id,
-                opts=self._child,
+                target_id=instance_id,
+                opts=self._child(),
             )
         return targets
 
@@ -156,13 +114,27 @@ class TlsIngress(pulumi.ComponentResource):
             ssl_policy=TLS_POLICY,
             certificate_arn=certificate.certificate_arn,
             default_actions=[{"type": "forward", "target_group_arn": targets.arn}],
-            opts=self._child,
+            opts=self._child(),
         )
 
 
+def _cost_lines() -> list[CostLine]:
+    key, traffic, certificate = "gpu:tlsIngress", "TLS balancer's traffic", "public certificate"
+    return [
+        pricing.line("NLB", pricing.HOURS, "TLS balancer", resource=billed.BALANCER, key=key),
+        pricing.line("NLB capacity", 1, traffic, per="gpu-hour", resource=billed.BALANCER),
+        pricing.line(certificate, 1, "TLS certificate", resource=billed.CERTIFICATE),
+    ]
+
+
 def _ask_for_records(options: Sequence[CertificateDomainValidationOption]) -> None:
-    for option in options:
-        record = f"{option.resource_record_name} {option.resource_record_type} {option.resource_record_value}"
+    for each in options:
+        name, kind, value = (
+            each.resource_record_name,
+            each.resource_record_type,
+            each.resource_record_value,
+        )
         pulumi.log.info(
-            f"gpu:domain: publish this DNS record, ACM waits {VALIDATION_TIMEOUT} for it: {record}"
+            f"gpu:domain: publish this DNS record, ACM waits {VALIDATION_TIMEOUT} for it: "
+            f"{name} {kind} {value}"
         )

@@ -13,7 +13,7 @@ import pulumi
 import yaml
 from pulumi.runtime.mocks import MockSettings
 
-from components import costs
+from components import bundle, costs
 from recording.engine import Backend, Engine, Monitor
 from recording.invented import RecordingBackend
 from recording.model import ROOT, Recording
@@ -42,6 +42,7 @@ def evaluate(
     )
 
     def run() -> dict[str, Any]:
+        bundle.BUILDS.set(False)
         return asyncio.run(_run(project_dir, project, stack, settings, monitor))
 
     with ThreadPoolExecutor(1, thread_name_prefix="pulumi") as pool:

@@ -1,0 +1,106 @@
+"""Which resources cost money, and by which items of the price list."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from components import prices
+
+ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+BALANCER = "aws:lb/loadBalancer:LoadBalancer"
+BUCKET = "aws:s3/bucket:Bucket"
+CACHE = "aws:elasticache/replicationGroup:ReplicationGroup"
+CANARY = "aws:synthetics/canary:Canary"
+CERTIFICATE = "aws:acm/certificate:Certificate"
+DASHBOARD = "aws:cloudwatch/dashboard:Dashboard"
+ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
+FUNCTION = "aws:lambda/function:Function"
+INSTANCE = "aws:ec2/instance:Instance"
+LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
+STAGE = "aws:apigateway/stage:Stage"
+SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
+USER_POOL = "aws:cognito/userPool:UserPool"
+
+# The items that the lines for each billed type must have; every other type that the program uses is
+# in FREE.
+_BILLED: dict[str, frozenset[str]] = {
+    ALARM: frozenset({"alarm"}),
+    BALANCER: frozenset({"NLB", "NLB capacity"}),
+    BUCKET: frozenset({"S3 storage", "S3 write", "S3 read"}),
+    CACHE: frozenset(),
+    CANARY: frozenset({"canary run"}),
+    CERTIFICATE: frozenset({"public certificate"}),
+    DASHBOARD: frozenset({"dashboard"}),
+    ENDPOINT: frozenset(),
+    FUNCTION: frozenset({"Lambda request", "Lambda compute"}),
+    INSTANCE: frozenset({"gp3 volume", "EBS snapshot", "public IPv4 address"}),
+    LOG_GROUP: frozenset({"log ingestion"}),
+    STAGE: frozenset({"REST request", "trace"}),
+    SUBSCRIPTION: frozenset(),
+    USER_POOL: frozenset({"monthly active user"}),
+}
+FREE: dict[str, str] = {
+    "aws:acm/certificateValidation:CertificateValidation": "waits, and is nothing itself",
+    "aws:apigateway/account:Account": "a setting",
+    "aws:apigateway/deployment:Deployment": "a snapshot; requests are billed at the stage",
+    "aws:apigateway/methodSettings:MethodSettings": "a setting",
+    "aws:apigateway/restApi:RestApi": "requests are billed at its stage",
+    "aws:apigateway/restApiPolicy:RestApiPolicy": "a setting",
+    "aws:budgets/budget:Budget": "free without actions",
+    "aws:cloudwatch/eventRule:EventRule": "schedules of the default bus are free",
+    "aws:cloudwatch/eventTarget:EventTarget": "schedules of the default bus are free",
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": "its metric is counted with the others",
+    "aws:cloudwatch/queryDefinition:QueryDefinition": "a saved text; a query costs per GB it scans",
+    "aws:cognito/userPoolClient:UserPoolClient": "users are billed at their pool",
+    "aws:ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway": "free",
+    "aws:ec2/internetGateway:InternetGateway": "free",
+    "aws:ec2/route:Route": "free",
+    "aws:ec2/routeTable:RouteTable": "free",
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": "free",
+    "aws:ec2/securityGroup:SecurityGroup": "free",
+    "aws:ec2/subnet:Subnet": "free",
+    "aws:ec2/vpc:Vpc": "free",
+    "aws:elasticache/parameterGroup:ParameterGroup": "a setting",
+    "aws:elasticache/subnetGroup:SubnetGroup": "a setting",
+    "aws:iam/instanceProfile:InstanceProfile": "IAM is free",
+    "aws:iam/role:Role": "IAM is free",
+    "aws:iam/rolePolicy:RolePolicy": "IAM is free",
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "IAM is free",
+    "aws:lambda/alias:Alias": "a name",
+    "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig": "a setting",
+    "aws:lambda/permission:Permission": "a setting",
+    "aws:lb/listener:Listener": "billed with its balancer",
+    "aws:lb/targetGroup:TargetGroup": "billed with its balancer",
+    "aws:lb/targetGroupAttachment:TargetGroupAttachment": "billed with its balancer",
+    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": "a setting",
+    "aws:s3/bucketPolicy:BucketPolicy": "a setting",
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": "a setting",
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": (
+        "a setting, and S3's own key is free"
+    ),
+    "aws:scheduler/schedule:Schedule": "14 million calls a month are free",
+    "aws:scheduler/scheduleGroup:ScheduleGroup": "a name",
+    "aws:sns/topic:Topic": "functions hear for free; mails are billed at their subscription",
+    "aws:sns/topicPolicy:TopicPolicy": "a setting",
+    "aws:ssm/parameter:Parameter": "standard parameters are free",
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "free",
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "free",
+}
+
+
+def billed_items(kind: str, inputs: Mapping[str, Any]) -> frozenset[str]:
+    """The items of the price list that a resource with these inputs is billed by; KeyError for an
+    unknown type.
+    """
+    match kind, inputs:
+        case "aws:elasticache/replicationGroup:ReplicationGroup", {
+            "engine": engine,
+            "nodeType": size,
+        }:
+            return frozenset({prices.cache_item(engine, size)})
+        case "aws:ec2/instance:Instance", {"instanceType": size}:
+            return _BILLED[kind] | {size}
+        case "aws:ec2/vpcEndpoint:VpcEndpoint", {"vpcEndpointType": "Interface"}:
+            return frozenset({"interface endpoint"})
+        case "aws:sns/topicSubscription:TopicSubscription", {"protocol": "email"}:
+            return frozenset({"mail"})
+    return frozenset() if kind in FREE else _BILLED[kind]

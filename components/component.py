@@ -1,0 +1,127 @@
+"""What every component is: the parent of its resources, which says what they cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, NotRequired, TypedDict, Unpack
+
+import pulumi
+import pulumi_aws as aws
+
+from components import billed, iam, pricing
+from components.pricing import CostLine
+
+
+class ChildOptions(TypedDict, total=False):
+    """What a component may ask of Pulumi for one child."""
+
+    depends_on: Sequence[pulumi.Resource]
+    ignore_changes: list[str]
+    delete_before_replace: bool
+    custom_timeouts: pulumi.CustomTimeouts
+
+
+class Metric(TypedDict):
+    """Which metric an alarm looks at, and at which value, in CloudWatch's own terms."""
+
+    namespace: str
+    metric_name: str
+    dimensions: Mapping[str, pulumi.Input[str]]
+    statistic: NotRequired[str]
+    extended_statistic: NotRequired[str]
+    evaluate_low_sample_count_percentiles: NotRequired[str]
+    threshold: float
+
+
+class AlarmRule(Metric):
+    """When an alarm rings; `period` is in seconds."""
+
+    period: int
+    evaluation_periods: int
+    datapoints_to_alarm: NotRequired[int]
+    comparison_operator: Literal["GreaterThanOrEqualToThreshold", "LessThanThreshold"]
+    treat_missing_data: Literal["breaching", "notBreaching"]
+
+
+class ServiceRole(NamedTuple):
+    """A role, and what grants it something: wait for that where AWS checks it at once."""
+
+    role: aws.iam.Role
+    policies: list[pulumi.Resource]
+
+
+class Component(pulumi.ComponentResource):
+    """A component of the type `tl-fif:components:<class name>`; its children are `<name>-<role>`.
+
+    `cost_lines` has the lines of its own resources and of the components inside it.
+    """
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(f"tl-fif:components:{type(self).__name__}", name, None, opts)
+        self._name = name
+        self._around = opts.parent if opts and isinstance(opts.parent, Component) else None
+        self.cost_lines: list[CostLine] = []
+
+    def _child(self, **options: Unpack[ChildOptions]) -> pulumi.ResourceOptions:
+        """A child's options. Not by `merge`, which would hand the child to the caller's parent."""
+        return pulumi.ResourceOptions(parent=self, **options)
+
+    def _bill(self, *lines: CostLine) -> None:
+        """Counts what resources of this component cost, here and in the components around it."""
+        self.cost_lines += lines
+        if self._around:
+            self._around._bill(*lines)
+
+    def _role(
+        self,
+        service: str,
+        *statements: iam.Statement,
+        role: str = "",
+        managed: Mapping[str, str] | None = None,
+    ) -> ServiceRole:
+        """A role that one AWS service takes: with these statements, and with AWS's own policies.
+
+        `managed` is the logical name's last part of each attachment and the policy's ARN.
+        """
+        prefix = f"{self._name}-{role}" if role else self._name
+        made = aws.iam.Role(
+            f"{prefix}-role",
+            assume_role_policy=iam.text(iam.trust(service)),
+            opts=self._child(),
+        )
+        policies: list[pulumi.Resource] = [
+            aws.iam.RolePolicyAttachment(
+                f"{prefix}-{what}", role=made.name, policy_arn=arn, opts=self._child()
+            )
+            for what, arn in (managed or {}).items()
+        ]
+        if statements:
+            policies.append(self._grant(f"{prefix}-policy", made, *statements))
+        return ServiceRole(made, policies)
+
+    def _grant(
+        self, logical_name: str, role: aws.iam.Role, *statements: iam.Statement
+    ) -> aws.iam.RolePolicy:
+        return aws.iam.RolePolicy(
+            logical_name, role=role.name, policy=iam.text(*statements), opts=self._child()
+        )
+
+    def _alarm(
+        self,
+        role: str,
+        what: str,
+        description: str,
+        topics: Sequence[pulumi.Input[str]],
+        **rule: Unpack[AlarmRule],
+    ) -> None:
+        """An alarm that tells `topics` (ARNs) when it rings and when all is well again.
+
+        `what` is its line of the bill, `description` what somebody reads who is woken.
+        """
+        aws.cloudwatch.MetricAlarm(
+            f"{self._name}-{role}",
+            alarm_description=description,
+            alarm_actions=[*topics],
+            ok_actions=[*topics],
+            opts=self._child(),
+            **rule,
+        )
+        self._bill(pricing.line("alarm", 1, f"alarm: {what}", resource=billed.ALARM))

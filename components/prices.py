@@ -1,0 +1,124 @@
+"""The price list: USD by region, ex VAT, each with its date, source and mark.
+
+Only free tiers that do not end are counted; an account has each of them once.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
+
+REGIONS = ("us-east-1", "eu-west-1", "eu-central-1")
+READ = "2026-11"
+GPU_INSTANCE_TYPES = ("g4dn.xlarge",)
+# H: read in an AWS document, API model or price list. M: one third-party source. L: from memory, to
+# be checked.
+Mark = Literal["H", "M", "L"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What one unit of `item` costs, in USD; the first `free` units of a month cost nothing."""
+
+    item: str
+    usd: float
+    unit: str
+    source: str
+    mark: Mark
+    free: float = 0
+    read: str = READ
+
+
+class _Row(NamedTuple):
+    """An item of the list: rates in the order of REGIONS, or one for all; likewise the marks."""
+
+    item: str
+    usd: float | tuple[float, float, float]
+    unit: str
+    marks: str
+    source: str
+    free: float = 0
+
+
+_CACHE = "ElastiCache, AWS Price List API"
+_LIST = [
+    _Row("cache.t4g.micro valkey", (0.0128, 0.0144, 0.0152), "hour", "HLL", _CACHE),
+    _Row("cache.t4g.small valkey", (0.0256, 0.0280, 0.0304), "hour", "HLL", _CACHE),
+    _Row("cache.t4g.micro redis", (0.0160, 0.0180, 0.0190), "hour", "HLL", _CACHE),
+    _Row("cache.t4g.small redis", (0.0320, 0.0350, 0.0380), "hour", "HLL", _CACHE),
+    _Row("g4dn.xlarge", (0.526, 0.587, 0.658), "hour", "HMM", "EC2 on-demand price list, Linux"),
+    _Row("public IPv4 address", 0.005, "hour", "M", "VPC pricing; charged only while a node runs"),
+    _Row("gp3 volume", (0.08, 0.088, 0.0952), "GB-month", "HLL", "EBS pricing"),
+    _Row("EBS snapshot", (0.05, 0.05, 0.054), "GB-month", "MLL", "EBS pricing, standard tier"),
+    _Row("NLB", (0.0225, 0.0252, 0.0270), "hour", "HLL", "Elastic Load Balancing pricing"),
+    _Row("NLB capacity", 0.006, "LCU-hour", "MLL", "Elastic Load Balancing pricing"),
+    _Row("public certificate", 0.0, "certificate", "H", "ACM pricing: free on a load balancer"),
+    _Row(
+        "interface endpoint", (0.01, 0.011, 0.012), "hour", "HLL", "PrivateLink pricing, per zone"
+    ),
+    _Row("canary run", 0.0012, "run", "MLL", "CloudWatch pricing, Synthetics", free=100),
+    _Row("alarm", 0.10, "alarm-month", "H", "CloudWatch pricing, standard resolution", free=10),
+    _Row("custom metric", 0.30, "metric-month", "H", "CloudWatch pricing, first 10,000", free=10),
+    _Row("dashboard", 3.00, "dashboard-month", "H", "CloudWatch pricing", free=3),
+    _Row(
+        "log ingestion",
+        (0.50, 0.57, 0.63),
+        "GB",
+        "MLL",
+        "CloudWatch pricing, standard class",
+        free=5,
+    ),
+    _Row("trace", 0.000005, "trace", "L", "X-Ray pricing, recorded traces", free=100_000),
+    _Row(
+        "REST request",
+        (0.0000035, 0.0000035, 0.0000037),
+        "request",
+        "HLL",
+        "API Gateway price list",
+    ),
+    _Row("Lambda request", 0.0000002, "request", "MLL", "Lambda pricing", free=1_000_000),
+    _Row("Lambda compute", 0.0000133334, "GB-second", "HLL", "Lambda pricing, arm64", free=400_000),
+    _Row("S3 storage", (0.023, 0.023, 0.0245), "GB-month", "L", "S3 pricing, standard class"),
+    _Row("S3 write", (0.000005, 0.000005, 0.0000054), "request", "L", "S3 pricing, PUT and LIST"),
+    _Row("S3 read", (0.0000004, 0.0000004, 0.00000043), "request", "L", "S3 pricing, GET"),
+    _Row("monthly active user", 0.0055, "user", "M", "Cognito pricing, Lite", free=10_000),
+    _Row("mail", 0.00002, "mail", "L", "SNS pricing", free=1_000),
+    _Row("budget", 0.0, "budget", "M", "Budgets pricing: free without actions"),
+    _Row("Cost Explorer request", 0.01, "request", "H", "Cost Explorer FAQ, per page"),
+    _Row("pipeline minute", 0.002, "action-minute", "H", "CodePipeline V2 pricing", free=100),
+    _Row("build minute arm1.medium", 0.0070, "minute", "M", "CodeBuild pricing"),
+    _Row("m7i.large", (0.1008, 0.1124, 0.1208), "hour", "L", "EC2 on-demand price list, Linux"),
+]
+
+
+def _by_region(row: _Row) -> dict[str, Price]:
+    rates = row.usd if isinstance(row.usd, tuple) else (row.usd,) * len(REGIONS)
+    marks = row.marks if len(row.marks) > 1 else row.marks * len(REGIONS)
+    return {
+        region: Price(
+            item=row.item,
+            usd=rate,
+            unit=row.unit,
+            source=row.source,
+            mark=cast(Mark, mark),
+            free=row.free,
+        )
+        for region, rate, mark in zip(REGIONS, rates, marks, strict=True)
+    }
+
+
+PRICES: dict[str, dict[str, Price]] = {row.item: _by_region(row) for row in _LIST}
+
+
+def gpu_instance_types() -> list[str]:
+    """The GPU instance types that have a price."""
+    return sorted(set(GPU_INSTANCE_TYPES) & PRICES.keys())
+
+
+def cache_item(engine: str, node_type: str) -> str:
+    """The price list's name of a cache node."""
+    return f"{node_type} {engine}"
+
+
+def cache_node_types(engine: str) -> list[str]:
+    """The ElastiCache node types that have a price with this engine."""
+    items = [item.split() for item in PRICES if item.startswith("cache.")]
+    return sorted(node_type for node_type, of in items if of == engine)

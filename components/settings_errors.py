@@ -1,0 +1,75 @@
+"""What is wrong with the configuration, in one line a mistake: the key, the value and the fix."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pulumi
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+PROJECT = "tl-fif"
+
+
+class SettingsError(pulumi.RunError):
+    """A configuration key or value the program refuses; the message names the key, the value and
+    the fix.
+    """
+
+
+def explained(settings: type[BaseModel], errors: Iterable[Mapping[str, Any]]) -> SettingsError:
+    """The error to raise for what pydantic found wrong with the groups of `settings`."""
+    return SettingsError("\n".join(_explain(settings, error) for error in errors))
+
+
+def no_price(key: str, value: str, priced: Iterable[str]) -> SettingsError:
+    """The error for a key whose value is not in the price list, but these are."""
+    return SettingsError(
+        f"{key} = {value!r} has no price. Choose one of {', '.join(priced)}, or add it to "
+        "components/prices.py: the spending cap needs its price."
+    )
+
+
+def _explain(settings: type[BaseModel], error: Mapping[str, Any]) -> str:
+    """One pydantic error as `group:key = value: what is wrong; what it means; how to set it`."""
+    path = [str(part) for part in error["loc"]]
+    group = _group(settings, path[0])
+    field = next((f for f in group.model_fields.values() if path[1:2] == [f.alias]), None)
+    # What is unknown in a group with a secret may be the secret, under a misspelt key.
+    suspects = [field] if field else group.model_fields.values()
+    value = "[hidden]" if any(map(_is_secret, suspects)) else repr(error["input"])
+    return f"{':'.join(path[:2])} = {value}: {_fault(path, group, field, error)}"
+
+
+def _group(settings: type[BaseModel], name: str) -> type[BaseModel]:
+    """The model of a group, or `settings` itself where there is no such group."""
+    field = settings.model_fields.get(name)
+    kind = field.annotation if field else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else settings
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in repr(field.annotation)
+
+
+def _fault(
+    path: list[str], group: type[BaseModel], field: FieldInfo | None, error: Mapping[str, Any]
+) -> str:
+    if error["type"] == "extra_forbidden":
+        return _unknown(path, group)
+    key = ".".join([*path, "<key>"][:2])
+    command = f"pulumi config set --path '{PROJECT}:{key}' <value>"
+    if field is None:
+        return f"{path[0]} is a group of keys. Set one of them with: {command}"
+    wrong = f"{error['msg'][0].lower()}{error['msg'][1:]}"
+    meaning = f"It is {field.description}; the default is {field.default!r}"
+    return f"{wrong}. {meaning}. Set it with: {command}"
+
+
+def _unknown(path: list[str], group: type[BaseModel]) -> str:
+    prefix = f"{path[0]}:" if len(path) > 1 else ""
+    known = [f"{prefix}{f.alias}" for name, f in group.model_fields.items() if name != "region"]
+    near = difflib.get_close_matches(":".join(path[:2]), known, 1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    remove = f"pulumi config rm --path '{PROJECT}:{'.'.join(path[:2])}'"
+    return f"no such key.{hint} Known keys: {', '.join(known)}. Remove it with: {remove}"
