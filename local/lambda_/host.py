@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 import h11
 
-from components import bundle
+from components import packages
 from local.machine.processes import LOOPBACK, Processes
 
 OnLog = Callable[[str, str], None]
@@ -87,13 +87,13 @@ class InvokeResult:
     request_id: str
 
 
-def runtime_dir(root: Path = bundle.ROOT) -> Path:
+def runtime_dir(root: Path = packages.ROOT) -> Path:
     """What Lambda's python3.12 image brings along: AWS's runtime client and boto3, in the versions
     we pin.
 
     Installed once; seconds the first time. Raises BundleError.
     """
-    return bundle.install(("awslambdaric", "boto3"), root / "requirements-local.txt", "host", root)
+    return packages.install(("awslambdaric", "boto3"), root / "requirements-local.txt", "host", root)
 
 
 class FunctionHost:
@@ -546,7 +546,7 @@ def _unpacked(zip_path: Path) -> Path:
     digest = hashlib.sha256(zip_path.read_bytes()).hexdigest()[:16]
     folder = zip_path.with_name(f"{zip_path.stem}-{digest}")
     if not folder.exists():
-        with bundle.new_folder(folder) as new, zipfile.ZipFile(zip_path) as zipped:
+        with packages.new_folder(folder) as new, zipfile.ZipFile(zip_path) as zipped:
             zipped.extractall(new)
     return folder
 

@@ -5,12 +5,10 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pulumi
 import pytest
-from pulumi.runtime import settings
-from pulumi.runtime.mocks import MockMonitor
 
-from components import bundle
+from components import bundle, packages
+from recording.evaluate import evaluate
 
 HANDLER = """
 NAMES = {"alpha", "beta", "gamma", "delta"}
@@ -142,21 +140,22 @@ def test_the_hash_is_that_of_the_tree_and_not_of_the_folder(tmp_path: Path):
 
 
 def test_an_unknown_function_is_named_with_those_that_exist(project: Path):
-    with pytest.raises(bundle.BundleError, match=r"no function 'g' in functions/; there are: f"):
+    with pytest.raises(packages.BundleError, match=r"no function 'g' in functions/; there are: f"):
         bundle.build("g", "host", project)
 
 
 def test_a_syntax_error_is_reported_with_its_file(project: Path):
     (project / "functions/f/handler.py").write_text("def handler(:\n")
-    with pytest.raises(bundle.BundleError, match=r"does not compile: .*/var/task/f/handler\.py"):
+    with pytest.raises(packages.BundleError, match=r"does not compile: .*/var/task/f/handler\.py"):
         bundle.build("f", "host", project)
 
 
 def test_equal_requirements_are_installed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     project = make_project(tmp_path, requirements="six  # any\n")
     log = tmp_path / "calls"
-    script = f'echo "$@" >> {log}; while [ "$1" != --target ]; do shift; done; mkdir "$2/six-1.17.0.dist-info"'
-    monkeypatch.setattr(bundle, "_uv", lambda: fake_uv(tmp_path, script))
+    find_target = 'while [ "$1" != --target ]; do shift; done'
+    script = f'echo "$@" >> {log}; {find_target}; mkdir "$2/six-1.17.0.dist-info"'
+    monkeypatch.setattr(packages, "_uv", lambda: fake_uv(tmp_path, script))
     (project / "functions/g").mkdir()
     (project / "functions/g/handler.py").write_text(HANDLER)
     (project / "functions/g/requirements.txt").write_text("# comment\nsix\n")
@@ -169,19 +168,21 @@ def test_a_lambda_install_takes_wheels_for_arm64_and_python_3_12_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     project = make_project(tmp_path)
-    monkeypatch.setattr(bundle, "_uv", lambda: fake_uv(tmp_path, 'echo "error: $*" >&2; exit 2'))
-    wanted = r"--python-platform aarch64-manylinux2014 --python-version 3\.12 --only-binary :all: --constraints .* six"
-    with pytest.raises(bundle.BundleError, match=wanted):
-        bundle.install(("six",), project / "functions/constraints.txt", "lambda", project)
+    monkeypatch.setattr(packages, "_uv", lambda: fake_uv(tmp_path, 'echo "error: $*" >&2; exit 2'))
+    platform = r"--python-platform aarch64-manylinux2014 --python-version 3\.12"
+    wanted = rf"{platform} --only-binary :all: --constraints .* six"
+    with pytest.raises(packages.BundleError, match=wanted):
+        packages.install(("six",), project / "functions/constraints.txt", "lambda", project)
 
 
 def test_an_unreachable_registry_gives_one_line_with_uvs_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     project = make_project(tmp_path, requirements="six\n")
-    script = 'printf "error: Request failed after 3 retries\\n  cause: tcp\\n  cause: Connection refused\\n" >&2; exit 2'
-    monkeypatch.setattr(bundle, "_uv", lambda: fake_uv(tmp_path, script))
-    with pytest.raises(bundle.BundleError) as caught:
+    causes = r"error: Request failed after 3 retries\n  cause: tcp\n  cause: Connection refused\n"
+    script = f'printf "{causes}" >&2; exit 2'
+    monkeypatch.setattr(packages, "_uv", lambda: fake_uv(tmp_path, script))
+    with pytest.raises(packages.BundleError) as caught:
         bundle.build("f", "host", project)
     assert str(caught.value) == (
         "uv could not install six: error: Request failed after 3 retries; cause: Connection refused"
@@ -195,9 +196,9 @@ def test_a_package_without_a_pin_is_refused(tmp_path: Path, monkeypatch: pytest.
     script = (
         'while [ "$1" != --target ]; do shift; done; mkdir "$2/typing_extensions-4.1.dist-info"'
     )
-    monkeypatch.setattr(bundle, "_uv", lambda: fake_uv(tmp_path, script))
+    monkeypatch.setattr(packages, "_uv", lambda: fake_uv(tmp_path, script))
     with pytest.raises(
-        bundle.BundleError,
+        packages.BundleError,
         match=r"'typing_extensions' has no pin in constraints.txt; run 'make pins'",
     ):
         bundle.build("f", "host", project)
@@ -224,7 +225,7 @@ def test_installed_packages_lose_their_tests_scripts_and_records(
         f'mkdir -p "$(dirname "$2/{name}")"; touch "$2/{name}"' for name in kept + noise
     )
     monkeypatch.setattr(
-        bundle,
+        packages,
         "_uv",
         lambda: fake_uv(tmp_path, f"while [ $1 != --target ]; do shift; done; {touch}"),
     )
@@ -237,8 +238,8 @@ def test_installed_packages_lose_their_tests_scripts_and_records(
 def test_a_missing_uv_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(bundle.BundleError, match=r"uv was not found .* python -m pip install uv"):
-        bundle.install(
+    with pytest.raises(packages.BundleError, match=r"uv was not found .* python -m pip install uv"):
+        packages.install(
             ("six",), make_project(tmp_path) / "functions/constraints.txt", "host", tmp_path
         )
 
@@ -249,34 +250,34 @@ def test_a_lambda_bundle_without_python_3_12_names_the_fix(
     # A shim that exists and refuses to run is not a Python.
     shim = fake_uv(project, "echo 'pyenv: python3.12: command not found' >&2; exit 127")
     monkeypatch.setattr(
-        bundle, "_python_candidates", lambda: iter(["/nonexistent/python3.12", shim, ""])
+        packages, "_python_candidates", lambda: iter(["/nonexistent/python3.12", shim, ""])
     )
-    bundle._lambda_python.cache_clear()
+    packages._lambda_python.cache_clear()
     with pytest.raises(
-        bundle.BundleError,
+        packages.BundleError,
         match=r"needs python3\.12 and none was found; .* uv python install 3\.12",
     ):
         bundle.build("f", "lambda", project)
 
 
-def test_an_archive_under_mocks_is_a_path_that_nobody_builds(monkeypatch: pytest.MonkeyPatch):
-    class Nothing(pulumi.runtime.Mocks):
-        def call(self, args: pulumi.runtime.MockCallArgs):
-            return {}, None
+def test_a_recordings_archives_are_paths_that_nobody_builds(monkeypatch: pytest.MonkeyPatch):
+    archives = {}
 
-        def new_resource(self, args: pulumi.runtime.MockResourceArgs):
-            return args.name, {}
+    def kept(function: str):
+        archives[function] = archive(function)
+        return archives[function]
 
-    monkeypatch.setattr(settings, "get_monitor", lambda: MockMonitor(Nothing()))
-    monkeypatch.setattr(bundle, "build", lambda *_: pytest.fail("mocks must not build"))
-    archive = bundle.archive("router")
-    assert Path(archive.path).match("dist/lambda/router-????????????????.zip")
-    assert not Path(archive.path).is_absolute()
+    archive = bundle.archive
+    monkeypatch.setattr(bundle, "archive", kept)
+    monkeypatch.setattr(bundle, "build", lambda *_: pytest.fail("recordings must not build"))
+    evaluate("dev")
+    path = archives["router"].path
+    assert Path(path).match("dist/lambda/router-????????????????.zip")
+    assert not Path(path).is_absolute()
 
 
-def test_an_archive_under_the_real_engine_is_built(monkeypatch: pytest.MonkeyPatch):
+def test_an_archive_of_any_other_program_is_built(monkeypatch: pytest.MonkeyPatch):
     built: list[tuple[str, str]] = []
-    monkeypatch.setattr(settings, "get_monitor", object)
     monkeypatch.setattr(bundle, "build", lambda *what: built.append(what))
     bundle.archive("router")
     assert built == [("router", "lambda")]

@@ -6,11 +6,11 @@ import logging
 
 import pytest
 import yaml
+from support.program import evaluate
 
-from components import costs, pricing
+from components import costs, prices, pricing
 from components.pricing import bill, line, total_usd
 from components.settings import Settings
-from recording.evaluate import evaluate
 from recording.model import ROOT
 from tools import literal_costs
 
@@ -26,8 +26,8 @@ def usd(stack: str, **config: dict[str, object]) -> float:
 
 
 def test_every_price_is_there_for_every_region_with_unit_date_source_and_mark() -> None:
-    for item, by_region in pricing.PRICES.items():
-        assert tuple(by_region) == pricing.REGIONS, item
+    for item, by_region in prices.PRICES.items():
+        assert tuple(by_region) == prices.REGIONS, item
         for price in by_region.values():
             assert price.item == item
             assert price.unit
@@ -39,7 +39,7 @@ def test_every_price_is_there_for_every_region_with_unit_date_source_and_mark() 
 
 def test_european_prices_from_memory_are_marked_so() -> None:
     for item in ("cache.t4g.micro valkey", "NLB", "interface endpoint", "canary run"):
-        assert [price.mark for price in pricing.PRICES[item].values()][1:] == ["L", "L"]
+        assert [price.mark for price in prices.PRICES[item].values()][1:] == ["L", "L"]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,17 @@ def test_a_free_tier_is_used_once() -> None:
 def test_an_item_without_a_price_is_refused_by_name() -> None:
     with pytest.raises(KeyError, match=r"'cache\.m7g\.large valkey' has no price"):
         line("cache.m7g.large valkey", 1, "x")
+
+
+def test_a_gpu_hour_is_priced_in_every_region() -> None:
+    for region in prices.REGIONS:
+        lines = pricing.bill(pricing.gpu_hour_lines("g4dn.xlarge"), region)
+        assert sum(line.usd for line in lines) == pytest.approx(
+            {"us-east-1": 0.531, "eu-west-1": 0.592, "eu-central-1": 0.663}[region]
+        )
+        assert all(
+            row.line.per == "gpu-hour" and row.price.source and row.price.read for row in lines
+        )
 
 
 # --- stacks
@@ -131,8 +142,8 @@ def test_too_few_hours_are_a_warning_that_names_the_keys_to_change(
     with caplog.at_level(logging.WARNING):
         evaluate("dev", config={"tl-fif:queue": {"nodeType": "cache.t4g.small"}})
     assert [record.message for record in caplog.records] == [
-        "The cap of €20 leaves 0.0 GPU-hours a month, fewer than costs:minGpuHours = 10. Change back queue:nodeType, "
-        "or raise budget:capEur."
+        "The cap of €20 leaves 0.0 GPU-hours a month, fewer than costs:minGpuHours = 10. "
+        "Change back queue:nodeType, or raise budget:capEur."
     ]
 
 

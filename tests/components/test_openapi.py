@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.gateway import OPENAPI, render
+from components.openapi import OPENAPI, render
 from local.apigateway.template_values import Input
 from local.apigateway.templates import Rendered, Template
 from router.body import InferRequest

@@ -7,32 +7,18 @@ import zipfile
 from typing import Any
 
 import pytest
+from support.program import ALARM, FUNCTION, PERMISSION, SUBSCRIPTION, evaluate, statements
 
 from components.canary import script
-from components.private_gateway import private_body
+from components.openapi import private
 from components.settings import SettingsError
 from local.lambda_ import schedules
 from ping_probe import canary, handler
 from recording import kinds
-from recording.evaluate import evaluate
 from recording.model import ROOT, Recording, Resource
 from tlfif import names
 
-ALARM = kinds.monitoring.METRIC_ALARM.token
-FUNCTION = kinds.lambda_.FUNCTION.token
-PERMISSION = kinds.lambda_.PERMISSION.token
-SUBSCRIPTION = kinds.monitoring.TOPIC_SUBSCRIPTION.token
 URL = "https://events.pagerduty.com/integration/KEY/enqueue"
-
-
-@pytest.fixture(scope="module")
-def dev() -> Recording:
-    return evaluate("dev")
-
-
-@pytest.fixture(scope="module")
-def literal() -> Recording:
-    return evaluate("literal")
 
 
 def alarm(recording: Recording, name: str) -> dict[str, Any]:
@@ -41,11 +27,6 @@ def alarm(recording: Recording, name: str) -> dict[str, Any]:
 
 def topic(recording: Recording, role: str) -> str:
     return recording.one(kinds.monitoring.TOPIC.token, f"alerts-{role}").outputs["arn"]
-
-
-def statements(recording: Recording, policy: str) -> dict[str, Any]:
-    document = json.loads(recording.one(kinds.iam.ROLE_POLICY.token, policy).inputs["policy"])
-    return {statement["Sid"]: statement for statement in document["Statement"]}
 
 
 # --- schedules
@@ -71,9 +52,14 @@ def test_the_guardian_runs_in_the_vpc_within_its_minute_and_may_do_what_the_rout
     assert guardian["timeout"] < 60
     assert guardian["vpcConfig"]["ipv6AllowedForDualStack"] is True
     assert set(guardian["environment"]["variables"]) == {
-        "TLFIF_STACK", "TLFIF_REDIS_HOST", "TLFIF_REDIS_PORT", "TLFIF_REPLIES_BUCKET", "TLFIF_GPU_COUNT",
-        "TLFIF_GPU_SLOTS", "AWS_USE_DUALSTACK_ENDPOINT",
-    }  # fmt: skip
+        "TLFIF_STACK",
+        "TLFIF_REDIS_HOST",
+        "TLFIF_REDIS_PORT",
+        "TLFIF_REPLIES_BUCKET",
+        "TLFIF_GPU_COUNT",
+        "TLFIF_GPU_SLOTS",
+        "AWS_USE_DUALSTACK_ENDPOINT",
+    }
     own = statements(dev, "guardian-policy")
     router = statements(dev, "router-policy")
     for sid in ("StartNodes", "StopNodes", "WriteReplies", "ReadReplies"):
@@ -265,7 +251,7 @@ def test_literally_ping_is_served_to_10_20_0_0_22_through_an_endpoint(
 
 @pytest.mark.story("API-005")
 def test_the_private_api_has_the_two_routes_and_no_authorizer() -> None:
-    spec = json.loads(private_body((ROOT / "openapi.yaml").read_text(), "arn:health"))
+    spec = private((ROOT / "openapi.yaml").read_text(), {"queue_health_uri": "arn:health"})
     assert sorted(spec["paths"]) == ["/ping", "/queue-health"]
     assert "securitySchemes" not in spec["components"]
     assert (

@@ -14,7 +14,7 @@ import yaml
 from jsonschema import Draft4Validator
 from support.world import STACK, Outage, World, full, hung, read_only, refused, slow_link, unsigned
 
-from components.gateway import OPENAPI
+from components.openapi import OPENAPI
 from local.aws.endpoint import Fault
 from tlfif import names, queue
 

@@ -17,7 +17,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 from support.surface import Surface, problem
 
-from components.gateway import OPENAPI, render
+from components.openapi import OPENAPI, render
 from local.aws.endpoint import Fault
 
 pytestmark = pytest.mark.integration

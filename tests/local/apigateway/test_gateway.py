@@ -14,7 +14,8 @@ import httpx
 import pytest
 import yaml
 
-from components.gateway import ACCESS_LOG_FORMAT, BURST, OPENAPI, RATE_PER_SECOND, render
+from components.gateway import ACCESS_LOG_FORMAT, BURST, RATE_PER_SECOND
+from components.openapi import OPENAPI, render
 from local.apigateway.gateway import FunctionError, Gateway, GatewaySpec, InvocationRefused
 from local.apigateway.integrations import s3_path
 from local.apigateway.model import SpecError

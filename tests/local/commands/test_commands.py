@@ -111,9 +111,8 @@ async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
 async def test_a_function_has_only_the_environment_that_the_program_declares(
     project: Path, tmp_path: Path
 ) -> None:
-    change(
-        project / "components/fleet.py", '"TLFIF_REPLIES_BUCKET": self.storage.bucket.bucket,', ""
-    )
+    without = "{k: v for k, v in self._variables().items() if k != 'TLFIF_REPLIES_BUCKET'}"
+    change(project / "components/router.py", "**self._variables()", f"**{without}")
     async with command("demo", "--", "Hi", project=project, tmp_path=tmp_path) as demo:
         assert await demo.ends() == 1
     assert "function error: 'TLFIF_REPLIES_BUCKET'" in demo.output

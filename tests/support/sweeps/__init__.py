@@ -1,0 +1,24 @@
+"""Rules for everything that a stack declares: each takes a recording and returns its culprits, by
+name and fault.
+"""
+
+from support.sweeps import access, data, metrics, network, whole
+from support.sweeps.access import wildcard_reasons
+from support.sweeps.rule import SWEEPS, Sweep
+from support.sweeps.whole import clashes
+
+from components.billed import ALARM, DASHBOARD
+
+__all__ = [
+    "ALARM",
+    "DASHBOARD",
+    "SWEEPS",
+    "Sweep",
+    "access",
+    "clashes",
+    "data",
+    "metrics",
+    "network",
+    "whole",
+    "wildcard_reasons",
+]

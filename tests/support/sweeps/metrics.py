@@ -1,0 +1,111 @@
+"""What rings and what is shown: alarms and dashboards, and the metrics that something emits."""
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from support.sweeps.rule import sweep
+
+from components.billed import ALARM, DASHBOARD
+from recording.model import ROOT, Recording
+from tlfif import names
+
+# Metrics that AWS emits, with the dimensions that an alarm must name.
+AWS_METRICS = {
+    ("AWS/ApiGateway", "Latency"): {"ApiName", "Stage"},
+    ("AWS/ApiGateway", "5XXError"): {"ApiName", "Stage"},
+    ("AWS/ElastiCache", "DatabaseMemoryUsagePercentage"): {"CacheClusterId"},
+    ("AWS/Lambda", "Errors"): {"FunctionName"},
+    ("AWS/Lambda", "Duration"): {"FunctionName"},
+    ("CloudWatchSynthetics", "SuccessPercent"): {"CanaryName"},
+}
+
+
+@sweep
+def alarms_have_an_action_and_a_metric_that_something_emits(recording: Recording) -> list[str]:
+    found: list[str] = []
+    for alarm in recording.of_type(ALARM):
+        found += [] if alarm.inputs.get("alarmActions") else [f"{alarm.name}: no action"]
+        found += (
+            []
+            if alarm.inputs.get("treatMissingData")
+            else [f"{alarm.name}: does not say what no data means"]
+        )
+        found += [
+            f"{alarm.name}: {fault}"
+            for metric in _alarmed(alarm.inputs)
+            for fault in metric_faults(*metric)
+        ]
+    return found
+
+
+def _alarmed(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str, set[str]]]:
+    queries = [query["metric"] for query in inputs.get("metricQueries", []) if "metric" in query]
+    for each in queries or [inputs]:
+        yield each["namespace"], each["metricName"], set(each.get("dimensions", {}))
+
+
+@sweep
+def widgets_show_metrics_that_something_emits(recording: Recording) -> list[str]:
+    found: list[str] = []
+    for dashboard in recording.of_type(DASHBOARD):
+        for widget in json.loads(dashboard.inputs["dashboardBody"])["widgets"]:
+            title = widget["properties"].get("title", widget["type"])
+            shown = list(_shown(widget["properties"].get("metrics", [])))
+            found += [
+                f"{dashboard.name}: {title}: {fault}"
+                for metric in shown
+                for fault in metric_faults(*metric)
+            ]
+    return found
+
+
+def _shown(rows: list[list[Any]]) -> Iterator[tuple[str, str, set[str]]]:
+    """A widget's metrics: a row is [namespace, name, dimension, value, …, {options}]; `.` repeats
+    the one above.
+    """
+    above: list[Any] = []
+    for row in rows:
+        cells = [
+            above[at] if cell == "." else cell
+            for at, cell in enumerate(row)
+            if isinstance(cell, str)
+        ]
+        if cells:
+            above = cells
+            yield cells[0], cells[1], set(cells[2::2])
+
+
+def metric_faults(namespace: str, name: str, dimensions: set[str]) -> list[str]:
+    known = AWS_METRICS.get((namespace, name)) or emitted().get((namespace, name))
+    if known is None:
+        return [f"nothing emits {namespace} {name}"]
+    return (
+        []
+        if dimensions == known
+        else [f"{namespace} {name} has the dimensions {known}, not {dimensions}"]
+    )
+
+
+@cache
+def emitted() -> dict[tuple[str, str], set[str]]:
+    """Our metrics: every namespace and name that one function of ours has together."""
+    sources = [
+        path
+        for folder in ("functions", "gpu_image")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    ]
+    return {pair: {"Stack"} for path in sources for pair in _emissions(path)}
+
+
+def _emissions(path: Path) -> Iterator[tuple[str, str]]:
+    """A function that names a namespace emits, to it, the metrics that it names."""
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            used = [node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)]
+            spaces = [getattr(names, name) for name in used if name.startswith("NAMESPACE_")]
+            metrics = [getattr(names, name) for name in used if name.startswith("METRIC_")]
+            yield from ((space, metric) for space in spaces for metric in metrics)
