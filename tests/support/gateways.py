@@ -1,4 +1,4 @@
-"""A small API with the gateway's features, and what stands behind it: a fake function, a fake S3."""
+"""A small API with the gateway's features, and what stands behind it: fake functions, a fake S3."""
 
 import asyncio
 import json
@@ -26,19 +26,22 @@ def function_uri(name: str) -> str:
 
 DOCUMENT = """
 openapi: 3.0.1
-x-amazon-apigateway-request-validators: {parameters: {validateRequestParameters: true, validateRequestBody: false}}
+x-amazon-apigateway-request-validators:
+  parameters: {validateRequestParameters: true, validateRequestBody: false}
 x-amazon-apigateway-request-validator: parameters
 x-amazon-apigateway-gateway-responses:
   MISSING_AUTHENTICATION_TOKEN:
     statusCode: 404
-    responseTemplates: {application/json: '{"error":"not_found","message":$context.error.messageString}'}
+    responseTemplates:
+      application/json: '{"error":"not_found","message":$context.error.messageString}'
   UNAUTHORIZED:
     responseParameters:
       gatewayresponse.header.WWW-Authenticate: "'Bearer'"
       gatewayresponse.header.X-Origin: method.request.header.Origin
   DEFAULT_5XX:
     responseParameters: {gatewayresponse.header.Retry-After: "'5'"}
-    responseTemplates: {application/json: '{"error":"$context.error.responseType","id":"$context.requestId"}'}
+    responseTemplates:
+      application/json: '{"error":"$context.error.responseType","id":"$context.requestId"}'
 paths:
   /echo/{id}:
     parameters: [{name: id, in: path, required: true, schema: {type: string}}]
@@ -46,7 +49,8 @@ paths:
       operationId: echo
       security: [{jwt: []}]
       parameters: [{name: must, in: query, required: true, schema: {type: string}}]
-      x-amazon-apigateway-integration: &router {type: aws_proxy, httpMethod: POST, uri: ROUTER, timeoutInMillis: 50}
+      x-amazon-apigateway-integration: &router
+        {type: aws_proxy, httpMethod: POST, uri: ROUTER, timeoutInMillis: 50}
     patch: *echo
   /open: {post: {x-amazon-apigateway-integration: *router}}
   /open/fixed: {post: {x-amazon-apigateway-integration: *router}}
@@ -67,7 +71,9 @@ paths:
         requestTemplates:
           application/json: |
             #set($code = $input.params('code'))
-            #if($code.matches('none')){}#elseif($code.matches('')){"statusCode": 200}#{else}{"statusCode": $code}#end
+            #if($code.matches('none')){}
+            #elseif($code.matches('')){"statusCode": 200}
+            #{else}{"statusCode": $code}#end
         responses:
           "2\\\\d\\\\d":
             statusCode: 200

@@ -120,7 +120,7 @@ async def test_the_recorded_program_is_what_is_served(cloud: Cloud) -> None:
 
 
 async def exchange(port: int, request: str) -> tuple[int, bytes]:
-    """Status and body of one request on a connection of its own, with nothing tidied up on the way."""
+    """Status and body of one request on a connection of its own, with nothing tidied up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.replace("\n", "\r\n").encode())
     await writer.drain()
