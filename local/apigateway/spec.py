@@ -57,10 +57,6 @@ class GatewaySpec:
     def account(self) -> str:
         return self.api_arn.split(":")[4]
 
-    @property
-    def region(self) -> str:
-        return self.api_arn.split(":")[3]
-
     @classmethod
     def parse(
         cls,
