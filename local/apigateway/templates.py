@@ -23,23 +23,29 @@ SUPPORTED = (
     " each of these"
 )
 
-_CONTEXT = (
-    r"context\.(?:(?:authorizer|error|identity)\.\w+|accountId|apiId|deploymentId|domainName"
-    r"|domainPrefix|extendedRequestId|httpMethod|path|protocol|requestId|requestTime"
-    r"|requestTimeEpoch|resourceId|resourcePath|stage)"
-)
-_QUOTED = r"""\(\s*(?:'[^']*'|"[^"$#]*")\s*\)"""
+# A call's argument: one quoted text without references.
+_QUOTED = r"""\(\s* (?: '[^']*' | "[^"$#]*" ) \s*\)"""
+_JSON_PATH = r"""\(\s* (?: '\$(?:\.\w+)*' | "\$(?:\.\w+)*" ) \s*\)"""
 _PARAMETERS = r"input\.params\(\)\.(?:path|querystring|header)"
-_JSON = r"""input\.json\(\s*(?:'\$(?:\.\w+)*'|"\$(?:\.\w+)*")\s*\)"""
-_MATCHES = r"""\.matches\(\s*(?:'(?P<pattern>[^']*)'|"(?P<quoted>[^"$#]*)")\s*\)"""
+_CONTEXT = r"""context\.(?: (?:authorizer|error|identity)\.\w+
+    | accountId | apiId | deploymentId | domainName | domainPrefix | extendedRequestId
+    | httpMethod | path | protocol | requestId | requestTime | requestTimeEpoch | resourceId
+    | resourcePath | stage )"""
 _REFERENCE = re.compile(
-    rf"\$!?(?P<brace>\{{)?(?:(?P<text>{_JSON}|input\.params{_QUOTED}|{_PARAMETERS}\.get{_QUOTED}"
-    rf"|{_CONTEXT})|(?P<parameters>{_PARAMETERS})|(?P<variable>[A-Za-z_]\w*)(?P<get>\.get{_QUOTED})?)"
-    rf"(?P<matches>{_MATCHES})?(?(brace)\}})"
+    rf"""\$ !? (?P<brace>\{{)?
+    (?: (?P<text> input\.json{_JSON_PATH} | input\.params{_QUOTED} | {_PARAMETERS}\.get{_QUOTED}
+                | {_CONTEXT} )
+      | (?P<parameters> {_PARAMETERS} )
+      | (?P<variable> [A-Za-z_]\w* ) (?P<get> \.get{_QUOTED} )? )
+    (?P<matches> \.matches\(\s* (?: '(?P<pattern>[^']*)' | "(?P<quoted>[^"$#]*)" ) \s*\) )?
+    (?(brace)\}})""",
+    re.VERBOSE,
 )
 _OVERRIDE = re.compile(
-    r"context\.(?:(?:requestOverride\.(?:header|path|querystring)|responseOverride\.header)"
-    r"(?:\.[\w-]+|\['[\w-]+'\])|responseOverride\.status)"
+    r"""context\.(?: responseOverride\.status
+    | (?: requestOverride\.(?:header|path|querystring) | responseOverride\.header )
+      (?: \.[\w-]+ | \['[\w-]+'\] ) )""",
+    re.VERBOSE,
 )
 
 
