@@ -15,7 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from components import bundle
-from local.apigateway.gateway import FunctionError, Gateway, GatewaySpec, InvocationRefused
+from local.apigateway.gateway import Gateway
+from local.apigateway.model import FunctionError, InvocationRefused
+from local.apigateway.spec import GatewaySpec
 from local.aws.ec2 import Delays
 from local.aws.endpoint import Endpoint
 from local.aws.moto import Moto, start_moto

@@ -6,20 +6,19 @@ import secrets
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from local.apigateway.model import Mapped, Method
+from local.apigateway.model import GatewayError, Method, ParameterMapping
 from local.apigateway.spec import GatewaySpec
-from local.apigateway.template_values import json_part
 
 # Never reach an integration (important notes for REST APIs, as LocalStack's header_utils.py
 # observed them).
 DROPPED = frozenset(
-    {
+    [
         "connection",
         "content-length",
         "content-md5",
@@ -32,63 +31,34 @@ DROPPED = frozenset(
         "trailer",
         "upgrade",
         "www-authenticate",
-    }
+    ]
 )
+# Those of the client are replaced by the gateway's own.
+REPLACED = {"x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-amzn-trace-id"}
+NOT_PASSED = DROPPED | REPLACED
 # Names come in lower case, as from an HTTP/2 client; these API Gateway capitalises in any case.
 CAPITALISED = {"authorization": "Authorization", "host": "Host", "user-agent": "User-Agent"}
+# Of requests that AWS signed or Cognito authenticated, which this gateway has none of: null.
+UNKNOWN_IDENTITY = [
+    "accessKey",
+    "accountId",
+    "caller",
+    "cognitoAuthenticationProvider",
+    "cognitoAuthenticationType",
+    "cognitoIdentityId",
+    "cognitoIdentityPoolId",
+    "principalOrgId",
+    "user",
+    "userArn",
+]
 
 TRACE_ID = re.compile(
     r"(?:\w+=[\w.:|-]+;)*Root=1-[0-9a-f]{8}-[0-9a-f]{24}(?:;\w+=[\w.:|-]+)*", re.ASCII
 )
 
-# Kind of gateway response: status ("Gateway response types" of the developer guide), message,
-# x-amzn-ErrorType.
-ERRORS = {
-    "ACCESS_DENIED": (
-        403,
-        "User is not authorized to access this resource",
-        "AccessDeniedException",
-    ),
-    "API_CONFIGURATION_ERROR": (500, "Internal server error", "InternalServerErrorException"),
-    "AUTHORIZER_CONFIGURATION_ERROR": (500, None, "AuthorizerConfigurationException"),
-    "AUTHORIZER_FAILURE": (500, None, "AuthorizerFailureException"),
-    "BAD_REQUEST_BODY": (400, "Invalid request body", "BadRequestException"),
-    "BAD_REQUEST_PARAMETERS": (400, "Invalid request parameters", "BadRequestException"),
-    "DEFAULT_4XX": (400, "Bad request", "BadRequestException"),
-    "DEFAULT_5XX": (500, "Internal server error", "InternalServerErrorException"),
-    "INTEGRATION_FAILURE": (
-        504,
-        "Network error communicating with endpoint",
-        "IntegrationFailureException",
-    ),
-    "INTEGRATION_TIMEOUT": (504, "Endpoint request timed out", "IntegrationTimeoutException"),
-    "MISSING_AUTHENTICATION_TOKEN": (
-        403,
-        "Missing Authentication Token",
-        "MissingAuthenticationTokenException",
-    ),
-    "REQUEST_TOO_LARGE": (413, "Request Too Long", "RequestTooLargeException"),
-    "THROTTLED": (429, "Too Many Requests", "TooManyRequestsException"),
-    "UNAUTHORIZED": (401, "Unauthorized", "UnauthorizedException"),
-    "UNSUPPORTED_MEDIA_TYPE": (415, "Unsupported Media Type", "UnsupportedMediaTypeException"),
-}
-
-
-class GatewayError(Exception):
-    """API Gateway answers by itself: with the gateway response of this kind, logged with this
-    reason.
-    """
-
-    def __init__(
-        self, kind: str, message: str | None = None, *, status: int | None = None, reason: str = ""
-    ) -> None:
-        natural, text, self.error_type = ERRORS[kind]
-        self.kind, self.message, self.status = kind, message or text, status or natural
-        super().__init__(reason or self.message or kind)
-
 
 @dataclass(kw_only=True)
-class Answer:
+class Response:
     """A response: header names as the client shall see them."""
 
     status: int
@@ -97,8 +67,10 @@ class Answer:
 
 
 @dataclass(kw_only=True)
-class Call:
-    """One request; `path` is raw (percent-encoded, nothing normalised) and begins after the stage."""
+class ApiCall:
+    """One request; `path` is raw (percent-encoded, nothing normalised) and begins after the stage:
+    it is empty for another one.
+    """
 
     spec: GatewaySpec
     method: str
@@ -125,7 +97,7 @@ class Call:
     @classmethod
     def from_scope(
         cls, spec: GatewaySpec, scope: Mapping[str, Any], source_ip: str | None
-    ) -> "Call":
+    ) -> "ApiCall":
         """From an ASGI scope; `source_ip` replaces the peer's own address."""
         raw_path = scope["raw_path"].decode("latin-1")
         stage, _, path = raw_path.removeprefix("/").partition("/")
@@ -157,7 +129,9 @@ class Call:
 
     @property
     def trace_id(self) -> str:
-        """The client's X-Ray id, or one of this request's own when it sent none, or something else."""
+        """The client's X-Ray id, or one of this request's own when it sent none or something
+        else.
+        """
         own = f"Root=1-{int(self.time.timestamp()):08x}-{self.request_id.replace('-', '')[:24]}"
         given = self.header("x-amzn-trace-id") or ""
         return given if TRACE_ID.fullmatch(given) else own
@@ -177,12 +151,11 @@ class Call:
         kept = [
             (CAPITALISED.get(name, name), value)
             for name, value in self.headers
-            if name not in DROPPED
+            if name not in NOT_PASSED
         ]
-        own = {"x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-amzn-trace-id"}
         forwarded = ", ".join(filter(None, [self.header("x-forwarded-for"), self.source_ip]))
         return [
-            *((name, value) for name, value in kept if name not in own),
+            *kept,
             ("X-Amzn-Trace-Id", self.trace_id),
             ("X-Forwarded-For", forwarded),
             ("X-Forwarded-Port", "443"),
@@ -193,6 +166,11 @@ class Call:
         """All parameters by kind, as `$input.params()` has them; of several values, the last."""
         headers = dict(self.integration_headers())
         return {"path": self.path_parameters, "querystring": dict(self.query), "header": headers}
+
+    @property
+    def policy_context(self) -> dict[str, str]:
+        """The condition keys by which policies judge the call."""
+        return {"aws:sourceip": self.source_ip, "aws:useragent": self.header("user-agent") or ""}
 
     def context(self) -> dict[str, Any]:
         """`$context`, which is also a proxy event's requestContext."""
@@ -212,71 +190,45 @@ class Call:
             "requestTime": self.time.strftime("%d/%b/%Y:%H:%M:%S +0000"),
             "requestTimeEpoch": int(self.time.timestamp() * 1000),
             "stage": self.spec.stage,
+            **self._resource(),
         }
-        if self.target:
-            known |= {
-                "resourceId": f"{zlib.crc32(self.target.resource.encode()):08x}",
-                "resourcePath": self.target.resource,
-            }
-            known |= {"operationName": self.target.operation} if self.target.operation else {}
         return known if self.authorizer is None else {**known, "authorizer": self.authorizer}
 
+    def _resource(self) -> dict[str, str]:
+        if self.target is None:
+            return {}
+        resource, operation = self.target.resource, self.target.operation
+        known = {"resourceId": f"{zlib.crc32(resource.encode()):08x}", "resourcePath": resource}
+        return {**known, "operationName": operation} if operation else known
+
     def _identity(self) -> dict[str, str | None]:
-        unused = (
-            "accessKey",
-            "accountId",
-            "caller",
-            "cognitoAuthenticationProvider",
-            "cognitoAuthenticationType",
-        )
-        unused += (
-            "cognitoIdentityId",
-            "cognitoIdentityPoolId",
-            "principalOrgId",
-            "user",
-            "userArn",
-        )
-        return {
-            **dict.fromkeys(unused),
-            "sourceIp": self.source_ip,
-            "userAgent": self.header("user-agent"),
-        }
+        known = {"sourceIp": self.source_ip, "userAgent": self.header("user-agent")}
+        return dict.fromkeys(UNKNOWN_IDENTITY) | known
 
+    def mapped(
+        self,
+        mappings: Iterable[ParameterMapping],
+        integration_headers: Mapping[str, str] | None = None,
+    ) -> Iterator[tuple[ParameterMapping, str]]:
+        """Every parameter mapping that has a value, with it; `integration_headers` are those of the
+        integration's response.
+        """
+        for mapping in mappings:
+            value = self._value(mapping.source, integration_headers or {})
+            if value is not None:
+                yield mapping, value
 
-def mapped(
-    parameters: Sequence[Mapped],
-    call: Call,
-    integration: Callable[[str], str | None] = lambda name: None,
-    body: str = "",
-) -> list[tuple[str, str, str]]:
-    """(kind, name, value) of every parameter mapping that has a value; `integration` gives its
-    response headers.
-    """
-    values = (
-        (parameter, _source(parameter.source, call, integration, body)) for parameter in parameters
-    )
-    return [
-        (parameter.kind, parameter.name, value) for parameter, value in values if value is not None
-    ]
-
-
-def _source(
-    source: str, call: Call, integration: Callable[[str], str | None], body: str
-) -> str | None:
-    if source.startswith("'"):
-        return source[1:-1]
-    scope, _, rest = source.partition(".")
-    if scope == "stageVariables":
-        return call.spec.stage_variables.get(rest)
-    if scope == "context":
-        return at(call.context(), rest)
-    if scope == "integration":
-        if rest.startswith("response.header."):
-            return integration(rest.removeprefix("response.header."))
-        path = rest.removeprefix("response.body")
-        return json_part(body, f"${path}") if path else body
-    kind, _, name = rest.removeprefix("request.").partition(".")
-    return call.text if kind == "body" else call.parameter(kind, name)
+    def _value(self, source: str, integration_headers: Mapping[str, str]) -> str | None:
+        """The value of a mapping expression; `openapi.py` admits these forms only."""
+        if source.startswith("'"):
+            return source[1:-1]
+        scope, _, rest = source.partition(".")
+        if scope == "context":
+            return at(self.context(), rest)
+        if scope == "integration":
+            return integration_headers.get(rest.removeprefix("response.header."))
+        kind, _, name = rest.removeprefix("request.").partition(".")
+        return self.parameter(kind, name)
 
 
 def at(tree: Mapping[str, Any], path: str) -> str | None:

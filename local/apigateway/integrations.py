@@ -1,11 +1,13 @@
-"""What stands behind a method: a mock, a function, or S3 read under a role of its own."""
+"""What stands behind a method: a function, a mock, or S3 read under a role of its own.
 
-import base64
-import binascii
+Mock and S3 integrations have a request template, and responses that are selected by the status.
+"""
+
+import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -13,36 +15,21 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from local.apigateway.call import Answer, Call, GatewayError, mapped
-from local.apigateway.model import Integration, IntegrationResponse
+from local.apigateway import proxy
+from local.apigateway.call import ApiCall, Response, ms
+from local.apigateway.model import (
+    GatewayError,
+    Integration,
+    IntegrationResponse,
+    Invoke,
+    Method,
+)
+from local.apigateway.responses import JSON, integration_response
 from local.apigateway.template_values import Input, JsonBodyError, VtlError
 from local.apigateway.templates import Rendered, Template
 
-JSON = "application/json"
 BODILESS = {"GET", "HEAD", "OPTIONS", "DELETE"}
-# What becomes of an integration's headers (important notes for REST APIs; LocalStack's
-# header_utils.py).
-REMAPPED = {"connection", "content-length", "date", "server", "www-authenticate"}
-HOP_BY_HOP = "transfer-encoding"
-PROXY_KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
 
-
-class FunctionError(Exception):
-    """A function ran and failed: it raised, ended or ran out of time.
-
-    `message` is its errorMessage.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
-
-
-class InvocationRefused(Exception):
-    """Lambda itself refused to run the function (throttled, unknown, payload too large)."""
-
-
-Invoke = Callable[[str, dict[str, Any]], Awaitable[Any]]
 CredentialsFor = Callable[[str], tuple[str, str]]
 
 
@@ -61,91 +48,67 @@ class Integrations:
         self._credentials_for = credentials_for
         self._http = http
 
-    async def run(self, call: Call, integration: Integration) -> Answer:
+    async def run(self, call: ApiCall, method: Method) -> Response:
         """The method's response. Raises GatewayError for what API Gateway answers by itself."""
-        if integration.kind == "aws_proxy":
-            return await self._proxy(call, integration)
+        began = time.perf_counter()
         try:
-            return await self._mapped(call, integration)
+            async with asyncio.timeout(method.integration.timeout_s):
+                return await self._run(call, method.integration)
+        except TimeoutError as error:
+            raise GatewayError("INTEGRATION_TIMEOUT") from error
         except VtlError as error:
             raise GatewayError("API_CONFIGURATION_ERROR", reason=str(error)) from error
+        finally:
+            if method.integration.kind != "mock":
+                call.integration_ms = ms(began)
 
-    async def _proxy(self, call: Call, integration: Integration) -> Answer:
-        try:
-            result = await self._invoke(integration.function_arn, proxy_event(call))
-        except FunctionError as error:
-            raise GatewayError(
-                "DEFAULT_5XX", status=502, reason=f"function error: {error.message}"
-            ) from error
-        except InvocationRefused as error:
-            raise GatewayError("DEFAULT_5XX", reason=f"Lambda refused: {error}") from error
-        call.integration_status = 200
-        return proxy_answer(call, result)
-
-    async def _mapped(self, call: Call, integration: Integration) -> Answer:
+    async def _run(self, call: ApiCall, integration: Integration) -> Response:
+        if integration.kind == "aws_proxy":
+            return await proxy.run(call, integration, self._invoke)
         request = _request(call, integration)
-        outcome, headers, body = await self._outcome(call, integration, request)
-        response = _selected(integration.responses, outcome)
-        return _response(call, response, headers, body)
-
-    async def _outcome(
-        self, call: Call, integration: Integration, request: Rendered
-    ) -> tuple[str, Mapping[str, str], bytes]:
-        """What responses are selected by, the integration's headers and body."""
         if integration.kind == "mock":
-            return _mock_status(request.text), {}, b""
-        if integration.kind == "lambda":
-            return await self._function(call, integration, request)
-        answer = await self._s3(call, integration, request)
+            return _response(call, integration, _mock_status(request.text), {}, b"")
+        answer = await self._read_s3(call, integration, request)
         call.integration_status = answer.status_code
-        return str(answer.status_code), answer.headers, answer.content
+        status = str(answer.status_code)
+        return _response(call, integration, status, answer.headers, answer.content)
 
-    async def _function(
-        self, call: Call, integration: Integration, request: Rendered
-    ) -> tuple[str, Mapping[str, str], bytes]:
-        try:
-            result = await self._invoke(integration.function_arn, json.loads(request.text or "{}"))
-        except FunctionError as error:
-            return error.message, {}, json.dumps({"errorMessage": error.message}).encode()
-        except (InvocationRefused, ValueError) as error:
-            raise GatewayError("DEFAULT_5XX", reason=f"Lambda refused: {error}") from error
-        call.integration_status = 200
-        return "", {}, json.dumps(result).encode()
+    async def _read_s3(
+        self, call: ApiCall, integration: Integration, request: Rendered
+    ) -> httpx.Response:
+        values = {kind: dict[str, object]() for kind in ("path", "querystring", "header")}
+        for mapping, value in call.mapped(integration.parameters):
+            values[mapping.kind][mapping.name] = value
+        for kind, overrides in request.request.items():
+            values[kind] |= overrides
+        query = f"?{urlencode(values['querystring'])}" if values["querystring"] else ""
+        url = f"{self._endpoint}{s3_path(integration.path, values['path'])}{query}"
+        headers = {name: str(value) for name, value in values["header"].items()}
+        return await self._send(call, integration, url, headers, request.text)
 
-    async def _s3(self, call: Call, integration: Integration, request: Rendered) -> httpx.Response:
-        given = mapped(integration.parameters, call)
-        values = {
-            kind: {name: value for k, name, value in given if k == kind} for kind in request.request
-        }
-        path, query, headers = (
-            {**values[kind], **request.request[kind]} for kind in ("path", "querystring", "header")
-        )
-        url = f"{self._endpoint}{s3_path(integration.path, path)}" + (
-            f"?{urlencode(query)}" if query else ""
-        )
-        body = b"" if integration.http_method in BODILESS else request.text.encode()
+    async def _send(
+        self, call: ApiCall, integration: Integration, url: str, headers: dict[str, str], text: str
+    ) -> httpx.Response:
+        """A request signed with the credentials of the integration's role."""
         own = {
             "Accept": JSON,
             "User-Agent": f"AmazonAPIGateway_{call.spec.api_id}",
             "X-Amzn-Trace-Id": call.trace_id,
             "x-amzn-apigateway-api-id": call.spec.api_id,
         }
-        signed = AWSRequest(
-            integration.http_method, url, {**own, **{k: str(v) for k, v in headers.items()}}, body
-        )
+        method = integration.http_method
+        body = b"" if method in BODILESS else text.encode()
+        signed = AWSRequest(method, url, {**own, **headers}, body)
         credentials = Credentials(*self._credentials_for(integration.credentials))
         S3SigV4Auth(credentials, "s3", integration.region).add_auth(signed)
+        signed_headers = dict(signed.headers.items())
         try:
             return await self._http.request(
-                integration.http_method,
-                url,
-                headers=dict(signed.headers.items()),
-                content=body or None,
+                method, url, headers=signed_headers, content=body or None
             )
         except httpx.HTTPError as error:
-            raise GatewayError(
-                "INTEGRATION_FAILURE", reason=f"{type(error).__name__}: {error}"
-            ) from error
+            reason = f"{type(error).__name__}: {error}"
+            raise GatewayError("INTEGRATION_FAILURE", reason=reason) from error
 
 
 def s3_path(template: str, values: Mapping[str, object]) -> str:
@@ -163,21 +126,16 @@ def s3_path(template: str, values: Mapping[str, object]) -> str:
     )
 
 
-def _request(call: Call, integration: Integration) -> Rendered:
-    """The integration's request: by the template for the request's Content-Type, or passed through."""
-    media = media_type(call.header("content-type")) or JSON
-    template = integration.templates.get(media)
+def _request(call: ApiCall, integration: Integration) -> Rendered:
+    """The integration's request: by the template for the request's Content-Type, or passed
+    through.
+    """
+    template = integration.templates.get(media_type(call.header("content-type")) or JSON)
     if template is None:
-        refused = integration.passthrough == "never" or (
-            integration.passthrough == "when_no_templates" and integration.templates
-        )
-        if refused:
+        behavior = integration.passthrough
+        if behavior == "never" or (behavior == "when_no_templates" and integration.templates):
             raise GatewayError("UNSUPPORTED_MEDIA_TYPE")
-        return Rendered(
-            text=call.text,
-            request={"header": {}, "path": {}, "querystring": {}},
-            response={"header": {}},
-        )
+        return Rendered(text=call.text, request={}, response={})
     try:
         return _rendered(template, call, call.text)
     except JsonBodyError as error:
@@ -186,10 +144,8 @@ def _request(call: Call, integration: Integration) -> Rendered:
         ) from error
 
 
-def _rendered(template: Template, call: Call, body: str) -> Rendered:
-    return template.render(
-        Input(body, call.parameters()), call.context(), call.spec.stage_variables
-    )
+def _rendered(template: Template, call: ApiCall, body: str) -> Rendered:
+    return template.render(Input(body, call.parameters()), call.context())
 
 
 def _mock_status(text: str) -> str:
@@ -201,32 +157,29 @@ def _mock_status(text: str) -> str:
         ) from error
 
 
-def _selected(responses: Sequence[IntegrationResponse], outcome: str) -> IntegrationResponse:
-    chosen = next((r for r in responses if r.pattern and r.pattern.fullmatch(outcome)), None)
+def _response(
+    call: ApiCall, integration: Integration, status: str, headers: Mapping[str, str], body: bytes
+) -> Response:
+    """The method's response: selected by the integration's status, made by its template."""
+    selected = _selected(integration.responses, status)
+    media, template = _response_template(selected.templates, call.header("accept"))
+    mapped = {m.name: value for m, value in call.mapped(selected.parameters, headers)}
+    overrides = {}
+    if template:
+        rendered = _rendered(template, call, body.decode("utf-8", "replace"))
+        body, overrides = rendered.text.encode(), rendered.response
+    ridden = {name: str(value) for name, value in overrides.get("header", {}).items()}
+    merged = _merged({"Content-Type": media}, mapped, ridden)
+    final_status = _checked_status(overrides.get("status", selected.status))
+    return integration_response(call, final_status, merged.items(), body)
+
+
+def _selected(responses: Sequence[IntegrationResponse], status: str) -> IntegrationResponse:
+    chosen = next((r for r in responses if r.pattern and r.pattern.fullmatch(status)), None)
     chosen = chosen or next((r for r in responses if r.pattern is None), None)
     if chosen is None:
-        raise VtlError(f"no response matches {outcome!r} and there is no default")
+        raise VtlError(f"no response matches {status!r} and there is no default")
     return chosen
-
-
-def _response(
-    call: Call, response: IntegrationResponse, headers: Mapping[str, str], body: bytes
-) -> Answer:
-    media, template = _response_template(response.templates, call.header("accept"))
-    text = body.decode("utf-8", "replace")
-    rendered = _rendered(template, call, text) if template else None
-    named = {name: value for _, name, value in mapped(response.parameters, call, headers.get, text)}
-    override = rendered.response if rendered else {"header": {}}
-    merged = _merged(
-        {"Content-Type": media},
-        named,
-        {name: str(value) for name, value in override["header"].items()},
-    )
-    return Answer(
-        status=_status(override.get("status", response.status)),
-        headers=[*_remapped(merged.items()), ("X-Amzn-Trace-Id", call.trace_id)],
-        body=rendered.text.encode() if rendered else body,
-    )
 
 
 def _response_template(
@@ -239,7 +192,7 @@ def _response_template(
     return media, templates[media]
 
 
-def _status(status: object) -> int:
+def _checked_status(status: object) -> int:
     if not isinstance(status, int) or not 100 <= status <= 599:
         raise VtlError(
             f"$context.responseOverride.status is a number from 100 to 599, not {status!r}"
@@ -253,108 +206,6 @@ def _merged(*maps: Mapping[str, str]) -> dict[str, str]:
     return dict(merged.values())
 
 
-def _remapped(headers: Any) -> list[tuple[str, str]]:
-    kept = [(name, value) for name, value in headers if name.lower() != HOP_BY_HOP]
-    return [
-        (f"x-amzn-Remapped-{name}" if name.lower() in REMAPPED else name, value)
-        for name, value in kept
-    ]
-
-
 def media_type(header: str | None) -> str:
     """The media type alone, in lower case; of several, the first."""
     return (header or "").split(",")[0].split(";")[0].strip().lower()
-
-
-def _is_binary(call: Call, header: str | None) -> bool:
-    media = media_type(header)
-    return any(known in (media, "*/*") for known in call.spec.binary_media_types)
-
-
-def proxy_event(call: Call) -> dict[str, Any]:
-    """The event of a Lambda proxy integration, version 1.0."""
-    headers = call.integration_headers()
-    binary = _is_binary(call, call.header("content-type"))
-    body = base64.b64encode(call.body).decode() if binary else call.text
-    return {
-        "resource": call.target.resource if call.target else None,
-        "path": call.path,
-        "httpMethod": call.method,
-        "headers": dict(headers),
-        "multiValueHeaders": _lists(headers),
-        "queryStringParameters": dict(call.query) or None,
-        "multiValueQueryStringParameters": _lists(call.query) or None,
-        "pathParameters": call.path_parameters or None,
-        "stageVariables": dict(call.spec.stage_variables) or None,
-        "requestContext": call.context(),
-        "body": body if call.body else None,
-        "isBase64Encoded": bool(call.body) and binary,
-    }
-
-
-def _lists(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    lists: dict[str, list[str]] = {}
-    for name, value in pairs:
-        lists.setdefault(name, []).append(value)
-    return lists
-
-
-def proxy_answer(call: Call, result: Any) -> Answer:
-    """A function's answer as an HTTP response; one of another format is 502, Internal server error."""
-    problem = _malformed(result)
-    if problem:
-        raise GatewayError(
-            "DEFAULT_5XX", status=502, reason=f"Malformed Lambda proxy response: {problem}"
-        )
-    single = {name: [value] for name, value in (result.get("headers") or {}).items()}
-    many = single | (result.get("multiValueHeaders") or {})
-    headers = [(name, _header_text(value)) for name, values in many.items() for value in values]
-    if not any(name.lower() == "content-type" for name, _ in headers):
-        headers.append(("Content-Type", JSON))
-    return Answer(
-        status=int(result.get("statusCode") or 200),
-        headers=[*_remapped(headers), ("X-Amzn-Trace-Id", call.trace_id)],
-        body=_proxy_body(call, result),
-    )
-
-
-def _malformed(result: Any) -> str:
-    if not isinstance(result, dict):
-        return f"it is {json.dumps(result)[:80]}, not a map"
-    if unknown := set(result) - PROXY_KEYS:
-        return f"key {min(unknown)!r} is none of {', '.join(sorted(PROXY_KEYS))}"
-    if not re.fullmatch(r"[1-5]\d\d", str(result.get("statusCode") or 200)):
-        return f"statusCode is {result['statusCode']!r}"
-    if not isinstance(result.get("body"), (str, type(None))):
-        return "body is not text"
-    single, many = (
-        {} if result.get(key) is None else result[key] for key in ("headers", "multiValueHeaders")
-    )
-    if not (
-        isinstance(single, dict)
-        and isinstance(many, dict)
-        and all(isinstance(v, list) for v in many.values())
-    ):
-        return "headers is not a map of texts, or multiValueHeaders not one of lists"
-    values = [
-        *single.items(),
-        *((name, value) for name, values in many.items() for value in values),
-    ]
-    wrong = next((name for name, value in values if not isinstance(value, (str, bool))), None)
-    return f"header {wrong!r} is not text" if wrong else ""
-
-
-def _header_text(value: str | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _proxy_body(call: Call, result: Mapping[str, Any]) -> bytes:
-    body = (result.get("body") or "").encode()
-    if not (result.get("isBase64Encoded") and _is_binary(call, call.header("accept"))):
-        return body
-    try:
-        return base64.b64decode(body, validate=True)
-    except binascii.Error as error:
-        raise GatewayError(
-            "API_CONFIGURATION_ERROR", reason=f"isBase64Encoded, but: {error}"
-        ) from error

@@ -1,12 +1,12 @@
 """A deployed REST API, out of the recorded program."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from local.apigateway.model import GatewayResponse, Method, SpecError
-from local.apigateway.openapi import Reader
+from local.apigateway.openapi import Reader, check_no_stage_variables
 from local.iam.policy import Policy
 from recording import kinds
 
@@ -36,7 +36,7 @@ class RecordedProgram(Protocol):
 class GatewaySpec:
     """A deployed REST API.
 
-    `resources` maps a path template to its methods by name (`ANY` included).
+    `resources` maps a path template to its methods by name.
 
     `throttles` maps `resource/METHOD` or `*/*` to (requests per second, burst); `access_log` is the
     stage's format.
@@ -48,9 +48,7 @@ class GatewaySpec:
     gateway_responses: Mapping[str, GatewayResponse] = field(default_factory=dict)
     policy: Policy | None = None
     throttles: Mapping[str, tuple[float, int]] = field(default_factory=dict)
-    stage_variables: Mapping[str, str] = field(default_factory=dict)
     access_log: str | None = None
-    binary_media_types: Sequence[str] = ()
 
     @property
     def api_id(self) -> str:
@@ -60,10 +58,6 @@ class GatewaySpec:
     def account(self) -> str:
         return self.api_arn.split(":")[4]
 
-    @property
-    def region(self) -> str:
-        return self.api_arn.split(":")[3]
-
     @classmethod
     def parse(
         cls,
@@ -72,21 +66,23 @@ class GatewaySpec:
         api_arn: str,
         stage: str,
         policy: Any = None,
-        **more: Any,
+        throttles: Mapping[str, tuple[float, int]] | None = None,
+        access_log: str | None = None,
     ) -> "GatewaySpec":
         """From an OpenAPI 3.0 document; `api_arn` is arn:aws:execute-api:region:account:api-id.
 
-        Raises SpecError.
+        Raises SpecError, VtlError for a mapping template, PolicyError for the policy.
         """
+        check_no_stage_variables(f"stage {stage}: access log", access_log)
         reader = Reader(document)
         return cls(
             api_arn=api_arn,
             stage=stage,
             resources=reader.resources(),
             gateway_responses=reader.gateway_responses(),
-            policy=None if policy is None else Policy(policy, api_arn),
-            binary_media_types=tuple(document.get("x-amazon-apigateway-binary-media-types", ())),
-            **more,
+            policy=None if policy is None else Policy.parse(policy, api_arn),
+            throttles=throttles or {},
+            access_log=access_log,
         )
 
     @classmethod
@@ -94,31 +90,28 @@ class GatewaySpec:
         """The only REST API of a program, or the one whose resource has this name, with its stage
         and policy.
         """
-        api = _only(recording, "restApi:RestApi", lambda resource: name in (None, resource.name))
-        stage = _only(
-            recording, "stage:Stage", lambda resource: resource.inputs["restApi"] == api.id
+        api = _only(
+            recording, kinds.apigateway.REST_API.token, lambda api: name in (None, api.name)
         )
-        policies = [
-            r
-            for r in recording.of_type(kinds.apigateway.REST_API_POLICY.token)
-            if r.inputs["restApiId"] == api.id
-        ]
-        settings = recording.of_type(kinds.apigateway.METHOD_SETTINGS.token)
+        stage = _only(
+            recording, kinds.apigateway.STAGE.token, lambda stage: stage.inputs["restApi"] == api.id
+        )
+        if stage.inputs.get("variables"):
+            raise SpecError(f"stage {stage.name}: stage variables are not served")
         return cls.parse(
             json.loads(api.inputs["body"]),
             api_arn=api.outputs["executionArn"],
             stage=stage.inputs["stageName"],
-            policy=json.loads(policies[0].inputs["policy"]) if policies else None,
-            throttles=dict(_throttles(r.inputs for r in settings if r.inputs["restApi"] == api.id)),
-            stage_variables=stage.inputs.get("variables") or {},
+            policy=_policy(recording, api.id),
+            throttles=dict(_throttles(recording, api.id)),
             access_log=(stage.inputs.get("accessLogSettings") or {}).get("format"),
         )
 
 
-def _only(recording: RecordedProgram, kind: str, wanted: Any) -> RecordedResource:
-    found = [
-        resource for resource in recording.of_type(f"aws:apigateway/{kind}") if wanted(resource)
-    ]
+def _only(
+    recording: RecordedProgram, kind: str, wanted: Callable[[RecordedResource], bool]
+) -> RecordedResource:
+    found = list(filter(wanted, recording.of_type(kind)))
     if len(found) != 1:
         raise SpecError(
             f"the program has {len(found)} fitting resources of type {kind}, the gateway serves one"
@@ -126,9 +119,18 @@ def _only(recording: RecordedProgram, kind: str, wanted: Any) -> RecordedResourc
     return found[0]
 
 
-def _throttles(settings: Iterator[dict[str, Any]]) -> Iterator[tuple[str, tuple[float, int]]]:
-    for inputs in settings:
-        rate = inputs["settings"].get("throttlingRateLimit", -1)
-        burst = inputs["settings"].get("throttlingBurstLimit", -1)
-        if rate >= 0 and burst >= 0:  # -1 switches throttling off
-            yield inputs["methodPath"], (float(rate), int(burst))
+def _policy(recording: RecordedProgram, api_id: str) -> Any:
+    for resource in recording.of_type(kinds.apigateway.REST_API_POLICY.token):
+        if resource.inputs["restApiId"] == api_id:
+            return json.loads(resource.inputs["policy"])
+    return None
+
+
+def _throttles(recording: RecordedProgram, api_id: str) -> Iterator[tuple[str, tuple[float, int]]]:
+    for resource in recording.of_type(kinds.apigateway.METHOD_SETTINGS.token):
+        settings = resource.inputs["settings"]
+        rate = settings.get("throttlingRateLimit", -1)
+        burst = settings.get("throttlingBurstLimit", -1)
+        # -1 switches throttling off.
+        if resource.inputs["restApi"] == api_id and rate >= 0 and burst >= 0:
+            yield resource.inputs["methodPath"], (float(rate), int(burst))

@@ -1,17 +1,17 @@
 """Permissions proved by running: the AWS calls each role made, held against the policies that the
 program gives it.
 
-Only what our policies use is understood: Allow, exact actions, `*` in resources, and the operators
-below. Anything else is an error, because a rule that is not understood proves nothing.
+Only Allow of exact actions is accepted of a role's policy: what a wildcard grants cannot be
+compared with what was used.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from local.aws.endpoint import Call
+from local.iam.policy import Context, PolicyError, Statement
 from recording import kinds
 from recording.model import ACCOUNT_ID, Recording
 
@@ -34,100 +34,47 @@ PLATFORM = {
 }
 
 
-class PolicyError(ValueError):
-    """A policy or a call that the evaluator does not understand; the message names it."""
-
-
-# --- what is granted
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grant:
-    """One Allow statement of one role."""
-
-    role_arn: str
-    policy: str
-    sid: str
-    actions: frozenset[str]
-    resources: tuple[str, ...]
-    condition: Mapping[str, Mapping[str, Any]]
-
-    def __str__(self) -> str:
-        return f"{self.policy}/{self.sid}"
-
-
-def grants(recording: Recording) -> list[Grant]:
-    """Every statement of every role's own policies.
-
-    Raises PolicyError for what is not a plain Allow.
-    """
-    arns = {role.outputs["name"]: role.outputs["arn"] for role in recording.of_type(_ROLE)}
-    return [
-        _grant(arns[policy.inputs["role"]], policy.name, statement)
-        for policy in recording.of_type(_ROLE_POLICY)
-        for statement in json.loads(policy.inputs["policy"])["Statement"]
-    ]
-
-
-def _grant(role_arn: str, policy: str, statement: Mapping[str, Any]) -> Grant:
-    unknown = statement.keys() - {"Sid", "Effect", "Action", "Resource", "Condition"}
-    actions = _listed(statement["Action"])
-    if unknown or statement["Effect"] != "Allow" or any("*" in action for action in actions):
-        raise PolicyError(
-            f"{policy}/{statement.get('Sid')}: only Allow of exact actions is understood: {statement}"
-        )
-    condition = statement.get("Condition", {})
-    if strange := condition.keys() - _OPERATORS.keys():
-        raise PolicyError(
-            f"{policy}/{statement.get('Sid')}: condition operators not understood: {sorted(strange)}"
-        )
-    return Grant(
-        role_arn=role_arn,
-        policy=policy,
-        sid=statement.get("Sid", ""),
-        actions=frozenset(actions),
-        resources=tuple(_listed(statement["Resource"])),
-        condition=condition,
-    )
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 # --- what is asked
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class AccessRequest:
     """What IAM decides on: one action on one resource, with the condition keys of that moment."""
 
     action: str
     resource: str
-    context: Mapping[str, str]
+    context: Context
+
+    def __str__(self) -> str:
+        return f"{self.action} on {self.resource} {dict(self.context)}"
 
 
-def requests(call: Call, region: str = "us-east-1") -> list[Request]:
-    """What one API call asks of IAM; PolicyError for an action whose resources are not known here."""
+def requests(call: Call, region: str = "us-east-1") -> list[AccessRequest]:
+    """What one API call asks of IAM.
+
+    Raises PolicyError for an action whose resources are not known here.
+    """
     if call.action not in _RESOURCES:
         raise PolicyError(
-            f"{call.action}: local/iam/usage.py does not know its resources (called by {call.role_arn})"
+            f"{call.action}: local/iam/usage.py does not know its resources"
+            f" (called by {call.role_arn})"
         )
-    found = [
-        Request(action=call.action, resource=arn, context={**_caller(call), **context})
-        for arn, context in _RESOURCES[call.action](call, region)
-    ]
+    resources = _RESOURCES[call.action](call, region)
+    found = [_request(call, call.action, arn, context) for arn, context in resources]
     # S3 says 404 only to who may list the bucket; to others a missing key is a 403.
     if call.action == "s3:GetObject" and call.status == 404:
-        found += [Request(action="s3:ListBucket", resource=_bucket(call), context=_caller(call))]
+        found.append(_request(call, "s3:ListBucket", _bucket(call), {}))
     return found
 
 
-def _caller(call: Call) -> dict[str, str]:
-    return {"ec2:SourceInstanceARN": call.instance_arn} if call.instance_arn else {}
+def _request(call: Call, action: str, resource: str, context: Context) -> AccessRequest:
+    """With the condition keys of the caller, all in lower case."""
+    caller = {"ec2:SourceInstanceARN": call.instance_arn} if call.instance_arn else {}
+    keys = {key.lower(): value for key, value in {**caller, **context}.items()}
+    return AccessRequest(action=action, resource=resource, context=keys)
 
 
-Resources = list[tuple[str, dict[str, str]]]
+Resources = list[tuple[str, Context]]
 
 
 def _anything(call: Call, region: str) -> Resources:
@@ -140,32 +87,28 @@ def _metrics(call: Call, region: str) -> Resources:
 
 
 def _instances(call: Call, region: str) -> Resources:
-    return [
-        (
-            f"arn:aws:ec2:{region}:{ACCOUNT_ID}:instance/{each}",
-            {
-                f"aws:ResourceTag/{key}": value
-                for key, value in call.resource_tags.get(each, {}).items()
-            },
-        )
-        for each in call.params["InstanceIds"]
-    ]
+    return [_instance(call, region, each) for each in call.params["InstanceIds"]]
+
+
+def _instance(call: Call, region: str, instance_id: str) -> tuple[str, Context]:
+    tags = call.resource_tags.get(instance_id, {})
+    arn = f"arn:aws:ec2:{region}:{ACCOUNT_ID}:instance/{instance_id}"
+    return arn, {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
 
 
 def _tagged(call: Call, region: str) -> Resources:
     """Instances that are being tagged: the keys in the request count too."""
-    keys = {"aws:TagKeys": ",".join(tag["Key"] for tag in call.params["Tags"])}
-    params = {**call.params, "InstanceIds": call.params["Resources"]}
-    found = _instances(_with_params(call, params), region)
-    return [(arn, {**context, **keys}) for arn, context in found]
-
-
-def _with_params(call: Call, params: Mapping[str, Any]) -> Call:
-    return replace(call, params=params)
+    keys = tuple(tag["Key"] for tag in call.params["Tags"])
+    found = [_instance(call, region, each) for each in call.params["Resources"]]
+    return [(arn, {**context, "aws:TagKeys": keys}) for arn, context in found]
 
 
 def _bucket(call: Call) -> str:
     return f"arn:aws:s3:::{call.params['Bucket']}"
+
+
+def _listed_bucket(call: Call, region: str) -> Resources:
+    return [(_bucket(call), {})]
 
 
 def _objects(call: Call, region: str) -> Resources:
@@ -188,70 +131,61 @@ _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
     "lambda:InvokeFunction": _named("FunctionName"),
     "s3:DeleteObject": _objects,
     "s3:GetObject": _objects,
-    "s3:ListBucket": lambda call, region: [(_bucket(call), {})],
+    "s3:ListBucket": _listed_bucket,
     "s3:PutObject": _objects,
     "sns:Publish": _named("TopicArn"),
 }
 
 
-# --- whether it is granted
-
-
-def allowing(request: Request, given: Iterable[Grant]) -> Grant | None:
-    """The first grant that allows the request."""
-    return next((grant for grant in given if _allows(grant, request)), None)
-
-
-def _allows(grant: Grant, request: Request) -> bool:
-    return (
-        request.action in grant.actions
-        and any(_matches(pattern, request.resource) for pattern in grant.resources)
-        and all(
-            _OPERATORS[operator](_listed(wanted), request.context.get(key))
-            for operator, keys in grant.condition.items()
-            for key, wanted in keys.items()
-        )
-    )
-
-
-def _matches(pattern: str, value: str) -> bool:
-    """`*` stands for any text, as IAM has it in resources."""
-    return (
-        re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), value) is not None
-    )
-
-
-def _equals(wanted: list[str], value: str | None) -> bool:
-    return value in wanted
-
-
-def _arn_equals(wanted: list[str], value: str | None) -> bool:
-    return value is not None and any(_matches(pattern, value) for pattern in wanted)
-
-
-def _null(wanted: list[str], value: str | None) -> bool:
-    """`Null: {key: "true"}` holds when the key is absent."""
-    return wanted == [str(value is None).lower()]
-
-
-def _all_equal(wanted: list[str], value: str | None) -> bool:
-    """Every one of several values; none is fine too, as IAM has it."""
-    return set(value.split(",") if value else ()) <= set(wanted)
-
-
-_OPERATORS: dict[str, Callable[[list[str], str | None], bool]] = {
-    "ArnEquals": _arn_equals,
-    "ForAllValues:StringEquals": _all_equal,
-    "Null": _null,
-    "StringEquals": _equals,
-}
-
-
-# --- the verdict
+# --- what is granted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Grant:
+    """One Allow statement of one role's policy; `policy` is the resource's name."""
+
+    role_arn: str
+    policy: str
+    statement: Statement
+
+    def __str__(self) -> str:
+        return f"{self.policy}/{self.statement.sid}"
+
+    def allows(self, request: AccessRequest) -> bool:
+        """Whether the statement covers the request."""
+        return self.statement.applies(request.action, request.resource, request.context)
+
+
+def grants(recording: Recording) -> list[Grant]:
+    """Every statement of every role's own policies.
+
+    Raises PolicyError for what is not a plain Allow.
+    """
+    arns = {role.outputs["name"]: role.outputs["arn"] for role in recording.of_type(_ROLE)}
+    return [
+        _grant(arns[policy.inputs["role"]], policy.name, statement)
+        for policy in recording.of_type(_ROLE_POLICY)
+        for statement in json.loads(policy.inputs["policy"])["Statement"]
+    ]
+
+
+def _grant(role_arn: str, policy: str, raw: Mapping[str, Any]) -> Grant:
+    place = f"{policy}/{raw.get('Sid')}"
+    try:
+        statement = Statement.parse(raw)
+    except PolicyError as error:
+        raise PolicyError(f"{place}: not understood: {error}") from error
+    inexact = any("*" in action or "?" in action for action in statement.actions)
+    if statement.effect != "Allow" or statement.has_principal or inexact:
+        raise PolicyError(f"{place}: only Allow of exact actions is understood: {raw}")
+    return Grant(role_arn=role_arn, policy=policy, statement=statement)
+
+
+# --- the findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
     """What is wrong: calls that no policy allows, and granted actions (`policy/statement: action`)
     never used.
     """
@@ -260,7 +194,7 @@ class Verdict:
     unused: list[str]
 
 
-def judge(given: Iterable[Grant], calls: Iterable[Call]) -> Verdict:
+def judge(given: Iterable[Grant], calls: Iterable[Call]) -> Findings:
     """Holds the roles' calls against what they are granted; calls of others (operator, unsigned) do
     not count.
     """
@@ -270,18 +204,21 @@ def judge(given: Iterable[Grant], calls: Iterable[Call]) -> Verdict:
     refused: set[str] = set()
     for call in calls:
         for request in requests(call) if call.role_arn in roles else ():
-            grant = allowing(request, (each for each in known if each.role_arn == call.role_arn))
+            grant = _allowing(request, (each for each in known if each.role_arn == call.role_arn))
             if grant is None:
-                refused.add(
-                    f"{call.role_arn}: {request.action} on {request.resource} {dict(request.context)}"
-                )
+                refused.add(f"{call.role_arn}: {request}")
             else:
                 used.add((str(grant), request.action))
-    return Verdict(refused=sorted(refused), unused=sorted(_unused(known, used)))
+    return Findings(refused=sorted(refused), unused=sorted(_unused(known, used)))
+
+
+def _allowing(request: AccessRequest, given: Iterable[Grant]) -> Grant | None:
+    """The first grant that allows the request."""
+    return next((grant for grant in given if grant.allows(request)), None)
 
 
 def _unused(given: list[Grant], used: set[tuple[str, str]]) -> Iterable[str]:
     for grant in given:
-        for action in grant.actions - PLATFORM.keys():
+        for action in set(grant.statement.actions) - PLATFORM.keys():
             if (str(grant), action) not in used:
                 yield f"{grant}: {action}"

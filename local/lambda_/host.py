@@ -93,7 +93,9 @@ def runtime_dir(root: Path = packages.ROOT) -> Path:
 
     Installed once; seconds the first time. Raises BundleError.
     """
-    return packages.install(("awslambdaric", "boto3"), root / "requirements-local.txt", "host", root)
+    return packages.install(
+        ("awslambdaric", "boto3"), root / "requirements-local.txt", "host", root
+    )
 
 
 class FunctionHost:

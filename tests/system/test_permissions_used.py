@@ -10,7 +10,7 @@ from support import world
 
 from local.aws.endpoint import Call
 from local.cloud import LocalCloud
-from local.iam.usage import Verdict, grants, judge
+from local.iam.usage import Findings, grants, judge
 from recording import kinds
 from recording.model import Recording
 
@@ -28,7 +28,7 @@ NOT_REACHED = {
 
 
 @pytest.fixture(scope="module")
-def verdict(cloud: LocalCloud) -> Verdict:
+def findings(cloud: LocalCloud) -> Findings:
     """On the cloud's own calls, and on those of the functions that ran in the tests' process."""
     elsewhere = [as_in(cloud.recording, call) for call in world.PERFORMED]
     return judge(grants(cloud.recording), [*cloud.endpoint.calls, *elsewhere])
@@ -75,12 +75,12 @@ def everything_ran(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.story("OPS-003")
-def test_no_role_made_a_call_that_its_policy_does_not_grant(verdict: Verdict) -> None:
-    assert verdict.refused == []
+def test_no_role_made_a_call_that_its_policy_does_not_grant(findings: Findings) -> None:
+    assert findings.refused == []
 
 
 @pytest.mark.story("OPS-003")
 @pytest.mark.usefixtures("everything_ran")
-def test_no_role_is_granted_an_action_that_nothing_used(verdict: Verdict) -> None:
-    assert [text for text in verdict.unused if text not in NOT_REACHED] == []
-    assert NOT_REACHED.keys() <= set(verdict.unused), "used after all: take it off the list"
+def test_no_role_is_granted_an_action_that_nothing_used(findings: Findings) -> None:
+    assert [text for text in findings.unused if text not in NOT_REACHED] == []
+    assert NOT_REACHED.keys() <= set(findings.unused), "used after all: take it off the list"

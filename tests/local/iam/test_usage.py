@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from local.aws.endpoint import Call
-from local.iam.usage import PLATFORM, Grant, PolicyError, allowing, grants, judge, requests
+from local.iam.policy import PolicyError
+from local.iam.usage import PLATFORM, grants, judge, requests
 from recording import kinds
 from recording.evaluate import evaluate
 from recording.model import Recording
@@ -176,7 +177,7 @@ def test_a_granted_action_that_nothing_used_is_named(dev: Recording) -> None:
 
 
 def test_the_list_of_what_the_platform_does_is_not_stale(dev: Recording) -> None:
-    granted = {action for grant in grants(dev) for action in grant.actions}
+    granted = {action for grant in grants(dev) for action in grant.statement.actions}
     assert PLATFORM.keys() <= granted
 
 
@@ -205,7 +206,8 @@ def policy(**changes: Any) -> Recording:
         {"Effect": "Deny"},
         {"Action": "ec2:*"},
         {"NotResource": "x"},
-        {"Condition": {"StringLike": {"aws:ResourceTag/env": "t*"}}},
+        {"Principal": "*"},
+        {"Condition": {"NumericEquals": {"aws:ResourceTag/env": "1"}}},
     ],
     ids=str,
 )
@@ -217,65 +219,3 @@ def test_a_policy_that_is_not_understood_is_an_error(changes: dict[str, Any]) ->
 def test_an_action_whose_resources_are_unknown_is_an_error(dev: Recording) -> None:
     with pytest.raises(PolicyError, match=r"dynamodb:GetItem: .* does not know its resources"):
         refused(dev, called("dynamodb:GetItem", role(dev, "router-role")))
-
-
-@pytest.mark.parametrize(
-    ("condition", "context", "holds"),
-    [
-        ({"StringEquals": {"k": "a"}}, {"k": "a"}, True),
-        ({"StringEquals": {"k": ["a", "b"]}}, {"k": "b"}, True),
-        ({"StringEquals": {"k": "a"}}, {}, False),
-        ({"StringEquals": {"k": "a", "j": "b"}}, {"k": "a"}, False),
-        ({"Null": {"k": "true"}}, {}, True),
-        ({"Null": {"k": "true"}}, {"k": "a"}, False),
-        ({"Null": {"k": "false"}}, {"k": "a"}, True),
-        (
-            {"ArnEquals": {"k": "arn:aws:ec2:*:1:instance/i-1"}},
-            {"k": "arn:aws:ec2:us-east-1:1:instance/i-1"},
-            True,
-        ),
-        ({"ArnEquals": {"k": "arn:1"}}, {}, False),
-        ({"ForAllValues:StringEquals": {"k": ["a"]}}, {"k": "a"}, True),
-        ({"ForAllValues:StringEquals": {"k": ["a"]}}, {"k": "a,b"}, False),
-        ({"ForAllValues:StringEquals": {"k": ["a"]}}, {}, True),
-    ],
-)
-def test_conditions_hold_as_iams_do(
-    condition: dict[str, Any], context: dict[str, str], holds: bool
-) -> None:
-    grant = Grant(
-        role_arn="r",
-        policy="p",
-        sid="s",
-        actions=frozenset({"a:B"}),
-        resources=("*",),
-        condition=condition,
-    )
-    request = replace(
-        requests(called("ec2:DescribeInstances", "r"))[0], action="a:B", context=context
-    )
-    assert (allowing(request, [grant]) is grant) is holds
-
-
-@pytest.mark.parametrize(
-    ("pattern", "resource", "matches"),
-    [
-        ("arn:aws:s3:::b/replies/*", "arn:aws:s3:::b/replies/x/y.json", True),
-        ("arn:aws:s3:::b/replies/*", "arn:aws:s3:::b/replies", False),
-        ("arn:aws:s3:::b", "arn:aws:s3:::b/replies/x", False),
-        ("arn:aws:s3:::b.c/*", "arn:aws:s3:::bxc/k", False),
-    ],
-)
-def test_resources_match_as_iams_do(pattern: str, resource: str, matches: bool) -> None:
-    grant = Grant(
-        role_arn="r",
-        policy="p",
-        sid="s",
-        actions=frozenset({"a:B"}),
-        resources=(pattern,),
-        condition={},
-    )
-    request = replace(
-        requests(called("ec2:DescribeInstances", "r"))[0], action="a:B", resource=resource
-    )
-    assert (allowing(request, [grant]) is grant) is matches
