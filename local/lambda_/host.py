@@ -20,7 +20,8 @@ from typing import Literal, NamedTuple
 import h11
 
 from components import bundle
-from local.machine.processes import LOOPBACK, Processes
+from local.machine.ports import LOOPBACK
+from local.machine.processes import Processes
 
 OnLog = Callable[[str, str], None]
 
