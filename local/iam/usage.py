@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from local.aws.endpoint import Call
+from local.aws.records import Call
 from recording.model import ACCOUNT_ID, Recording
 
 _ROLE = "aws:iam/role:Role"
