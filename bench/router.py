@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.figures import percentiles, table
 from local.cloud import LocalCloud, Options
-from local.commands import demo
+from local.users import login
 from tlfif import names, queue, tokens
 from tlfif.environment import UserPool
 
@@ -27,13 +27,17 @@ WARM_UP = 50
 
 def event(token: str, body: str) -> bytes:
     """API Gateway's proxy event for POST /infer."""
-    return json.dumps(
-        {
-            "resource": "/infer", "path": "/infer", "httpMethod": "POST", "body": body, "isBase64Encoded": False,
-            "headers": {"Authorization": token, "Origin": "http://localhost:3000"}, "pathParameters": None,
-            "requestContext": {"requestId": str(uuid.uuid4())},
-        }
-    ).encode()  # fmt: skip
+    sent = {
+        "resource": "/infer",
+        "path": "/infer",
+        "pathParameters": None,
+        "httpMethod": "POST",
+        "headers": {"Authorization": token, "Origin": "http://localhost:3000"},
+        "body": body,
+        "isBase64Encoded": False,
+        "requestContext": {"requestId": str(uuid.uuid4())},
+    }
+    return json.dumps(sent).encode()
 
 
 class Bench:
@@ -84,7 +88,7 @@ class Bench:
 
 async def main(calls: int) -> None:
     async with LocalCloud(Options(workers=1)) as cloud:
-        bench = Bench(cloud, await asyncio.to_thread(demo.login, cloud), calls)
+        bench = Bench(cloud, await asyncio.to_thread(login, cloud), calls)
         good, too_long = json.dumps({"prompt": "Hello"}), json.dumps({"prompt": "x" * 7000})
         rows = {"floor: verify + script": await asyncio.to_thread(bench.floor)}
         rows["202 queued"] = await bench.case(good, 202, bench.reset)
@@ -94,9 +98,8 @@ async def main(calls: int) -> None:
         bench.redis.lpush(f"rate:{sub}", *([now + 600_000] * names.SUSTAINED_PER_MINUTE))
         rows["429 rate limited"] = await bench.case(good, 429, lambda: None)
         rows["400 prompt too long"] = await bench.case(too_long, 400, lambda: None)
-        print(
-            f"{calls} calls each, one worker; durations as Lambda would report them (invoke overhead included)"
-        )
+        how = "durations as Lambda would report them (invoke overhead included)"
+        print(f"{calls} calls each, one worker; {how}")
         print(table(rows, "floor: verify + script"))
 
 

@@ -4,6 +4,7 @@ know.
 
 import asyncio
 import inspect
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from urllib.parse import parse_qsl, urlencode
 from xml.etree import ElementTree
 
 from botocore.exceptions import ClientError
+
+from local.aws.errors import AwsError
 
 StateListener = Callable[[str, str], Awaitable[None] | None]
 
@@ -38,17 +41,8 @@ class Delays:
     stopping_s: float = 0.5
 
 
-class Ec2Error(Exception):
-    """EC2 refuses a call: HTTP `status` and EC2's error `code`."""
-
-    def __init__(self, status: int, code: str, message: str):
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-
 class InstanceStates:
-    """The states instances are in between moto's `stopped` and `running`, and since when they run."""
+    """The states between moto's `stopped` and `running`, and since when instances run."""
 
     def __init__(self, client: Any, delays: Delays):
         """`client` is a boto3 EC2 client of moto itself."""
@@ -58,6 +52,7 @@ class InstanceStates:
         self._launched: dict[str, datetime] = {}
         self._listeners: list[StateListener] = []
         self._transitions: set[asyncio.Task[None]] = set()
+        # Of two starts at once the second must see the first's `pending`, not moto's `stopped`.
         self._one_at_a_time = asyncio.Lock()
 
     def listen(self, listener: StateListener) -> None:
@@ -73,12 +68,12 @@ class InstanceStates:
         await asyncio.gather(*self._transitions, return_exceptions=True)
 
     async def state(self, instance_id: str) -> str:
-        """The state EC2 shows now; raises Ec2Error for an unknown id."""
+        """The state EC2 shows now; raises AwsError for an unknown id."""
         return (await self._states([instance_id]))[instance_id]
 
     async def describe(self, instance_ids: Sequence[str]) -> list[dict[str, Any]]:
         """What DescribeInstances says of these instances, but for the states between; raises
-        Ec2Error.
+        AwsError.
         """
         try:
             answer = await asyncio.to_thread(
@@ -86,20 +81,25 @@ class InstanceStates:
             )
         except ClientError as error:
             raise _refusal(error) from None
-        instances = [
-            instance
-            for reservation in answer["Reservations"]
-            for instance in reservation["Instances"]
-        ]
+        reservations = [each["Instances"] for each in answer["Reservations"]]
+        instances = list(itertools.chain.from_iterable(reservations))
         for instance in instances:
             # moto keeps the time of the first launch; on EC2 it is the last start's.
-            instance["LaunchTime"] = self._launched.get(
-                instance["InstanceId"], instance["LaunchTime"]
-            )
+            first = instance["LaunchTime"]
+            instance["LaunchTime"] = self._launched.get(instance["InstanceId"], first)
         return instances
 
+    async def tags(self, instance_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The tags of these instances, by id; raises AwsError."""
+        # EC2 takes a call without ids as one for all instances.
+        instances = await self.describe(instance_ids) if instance_ids else []
+        return {
+            each["InstanceId"]: {tag["Key"]: tag["Value"] for tag in each.get("Tags", ())}
+            for each in instances
+        }
+
     async def start(self, instance_ids: Sequence[str]) -> bytes:
-        """StartInstances: its answer, as XML; raises Ec2Error."""
+        """StartInstances: its answer, as XML; raises AwsError."""
         async with self._one_at_a_time:
             before = await self._states(instance_ids)
             _require(before, ("stopped", "pending", "running"), "The", "started")
@@ -112,7 +112,7 @@ class InstanceStates:
             return _changes("StartInstances", before, {**before, **dict.fromkeys(moved, "pending")})
 
     async def stop(self, instance_ids: Sequence[str]) -> bytes:
-        """StopInstances: its answer, as XML; raises Ec2Error."""
+        """StopInstances: its answer, as XML; raises AwsError."""
         async with self._one_at_a_time:
             before = await self._states(instance_ids)
             _require(before, ("running", "stopping", "stopped"), "This", "stopped")
@@ -124,20 +124,18 @@ class InstanceStates:
             return _changes("StopInstances", before, {**before, **dict.fromkeys(moved, "stopping")})
 
     async def _states(self, instance_ids: Sequence[str]) -> dict[str, str]:
-        settled = {
-            each["InstanceId"]: each["State"]["Name"] for each in await self.describe(instance_ids)
-        }
+        instances = await self.describe(instance_ids)
+        settled = {each["InstanceId"]: each["State"]["Name"] for each in instances}
         return {name: self._between.get(name) or settled[name] for name in instance_ids}
 
     def _begin(self, instance_id: str, between: str, settled: str) -> None:
         self._between[instance_id] = between
-        transition = asyncio.create_task(
-            self._settle(instance_id, between, settled), name=f"{between} {instance_id}"
-        )
+        transition = asyncio.create_task(self._settle(instance_id, between, settled))
         self._transitions.add(transition)
         transition.add_done_callback(self._transitions.discard)
 
     async def _settle(self, instance_id: str, between: str, settled: str) -> None:
+        # EC2 waits for the machine to shut down; here, for those who do so when they hear of it.
         delay_s = self.delays.pending_s if between == "pending" else self.delays.stopping_s
         await asyncio.gather(asyncio.sleep(delay_s), self._tell(instance_id, between))
         del self._between[instance_id]
@@ -155,9 +153,8 @@ class InstanceStates:
     def without_state_filters(self, form: bytes) -> bytes:
         """A Describe request that asks moto for all states: moto does not know the ones between."""
         fields = parse_qsl(form.decode(), keep_blank_values=True)
-        kept: list[tuple[str, str]] = [
-            (name, value) for name, value in fields if not name.startswith("Filter.")
-        ]
+        kept = [field for field in fields if not field[0].startswith("Filter.")]
+        # The filters that stay are numbered anew: moto stops reading at a gap.
         number = 0
         for group in _filters(fields):
             if group["Name"] not in _STATE_FILTERS:
@@ -190,11 +187,10 @@ class InstanceStates:
             launched.text = self._launched[name].strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def _refusal(error: ClientError) -> Ec2Error:
+def _refusal(error: ClientError) -> AwsError:
     details, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    return Ec2Error(
-        meta.get("HTTPStatusCode", 400), details.get("Code", ""), details.get("Message", "")
-    )
+    status = meta.get("HTTPStatusCode", 400)
+    return AwsError(status, details.get("Code", ""), details.get("Message", ""))
 
 
 def _require(states: Mapping[str, str], allowed: Iterable[str], article: str, done: str) -> None:
@@ -202,17 +198,18 @@ def _require(states: Mapping[str, str], allowed: Iterable[str], article: str, do
     for name, state in states.items():
         if state not in allowed:
             message = f"{article} instance '{name}' is not in a state from which it can be {done}."
-            raise Ec2Error(400, "IncorrectInstanceState", message)
+            raise AwsError(400, "IncorrectInstanceState", message)
 
 
 def _changes(operation: str, before: Mapping[str, str], after: Mapping[str, str]) -> bytes:
-    items = "".join(
-        f"<item><instanceId>{name}</instanceId>{_state_xml('currentState', after[name])}"
-        f"{_state_xml('previousState', before[name])}</item>"
-        for name in before
-    )
+    items = "".join(_change(name, before[name], after[name]) for name in before)
     body = f"<requestId>local</requestId><instancesSet>{items}</instancesSet>"
     return f'<{operation}Response xmlns="{_NAMESPACE}">{body}</{operation}Response>'.encode()
+
+
+def _change(name: str, before: str, after: str) -> str:
+    states = _state_xml("currentState", after) + _state_xml("previousState", before)
+    return f"<item><instanceId>{name}</instanceId>{states}</item>"
 
 
 def _state_xml(tag: str, state: str) -> str:
@@ -232,18 +229,12 @@ def _filters(fields: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
 
 def _wanted(operation: str, params: Mapping[str, Any], state: str) -> bool:
     """Whether a Describe call asks for instances in this state."""
-    if (
-        operation == "DescribeInstanceStatus"
-        and not params.get("IncludeAllInstances")
-        and state != "running"
-    ):
+    running_only = operation == "DescribeInstanceStatus" and not params.get("IncludeAllInstances")
+    if running_only and state != "running":
         return False
     values = {"instance-state-name": state, "instance-state-code": str(STATE_CODES[state])}
-    return all(
-        values[each["Name"]] in each["Values"]
-        for each in params.get("Filters", ())
-        if each["Name"] in values
-    )
+    asked = [each for each in params.get("Filters", ()) if each["Name"] in values]
+    return all(values[each["Name"]] in each["Values"] for each in asked)
 
 
 def _instance_sets(operation: str, root: ElementTree.Element) -> list[ElementTree.Element]:
@@ -265,9 +256,8 @@ def _tag(path: str) -> str:
 def _find(element: ElementTree.Element, path: str) -> ElementTree.Element:
     found = element.find(_tag(path))
     if found is None:
-        raise LookupError(
-            f"moto's answer has no {path}: {ElementTree.tostring(element, 'unicode')}"
-        )
+        answer = ElementTree.tostring(element, "unicode")
+        raise LookupError(f"moto's answer has no {path}: {answer}")
     return found
 
 

@@ -1,8 +1,19 @@
 """What tests make go wrong between a caller and AWS."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
+
+from local.aws.errors import AwsError
+
+
+class NoAnswerError(Exception):
+    """The client gets no answer: its connection hangs, or is reset."""
+
+    def __init__(self, *, hangs: bool):
+        super().__init__()
+        self.hangs = hangs
 
 
 @dataclass(eq=False)
@@ -45,6 +56,14 @@ class Fault:
             and self.role_arn in (None, role_arn)
         )
 
+    async def strike(self) -> None:
+        """Lets a call suffer it: waits, then perhaps raises AwsError or NoAnswerError."""
+        await asyncio.sleep(self.delay_s)
+        if self.hang or self.reset:
+            raise NoAnswerError(hangs=self.hang)
+        if self.status is not None:
+            raise AwsError(self.status, self.code, self.message)
+
 
 class Faults:
     """The faults in force; the oldest that fits a call hits it."""
@@ -73,9 +92,9 @@ class Faults:
 
     def take(self, service: str, operation: str, role_arn: str | None) -> Fault | None:
         """The fault that hits this call, counted."""
-        fault = next(
-            (fault for fault in self._faults if fault.hits(service, operation, role_arn)), None
-        )
-        if fault is not None and fault.times is not None:
-            fault.times -= 1
-        return fault
+        for fault in self._faults:
+            if fault.hits(service, operation, role_arn):
+                if fault.times is not None:
+                    fault.times -= 1
+                return fault
+        return None

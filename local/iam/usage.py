@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local.aws.endpoint import Call
+from local.aws.records import Call
 from local.iam.policy import Context, PolicyError, Statement
 from recording import kinds
 from recording.model import ACCOUNT_ID, Recording

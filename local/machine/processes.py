@@ -1,20 +1,15 @@
-"""Child processes that never outlive the local cloud, however it ends, and the loopback ports they
-listen on.
-"""
+"""Child processes that never outlive the local cloud, however it ends."""
 
 import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
-LOOPBACK = "127.0.0.1"
 Ready = Callable[[], Awaitable[object]]
 
 _POLL_S = 0.02
@@ -29,59 +24,6 @@ _LAUNCHER = 'echo "+$$" >&0; unset PWD OLDPWD SHLVL; exec "$@" </dev/null'
 
 class ProcessError(RuntimeError):
     """A child did not become ready; the message names it and shows the end of its log."""
-
-
-class PortTakenError(RuntimeError):
-    """Somebody else listens on a port that was asked for; the message is one line with the fix."""
-
-
-def free_port(host: str = LOOPBACK) -> int:
-    """A TCP port nobody listens on, for a child that cannot choose one itself.
-
-    A connection is closed on it, so that it rests in TIME_WAIT: for a minute the kernel gives it to
-    nobody who asks for just any port, but a server that sets SO_REUSEADDR (all of ours do) can take
-    it.
-    """
-    with _bound(host, 0) as server:
-        server.listen(1)
-        with socket.create_connection(server.getsockname()[:2]):
-            accepted, _ = server.accept()
-            accepted.close()
-        return server.getsockname()[1]
-
-
-def listen(
-    port: int, purpose: str, fix: str = "choose another port", host: str = LOOPBACK
-) -> socket.socket:
-    """A socket that listens on this port (0: any free one), for a server in this process.
-
-    Raises PortTakenError, which says what wanted the port and how to go on.
-    """
-    try:
-        server = _bound(host, port)
-    except OSError as error:
-        raise PortTakenError(f"port {port} is taken, and {purpose} needs it: {fix}") from error
-    server.listen(socket.SOMAXCONN)
-    return server
-
-
-def require_port(
-    port: int, purpose: str, fix: str = "choose another port", host: str = LOOPBACK
-) -> None:
-    """Raises PortTakenError unless a child could listen on this port now."""
-    listen(port, purpose, fix, host).close()
-
-
-def listening(port: int, host: str = LOOPBACK) -> Ready:
-    """A readiness check: somebody accepts connections on this port."""
-
-    async def ready() -> bool:
-        _, writer = await asyncio.open_connection(host, port)
-        writer.close()
-        await writer.wait_closed()
-        return True
-
-    return ready
 
 
 class Process:
@@ -165,19 +107,18 @@ class Processes:
         self.log_dir.mkdir(parents=True, exist_ok=True)
         reading, self._lifeline = os.pipe()
         # -I -S: the reaper needs nothing but the standard library, and is up in a few milliseconds.
+        reaper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("reaper.py"))]
         self._reaper = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(Path(__file__).with_name("reaper.py")),
-            stdin=reading, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            *reaper,
+            stdin=reading,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         os.close(reading)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         try:
             while self._running:
                 await self._running[-1].stop()
@@ -209,12 +150,19 @@ class Processes:
         output = _Output(self.log_dir / f"{name}.log", on_line)
         with output.for_child() as stream:
             child = await asyncio.create_subprocess_exec(
-                "/bin/sh", "-c", _LAUNCHER, name, *map(str, argv),
-                env=env, cwd=cwd, stdin=self._lifeline, stdout=stream, stderr=stream, start_new_session=True,
-            )  # fmt: skip
-        process = Process(
-            name, child, output, lambda ended, code: self._ended(ended, code, on_exit)
-        )
+                *("/bin/sh", "-c", _LAUNCHER, name, *map(str, argv)),
+                env=env,
+                cwd=cwd,
+                stdin=self._lifeline,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+
+        def ended(process: Process, code: int) -> None:
+            self._ended(process, code, on_exit)
+
+        process = Process(name, child, output, ended)
         self._running.append(process)
         if ready is not None:
             await self._until_ready(process, ready, timeout)
@@ -233,9 +181,8 @@ class Processes:
             async with asyncio.timeout(timeout):
                 while not await attempt.succeeds():
                     if process.returncode is not None:
-                        raise ProcessError(
-                            f"{process.name} {_ending(await process.wait())} while starting"
-                        )
+                        ending = _ending(await process.wait())
+                        raise ProcessError(f"{process.name} {ending} while starting")
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             await process.stop()
@@ -324,17 +271,6 @@ class _Output:
             self._pipe = None
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((host, port))
-    except OSError:
-        server.close()
-        raise
-    return server
-
-
 def _signal_group(group: int, number: signal.Signals) -> None:
     # macOS answers PermissionError for a group of which only a zombie is left.
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -342,11 +278,9 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _ending(code: int) -> str:
-    return (
-        f"ended with exit code {code}"
-        if code >= 0
-        else f"was ended by {signal.Signals(-code).name}"
-    )
+    if code >= 0:
+        return f"ended with exit code {code}"
+    return f"was ended by {signal.Signals(-code).name}"
 
 
 def _with_tail(message: str, process: Process) -> str:

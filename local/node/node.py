@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from local.machine.processes import LOOPBACK, Process, Processes, free_port
+from local.machine.ports import LOOPBACK, free_port
+from local.machine.processes import Process, Processes
 from recording.model import ROOT
 from tlfif import names
 
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class LocalNode:
-    """One instance of the stack; `endpoint.on_instance_state(node.on_state)` makes it follow EC2."""
+    """One instance of the stack; it follows EC2 by `endpoint.on_instance_state(node.on_state)`."""
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class LocalNode:
         self._programs = [self._model_server(port), self._watcher(port)]
 
     def _model_server(self, port: int) -> "_Program":
-        argv = [sys.executable, "-m", "local.node.node.model_server", "--port", str(port)]
+        argv = [sys.executable, "-m", "local.node.model_server", "--port", str(port)]
         argv += ["--model-name", self._model, "--slots", str(self._slots)]
         return _Program(self._procs, "model", self.instance_id, argv, _environment(ROOT))
 
@@ -155,10 +156,7 @@ class _Program:
             code = await self._process.wait()
             if not self._stopping.is_set():
                 _log.warning("%s ended with %s, see %s", self._name, code, self._process.log)
-            pause_s = (
-                FIRST_RESTART_S
-                if time.monotonic() - begun > STEADY_S
-                else min(2 * pause_s, LAST_RESTART_S)
-            )
+            steady = time.monotonic() - begun > STEADY_S
+            pause_s = FIRST_RESTART_S if steady else min(2 * pause_s, LAST_RESTART_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)

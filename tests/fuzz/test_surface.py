@@ -18,7 +18,7 @@ from schemathesis.specs.openapi import checks
 from support.surface import Surface, problem
 
 from components.openapi import OPENAPI, render
-from local.aws.endpoint import Fault
+from local.aws.faults import Fault
 
 pytestmark = pytest.mark.integration
 

@@ -17,7 +17,7 @@ from support.users import signed_in
 from gui.client import sign_in
 from local.cloud import LocalCloud
 from local.commands import postman
-from local.lambda_.host import InvokeResult
+from local.lambda_.model import InvokeResult
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -30,9 +30,13 @@ async def run(
 ) -> tuple[int | None, str, str]:
     """`python -m local …`: its exit code and what it wrote to stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *map(str, arguments), cwd=ROOT, env={**os.environ, **environment},
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        *(sys.executable, "-m", module, *map(str, arguments)),
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     try:
         async with asyncio.timeout(90):
             out, err = await process.communicate()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.endpoint import Call
+from local.aws.records import Call
 from local.iam.policy import PolicyError
 from local.iam.usage import PLATFORM, grants, judge, requests
 from recording import kinds
