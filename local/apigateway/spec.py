@@ -113,9 +113,8 @@ def _only(
 ) -> RecordedResource:
     found = list(filter(wanted, recording.of_type(kind)))
     if len(found) != 1:
-        raise SpecError(
-            f"the program has {len(found)} fitting resources of type {kind}, the gateway serves one"
-        )
+        what = f"{len(found)} fitting resources of type {kind.removeprefix('aws:apigateway/')}"
+        raise SpecError(f"the program has {what}, the gateway serves one")
     return found[0]
 
 
