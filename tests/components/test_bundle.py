@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.recordings import evaluate
 
 from components import bundle, packages
+from recording.evaluate import evaluate
 
 HANDLER = """
 NAMES = {"alpha", "beta", "gamma", "delta"}
