@@ -3,9 +3,13 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 STACK ?= dev
 EXAMPLES ?= 500
+WORKERS ?= auto
 FUNCTION ?= router
 EVENT ?= docs/events/router-infer.json
 PROMPT ?= What is the capital of France? Answer in one sentence.
+
+# Compiled modules are kept: without them Pulumi's classes alone take 3 s more, in every process.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo local test fuzz postman invoke user check preview format pins lambda-package docs clean setup-local setup-dev
@@ -19,8 +23,8 @@ demo: setup-local ## The whole system on this machine answers a prompt: cold boo
 local: setup-local ## Keep the local cloud running; prints its URLs, a token and a curl line
 	@$(RUN) -m local up --stack "$(STACK)"
 
-test: setup-dev ## Every test, with coverage of what is deployed
-	@$(RUN) -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0 for this process alone)
+	@$(RUN) -m pytest -n "$(WORKERS)" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
 fuzz: setup-dev ## Send the API requests nobody thought of (EXAMPLES=…, per route)
 	@TLFIF_FUZZ_EXAMPLES="$(EXAMPLES)" $(RUN) -m pytest -q tests/fuzz $(ARGS)
@@ -34,8 +38,9 @@ invoke: setup-local ## Call one function with an event, from its bundle (FUNCTIO
 user: setup-local ## Make a user of a deployed stack (EMAIL=…, STACK=…)
 	@$(RUN) -m tools.user --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") "$(EMAIL)"
 
-check: setup-dev ## Lint, formatting and types
+check: setup-dev ## Lint, formatting, types, which room imports which, and dead names
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pyright
+	@PYTHONPATH=.:functions:gpu_image .venv/bin/lint-imports --no-cache --no-logo && $(RUN) -m vulture
 
 format: setup-dev ## Format the code and mend what lint can mend
 	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .

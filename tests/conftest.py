@@ -1,8 +1,8 @@
-"""Servers for the tests, and their order: one moto for all, emptied before each test, and what stands
-before it.
+"""The order of the tests, and their servers: one moto for all, emptied before each test, and what
+stands before it.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import boto3
 import pytest
 import pytest_asyncio
 from botocore.config import Config
+from support import run, spread
 from support.calls import REGION, ClientOf
+from support.ledger import LEDGER
 from support.world import UserPool, World
 from support.world import world as make_world
 
@@ -21,6 +23,38 @@ from local.aws.principals import Credentials
 from local.cloud import LocalCloud, Options
 from local.machine.processes import Processes
 from local.machine.valkey import Valkey, start_valkey
+
+# The tests of these folders run what is deployed in their own process; to trace the others, which
+# start processes or evaluate the program, would take a fifth of the run and find nothing.
+MEASURED = ("tlfif", "worker", "functions", "watcher")
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: spread.place(item.nodeid))
+    for item in items:
+        if item.path.relative_to(TESTS).parts[0] not in MEASURED:
+            item.add_marker(pytest.mark.no_cover)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> spread.Spread:
+    config.option.loadscopereorder = False
+    return spread.Spread(config, log)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # Each worker has its own folder in one that all share; pytest names them to fixtures alone.
+    own: Path = session.config._tmp_path_factory.getbasetemp()
+    run.begin((own if run.worker() == run.ALONE else own.parent) / "shared")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    outcome = yield
+    LEDGER.write()
+    run.finish(item.nodeid)
+    return outcome
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -97,6 +131,7 @@ async def cloud() -> AsyncIterator[LocalCloud]:
         cloud.moto.client("s3").put_bucket_versioning(
             Bucket=cloud.output("replies_bucket"), VersioningConfiguration={"Status": "Enabled"}
         )
+        LEDGER.watch(cloud)
         yield cloud
 
 
@@ -119,10 +154,3 @@ def world(
     """The functions in this process, with a queue, EC2 and S3 of the test's own; no node yet."""
     with make_world(endpoint, moto, valkey, pool, monkeypatch) as made:
         yield made
-
-
-LAST = "test_permissions_used.py"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name == LAST)

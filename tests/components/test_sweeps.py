@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from support import sweeps
+from support.recordings import evaluate
 
 from recording import kinds
-from recording.evaluate import evaluate, stacks
+from recording.evaluate import stacks
 from recording.model import Recording, Resource
 
 

@@ -1,4 +1,4 @@
-"""One running API for all fuzzers; the last line of a run says what was sent and what came of it."""
+"""One running API for all fuzzers; a run's last line says what was sent and what came of it."""
 
 from collections.abc import Iterator
 

@@ -87,7 +87,8 @@ def invoke(surface: Surface) -> Any:
     key, secret = surface.cloud.endpoint.operator
     client = boto3.client(
         "lambda", "us-east-1", aws_access_key_id=key, aws_secret_access_key=secret,
-        endpoint_url=surface.cloud.endpoint.url, config=Config(proxies={}, retries={"total_max_attempts": 1}),
+        endpoint_url=surface.cloud.endpoint.url,
+        config=Config(proxies={}, retries={"total_max_attempts": 1}),
     )  # fmt: skip
 
     def invoke(source: str, event: dict[str, Any]) -> tuple[str | None, Any]:

@@ -36,8 +36,8 @@ INFER, REPLY, CANCEL = (
 )
 
 DOCUMENTED = [
-    checks.status_code_conformance, checks.content_type_conformance, checks.response_headers_conformance,
-    checks.response_schema_conformance,
+    checks.status_code_conformance, checks.content_type_conformance,
+    checks.response_headers_conformance, checks.response_schema_conformance,
 ]  # fmt: skip
 # Server errors are the surface's to judge. A method that a path lacks is a 404 here, as every
 # unknown route is. The others send requests of their own, which nobody would count.
@@ -116,8 +116,9 @@ VALUES = st.text(
     st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60
 ).map(lambda text: text.strip().encode("latin-1"))
 KNOWN = st.sampled_from(
-    ["Accept", "Content-Type", "Content-Encoding", "Origin", "Cookie", "X-Forwarded-For", "X-Amzn-Trace-Id",
-     "X-HTTP-Method-Override", "Idempotency-Key", "Range", "If-None-Match", "Forwarded", "X-Original-URL"]
+    ["Accept", "Content-Type", "Content-Encoding", "Origin", "Cookie", "X-Forwarded-For",
+     "X-Amzn-Trace-Id", "X-HTTP-Method-Override", "Idempotency-Key", "Range", "If-None-Match",
+     "Forwarded", "X-Original-URL"]
 )  # fmt: skip
 HEADERS = st.dictionaries(KNOWN | TOKENS.map(lambda name: f"X-{name}"), VALUES, max_size=5)
 QUERY = st.lists(st.tuples(st.text(max_size=10), st.text(max_size=10)), max_size=4)
@@ -208,9 +209,11 @@ def test_eleven_megabytes_are_a_413(surface: Surface) -> None:
 
 
 IDS = [
-    "..", "%2e%2e", "..%2f..%2fadmin", "%00", "%", "%zz", "%ff%fe", "x" * 1000, "*", "?", "$context", "#set($x=1)",
-    "00000000-0000-1000-8000-000000000000", "00000000-0000-4000-8000-000000000000%0a", "job:*", "{id}", "%7Bid%7D",
-    "00000000-0000-4000-8000-000000000000.json", "../../v1/status", "a/b", "%F0%9F%98%80", "'%20OR%20'1'='1",
+    "..", "%2e%2e", "..%2f..%2fadmin", "%00", "%", "%zz", "%ff%fe", "x" * 1000, "*", "?",
+    "$context", "#set($x=1)", "00000000-0000-1000-8000-000000000000",
+    "00000000-0000-4000-8000-000000000000%0a", "job:*", "{id}", "%7Bid%7D",
+    "00000000-0000-4000-8000-000000000000.json", "../../v1/status", "a/b", "%F0%9F%98%80",
+    "'%20OR%20'1'='1",
 ]  # fmt: skip
 
 

@@ -4,10 +4,10 @@ import dataclasses
 import json
 
 import pytest
+from support.recordings import evaluate
 
 from recording import kinds, preview, replacing
 from recording.differences import differences
-from recording.evaluate import evaluate
 from recording.model import Recording
 
 pytestmark = pytest.mark.integration

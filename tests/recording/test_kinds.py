@@ -3,8 +3,9 @@
 import re
 
 import pytest
+from support.recordings import evaluate
 
-from recording.evaluate import evaluate, stacks
+from recording.evaluate import stacks
 from recording.kinds import KINDS, SERVICES
 from recording.kinds.kind import Kind
 

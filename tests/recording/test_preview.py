@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.recordings import evaluate
 from support.repositories import committed, git
 
 from recording import preview, revision
-from recording.evaluate import evaluate
 from recording.model import ROOT
 
 pytestmark = pytest.mark.integration

@@ -87,9 +87,10 @@ def forged(pool: Pool, good: str) -> dict[str, str]:
     other, now = private_key(), int(time.time())
     head, _, signature = good.split(".")
     unsigned = segment(pool.claims())
+    alg_none = segment({"alg": "none", "kid": pool.kid})
     return {
-        "alg none": f"{segment({'alg': 'none', 'kid': pool.kid})}.{unsigned}.",
-        "alg none with signature": f"{segment({'alg': 'none', 'kid': pool.kid})}.{unsigned}.{signature}",
+        "alg none": f"{alg_none}.{unsigned}.",
+        "alg none with signature": f"{alg_none}.{unsigned}.{signature}",
         "alg None": f"{segment({'alg': None, 'kid': pool.kid})}.{unsigned}.{signature}",
         "HS256 with the public key as PEM": pool.hmac_token(
             pool.public(serialization.Encoding.PEM)

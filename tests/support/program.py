@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from support.recordings import evaluate
+
 from recording import kinds
-from recording.evaluate import evaluate
 from recording.model import Recording
 
 __all__ = ["evaluate"]

@@ -156,10 +156,12 @@ class Surface:
     def summary(self) -> str:
         """One line of figures."""
         kinds = ", ".join(f"{count} x {status}" for status, count in sorted(self.statuses.items()))
+        let_in = sum(status < 400 for status in self.forgeries)
         return (
-            f"{self.statuses.total()} requests, {self.server_errors} server errors (and {self.injected_errors} for "
-            f"injected faults), {self.violations} schema violations; {kinds}; {len(self._accepted)} jobs accepted; "
-            f"{len(self.forgeries)} forged tokens, {sum(each < 400 for each in self.forgeries)} accepted"
+            f"{self.statuses.total()} requests, {self.server_errors} server errors "
+            f"(and {self.injected_errors} for injected faults), "
+            f"{self.violations} schema violations; {kinds}; {len(self._accepted)} jobs accepted; "
+            f"{len(self.forgeries)} forged tokens, {let_in} accepted"
         )
 
 
@@ -173,7 +175,7 @@ def problem(answer: Answer) -> dict[str, Any]:
 
 @contextmanager
 def open_surface() -> Iterator[Surface]:
-    """A cloud without the API's outer fuse (20 requests a second), which is not what bounds a user."""
+    """A cloud without the API's outer fuse of 20 requests a second, which bounds no single user."""
     # A minute lasts an hour: the guardian would start a node for the jobs that lie here.
     options = Options(delays=Delays(pending_s=1e6), seconds_per_minute=3600, workers=1)
     with ExitStack() as stack:

@@ -18,6 +18,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 import pytest
 import redis
 from support.forgeries import Pool, private_key, segment
@@ -37,6 +39,7 @@ ROLE, GUARDIAN_ROLE = (f"arn:aws:iam::{ACCOUNT_ID}:role/{name}" for name in ("ro
 # What the functions asked of AWS in all worlds so far; their policies are held against it in the
 # end.
 PERFORMED: list[Call] = []
+MODELS = botocore.loaders.create_loader()
 METHOD_ARN = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:abc123/v1/POST/infer"
 
 
@@ -197,7 +200,7 @@ class World:
                 for name, value in self.credentials(GUARDIAN_ROLE).items():
                     patch.setenv(name, value)
                 # boto3's own session has read the router's.
-                patch.setattr(boto3, "DEFAULT_SESSION", None)
+                patch.setattr(boto3, "DEFAULT_SESSION", session())
                 guardian.services()
         await asyncio.to_thread(
             guardian.handler, {}, SimpleNamespace(aws_request_id=str(uuid.uuid4()))
@@ -218,6 +221,13 @@ class World:
         )
 
 
+def session() -> boto3.Session:
+    """A session that knows nothing yet, except the services' models: to read them takes 0.2 s."""
+    own = botocore.session.Session()
+    own.register_component("data_loader", MODELS)
+    return boto3.Session(botocore_session=own)
+
+
 @contextmanager
 def world(
     endpoint: Endpoint,
@@ -232,7 +242,7 @@ def world(
     for name, value in made.environment().items():
         monkeypatch.setenv(name, value)
     # boto3's own session keeps the credentials of the test before.
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session())
     for cache in (router.services, authorizer.verifier, guardian.services):
         cache.cache_clear()
     yield made

@@ -2,14 +2,16 @@
 granted.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import world
+from support import ledger, run, world
+from support.ledger import LEDGER
+from support.recordings import evaluate
 
 from local.aws.records import Call
-from local.cloud import LocalCloud
 from local.iam.usage import Findings, grants, judge
 from recording import kinds
 from recording.model import Recording
@@ -28,10 +30,22 @@ NOT_REACHED = {
 
 
 @pytest.fixture(scope="module")
-def findings(cloud: LocalCloud) -> Findings:
-    """On the cloud's own calls, and on those of the functions that ran in the tests' process."""
-    elsewhere = [as_in(cloud.recording, call) for call in world.PERFORMED]
-    return judge(grants(cloud.recording), [*cloud.endpoint.calls, *elsewhere])
+def findings(request: pytest.FixtureRequest) -> Findings:
+    """On the calls that all other tests made, on whichever worker: of a cloud, or by functions in
+    the tests' own process.
+    """
+    run.wait_for({item.nodeid for item in request.session.items if item.path != request.path})
+    LEDGER.write()
+    found = [judged(*cloud) for cloud in ledger.clouds()] or [judged(evaluate("dev"), [])]
+    return Findings(
+        refused=[text for each in found for text in each.refused],
+        unused=sorted(set.intersection(*(set(each.unused) for each in found))),
+    )
+
+
+def judged(recording: Recording, calls: Sequence[Call]) -> Findings:
+    elsewhere = [as_in(recording, call) for call in ledger.elsewhere()]
+    return judge(grants(recording), [*calls, *elsewhere])
 
 
 def as_in(recording: Recording, call: Call) -> Call:
@@ -70,7 +84,8 @@ def everything_ran(request: pytest.FixtureRequest) -> None:
     ran = {item.path for item in request.session.items}
     if chosen or not ran >= starting_servers():
         pytest.skip(
-            "only with all the integration tests in the same run: without them much is granted and not used"
+            "only with all the integration tests in the same run: without them much is granted and "
+            "not used"
         )
 
 

@@ -3,146 +3,34 @@ node and model.
 """
 
 import asyncio
-import json
-import os
-import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
-from types import SimpleNamespace
 
 import httpx
 import pytest
-import pytest_asyncio
-from jose import jwt
-from support.calls import eventually
 from support.clouds import pool_of
-from support.family import descendants, until_gone
-from support.users import LONG, POLL_S, WAIT_S, Reply, User, signed_in
+from support.family import until_gone
+from support.system import (
+    NOBODYS_ID,
+    SLOTS,
+    alive,
+    busy,
+    calls,
+    forgotten,
+    one_final_reply,
+    sub,
+    until_state,
+)  # fmt: skip
+from support.users import User
 
-from gui import client as client_module
-from gui.client import FINAL, ApiError, Job
+from gui.client import ApiError
 from local.aws.faults import Fault
-from local.aws.records import Call
 from local.cloud import LocalCloud
 from local.node.node import LocalNode
 from tlfif import names
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
-
-# The `cloud` fixture's.
-SLOTS = 4
-NOBODYS_ID = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def ada(cloud: LocalCloud) -> AsyncIterator[User]:
-    async with signed_in(cloud) as user:
-        yield user
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def bob(cloud: LocalCloud) -> AsyncIterator[User]:
-    async with signed_in(cloud) as user:
-        yield user
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def http(cloud: LocalCloud) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=cloud.api_url) as client:
-        yield client
-
-
-@pytest.fixture
-def node(cloud: LocalCloud) -> LocalNode:
-    """The stack's only one, in whatever state it is."""
-    (node,) = cloud.nodes.values()
-    return node
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def off(cloud: LocalCloud, node: LocalNode) -> LocalNode:
-    """The node, stopped."""
-    async with signed_in(cloud) as user:
-        if await state(cloud) != "stopped":
-            await user.ask(user.client.stop)
-        await until_state(cloud, "stopped")
-    return node
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def up(cloud: LocalCloud, node: LocalNode) -> LocalNode:
-    """The node, ready, and for thirty seconds in no mood to stop."""
-    if await state(cloud) == "stopping":
-        await until_state(cloud, "stopped")
-    async with signed_in(cloud) as user:
-        assert (await user.final(await user.infer()))["status"] == "done"
-    return node
-
-
-async def state(cloud: LocalCloud) -> str:
-    """EC2's word for what the node does."""
-    (instance_id,) = cloud.nodes
-    return await cloud.endpoint.instances.state(instance_id)
-
-
-async def until_state(cloud: LocalCloud, wanted: str) -> None:
-    async def so() -> bool:
-        return await state(cloud) == wanted
-
-    await eventually(so, WAIT_S)
-
-
-async def busy(ada: User) -> list[Job]:
-    """Jobs without end in every slot of the node."""
-    jobs = [await ada.infer(LONG, max_tokens=names.MAX_TOKENS) for _ in range(SLOTS)]
-    for job in jobs:
-        await ada.begun(job)
-    return jobs
-
-
-def calls(cloud: LocalCloud, operation: str, since: float = 0) -> list[Call]:
-    return [
-        call for call in cloud.endpoint.calls if call.operation == operation and call.time >= since
-    ]
-
-
-def history(cloud: LocalCloud, job: Job) -> list[Reply]:
-    """Every body that a reply has had, oldest first; the `cloud` fixture has its bucket keep them."""
-    s3, bucket = cloud.moto.client("s3"), cloud.output("replies_bucket")
-    versions = s3.list_object_versions(Bucket=bucket)["Versions"]
-    own = [each for each in reversed(versions) if each["Key"].endswith(f"/{job.id}.json")]
-    found = [
-        s3.get_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"]) for each in own
-    ]
-    return [json.load(each["Body"]) for each in found]
-
-
-def one_final_reply(cloud: LocalCloud, job: Job) -> Reply:
-    """The final reply, after making sure that no other was ever written and that nothing followed
-    it.
-    """
-    bodies = history(cloud, job)
-    puts = [
-        c
-        for c in calls(cloud, "PutObject")
-        if c.params["Key"].endswith(f"/{job.id}.json") and c.status == 200
-    ]
-    assert len(puts) == len(bodies)
-    assert [body["status"] in FINAL for body in bodies] == [False] * (len(bodies) - 1) + [True]
-    return bodies[-1]
-
-
-async def forgotten(cloud: LocalCloud, *jobs: Job) -> None:
-    """Returns when the queue holds nothing of these jobs any more."""
-    with cloud.valkey.operator(decode_responses=True) as redis:
-
-        async def so() -> bool:
-            waiting = {fields["id"] for _, fields in redis.xrange(names.STREAM)}
-            return not any(job.id in waiting or redis.exists(f"job:{job.id}") for job in jobs)
-
-        await eventually(so)
-
 
 # --- who is let in --------------------------------------------------------------------------------
 
@@ -232,10 +120,6 @@ async def test_without_gpu_capacity_a_job_is_refused_and_leaves_nothing(
     assert off.pids == {}
 
 
-def sub(user: User) -> str:
-    return jwt.get_unverified_claims(user.token)["sub"]
-
-
 @pytest.mark.story("LAM-003", "LAM-004", "LAM-005", "EC2-003")
 async def test_a_cold_prompt_starts_the_node_and_the_next_one_is_queued(
     cloud: LocalCloud, off: LocalNode, ada: User
@@ -256,10 +140,6 @@ async def test_a_cold_prompt_starts_the_node_and_the_next_one_is_queued(
     queued = await ada.infer()
     assert (queued.state, (await ada.final(queued))["status"]) == ("queued", "done")
     await forgotten(cloud, starting, queued)
-
-
-def alive(pid: int) -> bool:
-    return pid in descendants(os.getpid())
 
 
 @pytest.mark.story("LAM-003")
@@ -315,91 +195,6 @@ async def test_eight_prompts_of_two_users_at_once_are_all_answered(
         assert (await user.final(job))["status"] == "done"
         one_final_reply(cloud, job)
     await forgotten(cloud, *jobs)
-
-
-# --- what breaks ----------------------------------------------------------------------------------
-
-
-@pytest.mark.story("EC2-003")
-@pytest.mark.parametrize("program", ["watcher", "model"])
-async def test_a_job_whose_worker_is_killed_is_finished_by_the_next_one(
-    cloud: LocalCloud,
-    up: LocalNode,
-    ada: User,
-    record_testsuite_property: Callable[[str, object], None],
-    program: str,
-) -> None:
-    job = await ada.infer(LONG, max_tokens=200)
-    begun = await ada.begun(job)
-    os.kill(up.pids[program], signal.SIGKILL)
-    killed = time.monotonic()
-    reply = await ada.final(job)
-    record_testsuite_property(f"{program}_killed_to_done_s", time.monotonic() - killed)
-    assert (reply["status"], reply["completion_tokens"], reply["attempt"]) == (
-        "done",
-        200,
-        begun["attempt"] + 1,
-    )
-    assert (reply["worker"] == begun["worker"]) == (program == "model")
-    one_final_reply(cloud, job)
-    await forgotten(cloud, job)
-
-
-@pytest.mark.story("EC2-003")
-async def test_a_job_ends_although_s3_refuses_its_replies_for_a_while(
-    cloud: LocalCloud, up: LocalNode, ada: User
-) -> None:
-    began = time.time()
-    slow_down = Fault(service="s3", operation="PutObject", status=503, code="SlowDown", times=None)
-
-    async def refused_twice() -> bool:
-        return sum(call.status == 503 for call in calls(cloud, "PutObject", began)) >= 2
-
-    with cloud.endpoint.faults.injected(slow_down):
-        job = await ada.infer()
-        await eventually(refused_twice, WAIT_S)
-        await asyncio.sleep(2)
-        assert await ada.reply(job) is None
-    assert (await ada.final(job))["status"] == "done"
-    one_final_reply(cloud, job)
-    await forgotten(cloud, job)
-
-
-@pytest.mark.story("LAM-003")
-async def test_a_queue_that_is_gone_is_a_503_within_a_second_and_serves_again_when_it_is_back(
-    cloud: LocalCloud, up: LocalNode, ada: User, monkeypatch: pytest.MonkeyPatch,
-    record_testsuite_property: Callable[[str, object], None],
-) -> None:  # fmt: skip
-    running = await ada.infer(LONG, max_tokens=names.MAX_TOKENS)
-    await ada.begun(running)
-    await cloud.valkey.stop()
-    began = time.monotonic()
-    with pytest.raises(ApiError) as refused:
-        await ada.infer()
-    took_s = time.monotonic() - began
-    record_testsuite_property("queue_down_503_s", took_s)
-    assert (refused.value.status, refused.value.code) == (503, "queue_unavailable")
-    assert took_s < 1
-    assert refused.value.retry_after_s
-    assert any(
-        name.endswith("router") and '"RedisEnqueueFail":1' in line for name, line in cloud.logs
-    )
-    await cloud.valkey.start()
-    next_call = await ada.infer()
-    assert (await ada.final(next_call))["status"] == "done"
-    await the_client_says_expired(ada, running, monkeypatch)
-
-
-async def the_client_says_expired(user: User, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The queue has lost its memory, and with it this job: nobody but the client can tell, once it
-    is too late.
-    """
-    assert (await user.reply(job) or {})["status"] == "running"
-    later = SimpleNamespace(time=lambda: time.time() + 310, sleep=time.sleep)
-    monkeypatch.setattr(client_module, "time", later)
-    for lost in (job, Job(NOBODYS_ID, "queued", job.expires_at, {})):
-        replies = await user.ask(lambda lost=lost: list(user.client.follow(lost, every_s=POLL_S)))
-        assert [reply["status"] for reply in replies] == ["expired"]
 
 
 # --- the node's end -------------------------------------------------------------------------------

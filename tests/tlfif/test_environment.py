@@ -4,9 +4,10 @@ import json
 from dataclasses import asdict
 
 import pytest
+from support.recordings import evaluate
 
 from recording import kinds
-from recording.evaluate import evaluate, stacks
+from recording.evaluate import stacks
 from recording.model import Recording, Resource
 from tlfif import environment
 from tlfif.environment import Environment, PingProbe, variable

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.gateways import ROLE, Cloud, client, function_uri, parse, raw
+from support.recordings import evaluate
 
 from components.gateway import ACCESS_LOG_FORMAT, BURST, RATE_PER_SECOND
 from components.openapi import OPENAPI, render
@@ -16,7 +17,6 @@ from local.apigateway.model import FunctionError
 from local.apigateway.spec import GatewaySpec
 from local.machine.serving import serving
 from recording import kinds
-from recording.evaluate import evaluate
 
 JOB = "0f8fad5b-d9cb-4d7d-a2f0-0123456789ab"
 

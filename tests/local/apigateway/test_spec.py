@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 from support.gateways import document, parse
+from support.recordings import evaluate
 
 from local.apigateway.model import SpecError
 from local.apigateway.spec import GatewaySpec
 from local.apigateway.template_values import VtlError
-from recording.evaluate import evaluate
 from recording.model import Recording
 
 

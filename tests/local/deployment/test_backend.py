@@ -11,13 +11,13 @@ from pulumi.runtime import MockResourceArgs
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from support.calls import REGION
+from support.recordings import evaluate
 
 from local.aws.moto import Moto
 from local.deployment.backend import LocalBackend
 from local.deployment.kinds import MAKERS
 from local.machine.valkey import Valkey
 from recording import kinds
-from recording.evaluate import evaluate
 from recording.model import Recording
 
 pytestmark = pytest.mark.integration

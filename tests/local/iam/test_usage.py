@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.recordings import evaluate
 
 from local.aws.records import Call
 from local.iam.policy import PolicyError
 from local.iam.usage import PLATFORM, grants, judge, requests
 from recording import kinds
-from recording.evaluate import evaluate
 from recording.model import Recording
 
 NODE = "i-0123456789abcdef0"

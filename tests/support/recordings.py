@@ -1,0 +1,56 @@
+"""The program's recordings, evaluated once a run: an evaluation takes a second, and importing
+Pulumi's classes for the first one takes five.
+"""
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from support import run
+
+from recording import evaluate as program
+from recording.engine import Backend
+from recording.model import Recording
+
+LOG = logging.getLogger("recording.engine")
+
+
+def evaluate(
+    stack: str, backend: Backend | None = None, *, config: Mapping[str, Any] | None = None
+) -> Recording:
+    """What the program declares for a stack, as `recording.evaluate` says it, each time a copy of
+    its own; what the program logged is logged again. With a back end it is evaluated each time.
+    """
+    if backend is not None:
+        return program.evaluate(stack, backend, config=config)
+    digest = hashlib.sha256(repr((stack, config)).encode()).hexdigest()
+    path = run.folder() / f"{digest}.recording"
+    if not path.exists():
+        with _logged() as records:
+            recording = program.evaluate(stack, config=config)
+        run.put(path, (recording, records))
+    recording, records = pickle.loads(path.read_bytes())
+    for record in records:
+        if LOG.isEnabledFor(record.levelno):
+            LOG.handle(record)
+    return recording
+
+
+@contextmanager
+def _logged() -> Iterator[list[logging.LogRecord]]:
+    """Collects what the program logs within the block, at any level, in place of showing it."""
+    records: list[logging.LogRecord] = []
+    collector = logging.Handler()
+    collector.emit = records.append
+    level, LOG.propagate = LOG.level, False
+    LOG.addHandler(collector)
+    LOG.setLevel(logging.DEBUG)
+    try:
+        yield records
+    finally:
+        LOG.removeHandler(collector)
+        LOG.setLevel(level)
+        LOG.propagate = True
