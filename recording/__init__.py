@@ -1,1 +1,1 @@
-"""The program read without the Pulumi CLI: what it declares, costs and changes. Starts no server."""
+"""Reads the program without the Pulumi CLI: what it declares, costs and changes. No server."""

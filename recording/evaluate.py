@@ -1,4 +1,4 @@
-"""Runs the real Pulumi program without the Pulumi CLI and records every resource that it declares."""
+"""Runs the real program without the Pulumi CLI and records every resource that it declares."""
 
 import asyncio
 import contextvars

@@ -24,7 +24,9 @@ class Box(pulumi.ComponentResource):
         super().__init__("test:index:Box", name)
         child = pulumi.ResourceOptions(parent=self)
         topic = aws.sns.Topic(f"{name}-topic", opts=child)
-        aws.sns.TopicSubscription(f"{name}-mail", topic=topic.arn, protocol="email", endpoint="a@b.c", opts=child)
+        aws.sns.TopicSubscription(
+            f"{name}-mail", topic=topic.arn, protocol="email", endpoint="a@b.c", opts=child
+        )
         self.arn = topic.arn
 
 pulumi.export("arn", Box("box").arn)

@@ -27,7 +27,8 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     program, plugins = find_terraform(), find_plugins()
     if program is None or plugins is None:
         pytest.skip(
-            "Terraform with a mirror of its AWS provider was not found; TFLIF_TF_PLUGINS may name the mirror"
+            "Terraform with a mirror of its AWS provider was not found; "
+            "TFLIF_TF_PLUGINS may name the mirror"
         )
     return Terraform(tmp_path_factory.mktemp("terraform"), program=program, plugins=plugins)
 

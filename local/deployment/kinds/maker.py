@@ -1,4 +1,4 @@
-"""What the makers share: their register, and the way from the provider's properties to the API's."""
+"""What the makers share: their register, and the way from the provider's names to the API's."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
