@@ -84,7 +84,7 @@ def test_the_configuration_is_the_same_in_every_run(schema: dict[str, Any], dev:
 
 def test_references_stay_references(schema: dict[str, Any], dev: Linked) -> None:
     resources = translate(dev, schema)[0]["resource"]
-    policy = resources["aws_iam_role_policy"]["gpu-node-work"]["policy"]
+    policy = resources["aws_iam_role_policy"]["gpu-node-policy"]["policy"]
     assert "${aws_s3_bucket.storage-replies.arn}/replies/*" in policy
     assert (
         "${aws_lambda_function.gateway-authorizer-function.invoke_arn}"
