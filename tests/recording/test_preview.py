@@ -19,15 +19,15 @@ from recording.model import ROOT
 pytestmark = pytest.mark.integration
 
 BALANCER = [
+    "network-balancer-from-vpc  vpc:SecurityGroupIngressRule",
+    "network-balancer-group  ec2:SecurityGroup",
+    "network-balancer-to-node  vpc:SecurityGroupEgressRule",
+    "network-node-from-balancer  vpc:SecurityGroupIngressRule",
     "tls-certificate  acm:Certificate",
-    "tls-from-vpc  vpc:SecurityGroupIngressRule",
-    "tls-group  ec2:SecurityGroup",
-    "tls-into-node  vpc:SecurityGroupIngressRule",
     "tls-listener  lb:Listener",
     "tls-nlb  lb:LoadBalancer",
     "tls-node-0  lb:TargetGroupAttachment",
     "tls-nodes  lb:TargetGroup",
-    "tls-to-node  vpc:SecurityGroupEgressRule",
     "tls-validation  acm:CertificateValidation",
 ]
 
@@ -115,7 +115,7 @@ def test_a_pull_requests_comment_has_the_changes_and_folds_the_rest(clone: Path)
     )
     assert said.startswith("### dev: ")
     assert "\n> **Warning:** The cap of €20 leaves" in said
-    assert "```diff\n+ tls-certificate  acm:Certificate\n" in said
+    assert "```diff\n+ network-balancer-group  ec2:SecurityGroup\n" in said
     assert "| 16.43 | TLS balancer | 730 hours at $0.0225 | (gpu:tlsIngress) |" in said
     assert said.count("<details>") == said.count("</details>") == 2
 
