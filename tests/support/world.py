@@ -153,7 +153,8 @@ class World:
     async def state(self, node: str, wanted: str) -> None:
         """Waits until EC2 shows this state of a node."""
         async with asyncio.timeout(5):
-            while await self.endpoint.instances.state(node) != wanted:  # noqa: ASYNC110 (moto changes it)
+            # moto changes it, and tells nobody.
+            while await self.endpoint.instances.state(node) != wanted:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
     async def send(
