@@ -113,8 +113,9 @@ def _only(
 ) -> RecordedResource:
     found = list(filter(wanted, recording.of_type(kind)))
     if len(found) != 1:
+        short = kind.removeprefix("aws:apigateway/")
         raise SpecError(
-            f"the program has {len(found)} fitting resources of type {kind}, the gateway serves one"
+            f"the program has {len(found)} fitting resources of type {short}; the gateway serves 1"
         )
     return found[0]
 

@@ -171,7 +171,7 @@ def test_the_operators_and_unsigned_calls_do_not_count(dev: Recording) -> None:
 def test_a_granted_action_that_nothing_used_is_named(dev: Recording) -> None:
     unused = judge(grants(dev), [called("ec2:StartInstances", role(dev, "router-role"))]).unused
     assert "router-policy/StopNodes: ec2:StopInstances" in unused
-    assert "gpu-node-work/PutMetrics: cloudwatch:PutMetricData" in unused
+    assert "gpu-node-policy/PutMetrics: cloudwatch:PutMetricData" in unused
     assert "router-policy/StartNodes: ec2:StartInstances" not in unused
     assert not [text for text in unused if text.rpartition(": ")[2] in PLATFORM]
 
