@@ -10,6 +10,7 @@ from support.recordings import evaluate
 from local.apigateway.model import SpecError
 from local.apigateway.spec import GatewaySpec
 from local.apigateway.template_values import VtlError
+from recording import kinds
 from recording.model import Recording
 
 
@@ -103,7 +104,7 @@ def test_stage_variables_are_refused() -> None:
     with pytest.raises(SpecError, match="stage v1: access log: stage variables are not served"):
         parse(access_log="$stageVariables.mode")
     whole = evaluate("dev")
-    stage = whole.one("aws:apigateway/stage:Stage")
+    stage = whole.one(kinds.apigateway.STAGE.token)
     varied = replace(stage, inputs={**stage.inputs, "variables": {"mode": "x"}})
     resources = [varied if each is stage else each for each in whole.resources]
     with pytest.raises(SpecError, match=f"stage {stage.name}: stage variables are not served"):
