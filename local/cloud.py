@@ -22,7 +22,8 @@ from local.aws.moto import Moto, start_moto
 from local.deployment.backend import LocalBackend
 from local.lambda_ import schedules
 from local.lambda_.host import FunctionHost, FunctionSpec, InvokeResult, LambdaApiError, runtime_dir
-from local.machine.processes import LOOPBACK, Processes, listen
+from local.machine.ports import LOOPBACK, listen
+from local.machine.processes import Processes
 from local.machine.serving import serving
 from local.machine.valkey import Valkey, start_valkey
 from local.node.node import LocalNode

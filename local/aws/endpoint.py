@@ -22,7 +22,7 @@ from local.aws.moto import Moto
 from local.aws.requests import AwsRequest, UnknownRequestError
 from local.aws.upstream import Answer, exchange
 from local.lambda_.host import InvokeResult, LambdaApiError
-from local.machine.processes import listen
+from local.machine.ports import listen
 from local.machine.serving import reset, serving
 from recording.model import ACCOUNT_ID
 

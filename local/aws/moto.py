@@ -15,7 +15,8 @@ import boto3
 import httpx
 from botocore.config import Config
 
-from local.machine.processes import LOOPBACK, Processes, free_port, listening
+from local.machine.ports import LOOPBACK, free_port, listening
+from local.machine.processes import Processes
 from recording.model import ACCOUNT_ID
 
 # moto takes any key from those who reach it; only the endpoint does, and what sets up the local

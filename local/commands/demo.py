@@ -10,7 +10,8 @@ from components.bundle import BundleError
 from gui.client import ApiError, Client, Job, sign_in
 from local.aws.ec2 import Delays
 from local.cloud import LocalCloud, Options
-from local.machine.processes import PortTakenError, ProcessError
+from local.machine.ports import PortTakenError
+from local.machine.processes import ProcessError
 from local.node.model_file import ModelMissingError
 from tlfif import names
 

@@ -19,8 +19,9 @@ from typing import Literal, NamedTuple
 
 import h11
 
-from components import packages
-from local.machine.processes import LOOPBACK, Processes
+from components import bundle
+from local.machine.ports import LOOPBACK
+from local.machine.processes import Processes
 
 OnLog = Callable[[str, str], None]
 

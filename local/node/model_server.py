@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from local.machine import processes
+from local.machine import ports
 from local.node import model_file
 
 # As `--max-model-len` of vLLM on the node (model.md): longer requests are refused with 400.
@@ -25,9 +25,9 @@ def main() -> None:
     args = arguments()
     on_stop(lambda *_: sys.exit(0))
     try:
-        processes.require_port(args.port, "the model server")
+        ports.require_port(args.port, "the model server")
         path = model_file.prepare(report)
-    except (processes.PortTakenError, model_file.ModelMissingError) as error:
+    except (ports.PortTakenError, model_file.ModelMissingError) as error:
         sys.exit(str(error))
     server = serve(str(path), args)
     # Not sys.exit() any more: the engine would wait for the generations that run, and a stopped
@@ -76,7 +76,7 @@ def serve(path: str, args: argparse.Namespace) -> Any:
     params = engine.CommonParams()
     params.model.path = path
     params.model_alias = {args.model_name}
-    params.hostnames = [processes.LOOPBACK]
+    params.hostnames = [ports.LOOPBACK]
     params.port = args.port
     params.n_parallel = args.slots
     params.n_ctx = args.slots * CONTEXT_TOKENS

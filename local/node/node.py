@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from local.machine.processes import LOOPBACK, Process, Processes, free_port
+from local.machine.ports import LOOPBACK, free_port
+from local.machine.processes import Process, Processes
 from recording.model import ROOT
 from tlfif import names
 
@@ -77,7 +78,7 @@ class LocalNode:
         self._programs = [self._model_server(port), self._watcher(port)]
 
     def _model_server(self, port: int) -> "_Program":
-        argv = [sys.executable, "-m", "local.node.node.model_server", "--port", str(port)]
+        argv = [sys.executable, "-m", "local.node.model_server", "--port", str(port)]
         argv += ["--model-name", self._model, "--slots", str(self._slots)]
         return _Program(self._procs, "model", self.instance_id, argv, _environment(ROOT))
 

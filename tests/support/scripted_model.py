@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from local.machine.processes import listen
+from local.machine.ports import listen
 from local.machine.serving import serving
 
 WORD = "tok "

@@ -15,10 +15,11 @@ from pathlib import Path
 import httpx
 import pytest
 from support.family import descendants, until_gone
+from support.signals import default_interrupts
 from support.users import LONG, WAIT_S, User, signed_in, using
 
 from local.cloud import LocalCloud
-from local.machine.processes import listen
+from local.machine.ports import listen
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -84,10 +85,15 @@ class Command:
 @asynccontextmanager
 async def command(*arguments: str, project: Path, tmp_path: Path) -> AsyncIterator[Command]:
     """Runs one until the block ends."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "local", *arguments, cwd=project, env={**os.environ, "TMPDIR": str(tmp_path)},
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+    with default_interrupts():
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "local", *arguments),
+            cwd=project,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
     running = Command(process)
     try:
         yield running
@@ -128,7 +134,7 @@ async def test_an_interrupted_demo_leaves_no_process_behind(
         await demo.says("first token")
         family = demo.family
         for part in (
-            "local.node.node.model_server",
+            "local.node.model_server",
             "-m watcher",
             "moto",
             "valkey",

@@ -1,9 +1,10 @@
+"""Children start, log, are stopped, and never outlive their parent."""
+
 import asyncio
 import contextlib
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,14 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.signals import default_interrupts
 
-from local.machine import processes
-from local.machine.processes import Process, Processes
+from local.machine.ports import listening
+from local.machine.processes import Process, ProcessError, Processes
 
 pytestmark = pytest.mark.integration
 
 PYTHON = [sys.executable, "-S", "-u", "-c"]
-ROOT = Path(processes.__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 # A child that says when it is up and which signals it gets, and ends on SIGTERM alone.
 TELLTALE = """
@@ -90,9 +92,12 @@ async def until_logged(process: Process, text: str) -> None:
 def running_parent(tmp_path: Path, mark: str, mode: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", PARENT, str(tmp_path / "logs"), mark, mode, TELLTALE]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as parent:
+    with (
+        default_interrupts(),
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as parent,
+    ):
         try:
             yield parent
         finally:
@@ -158,8 +163,8 @@ async def test_an_error_inside_the_block_leaves_nothing_behind(tmp_path: Path):
 
 async def test_a_child_that_dies_while_starting_gives_the_tail_of_its_log(tmp_path: Path):
     async with Processes(tmp_path) as procs:
-        with pytest.raises(processes.ProcessError) as caught:
-            await procs.start("crashing", [*PYTHON, CRASHING], ready=processes.listening(1))
+        with pytest.raises(ProcessError) as caught:
+            await procs.start("crashing", [*PYTHON, CRASHING], ready=listening(1))
     assert str(caught.value).splitlines() == [
         f"crashing ended with exit code 3 while starting; the end of {tmp_path / 'crashing.log'}:",
         "    first line",
@@ -170,18 +175,18 @@ async def test_a_child_that_dies_while_starting_gives_the_tail_of_its_log(tmp_pa
 async def test_a_child_that_never_becomes_ready_is_ended_and_named(tmp_path: Path):
     async with Processes(tmp_path) as procs:
         with pytest.raises(
-            processes.ProcessError,
+            ProcessError,
             match=r"mute was not ready in 0\.2 s \(Connection.*wrote nothing",
         ):
-            await procs.start("mute", ["sleep", "600"], ready=processes.listening(1), timeout=0.2)
+            await procs.start("mute", ["sleep", "600"], ready=listening(1), timeout=0.2)
 
 
 async def test_a_command_that_does_not_exist_is_named(tmp_path: Path):
     async with Processes(tmp_path) as procs:
         with pytest.raises(
-            processes.ProcessError, match=r"(?s)exit code 127 while starting.*/no/such/command"
+            ProcessError, match=r"(?s)exit code 127 while starting.*/no/such/command"
         ):
-            await procs.start("absent", ["/no/such/command"], ready=processes.listening(1))
+            await procs.start("absent", ["/no/such/command"], ready=listening(1))
 
 
 async def test_the_environment_of_a_child_is_exactly_the_given_one(tmp_path: Path):
@@ -248,30 +253,3 @@ async def test_ctrl_c_reaches_the_parent_alone_which_stops_its_children(tmp_path
         await asyncio.to_thread(parent.wait, 10)
     assert not groups_of(mark)
     assert (tmp_path / "logs/telltale.log").read_text().split() == ["up", "SIGTERM"]
-
-
-async def test_free_ports_differ_and_can_be_listened_on():
-    ports = [processes.free_port() for _ in range(50)]
-    assert len(set(ports)) == 50
-    for port in ports:
-        server = await asyncio.start_server(lambda _r, _w: None, processes.LOOPBACK, port)
-        server.close()
-        await server.wait_closed()
-
-
-def test_a_free_port_is_not_given_to_anybody_who_asks_for_any_port():
-    reserved = {processes.free_port() for _ in range(100)}
-    sockets = [socket.create_server((processes.LOOPBACK, 0)) for _ in range(500)]
-    given = {server.getsockname()[1] for server in sockets}
-    for server in sockets:
-        server.close()
-    assert not reserved & given
-
-
-def test_a_taken_port_is_one_clear_line():
-    with processes.listen(0, "the gateway") as server:
-        port = server.getsockname()[1]
-        wanted = rf"^port {port} is taken, and the gateway needs it: set PORT=\.\.\.$"
-        with pytest.raises(processes.PortTakenError, match=wanted):
-            processes.require_port(port, "the gateway", "set PORT=...")
-    processes.require_port(port, "the gateway")

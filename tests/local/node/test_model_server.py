@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from support.signals import default_interrupts
 
-from local.machine.processes import Process, Processes, free_port
+from local.machine.ports import free_port
+from local.machine.processes import Process, Processes
 from local.node import model_file
 from local.node.model_server import CONTEXT_TOKENS
 from local.node.node import ROOT
@@ -32,7 +34,7 @@ async def served(procs: Processes) -> AsyncIterator[tuple[Model, Process]]:
     argv = [
         sys.executable,
         "-m",
-        "local.node.node.model_server",
+        "local.node.model_server",
         "--port",
         str(port),
         "--slots",
@@ -105,7 +107,7 @@ async def test_sigterm_does_not_wait_for_generations(procs: Processes) -> None:
 def test_a_taken_port_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "local.node.node.model_server", "--port", str(port)]
+        command = [sys.executable, "-m", "local.node.model_server", "--port", str(port)]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert (
@@ -133,9 +135,12 @@ def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
         model_file.prepare(lambda share: print(share, flush=True), pathlib.Path(sys.argv[1]))
     """
     command = [sys.executable, "-c", code, tmp_path]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as child:
+    with (
+        default_interrupts(),
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as child,
+    ):
         assert child.stdout is not None
         child.stdout.readline()
         child.send_signal(signal.SIGINT)
