@@ -21,7 +21,8 @@ from local.aws.endpoint import Endpoint
 from local.aws.moto import Moto, start_moto
 from local.deployment.backend import LocalBackend
 from local.lambda_ import schedules
-from local.lambda_.host import FunctionHost, FunctionSpec, InvokeResult, LambdaApiError, runtime_dir
+from local.lambda_.host import FunctionHost, runtime_dir
+from local.lambda_.model import FunctionSpec, InvokeResult, LambdaApiError
 from local.machine.ports import LOOPBACK, listen
 from local.machine.processes import Processes
 from local.machine.serving import serving

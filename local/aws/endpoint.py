@@ -21,7 +21,7 @@ from local.aws.imds import PREFIX, Credentials, InstanceFacts, MetadataService
 from local.aws.moto import Moto
 from local.aws.requests import AwsRequest, UnknownRequestError
 from local.aws.upstream import Answer, exchange
-from local.lambda_.host import InvokeResult, LambdaApiError
+from local.lambda_.model import InvokeResult, LambdaApiError
 from local.machine.ports import listen
 from local.machine.serving import reset, serving
 from recording.model import ACCOUNT_ID

@@ -10,7 +10,8 @@ from pathlib import Path
 from local.aws.ec2 import Delays
 from local.cloud import LocalCloud, Options
 from local.commands.demo import login
-from local.lambda_.host import FunctionHost, InvokeResult
+from local.lambda_.host import FunctionHost
+from local.lambda_.model import InvokeResult
 
 TOKEN = "{{token}}"
 

@@ -20,7 +20,7 @@ from local.aws.endpoint import Endpoint
 from local.aws.faults import Fault
 from local.aws.imds import Credentials
 from local.aws.moto import Moto
-from local.lambda_.host import InvokeResult, LambdaApiError
+from local.lambda_.model import InvokeResult, LambdaApiError
 from local.machine.ports import listen
 from local.machine.serving import serving
 from recording.model import ACCOUNT_ID

@@ -17,7 +17,7 @@ from support.users import signed_in
 from gui.client import sign_in
 from local.cloud import LocalCloud
 from local.commands import postman
-from local.lambda_.host import InvokeResult
+from local.lambda_.model import InvokeResult
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

@@ -15,7 +15,9 @@ import pytest
 
 from components import bundle
 from local.lambda_ import host as functions
-from local.lambda_.host import FunctionHost, FunctionSpec, InvokeResult, LambdaApiError
+from local.lambda_.host import FunctionHost
+from local.lambda_.model import FunctionSpec, InvokeResult, LambdaApiError
+from local.lambda_.worker import RUNTIME_CLIENT
 from local.machine.processes import Processes
 
 pytestmark = pytest.mark.integration
@@ -339,7 +341,7 @@ async def test_the_stand_in_for_the_native_client_behaves_alike(
 ):
     # As on macOS, where awslambdaric has no native module: here the stand-in comes first on the
     # path.
-    path = f"{functions._RUNTIME_CLIENT}{os.pathsep}{functions.runtime_dir()}"
+    path = f"{RUNTIME_CLIENT}{os.pathsep}{functions.runtime_dir()}"
     monkeypatch.setattr(functions, "runtime_dir", lambda: path)
     code = "import runtime_client\ndef handler(event, context): return runtime_client.__file__ if event else {}[event]\n"
     host = make_host(code)

@@ -1,0 +1,114 @@
+"""What a function is and what a call of it comes to, with Lambda's own limits."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+# Gets (function name, line) of what a function writes.
+OnLog = Callable[[str, str], None]
+
+# Bytes of a synchronous request or answer; seconds of the init phase.
+MAX_PAYLOAD_BYTES = 6_291_556
+INIT_TIMEOUT_S = 10.0
+
+
+class LambdaApiError(RuntimeError):
+    """Lambda's API refuses an invocation before any function sees it: HTTP `status` and AWS's error
+    `code`.
+    """
+
+    def __init__(self, status: int, code: str, message: str):
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionSpec:
+    """One function as the program declares it, with the bundle to run and its role's (access key
+    id, secret).
+    """
+
+    name: str
+    arn: str
+    handler: str
+    zip_path: Path
+    environment: Mapping[str, str]
+    timeout_s: float
+    memory_mb: int
+    role_access_key: tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvokeResult:
+    """What Lambda's Invoke answers; `error` as in X-Amz-Function-Error, `duration_ms` without the
+    init phase.
+
+    `cold` means that this call waited for an init phase; `log_tail` holds the last 4 kB that the
+    function wrote in it.
+    """
+
+    payload: bytes
+    error: Literal["Handled", "Unhandled"] | None
+    log_tail: str
+    duration_ms: float
+    cold: bool
+    request_id: str
+
+
+class Outcome(NamedTuple):
+    """What one call, or one init phase, came to; `lost` means that its worker cannot be used again."""
+
+    payload: bytes
+    error: bool = False
+    lost: bool = False
+
+    @classmethod
+    def failure(cls, kind: str, message: str) -> "Outcome":
+        """An error that Lambda itself states; it costs the worker."""
+        return cls(error_payload(kind, message), error=True, lost=True)
+
+
+def error_payload(kind: str, message: str) -> bytes:
+    """The JSON in which Lambda and its runtimes state an error."""
+    return json.dumps({"errorType": kind, "errorMessage": message}).encode()
+
+
+class Invocation:
+    """One event on its way to a worker."""
+
+    def __init__(self, function: FunctionSpec, payload: bytes, client_context: str | None = None):
+        self.request_id = str(uuid.uuid4())
+        self.payload = payload
+        self._function = function
+        self._client_context = client_context
+        self._started: float | None = None
+
+    def headers(self) -> list[tuple[str, str]]:
+        """The Runtime API's headers for this event; its time limit begins now."""
+        self._started = time.perf_counter()
+        deadline_ms = int((time.time() + self._function.timeout_s) * 1000)
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Lambda-Runtime-Aws-Request-Id", self.request_id),
+            ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
+            ("Lambda-Runtime-Invoked-Function-Arn", self._function.arn),
+            ("Lambda-Runtime-Trace-Id", _new_trace()),
+        ]
+        if self._client_context:
+            headers.append(("Lambda-Runtime-Client-Context", self._client_context))
+        return headers
+
+    def elapsed_ms(self) -> float:
+        """Since the worker got the event; 0 when it never did."""
+        return 0.0 if self._started is None else (time.perf_counter() - self._started) * 1000
+
+
+def _new_trace() -> str:
+    """An X-Ray trace header as Lambda makes one when the caller sent none."""
+    trace = uuid.uuid4().hex
+    return f"Root=1-{int(time.time()):08x}-{trace[:24]};Parent={trace[:16]};Sampled=1"
