@@ -16,8 +16,8 @@ from support.world import world as make_world
 
 from local.aws.ec2 import Delays
 from local.aws.endpoint import Endpoint
-from local.aws.imds import Credentials
 from local.aws.moto import Moto, start_moto
+from local.aws.principals import Credentials
 from local.cloud import LocalCloud, Options
 from local.machine.processes import Processes
 from local.machine.valkey import Valkey, start_valkey

@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 
 from botocore.exceptions import ClientError
 
+from local.aws.errors import AwsError
+
 StateListener = Callable[[str, str], Awaitable[None] | None]
 
 STATE_CODES = {
@@ -36,15 +38,6 @@ class Delays:
 
     pending_s: float = 1.0
     stopping_s: float = 0.5
-
-
-class Ec2Error(Exception):
-    """EC2 refuses a call: HTTP `status` and EC2's error `code`."""
-
-    def __init__(self, status: int, code: str, message: str):
-        super().__init__(message)
-        self.status = status
-        self.code = code
 
 
 class InstanceStates:
@@ -73,12 +66,12 @@ class InstanceStates:
         await asyncio.gather(*self._transitions, return_exceptions=True)
 
     async def state(self, instance_id: str) -> str:
-        """The state EC2 shows now; raises Ec2Error for an unknown id."""
+        """The state EC2 shows now; raises AwsError for an unknown id."""
         return (await self._states([instance_id]))[instance_id]
 
     async def describe(self, instance_ids: Sequence[str]) -> list[dict[str, Any]]:
         """What DescribeInstances says of these instances, but for the states between; raises
-        Ec2Error.
+        AwsError.
         """
         try:
             answer = await asyncio.to_thread(
@@ -98,8 +91,17 @@ class InstanceStates:
             )
         return instances
 
+    async def tags(self, instance_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The tags of these instances, by id; raises AwsError."""
+        # EC2 takes a call without ids as one for all instances.
+        instances = await self.describe(instance_ids) if instance_ids else []
+        return {
+            each["InstanceId"]: {tag["Key"]: tag["Value"] for tag in each.get("Tags", ())}
+            for each in instances
+        }
+
     async def start(self, instance_ids: Sequence[str]) -> bytes:
-        """StartInstances: its answer, as XML; raises Ec2Error."""
+        """StartInstances: its answer, as XML; raises AwsError."""
         async with self._one_at_a_time:
             before = await self._states(instance_ids)
             _require(before, ("stopped", "pending", "running"), "The", "started")
@@ -112,7 +114,7 @@ class InstanceStates:
             return _changes("StartInstances", before, {**before, **dict.fromkeys(moved, "pending")})
 
     async def stop(self, instance_ids: Sequence[str]) -> bytes:
-        """StopInstances: its answer, as XML; raises Ec2Error."""
+        """StopInstances: its answer, as XML; raises AwsError."""
         async with self._one_at_a_time:
             before = await self._states(instance_ids)
             _require(before, ("running", "stopping", "stopped"), "This", "stopped")
@@ -190,9 +192,9 @@ class InstanceStates:
             launched.text = self._launched[name].strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def _refusal(error: ClientError) -> Ec2Error:
+def _refusal(error: ClientError) -> AwsError:
     details, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    return Ec2Error(
+    return AwsError(
         meta.get("HTTPStatusCode", 400), details.get("Code", ""), details.get("Message", "")
     )
 
@@ -202,7 +204,7 @@ def _require(states: Mapping[str, str], allowed: Iterable[str], article: str, do
     for name, state in states.items():
         if state not in allowed:
             message = f"{article} instance '{name}' is not in a state from which it can be {done}."
-            raise Ec2Error(400, "IncorrectInstanceState", message)
+            raise AwsError(400, "IncorrectInstanceState", message)
 
 
 def _changes(operation: str, before: Mapping[str, str], after: Mapping[str, str]) -> bytes:

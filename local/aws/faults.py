@@ -1,8 +1,19 @@
 """What tests make go wrong between a caller and AWS."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
+
+from local.aws.errors import AwsError
+
+
+class NoAnswerError(Exception):
+    """The client gets no answer: its connection hangs, or is reset."""
+
+    def __init__(self, *, hangs: bool):
+        super().__init__()
+        self.hangs = hangs
 
 
 @dataclass(eq=False)
@@ -44,6 +55,14 @@ class Fault:
             and self.operation in ("*", operation)
             and self.role_arn in (None, role_arn)
         )
+
+    async def strike(self) -> None:
+        """Lets a call suffer it: waits, then perhaps raises AwsError or NoAnswerError."""
+        await asyncio.sleep(self.delay_s)
+        if self.hang or self.reset:
+            raise NoAnswerError(hangs=self.hang)
+        if self.status is not None:
+            raise AwsError(self.status, self.code, self.message)
 
 
 class Faults:

@@ -6,28 +6,16 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
+
+from local.aws.messages import Answer, Incoming
+from local.aws.principals import Credentials
 
 # No bucket can have such a name, so this path is never S3's.
 PREFIX = "/_imds/"
 MAX_TOKEN_TTL_S = 21_600
 # Real ones live for hours and are renewed; the local cloud's keys do not change.
 _CREDENTIALS_LIFE = timedelta(hours=6)
-
-
-class Credentials(NamedTuple):
-    """An access key of the local cloud."""
-
-    access_key: str
-    secret: str
-
-
-class Reply(NamedTuple):
-    """An HTTP answer in plain text."""
-
-    status: int
-    text: str = ""
-    headers: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,34 +41,38 @@ class MetadataService:
         self._facts = facts
         self._tokens: dict[str, tuple[str, float]] = {}
 
-    async def answer(self, method: str, path: str, headers: Mapping[str, str]) -> Reply:
-        """Answers a request for `PREFIX`{instance id}/…; header names in lower case."""
-        instance_id, _, path = path.removeprefix(PREFIX).partition("/")
+    async def answer(self, incoming: Incoming) -> Answer:
+        """Answers a request for `PREFIX`{instance id}/…"""
+        instance_id, _, path = incoming.path.removeprefix(PREFIX).partition("/")
         if path == "latest/api/token":
-            return self._token(instance_id, method, headers)
-        token = headers.get("x-aws-ec2-metadata-token", "")
+            return self._token(instance_id, incoming.method, incoming.headers)
+        token = incoming.headers.get("x-aws-ec2-metadata-token", "")
         owner, expires = self._tokens.get(token, ("", 0.0))
         if owner != instance_id or time.monotonic() >= expires:
-            return Reply(401, "Unauthorized")
-        if method != "GET":
-            return Reply(405, "Method Not Allowed")
+            return _text(401, "Unauthorized")
+        if incoming.method != "GET":
+            return _text(405, "Method Not Allowed")
         facts = await self._facts(instance_id)
         text = _lookup(_tree(facts), path) if facts else None
-        return Reply(404, "Not Found") if text is None else Reply(200, text)
+        return _text(404, "Not Found") if text is None else _text(200, text)
 
-    def _token(self, instance_id: str, method: str, headers: Mapping[str, str]) -> Reply:
+    def _token(self, instance_id: str, method: str, headers: Mapping[str, str]) -> Answer:
         if method != "PUT":
-            return Reply(405, "Method Not Allowed")
+            return _text(405, "Method Not Allowed")
         if "x-forwarded-for" in headers:
-            return Reply(403, "Forbidden")
+            return _text(403, "Forbidden")
         ttl = headers.get("x-aws-ec2-metadata-token-ttl-seconds", "")
         if not ttl.isdecimal() or not 1 <= int(ttl) <= MAX_TOKEN_TTL_S:
-            return Reply(400, "Bad Request")
+            return _text(400, "Bad Request")
         now = time.monotonic()
         self._tokens = {token: entry for token, entry in self._tokens.items() if entry[1] > now}
         token = secrets.token_urlsafe(40)
         self._tokens[token] = (instance_id, now + int(ttl))
-        return Reply(200, token, {"x-aws-ec2-metadata-token-ttl-seconds": ttl})
+        return _text(200, token, (b"x-aws-ec2-metadata-token-ttl-seconds", ttl.encode()))
+
+
+def _text(status: int, text: str, *headers: tuple[bytes, bytes]) -> Answer:
+    return Answer(status, [(b"content-type", b"text/plain"), *headers], text.encode())
 
 
 def _lookup(tree: Mapping[str, str], path: str) -> str | None:

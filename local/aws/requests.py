@@ -1,19 +1,16 @@
-"""Reads what an HTTP request asks of AWS, and writes AWS's errors, by botocore's own service
-models.
-"""
+"""Reads what an HTTP request asks of AWS, by botocore's own service models and moto's parsers."""
 
 import functools
-import json
 import re
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote
-from xml.sax.saxutils import escape
+from urllib.parse import parse_qsl
 
-import botocore.session
 from botocore.exceptions import UnknownServiceError
+from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
+from moto.core.utils import get_service_model
+from werkzeug.datastructures import Headers, MultiDict
 
 # botocore has no types, and a type checker misreads its cached properties: its models are Any here.
 Model = Any
@@ -40,7 +37,13 @@ _IAM_ACTIONS = {
     "s3:UploadPart": "s3:PutObject",
 }
 
-_JSON_TYPES = {"json": "application/x-amz-json-1.1", "rest-json": "application/json"}
+# The protocols that send a call as a form.
+_FORMS = ("query", "ec2")
+
+
+# Where a user pool's public keys are. No API operation, but part of the service: it can be counted
+# and can fail like one.
+JWKS_PATH = "/.well-known/jwks.json"
 
 
 class UnknownRequestError(ValueError):
@@ -76,11 +79,10 @@ def parse(
 
     Raises UnknownRequestError.
     """
-    access_key, region, service = _credential_scope(query, headers) or (
-        None,
-        None,
-        _unsigned_service(headers),
-    )
+    if method == "GET" and path.endswith(JWKS_PATH):
+        return _jwks_request(path)
+    unsigned = None, None, _unsigned_service(headers)
+    access_key, region, service = _credential_scope(query, headers) or unsigned
     model = service_model(service)
     operation, labels = _operation(model, method, path, query, headers, body)
     return AwsRequest(
@@ -94,43 +96,24 @@ def parse(
     )
 
 
-@functools.cache
+def _jwks_request(path: str) -> AwsRequest:
+    return AwsRequest(
+        service="cognito-idp",
+        operation="GetJwks",
+        protocol="json",
+        public=True,
+        access_key=None,
+        region=None,
+        params={"UserPoolId": path.removesuffix(JWKS_PATH).strip("/")},
+    )
+
+
 def service_model(name: str) -> Model:
     """The model of a service, by botocore's name or its signing name; raises UnknownRequestError."""
     try:
-        return _session().get_service_model(_SERVICE_OF_SIGNING_NAME.get(name, name))
+        return get_service_model(_SERVICE_OF_SIGNING_NAME.get(name, name))
     except UnknownServiceError:
         raise UnknownRequestError(f"botocore knows no service {name!r}") from None
-
-
-def error_response(
-    protocol: str, status: int, code: str, message: str
-) -> tuple[int, dict[str, str], bytes]:
-    """(status, headers, body) of an AWS error as a service of that protocol sends it."""
-    request_id = secrets.token_hex(8)
-    content_type = _JSON_TYPES.get(protocol)
-    if content_type:
-        headers = {
-            "x-amzn-requestid": request_id,
-            "x-amzn-errortype": code,
-            "content-type": content_type,
-        }
-        return status, headers, json.dumps({"__type": code, "message": message}).encode()
-    error = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
-    headers = {"x-amz-request-id": request_id, "content-type": "text/xml"}
-    return status, headers, _ERROR_XML[protocol].format(error=error, request_id=request_id).encode()
-
-
-_ERROR_XML = {
-    "ec2": "<Response><Errors><Error>{error}</Error></Errors><RequestID>{request_id}</RequestID></Response>",
-    "query": "<ErrorResponse><Error>{error}</Error><RequestId>{request_id}</RequestId></ErrorResponse>",
-    "rest-xml": "<Error>{error}<RequestId>{request_id}</RequestId></Error>",
-}
-
-
-@functools.cache
-def _session() -> botocore.session.Session:
-    return botocore.session.get_session()
 
 
 def _credential_scope(query: str, headers: Mapping[str, str]) -> tuple[str, str | None, str] | None:
@@ -229,113 +212,29 @@ def _rest_operation(
             and route.query <= names
             and route.headers <= headers.keys()
         ):
-            return route.operation, {
-                name: unquote(value) for name, value in match.groupdict().items()
-            }
+            return route.operation, match.groupdict()
     raise UnknownRequestError(f"{model.service_name} has no operation for {method} {path}?{query}")
 
 
 def _params(
     operation: Model, labels: Mapping[str, str], query: str, headers: Mapping[str, str], body: bytes
 ) -> dict[str, Any]:
+    """What boto3's call was given, read by moto's own parsers; blobs are left out."""
     protocol, shape = operation.service_model.resolved_protocol, operation.input_shape
     if shape is None:
         return {}
-    if protocol in ("query", "ec2"):
-        fields = dict(parse_qsl(query, True)) | dict(parse_qsl(body.decode(errors="replace"), True))
-        return _Form(fields, ec2=protocol == "ec2").structure(shape, "")
-    if protocol == "rest-xml":
-        return _located(shape, labels, query, headers)
-    members = _json_object(body) if "payload" not in shape.serialization else {}
-    return {**members, **_located(shape, labels, query, headers)}
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        members = json.loads(body or b"{}")
-    except ValueError:
-        return {}
-    return members if isinstance(members, dict) else {}
-
-
-def _located(
-    shape: Model, labels: Mapping[str, str], query: str, headers: Mapping[str, str]
-) -> dict[str, str]:
-    """The members that travel in the path, the query and the headers."""
-    fields = dict(parse_qsl(query, keep_blank_values=True))
-    sources: dict[str, Mapping[str, str]] = {
-        "uri": labels,
-        "querystring": fields,
-        "header": headers,
+    fields = parse_qsl(query, keep_blank_values=True)
+    if protocol in _FORMS:
+        fields += parse_qsl(body.decode(errors="replace"), keep_blank_values=True)
+    sent = {
+        "url_params": labels,
+        "values": MultiDict(fields),
+        "headers": Headers(list(headers.items())),
+        # moto wants text in a payload, and a blob need not be any.
+        "body": b"" if "payload" in shape.serialization else body,
     }
-    found = {}
-    for name, member in shape.members.items():
-        location = member.serialization.get("location")
-        sent = member.serialization.get("name", name)
-        value = sources.get(location, {}).get(sent.lower() if location == "header" else sent)
-        if value is not None:
-            found[name] = value
-    return found
-
-
-class _Form:
-    """Undoes the query protocols' flattening of structures into form fields."""
-
-    def __init__(self, fields: Mapping[str, str], *, ec2: bool):
-        self._fields = fields
-        self._ec2 = ec2
-
-    def structure(self, shape: Model, prefix: str) -> dict[str, Any]:
-        found = {}
-        for name, member in shape.members.items():
-            field = prefix + self._sent_name(member, name)
-            if self._holds(field):
-                found[name] = self._value(member, field)
-        return found
-
-    def _sent_name(self, member: Model, name: str) -> str:
-        sent = member.serialization.get("queryName") if self._ec2 else None
-        sent = sent or member.serialization.get("name", name)
-        if member.type_name == "list" and not self._ec2 and member.serialization.get("flattened"):
-            sent = member.member.serialization.get("name", sent)
-        return sent[0].upper() + sent[1:] if self._ec2 else sent
-
-    def _holds(self, field: str) -> bool:
-        return field in self._fields or any(name.startswith(f"{field}.") for name in self._fields)
-
-    def _value(self, shape: Model, field: str) -> Any:
-        match shape.type_name:
-            case "structure":
-                return self.structure(shape, f"{field}.")
-            case "list":
-                return self._list(shape, field)
-            case "map":
-                return self._map(shape, field)
-            case "boolean":
-                return self._fields[field].lower() == "true"
-            case "integer" | "long":
-                return int(self._fields[field])
-        return self._fields[field]
-
-    def _list(self, shape: Model, field: str) -> list[Any]:
-        if not self._ec2 and not shape.serialization.get("flattened"):
-            field = f"{field}.{shape.member.serialization.get('name', 'member')}"
-        return [self._value(shape.member, name) for name in self._numbered(field)]
-
-    def _map(self, shape: Model, field: str) -> dict[str, Any]:
-        if not shape.serialization.get("flattened"):
-            field = f"{field}.entry"
-        key, value = (
-            shape.key.serialization.get("name", "key"),
-            shape.value.serialization.get("name", "value"),
-        )
-        return {
-            self._fields[f"{name}.{key}"]: self._value(shape.value, f"{name}.{value}")
-            for name in self._numbered(field)
-        }
-
-    def _numbered(self, field: str) -> Iterable[str]:
-        number = 1
-        while self._holds(f"{field}.{number}"):
-            yield f"{field}.{number}"
-            number += 1
+    try:
+        return PROTOCOL_PARSERS[protocol](operation).parse(sent)
+    except (RequestParserError, ValueError, TypeError, AttributeError) as error:
+        reason = f"{operation.name} of {operation.service_model.service_name}: {error}"
+        raise UnknownRequestError(f"cannot read the parameters of {reason}") from error

@@ -1,45 +1,50 @@
-"""One raw HTTP exchange with a local server that closes every connection, as moto's does: nothing
-to pool, no parsing beyond what must be known to hand the answer on.
+"""Hands a request on to moto: one raw HTTP exchange with a server that closes every connection, so
+there is nothing to pool, and no parsing beyond what must be known to hand the answer on.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from typing import NamedTuple
 
-Headers = Sequence[tuple[bytes, bytes]]
+from local.aws.messages import Answer, Headers, Incoming
 
-
-class Answer(NamedTuple):
-    """An HTTP answer; header names in lower case."""
-
-    status: int
-    headers: Headers = ()
-    body: bytes = b""
+_TIMEOUT_S = 30.0
+# Between two hops each names its own; the lengths are known by then.
+_HOP_HEADERS = frozenset(
+    {b"connection", b"keep-alive", b"transfer-encoding", b"expect", b"host", b"content-length"}
+)
 
 
-async def exchange(
-    host: str, port: int, method: str, target: bytes, headers: Headers, body: bytes
-) -> Answer:
-    """Sends one request and reads its answer; `headers` must name the host and the body's length.
+async def forward(incoming: Incoming, host: str) -> Answer:
+    """What the server at `host` ("name:port") answers; raises OSError, and so TimeoutError."""
+    own = [(b"host", host.encode()), (b"content-length", b"%d" % len(incoming.body))]
+    kept = _without(_HOP_HEADERS, incoming.raw_headers)
+    async with asyncio.timeout(_TIMEOUT_S):
+        answer = await _exchange(host, incoming, [*own, *kept])
+    # HEAD's content-length is the object's, and there is no body to count.
+    dropped = _HOP_HEADERS - {b"content-length"} if incoming.method == "HEAD" else _HOP_HEADERS
+    return answer._replace(headers=_without(dropped, answer.headers))
 
-    Raises OSError.
-    """
-    reader, writer = await asyncio.open_connection(host, port)
+
+def _without(dropped: frozenset[bytes], headers: Headers) -> Headers:
+    return [(name, value) for name, value in headers if name not in dropped]
+
+
+async def _exchange(host: str, incoming: Incoming, headers: Headers) -> Answer:
+    name, _, port = host.partition(":")
+    reader, writer = await asyncio.open_connection(name, int(port))
     try:
         # HTTP/1.0, so that the answer is never chunked.
         lines = [
-            b"%s %s HTTP/1.0" % (method.encode(), target),
+            b"%s %s HTTP/1.0" % (incoming.method.encode(), incoming.target),
             *(b"%s: %s" % header for header in headers),
             b"",
-            body,
+            incoming.body,
         ]
         writer.write(b"\r\n".join(lines))
-        return await _read(reader, method)
+        return await _read(reader, incoming.method)
     except (asyncio.IncompleteReadError, ValueError) as error:
-        raise ConnectionError(
-            f"{host}:{port} broke off its answer to {method} {target.decode()}"
-        ) from error
+        asked = f"{incoming.method} {incoming.target.decode()}"
+        raise ConnectionError(f"{host} broke off its answer to {asked}") from error
     finally:
         writer.close()
         with contextlib.suppress(OSError):
@@ -54,6 +59,5 @@ async def _read(reader: asyncio.StreamReader, method: str) -> Answer:
     if method == "HEAD" or status in (204, 304):
         return Answer(status, headers)
     length = next((int(value) for name, value in headers if name == b"content-length"), None)
-    return Answer(
-        status, headers, await (reader.read() if length is None else reader.readexactly(length))
-    )
+    body = await (reader.read() if length is None else reader.readexactly(length))
+    return Answer(status, headers, body)

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from local.aws.endpoint import Call
-from recording import kinds
+from local.aws.records import Call
 from recording.model import ACCOUNT_ID, Recording
 
 _ROLE = kinds.iam.ROLE.token

@@ -13,7 +13,7 @@ import redis
 from support.world import BUCKET, STACK, World
 
 from guardian import guardian as rounds
-from local.aws.endpoint import Fault
+from local.aws.faults import Fault
 from tlfif import names, nodes, queue, replies, waking
 
 pytestmark = pytest.mark.integration

@@ -14,8 +14,8 @@ import yaml
 from jsonschema import Draft4Validator
 from support.world import STACK, Outage, World, full, hung, read_only, refused, slow_link, unsigned
 
-from components.openapi import OPENAPI
-from local.aws.endpoint import Fault
+from components.gateway import OPENAPI
+from local.aws.faults import Fault
 from tlfif import names, queue
 
 pytestmark = pytest.mark.integration

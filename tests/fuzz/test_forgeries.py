@@ -15,7 +15,7 @@ from botocore.config import Config
 from support.forgeries import SUB, forged, mutations, private_key
 from support.surface import Surface, problem
 
-from local.aws.endpoint import Fault
+from local.aws.faults import Fault
 
 pytestmark = pytest.mark.integration
 

@@ -17,8 +17,8 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 from support.surface import Surface, problem
 
-from components.openapi import OPENAPI, render
-from local.aws.endpoint import Fault
+from components.gateway import OPENAPI, render
+from local.aws.faults import Fault
 
 pytestmark = pytest.mark.integration
 

@@ -24,8 +24,9 @@ from support.forgeries import Pool, private_key, segment
 
 from authorizer import handler as authorizer
 from guardian import handler as guardian
-from local.aws.endpoint import Call, Endpoint
+from local.aws.endpoint import Endpoint
 from local.aws.moto import Moto
+from local.aws.records import Call
 from local.machine.valkey import Valkey
 from recording.model import ACCOUNT_ID
 from router import handler as router

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import world
 
-from local.aws.endpoint import Call
+from local.aws.records import Call
 from local.cloud import LocalCloud
 from local.iam.usage import Verdict, grants, judge
 from recording import kinds

@@ -22,7 +22,8 @@ from support.users import LONG, POLL_S, WAIT_S, Reply, User, signed_in
 
 from gui import client as client_module
 from gui.client import FINAL, ApiError, Job
-from local.aws.endpoint import Call, Fault
+from local.aws.faults import Fault
+from local.aws.records import Call
 from local.cloud import LocalCloud
 from local.node.node import LocalNode
 from tlfif import names

@@ -18,8 +18,8 @@ from support.calls import REGION, ClientOf, call, eventually
 
 from local.aws.endpoint import Endpoint
 from local.aws.faults import Fault
-from local.aws.imds import Credentials
 from local.aws.moto import Moto
+from local.aws.principals import Credentials
 from local.lambda_.model import InvokeResult, LambdaApiError
 from local.machine.ports import listen
 from local.machine.serving import serving

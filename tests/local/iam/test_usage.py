@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local.aws.endpoint import Call
+from local.aws.records import Call
 from local.iam.usage import PLATFORM, Grant, PolicyError, allowing, grants, judge, requests
 from recording import kinds
 from recording.evaluate import evaluate
