@@ -19,7 +19,7 @@ from bench.figures import percentiles, table
 from components import gateway
 from local.aws.moto import signing_key
 from local.cloud import LocalCloud, Options
-from local.commands import demo
+from local.users import login
 from tlfif import queue
 
 WARM_UP = 50
@@ -96,7 +96,7 @@ async def main(calls: int) -> None:
         LocalCloud(Options(workers=1)) as cloud,
         httpx.AsyncClient(base_url=cloud.api_url) as client,
     ):
-        bench = Bench(cloud, client, await asyncio.to_thread(demo.login, cloud), calls)
+        bench = Bench(cloud, client, await asyncio.to_thread(login, cloud), calls)
         print(f"{calls} calls each, one after another; the client included, no network")
         print(table(await bench.cases()))
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.figures import percentiles, table
 from local.cloud import LocalCloud, Options
-from local.commands import demo
+from local.users import login
 from tlfif import names, queue, tokens
 from tlfif.environment import UserPool
 
@@ -84,7 +84,7 @@ class Bench:
 
 async def main(calls: int) -> None:
     async with LocalCloud(Options(workers=1)) as cloud:
-        bench = Bench(cloud, await asyncio.to_thread(demo.login, cloud), calls)
+        bench = Bench(cloud, await asyncio.to_thread(login, cloud), calls)
         good, too_long = json.dumps({"prompt": "Hello"}), json.dumps({"prompt": "x" * 7000})
         rows = {"floor: verify + script": await asyncio.to_thread(bench.floor)}
         rows["202 queued"] = await bench.case(good, 202, bench.reset)

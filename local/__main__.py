@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,17 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     # Imported here: Pulumi's modules take seconds, which neither --help nor a typing error should
     # cost.
-    from local.commands import demo, invoke, postman
+    from local.commands import demo, invoke, postman, shared, up
 
-    commands = {"up": demo.stay_up, "invoke": invoke.invoke, "postman": postman.run}
-    run = (
-        demo.answer(arguments, BEGAN)
-        if arguments.command == "demo"
-        else commands[arguments.command](arguments)
-    )
+    commands = {
+        "demo": partial(demo.answer, began=BEGAN),
+        "up": up.stay_up,
+        "invoke": invoke.invoke,
+        "postman": postman.run,
+    }
     try:
-        return asyncio.run(_until_told(run))
-    except (*demo.EXPECTED, invoke.InvokeError, postman.NewmanError) as error:
+        return asyncio.run(_until_told(commands[arguments.command](arguments)))
+    except shared.EXPECTED as error:
         print(f"tl-fif: {error}", file=sys.stderr)
         return 1
 
@@ -52,22 +53,17 @@ def parse() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text)
-        command.add_argument(
-            "--stack", default="dev", help="whose configuration (default: %(default)s)"
-        )
+        config = "whose configuration (default: %(default)s)"
+        command.add_argument("--stack", default="dev", help=config)
         if name in ("demo", "up"):
-            command.add_argument(
-                "--port", type=int, default=0, help="of the API (default: any free one)"
-            )
+            any_port = "of the API (default: any free one)"
+            command.add_argument("--port", type=int, default=0, help=any_port)
         if name == "demo":
             command.add_argument("prompt")
         if name == "invoke":
             command.add_argument("function", help="its folder's name in functions/")
-            command.add_argument(
-                "event",
-                type=Path,
-                help="a JSON file; {{token}} in it becomes a user's access token",
-            )
+            token = "a JSON file; {{token}} in it becomes a user's access token"
+            command.add_argument("event", type=Path, help=token)
     return parser.parse_args()
 
 

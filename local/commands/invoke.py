@@ -9,15 +9,16 @@ from pathlib import Path
 
 from local.aws.ec2 import Delays
 from local.cloud import LocalCloud, Options
-from local.commands.demo import login
+from local.commands.shared import CommandError
 from local.lambda_.host import FunctionHost
 from local.lambda_.model import InvokeResult
+from local.users import login
 
 TOKEN = "{{token}}"
 
 
-class InvokeError(ValueError):
-    """There is no such function, or the event file cannot be used; the message says what is wrong."""
+class InvokeError(CommandError):
+    """There is no such function, or the event file cannot be used."""
 
 
 async def invoke(arguments: argparse.Namespace) -> int:
@@ -50,9 +51,8 @@ def read(path: Path) -> str:
         text = path.read_text()
         json.loads(text)
     except OSError as error:
-        raise InvokeError(
-            f"{path}: {error.strerror}; docs/events has some to start from"
-        ) from error
+        fix = "docs/events has some to start from"
+        raise InvokeError(f"{path}: {error.strerror}; {fix}") from error
     except ValueError as error:
         raise InvokeError(f"{path} is not JSON: {error}") from error
     return text
@@ -64,7 +64,6 @@ def show(function: str, result: InvokeResult, lines: list[str]) -> None:
     if isinstance(answer, dict) and isinstance(answer.get("body"), str):
         answer["body"] = json.loads(answer["body"])
     how = "failed" if result.error else "answered"
-    print(
-        f"{function} {how} after {result.duration_ms:.1f} ms:\n{json.dumps(answer, indent=2, ensure_ascii=False)}"
-    )
+    print(f"{function} {how} after {result.duration_ms:.1f} ms:")
+    print(json.dumps(answer, indent=2, ensure_ascii=False))
     print("\nlog:", *(lines or ["(nothing)"]), sep="\n  ")

@@ -16,14 +16,15 @@ from components.bundle import ROOT
 from local.aws.ec2 import Delays
 from local.aws.moto import signing_key
 from local.cloud import LocalCloud, Options
-from local.commands.demo import SECONDS_PER_MINUTE, login
+from local.commands.shared import SECONDS_PER_MINUTE, CommandError, say
+from local.users import login
 
 COLLECTION = ROOT / "docs/tl-fif.postman_collection.json"
 NEWMAN = "newman@6.2.2"
 FOLDER = ROOT / ".cache" / NEWMAN.replace("@", "-")
 
 
-class NewmanError(RuntimeError):
+class NewmanError(CommandError):
     """newman cannot be had; the message says what is missing."""
 
 
@@ -37,7 +38,7 @@ async def run(arguments: argparse.Namespace) -> int:
         seconds_per_minute=SECONDS_PER_MINUTE,
         delays=Delays(pending_s=0.6, stopping_s=0.5),
     )
-    async with LocalCloud(options, lambda text: print(f"tl-fif: {text}", flush=True)) as cloud:
+    async with LocalCloud(options, say) as cloud:
         return await run_collection(cloud, newman)
 
 
@@ -84,9 +85,8 @@ def install() -> Path:
     """newman's command in .cache, installed there if it is not yet; raises NewmanError."""
     command = FOLDER / "node_modules/.bin/newman"
     if shutil.which("node") is None or shutil.which("npm") is None:
-        raise NewmanError(
-            "make postman needs node and npm: https://nodejs.org (Debian: apt-get install npm)"
-        )
+        fix = "https://nodejs.org (Debian: apt-get install npm)"
+        raise NewmanError(f"make postman needs node and npm: {fix}")
     if not command.exists():
         print(f"tl-fif: installing {NEWMAN} into .cache (once)", file=sys.stderr)
         _npm_install()
@@ -98,6 +98,5 @@ def _npm_install() -> None:
     done = subprocess.run(npm, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
-        raise NewmanError(
-            f"npm could not install {NEWMAN}: {lines[-1] if lines else 'no reason given'}"
-        )
+        reason = lines[-1] if lines else "no reason given"
+        raise NewmanError(f"npm could not install {NEWMAN}: {reason}")

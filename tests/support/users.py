@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from gui.client import FINAL, Client, Job, sign_in
 from local.cloud import LocalCloud
+from local.users import create_user
 
 T = TypeVar("T")
 Reply = dict[str, Any]
@@ -87,7 +88,7 @@ async def using(api_url: str, token: str) -> AsyncIterator[User]:
 async def signed_in(cloud: LocalCloud) -> AsyncIterator[User]:
     """A new user of the cloud, and so one whom no rate limit has met."""
     name = f"user{next(_numbers)}@example.com"
-    password = await asyncio.to_thread(cloud.create_user, name)
+    password = await asyncio.to_thread(create_user, cloud, name)
     client_id = cloud.output("user_pool_client_id")
     token = await asyncio.to_thread(sign_in, cloud.endpoint.url, client_id, name, password)
     async with using(cloud.api_url, token) as user:

@@ -1,0 +1,30 @@
+"""What the commands share: their clock, and what a person can do something about."""
+
+from components.bundle import BundleError
+from local.machine.ports import PortTakenError
+from local.machine.processes import ProcessError
+from local.node.model_file import ModelMissingError
+
+# A minute of the commands that run to their end: the node rests after two seconds instead of sixty.
+SECONDS_PER_MINUTE = 2.0
+
+
+class CommandError(RuntimeError):
+    """A command cannot do what it says; the message says why, in one line."""
+
+
+# One line, no traceback.
+EXPECTED = (
+    BundleError,
+    CommandError,
+    FileNotFoundError,
+    ModelMissingError,
+    PortTakenError,
+    ProcessError,
+    TimeoutError,
+)
+
+
+def say(text: str) -> None:
+    """Tells whoever runs the command how far it is."""
+    print(f"tl-fif: {text}", flush=True)

@@ -1,0 +1,27 @@
+"""Users of a local cloud's pool: made, confirmed, and signed in."""
+
+import time
+
+from local.cloud import LocalCloud
+
+
+def create_user(cloud: LocalCloud, username: str) -> str:
+    """A signed-up and confirmed user of the pool; their password."""
+    password = f"Local-{time.time_ns()}!"
+    cognito, pool = cloud.moto.client("cognito-idp"), cloud.output("user_pool_id")
+    cognito.admin_create_user(UserPoolId=pool, Username=username, MessageAction="SUPPRESS")
+    cognito.admin_set_user_password(
+        UserPoolId=pool, Username=username, Password=password, Permanent=True
+    )
+    return password
+
+
+def login(cloud: LocalCloud, username: str = "ada@example.com") -> str:
+    """A new user's access token."""
+    secrets = {"USERNAME": username, "PASSWORD": create_user(cloud, username)}
+    answer = cloud.moto.client("cognito-idp").initiate_auth(
+        ClientId=cloud.output("user_pool_client_id"),
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters=secrets,
+    )
+    return answer["AuthenticationResult"]["AccessToken"]
