@@ -5,13 +5,13 @@ and running.
 import asyncio
 import contextlib
 import json
+import socket
 import tempfile
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from components import bundle
@@ -28,13 +28,13 @@ from local.machine.processes import Processes
 from local.machine.serving import serving
 from local.machine.valkey import Valkey, start_valkey
 from local.node.node import LocalNode
-from recording import kinds
-from recording.evaluate import evaluate
+from recording.evaluate import evaluate, stack_region
 from recording.model import Recording, Resource
 
-FUNCTION = kinds.lambda_.FUNCTION.token
-INSTANCE = kinds.ec2.INSTANCE.token
-USER_POOL = kinds.cognito.USER_POOL.token
+FUNCTION = "aws:lambda/function:Function"
+INSTANCE = "aws:ec2/instance:Instance"
+USER_POOL = "aws:cognito/userPool:UserPool"
+VPC = "aws:ec2/vpc:Vpc"
 MAX_LINES = 10_000
 VPC_LOOPBACK = "::1"
 
@@ -89,65 +89,52 @@ class LocalCloud:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
     async def _start(self) -> None:
         # Bound before anything slow: a taken port is known at once.
-        world = listen(self.options.port, "the local gateway", "choose another with --port")
-        listeners = [world, listen(0, "the VPC", host=VPC_LOOPBACK)]
-        for listener in listeners:
-            self._stack.callback(listener.close)
-        self.log_dir = Path(
-            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tl-fif-"))
-        )
+        listeners = self._listen()
+        folder = tempfile.TemporaryDirectory(prefix="tl-fif-")
+        self.log_dir = Path(self._stack.enter_context(folder))
         self.procs = await self._stack.enter_async_context(Processes(self.log_dir))
-        bundles = asyncio.create_task(self._build())
+        # Seconds of work each, done while the servers start.
+        bundles = asyncio.create_task(asyncio.to_thread(_build))
         modules = asyncio.create_task(asyncio.to_thread(_import_program))
-        self.moto, self.valkey = await asyncio.gather(
-            start_moto(self.procs, "us-east-1"), start_valkey(self.procs)
-        )
-        self._progress("the AWS APIs (moto) and the queue (Valkey) are up")
-        self.endpoint = await self._stack.enter_async_context(
-            Endpoint(self.moto, delays=self.options.delays)
-        )
-        ports = [each.getsockname()[1] for each in listeners]
-        self.api_url, self.vpc_url = (
-            f"http://{LOOPBACK}:{ports[0]}/v1",
-            f"http://[{VPC_LOOPBACK}]:{ports[1]}/v1",
-        )
+        await self._start_servers()
         await modules
-        backend = LocalBackend(self.options.stack, self.moto, self.valkey, api_url=self.api_url)
-        self.recording = await asyncio.to_thread(
-            evaluate, self.options.stack, backend, config=dict(self.options.config)
-        )
-        self._progress(
-            f"the program is deployed: {sum(each.custom for each in self.recording.resources)} resources"
-        )
+        await self._deploy()
         await self._start_functions(await bundles)
         self._start_nodes()
-        await self._start_gateway(listeners)
-        await self._stack.enter_async_context(
-            schedules.running(
-                schedules.of(self.recording),
-                lambda arn, event: self._host(arn).invoke(event),
-                self.options.seconds_per_minute,
-            )
+        await self._start_gateway(*listeners)
+        await self._start_schedules()
+
+    def _listen(self) -> tuple[socket.socket, socket.socket]:
+        """The API's sockets for the world and for the VPC."""
+        world = listen(self.options.port, "the local gateway", "choose another with --port")
+        self._stack.callback(world.close)
+        vpc = listen(0, "the VPC", host=VPC_LOOPBACK)
+        self._stack.callback(vpc.close)
+        self.api_url = f"http://{LOOPBACK}:{world.getsockname()[1]}/v1"
+        self.vpc_url = f"http://[{VPC_LOOPBACK}]:{vpc.getsockname()[1]}/v1"
+        return world, vpc
+
+    async def _start_servers(self) -> None:
+        region = stack_region(self.options.stack, config=self.options.config)
+        self.moto, self.valkey = await asyncio.gather(
+            start_moto(self.procs, region), start_valkey(self.procs)
         )
+        self._progress("the AWS APIs (moto) and the queue (Valkey) are up")
+        endpoint = Endpoint(self.moto, delays=self.options.delays)
+        self.endpoint = await self._stack.enter_async_context(endpoint)
 
-    async def _build(self) -> dict[str, Path]:
-        """The bundles of all functions; built one after another, while the servers start."""
-
-        def build() -> dict[str, Path]:
-            runtime_dir()
-            return {name: bundle.build(name, "host") for name in bundle.functions()}
-
-        return await asyncio.to_thread(build)
+    async def _deploy(self) -> None:
+        """Runs the program: what it declares is made in moto and Valkey, or emulated below."""
+        stack, config = self.options.stack, dict(self.options.config)
+        backend = LocalBackend(stack, self.moto, self.valkey, api_url=self.api_url)
+        self.recording = await asyncio.to_thread(evaluate, stack, backend, config=config)
+        made = sum(each.custom for each in self.recording.resources)
+        self._progress(f"the program is deployed: {made} resources")
 
     async def _start_functions(self, bundles: Mapping[str, Path]) -> None:
         self.endpoint.on_invoke = self._invoke_api
@@ -167,20 +154,29 @@ class LocalCloud:
 
     def _specification(self, resource: Resource, bundles: Mapping[str, Path]) -> FunctionSpec:
         inputs = resource.inputs
-        declared = inputs.get("environment", {}).get("variables", {})
-        # Within the VPC the API has another address: that is how the gateway here knows who is
-        # inside.
-        environment = {k: self.vpc_url if v == self.api_url else v for k, v in declared.items()}
+        environment = inputs.get("environment", {}).get("variables", {})
+        if inputs.get("vpcConfig"):
+            environment = self._seen_from_vpc(environment)
         return FunctionSpec(
             name=inputs["name"],
             arn=resource.outputs["arn"],
             handler=inputs["handler"],
             zip_path=bundles[inputs["handler"].partition(".")[0]],
-            environment=environment if inputs.get("vpcConfig") else declared,
+            environment=environment,
             timeout_s=inputs["timeout"],
             memory_mb=inputs["memorySize"],
             role_access_key=self.endpoint.credentials_for(inputs["role"]),
         )
+
+    def _seen_from_vpc(self, declared: Mapping[str, str]) -> dict[str, str]:
+        """The one exception to "the program's environment verbatim": a value that is the API's URL
+        becomes the URL of the listener within the VPC.
+
+        On AWS the VPC endpoint's private DNS does this: the same name leads to another address, by
+        which the API knows that the caller is inside. Here the name is an address already.
+        """
+        inside = {self.api_url: self.vpc_url}
+        return {name: inside.get(value, value) for name, value in declared.items()}
 
     def _platform(self) -> dict[str, str]:
         """What a function is told beyond what the program declares: where AWS is here, and how fast
@@ -212,7 +208,7 @@ class LocalCloud:
             self._stack.push_async_callback(node.close)
             self.endpoint.on_instance_state(node.on_state)
 
-    async def _start_gateway(self, listeners: Any) -> None:
+    async def _start_gateway(self, world: socket.socket, vpc: socket.socket) -> None:
         spec = GatewaySpec.from_recording(self.recording, "gateway-api")
         gateway = Gateway(
             spec,
@@ -222,14 +218,19 @@ class LocalCloud:
             access_log=self.access_log.append,
         )
         self._stack.push_async_callback(gateway.aclose)
-        vpc_address = (
-            self.recording.one(kinds.ec2.VPC.token).outputs["ipv6CidrBlock"].split("::")[0] + "::1"
-        )
-        await self._stack.enter_async_context(serving(gateway.app, listeners[0]))
-        await self._stack.enter_async_context(
-            serving(gateway.inside_vpc(vpc_address), listeners[1])
-        )
+        block = self.recording.one(VPC).outputs["ipv6CidrBlock"]
+        inside = gateway.inside_vpc(block.split("::")[0] + "::1")
+        await self._stack.enter_async_context(serving(gateway.app, world))
+        await self._stack.enter_async_context(serving(inside, vpc))
         self._progress(f"API Gateway serves {len(spec.resources)} routes at {self.api_url}")
+
+    async def _start_schedules(self) -> None:
+        running = schedules.running(
+            schedules.of(self.recording),
+            lambda arn, event: self._host(arn).invoke(event),
+            self.options.seconds_per_minute,
+        )
+        await self._stack.enter_async_context(running)
 
     async def _invoke(self, arn: str, event: dict[str, Any]) -> Any:
         """The gateway's way to a function."""
@@ -261,9 +262,8 @@ class LocalCloud:
         """
         hosts = {host.function.handler.partition(".")[0]: host for host in self.hosts.values()}
         if source not in hosts:
-            raise LookupError(
-                f"the stack has no function {source!r}, only {', '.join(sorted(hosts))}"
-            )
+            known = ", ".join(sorted(hosts))
+            raise LookupError(f"the stack has no function {source!r}, only {known}")
         return hosts[source]
 
     def function(self, source: str) -> FunctionSpec:
@@ -273,16 +273,6 @@ class LocalCloud:
     def output(self, name: str) -> Any:
         """A stack output, as `pulumi stack output` shows it."""
         return self.recording.outputs[name]
-
-    def create_user(self, username: str) -> str:
-        """A signed-up and confirmed user of the pool; their password."""
-        password = f"Local-{time.time_ns()}!"
-        cognito, pool = self.moto.client("cognito-idp"), self.output("user_pool_id")
-        cognito.admin_create_user(UserPoolId=pool, Username=username, MessageAction="SUPPRESS")
-        cognito.admin_set_user_password(
-            UserPoolId=pool, Username=username, Password=password, Permanent=True
-        )
-        return password
 
     async def until(
         self, condition: Callable[[], Awaitable[bool]], timeout_s: float, what: str
@@ -295,8 +285,14 @@ class LocalCloud:
             await asyncio.sleep(0.05)
 
 
+def _build() -> dict[str, Path]:
+    """The bundles of all functions, built one after another."""
+    runtime_dir()
+    return {name: bundle.build(name, "host") for name in bundle.functions()}
+
+
 def _import_program() -> None:
-    """Seconds of importing, done while the servers start."""
+    """What the program imports, so that evaluating it need not."""
     import components.gateway
     import components.gpu_node
     import components.guardrails  # noqa: F401
