@@ -28,11 +28,15 @@ used = resource.getrusage(resource.RUSAGE_SELF)
 ms = (used.ru_utime + used.ru_stime) * 1000
 print(json.dumps({{"ms": ms, "modules": len(sys.modules), "boto3": "boto3" in sys.modules}}))
 """
-EMPTY = "import resource; u = resource.getrusage(resource.RUSAGE_SELF); print((u.ru_utime + u.ru_stime) * 1000)"
+EMPTY = """
+import resource
+used = resource.getrusage(resource.RUSAGE_SELF)
+print((used.ru_utime + used.ru_stime) * 1000)
+"""
 
 
 def run(folder: Path, code: str) -> str:
-    """Runs code as the function's worker would: nothing but the bundle and the runtime on the path."""
+    """Runs code as the function's worker would: only the bundle and the runtime on the path."""
     env = {
         "PYTHONPATH": f"{folder}:{runtime_dir()}",
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -51,10 +51,8 @@ def measure(client: "queue.redis.Redis", s3: object, jobs: int) -> None:
     began = time.perf_counter()
     ids = accept(client, jobs)
     seconds = time.perf_counter() - began
-    print(
-        f"accepted     {jobs:,} jobs of {len(PROMPT)} bytes at {jobs / seconds:,.0f}/s on one connection",
-        flush=True,
-    )
+    rate = f"{jobs / seconds:,.0f}/s on one connection"
+    print(f"accepted     {jobs:,} jobs of {len(PROMPT)} bytes at {rate}", flush=True)
     print(f"memory       {(used(client) - start) / jobs:,.0f} bytes a job", flush=True)
     expire(client, ids)
     began, answered = time.perf_counter(), 0
@@ -75,10 +73,8 @@ def measure(client: "queue.redis.Redis", s3: object, jobs: int) -> None:
     deadline = time.monotonic() + names.WAKE_TTL_S + 5
     while client.dbsize() > 1 and time.monotonic() < deadline:
         time.sleep(1)
-    print(
-        f"memory       {start:,} bytes before, {used(client):,} after, with {client.dbsize()} key left",
-        flush=True,
-    )
+    left = f"{used(client):,} after, with {client.dbsize()} key left"
+    print(f"memory       {start:,} bytes before, {left}", flush=True)
 
 
 def accept(client: "queue.redis.Redis", jobs: int) -> list[str]:

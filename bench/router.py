@@ -27,13 +27,17 @@ WARM_UP = 50
 
 def event(token: str, body: str) -> bytes:
     """API Gateway's proxy event for POST /infer."""
-    return json.dumps(
-        {
-            "resource": "/infer", "path": "/infer", "httpMethod": "POST", "body": body, "isBase64Encoded": False,
-            "headers": {"Authorization": token, "Origin": "http://localhost:3000"}, "pathParameters": None,
-            "requestContext": {"requestId": str(uuid.uuid4())},
-        }
-    ).encode()  # fmt: skip
+    sent = {
+        "resource": "/infer",
+        "path": "/infer",
+        "pathParameters": None,
+        "httpMethod": "POST",
+        "headers": {"Authorization": token, "Origin": "http://localhost:3000"},
+        "body": body,
+        "isBase64Encoded": False,
+        "requestContext": {"requestId": str(uuid.uuid4())},
+    }
+    return json.dumps(sent).encode()
 
 
 class Bench:
@@ -94,9 +98,8 @@ async def main(calls: int) -> None:
         bench.redis.lpush(f"rate:{sub}", *([now + 600_000] * names.SUSTAINED_PER_MINUTE))
         rows["429 rate limited"] = await bench.case(good, 429, lambda: None)
         rows["400 prompt too long"] = await bench.case(too_long, 400, lambda: None)
-        print(
-            f"{calls} calls each, one worker; durations as Lambda would report them (invoke overhead included)"
-        )
+        how = "durations as Lambda would report them (invoke overhead included)"
+        print(f"{calls} calls each, one worker; {how}")
         print(table(rows, "floor: verify + script"))
 
 

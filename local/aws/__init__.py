@@ -1,1 +1,1 @@
-"""AWS's APIs on this machine: moto, and in front of it EC2's delays, metadata, faults and records."""
+"""AWS's APIs here: moto, and in front of it EC2's delays, metadata, faults and records."""

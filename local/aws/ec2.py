@@ -41,7 +41,7 @@ class Delays:
 
 
 class InstanceStates:
-    """The states instances are in between moto's `stopped` and `running`, and since when they run."""
+    """The states between moto's `stopped` and `running`, and since when instances run."""
 
     def __init__(self, client: Any, delays: Delays):
         """`client` is a boto3 EC2 client of moto itself."""

@@ -105,7 +105,7 @@ class Moto:
 
 
 def signing_key() -> dict[str, Any]:
-    """The private key, as a JWK, with which moto signs the tokens of every user pool: it ships it."""
+    """The private key, as a JWK, with which moto signs every user pool's tokens: it ships it."""
     package = importlib.util.find_spec("moto")
     assert package is not None
     assert package.origin is not None

@@ -109,7 +109,7 @@ def _jwks_request(path: str) -> AwsRequest:
 
 
 def service_model(name: str) -> Model:
-    """The model of a service, by botocore's name or its signing name; raises UnknownRequestError."""
+    """A service's model, by botocore's name or its signing name; raises UnknownRequestError."""
     try:
         return get_service_model(_SERVICE_OF_SIGNING_NAME.get(name, name))
     except UnknownServiceError:

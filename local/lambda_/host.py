@@ -1,4 +1,4 @@
-"""Lambda's side of the local cloud: a function's built bundle in its workers, and the calls of it."""
+"""Lambda's side of the local cloud: a function's bundle in its workers, and its calls."""
 
 import asyncio
 import hashlib

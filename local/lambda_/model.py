@@ -61,7 +61,7 @@ class InvokeResult:
 
 
 class Outcome(NamedTuple):
-    """What one call, or one init phase, came to; `lost` means that its worker cannot be used again."""
+    """What one call, or one init phase, came to; `lost`: its worker cannot be used again."""
 
     payload: bytes
     error: bool = False

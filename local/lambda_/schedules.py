@@ -90,10 +90,15 @@ async def _repeat(schedule: Schedule, invoke: Invoke, seconds_per_minute: float)
 def _event(schedule: Schedule) -> str:
     """EventBridge's scheduled event."""
     _, _, _, region, account, _ = schedule.rule_arn.split(":", 5)
-    return json.dumps(
-        {
-            "version": "0", "id": str(uuid.uuid4()), "detail-type": "Scheduled Event", "source": "aws.events",
-            "account": account, "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "region": region,
-            "resources": [schedule.rule_arn], "detail": {},
-        }
-    )  # fmt: skip
+    event = {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": account,
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": region,
+        "resources": [schedule.rule_arn],
+        "detail": {},
+    }
+    return json.dumps(event)

@@ -97,7 +97,7 @@ class Worker:
         return tail.encode()[-_TAIL_BYTES:].decode(errors="ignore")
 
     def handle(self, connection: Connection, method: str, path: str, body: bytes) -> None:
-        """Takes one request of the runtime; one for the next event is answered when there is one."""
+        """Takes one request of the runtime; that for an event is answered when there is one."""
         # What the function wrote before it made this request belongs to the call that ends here.
         self._process.drain()
         current = self._current.request_id if self._current else ""

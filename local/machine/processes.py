@@ -107,10 +107,14 @@ class Processes:
         self.log_dir.mkdir(parents=True, exist_ok=True)
         reading, self._lifeline = os.pipe()
         # -I -S: the reaper needs nothing but the standard library, and is up in a few milliseconds.
+        reaper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("reaper.py"))]
         self._reaper = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(Path(__file__).with_name("reaper.py")),
-            stdin=reading, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            *reaper,
+            stdin=reading,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         os.close(reading)
         return self
 
@@ -146,9 +150,14 @@ class Processes:
         output = _Output(self.log_dir / f"{name}.log", on_line)
         with output.for_child() as stream:
             child = await asyncio.create_subprocess_exec(
-                "/bin/sh", "-c", _LAUNCHER, name, *map(str, argv),
-                env=env, cwd=cwd, stdin=self._lifeline, stdout=stream, stderr=stream, start_new_session=True,
-            )  # fmt: skip
+                *("/bin/sh", "-c", _LAUNCHER, name, *map(str, argv)),
+                env=env,
+                cwd=cwd,
+                stdin=self._lifeline,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
         process = Process(
             name, child, output, lambda ended, code: self._ended(ended, code, on_exit)
         )

@@ -1,4 +1,6 @@
-"""Serves an ASGI app on a loopback socket in this process, leaving its signals and logging alone."""
+"""Serves an ASGI app on a loopback socket in this process, whose signals and logging it leaves
+alone.
+"""
 
 import asyncio
 import contextlib
@@ -25,11 +27,20 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[str]:
     """
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
-        app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
-        date_header=False, timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=1,
-        proxy_headers=False,  # or any client on this machine is from where its X-Forwarded-For says
+        app,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=1,
+        # Or any client on this machine is from where its X-Forwarded-For says.
+        proxy_headers=False,
         h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
-    )  # fmt: skip
+    )
     server = _Server(config)
     running = asyncio.create_task(server.serve([listener]), name=f"serve {port}")
     try:

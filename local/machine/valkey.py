@@ -11,8 +11,8 @@ from local.machine.processes import Process, Processes
 
 # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/RestrictedCommands.html
 RESTRICTED = (
-    "acl|deluser", "acl|load", "acl|save", "acl|setuser", "bgrewriteaof", "bgsave", "config", "debug", "migrate",
-    "psync", "replicaof", "save", "shutdown", "slaveof", "sync",
+    "acl|deluser", "acl|load", "acl|save", "acl|setuser", "bgrewriteaof", "bgsave", "config",
+    "debug", "migrate", "psync", "replicaof", "save", "shutdown", "slaveof", "sync",
 )  # fmt: skip
 
 
@@ -58,8 +58,9 @@ class Valkey:
         )
 
     def _configuration(self) -> str:
+        denied = " ".join(f"-{command}" for command in RESTRICTED)
         users = [
-            f"user default on nopass ~* &* +@all {' '.join(f'-{command}' for command in RESTRICTED)}",
+            f"user default on nopass ~* &* +@all {denied}",
             f"user operator on >{self._password} ~* &* +@all",
         ]
         own = {

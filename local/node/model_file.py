@@ -1,4 +1,4 @@
-"""The local model's weights: SmolLM2 as its package ships it, dequantised once to F16 and cached."""
+"""The local model's weights: SmolLM2 as its package ships it, once made F16 and cached."""
 
 import os
 from collections.abc import Callable

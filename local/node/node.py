@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class LocalNode:
-    """One instance of the stack; `endpoint.on_instance_state(node.on_state)` makes it follow EC2."""
+    """One instance of the stack; it follows EC2 by `endpoint.on_instance_state(node.on_state)`."""
 
     def __init__(
         self,

@@ -81,8 +81,9 @@ async def test_an_event_and_its_context_arrive_as_on_lambda(make_host: MakeHost)
     host = make_host(
         "def handler(event, context):\n"
         "    client = context.client_context\n"
-        "    return [event, context.aws_request_id, context.invoked_function_arn, context.function_name,\n"
-        "            context.memory_limit_in_mb, context.get_remaining_time_in_millis(), client and client.custom]\n",
+        "    of = [context.aws_request_id, context.invoked_function_arn, context.function_name]\n"
+        "    limits = [context.memory_limit_in_mb, context.get_remaining_time_in_millis()]\n"
+        "    return [event, *of, *limits, client and client.custom]\n",
         timeout_s=5.0,
     )
     result = await host.invoke(b'{"\xc3\xa4": 1}', client_context='{"custom": {"k": "v"}}')
@@ -151,7 +152,10 @@ async def test_a_dependency_missing_from_the_bundle_is_missed(make_host: MakeHos
 
 
 async def test_a_dependency_in_the_bundle_and_boto3_of_the_runtime_are_found(make_host: MakeHost):
-    code = "import boto3, six\ndef handler(event, context): return [six.__file__, boto3.__file__, __file__]\n"
+    code = (
+        "import boto3, six\n"
+        "def handler(event, context): return [six.__file__, boto3.__file__, __file__]\n"
+    )
     of_bundle, of_runtime, own = await call(make_host(code, requirements="six\n"))
     assert Path(of_bundle).parent == Path(own).parent.parent
     assert Path(of_runtime).is_relative_to(bundle.ROOT / ".cache/packages")
@@ -179,7 +183,12 @@ async def test_an_exception_is_answered_and_the_worker_goes_on(make_host: MakeHo
 async def test_a_crash_is_answered_and_the_next_call_gets_a_new_worker(
     make_host: MakeHost, death: str, reason: str
 ):
-    code = f"import os, sys\ndef handler(event, context):\n    if event: {death}\n    return os.getpid()\n"
+    code = (
+        "import os, sys\n"
+        "def handler(event, context):\n"
+        f"    if event: {death}\n"
+        "    return os.getpid()\n"
+    )
     host = make_host(code)
     crashed = await call(host, 0)
     result = await host.invoke(b"1")
@@ -192,7 +201,13 @@ async def test_a_crash_is_answered_and_the_next_call_gets_a_new_worker(
 
 
 async def test_the_functions_own_time_limit_ends_it(make_host: MakeHost):
-    code = "import time\ndef handler(event, context):\n    print('working')\n    time.sleep(event)\n    return 'slept'\n"
+    code = (
+        "import time\n"
+        "def handler(event, context):\n"
+        "    print('working')\n"
+        "    time.sleep(event)\n"
+        "    return 'slept'\n"
+    )
     host = make_host(code, timeout_s=0.5)
     await host.start()
     before = time.monotonic()
@@ -269,7 +284,10 @@ async def test_more_calls_than_workers_wait_and_then_are_refused_with_429(make_h
 
 
 async def test_a_caller_that_leaves_does_not_stop_the_function(make_host: MakeHost, tmp_path: Path):
-    code = "import time, pathlib\ndef handler(event, context): time.sleep(0.3); pathlib.Path(event).touch()\n"
+    code = (
+        "import time, pathlib\n"
+        "def handler(event, context): time.sleep(0.3); pathlib.Path(event).touch()\n"
+    )
     host = make_host(code)
     await host.start()
     done = tmp_path / "done"
@@ -280,7 +298,12 @@ async def test_a_caller_that_leaves_does_not_stop_the_function(make_host: MakeHo
 
 
 async def test_every_line_is_delivered_before_the_answer(make_host: MakeHost, tmp_path: Path):
-    code = "import logging\ndef handler(event, context):\n    print('to stdout', event)\n    logging.warning('logged')\n"
+    code = (
+        "import logging\n"
+        "def handler(event, context):\n"
+        "    print('to stdout', event)\n"
+        "    logging.warning('logged')\n"
+    )
     heard: list[tuple[str, str]] = []
     host = make_host(code, on_log=lambda function, line: heard.append((function, line)))
     for number in range(20):
@@ -343,7 +366,10 @@ async def test_the_stand_in_for_the_native_client_behaves_alike(
     # path.
     path = f"{RUNTIME_CLIENT}{os.pathsep}{functions.runtime_dir()}"
     monkeypatch.setattr(functions, "runtime_dir", lambda: path)
-    code = "import runtime_client\ndef handler(event, context): return runtime_client.__file__ if event else {}[event]\n"
+    code = (
+        "import runtime_client\n"
+        "def handler(event, context): return runtime_client.__file__ if event else {}[event]\n"
+    )
     host = make_host(code)
     assert (await call(host, 1)).endswith("runtime_client.py")
     assert failure(await host.invoke(b"0"))["errorType"] == "KeyError"

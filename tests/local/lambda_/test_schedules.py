@@ -12,9 +12,16 @@ from recording.model import Recording, Resource
 def resource(kind: str, name: str, inputs: dict[str, object]) -> Resource:
     outputs = {**inputs, "name": name, "arn": f"arn:aws:events:us-east-1:123456789012:rule/{name}"}
     return Resource(
-        urn=f"urn:{name}", type=kind, name=name, parent=None, inputs=inputs, outputs=outputs, id=name,
-        dependencies=[], custom=True,
-    )  # fmt: skip
+        urn=f"urn:{name}",
+        type=kind,
+        name=name,
+        parent="",
+        inputs=inputs,
+        outputs=outputs,
+        id=name,
+        dependencies=[],
+        custom=True,
+    )
 
 
 def recording(expression: str) -> Recording:

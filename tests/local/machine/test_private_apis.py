@@ -1,4 +1,4 @@
-"""What docs/private-apis.md lists is there, and used where it says: read it when a pin has moved."""
+"""What docs/private-apis.md lists is there, and used where it says."""
 
 import importlib
 import inspect

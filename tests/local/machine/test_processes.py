@@ -33,8 +33,17 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(numb
 print("up")
 while True: time.sleep(0.05)
 """
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up'); time.sleep(600)"
-GRANDPARENT = "import subprocess, sys; print(subprocess.Popen(['sleep', '600', sys.argv[1]]).pid); sys.stdin.read()"
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up")
+time.sleep(600)
+"""
+GRANDPARENT = """
+import subprocess, sys
+print(subprocess.Popen(["sleep", "600", sys.argv[1]]).pid)
+sys.stdin.read()
+"""
 CRASHING = "print('first line'); print('no such thing: 42'); raise SystemExit(3)"
 
 # A parent of its own: it starts children that carry a mark, and then waits or goes on starting
@@ -46,11 +55,13 @@ from local.machine.processes import Processes
 async def main():
     async with Processes(Path(sys.argv[1])) as procs:
         for number in range(3):
-            await procs.start(f"child{number}", ["/bin/sh", "-c", "sleep 600 & sleep 600; true", sys.argv[2]])
+            shell = ["/bin/sh", "-c", "sleep 600 & sleep 600; true", sys.argv[2]]
+            await procs.start(f"child{number}", shell)
         print("up", flush=True)
         while sys.argv[3] == "busy":
             await procs.start("more", ["/bin/sh", "-c", "sleep 600; true", sys.argv[2]])
-        telltale = await procs.start("telltale", [sys.executable, "-S", "-u", "-c", sys.argv[4], sys.argv[2]])
+        command = [sys.executable, "-S", "-u", "-c", sys.argv[4], sys.argv[2]]
+        telltale = await procs.start("telltale", command)
         while "up" not in telltale.log.read_text(): await asyncio.sleep(0.02)
         print("all up", flush=True)
         await asyncio.sleep(600)

@@ -110,10 +110,16 @@ def make_instance(moto: Moto, valkey: Valkey) -> str:
     iam.create_instance_profile(InstanceProfileName="node-profile")
     iam.add_role_to_instance_profile(InstanceProfileName="node-profile", RoleName="node")
     told = {
-        "TLFIF_STACK": STACK, "TLFIF_REGION": "us-east-1", "TLFIF_REDIS_HOST": valkey.host,
-        "TLFIF_REDIS_PORT": str(valkey.port), "TLFIF_REPLIES_BUCKET": BUCKET, "TLFIF_MODEL": names.SERVED_MODEL,
-        "TLFIF_GPU_SLOTS": "4", "TLFIF_IDLE_MINUTES": "5", "TLFIF_MAX_LIFETIME_HOURS": "4",
-    }  # fmt: skip
+        "TLFIF_STACK": STACK,
+        "TLFIF_REGION": "us-east-1",
+        "TLFIF_REDIS_HOST": valkey.host,
+        "TLFIF_REDIS_PORT": str(valkey.port),
+        "TLFIF_REPLIES_BUCKET": BUCKET,
+        "TLFIF_MODEL": names.SERVED_MODEL,
+        "TLFIF_GPU_SLOTS": "4",
+        "TLFIF_IDLE_MINUTES": "5",
+        "TLFIF_MAX_LIFETIME_HOURS": "4",
+    }
     image = moto.publish_image(names.AMI_PARAMETER)
     profile = {"Name": "node-profile"}
     made = ec2.run_instances(
