@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+from botocore.exceptions import ClientError
+
 REGION = "us-east-1"
 
 # boto3 client of a service, for an access key (default: the operator's).
@@ -22,3 +25,9 @@ async def eventually(condition: Callable[[], Awaitable[bool]], timeout_s: float 
             return
         await asyncio.sleep(0.02)
     raise TimeoutError(f"after {timeout_s:g} s still not so")
+
+
+def code(error: pytest.ExceptionInfo[ClientError]) -> tuple[int, str]:
+    """HTTP status and AWS's code of a refusal."""
+    answer: Any = error.value.response
+    return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -47,6 +48,23 @@ def ec2(client_of: ClientOf) -> Any:
     return client_of("ec2")
 
 
+class Gate:
+    """Keeps instances in the states between until the test lets them go on, however fast the
+    machine is: EC2's next state waits for those who listen.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._opened = {"pending": asyncio.Event(), "stopping": asyncio.Event()}
+        endpoint.on_instance_state(self._hold)
+
+    async def _hold(self, instance_id: str, state: str) -> None:
+        if state in self._opened:
+            await self._opened[state].wait()
+
+    def open(self, state: str) -> None:
+        self._opened[state].set()
+
+
 async def shown(ec2: Any, **query: Any) -> list[str]:
     answer = await call(ec2.describe_instances, **query)
     return [
@@ -78,28 +96,32 @@ async def test_start_and_stop_pass_through_the_states_between(
         seen.append(state)
 
     endpoint.on_instance_state(note)
+    gate = Gate(endpoint)
     assert await shown(ec2) == ["stopped"]
 
     assert changed(await call(ec2.start_instances, InstanceIds=[node])) == [("stopped", "pending")]
     assert await shown(ec2) == ["pending"]
     assert changed(await call(ec2.start_instances, InstanceIds=[node])) == [("pending", "pending")]
+    gate.open("pending")
     await until(ec2, "running")
     assert changed(await call(ec2.start_instances, InstanceIds=[node])) == [("running", "running")]
 
     assert changed(await call(ec2.stop_instances, InstanceIds=[node])) == [("running", "stopping")]
     assert await shown(ec2) == ["stopping"]
     assert changed(await call(ec2.stop_instances, InstanceIds=[node])) == [("stopping", "stopping")]
+    gate.open("stopping")
     await until(ec2, "stopped")
     assert changed(await call(ec2.stop_instances, InstanceIds=[node])) == [("stopped", "stopped")]
     assert seen == ["pending", "running", "stopping", "stopped"]
 
 
 async def test_refuses_what_ec2_refuses(endpoint: Endpoint, ec2: Any, node: str) -> None:
-    endpoint.instances.delays.stopping_s = 30
+    gate = Gate(endpoint)
     await call(ec2.start_instances, InstanceIds=[node])
     with pytest.raises(ClientError, match="not in a state from which it can be stopped") as error:
         await call(ec2.stop_instances, InstanceIds=[node])
     assert error.value.response["Error"]["Code"] == "IncorrectInstanceState"
+    gate.open("pending")
     await until(ec2, "running")
     await call(ec2.stop_instances, InstanceIds=[node])
     with pytest.raises(ClientError, match="not in a state from which it can be started") as error:
@@ -220,8 +242,10 @@ async def token(imds: httpx.AsyncClient, ttl: str = "60") -> dict[str, str]:
 
 
 async def test_metadata_wants_a_token(
-    endpoint: Endpoint, imds: httpx.AsyncClient, node: str
+    endpoint: Endpoint, imds: httpx.AsyncClient, node: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = 0.0
+    monkeypatch.setattr("local.aws.imds.time", SimpleNamespace(monotonic=lambda: now))
     assert (await imds.get("/meta-data/instance-id")).status_code == 401
     assert (await imds.put("/api/token")).status_code == 400
     for ttl in ("0", "21601", "soon"):
@@ -234,7 +258,7 @@ async def test_metadata_wants_a_token(
 
     brief = await token(imds, "1")
     assert (await imds.get("/meta-data/instance-id", headers=brief)).text == node
-    await asyncio.sleep(1.05)
+    now += 1.05
     assert (await imds.get("/meta-data/instance-id", headers=brief)).status_code == 401
     other = f"{endpoint.imds_url('i-0123456789abcdef0')}/latest/meta-data/instance-id"
     assert (await imds.get(other, headers=await token(imds))).status_code == 401, (
