@@ -4,6 +4,7 @@ know.
 
 import asyncio
 import inspect
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,16 +80,12 @@ class InstanceStates:
             )
         except ClientError as error:
             raise _refusal(error) from None
-        instances = [
-            instance
-            for reservation in answer["Reservations"]
-            for instance in reservation["Instances"]
-        ]
+        reservations = [each["Instances"] for each in answer["Reservations"]]
+        instances = list(itertools.chain.from_iterable(reservations))
         for instance in instances:
             # moto keeps the time of the first launch; on EC2 it is the last start's.
-            instance["LaunchTime"] = self._launched.get(
-                instance["InstanceId"], instance["LaunchTime"]
-            )
+            first = instance["LaunchTime"]
+            instance["LaunchTime"] = self._launched.get(instance["InstanceId"], first)
         return instances
 
     async def tags(self, instance_ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -126,16 +123,13 @@ class InstanceStates:
             return _changes("StopInstances", before, {**before, **dict.fromkeys(moved, "stopping")})
 
     async def _states(self, instance_ids: Sequence[str]) -> dict[str, str]:
-        settled = {
-            each["InstanceId"]: each["State"]["Name"] for each in await self.describe(instance_ids)
-        }
+        instances = await self.describe(instance_ids)
+        settled = {each["InstanceId"]: each["State"]["Name"] for each in instances}
         return {name: self._between.get(name) or settled[name] for name in instance_ids}
 
     def _begin(self, instance_id: str, between: str, settled: str) -> None:
         self._between[instance_id] = between
-        transition = asyncio.create_task(
-            self._settle(instance_id, between, settled), name=f"{between} {instance_id}"
-        )
+        transition = asyncio.create_task(self._settle(instance_id, between, settled))
         self._transitions.add(transition)
         transition.add_done_callback(self._transitions.discard)
 
@@ -157,9 +151,7 @@ class InstanceStates:
     def without_state_filters(self, form: bytes) -> bytes:
         """A Describe request that asks moto for all states: moto does not know the ones between."""
         fields = parse_qsl(form.decode(), keep_blank_values=True)
-        kept: list[tuple[str, str]] = [
-            (name, value) for name, value in fields if not name.startswith("Filter.")
-        ]
+        kept = [field for field in fields if not field[0].startswith("Filter.")]
         number = 0
         for group in _filters(fields):
             if group["Name"] not in _STATE_FILTERS:
@@ -194,9 +186,8 @@ class InstanceStates:
 
 def _refusal(error: ClientError) -> AwsError:
     details, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    return AwsError(
-        meta.get("HTTPStatusCode", 400), details.get("Code", ""), details.get("Message", "")
-    )
+    status = meta.get("HTTPStatusCode", 400)
+    return AwsError(status, details.get("Code", ""), details.get("Message", ""))
 
 
 def _require(states: Mapping[str, str], allowed: Iterable[str], article: str, done: str) -> None:
@@ -208,13 +199,14 @@ def _require(states: Mapping[str, str], allowed: Iterable[str], article: str, do
 
 
 def _changes(operation: str, before: Mapping[str, str], after: Mapping[str, str]) -> bytes:
-    items = "".join(
-        f"<item><instanceId>{name}</instanceId>{_state_xml('currentState', after[name])}"
-        f"{_state_xml('previousState', before[name])}</item>"
-        for name in before
-    )
+    items = "".join(_change(name, before[name], after[name]) for name in before)
     body = f"<requestId>local</requestId><instancesSet>{items}</instancesSet>"
     return f'<{operation}Response xmlns="{_NAMESPACE}">{body}</{operation}Response>'.encode()
+
+
+def _change(name: str, before: str, after: str) -> str:
+    states = _state_xml("currentState", after) + _state_xml("previousState", before)
+    return f"<item><instanceId>{name}</instanceId>{states}</item>"
 
 
 def _state_xml(tag: str, state: str) -> str:
@@ -234,18 +226,12 @@ def _filters(fields: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
 
 def _wanted(operation: str, params: Mapping[str, Any], state: str) -> bool:
     """Whether a Describe call asks for instances in this state."""
-    if (
-        operation == "DescribeInstanceStatus"
-        and not params.get("IncludeAllInstances")
-        and state != "running"
-    ):
+    running_only = operation == "DescribeInstanceStatus" and not params.get("IncludeAllInstances")
+    if running_only and state != "running":
         return False
     values = {"instance-state-name": state, "instance-state-code": str(STATE_CODES[state])}
-    return all(
-        values[each["Name"]] in each["Values"]
-        for each in params.get("Filters", ())
-        if each["Name"] in values
-    )
+    asked = [each for each in params.get("Filters", ()) if each["Name"] in values]
+    return all(values[each["Name"]] in each["Values"] for each in asked)
 
 
 def _instance_sets(operation: str, root: ElementTree.Element) -> list[ElementTree.Element]:
@@ -267,9 +253,8 @@ def _tag(path: str) -> str:
 def _find(element: ElementTree.Element, path: str) -> ElementTree.Element:
     found = element.find(_tag(path))
     if found is None:
-        raise LookupError(
-            f"moto's answer has no {path}: {ElementTree.tostring(element, 'unicode')}"
-        )
+        answer = ElementTree.tostring(element, "unicode")
+        raise LookupError(f"moto's answer has no {path}: {answer}")
     return found
 
 

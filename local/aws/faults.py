@@ -92,9 +92,9 @@ class Faults:
 
     def take(self, service: str, operation: str, role_arn: str | None) -> Fault | None:
         """The fault that hits this call, counted."""
-        fault = next(
-            (fault for fault in self._faults if fault.hits(service, operation, role_arn)), None
-        )
-        if fault is not None and fault.times is not None:
-            fault.times -= 1
-        return fault
+        for fault in self._faults:
+            if fault.hits(service, operation, role_arn):
+                if fault.times is not None:
+                    fault.times -= 1
+                return fault
+        return None

@@ -81,23 +81,17 @@ def _lookup(tree: Mapping[str, str], path: str) -> str | None:
         return tree[path]
     folder = path if path.endswith("/") else f"{path}/"
     below = [name.removeprefix(folder) for name in tree if name.startswith(folder)]
-    names = {
-        name if slash == "" else f"{name}/"
-        for name, slash, _ in (rest.partition("/") for rest in below)
-    }
+    # A name alone is a text, a name and a slash a folder.
+    names = {"".join(rest.partition("/")[:2]) for rest in below}
     return "\n".join(sorted(names)) or None
 
 
 def _tree(facts: InstanceFacts) -> dict[str, str]:
     """Path to text, of what exists for this instance."""
-    paths = {
-        "latest/dynamic/instance-identity/document": json.dumps(_identity(facts), indent=2),
-        **{
-            f"latest/meta-data/{name}": value
-            for name, value in _metadata(facts).items()
-            if value is not None
-        },
-    }
+    known = {name: value for name, value in _metadata(facts).items() if value is not None}
+    paths = {f"latest/meta-data/{name}": value for name, value in known.items()}
+    identity = json.dumps(_identity(facts), indent=2)
+    paths["latest/dynamic/instance-identity/document"] = identity
     if facts.user_data is not None:
         paths["latest/user-data"] = facts.user_data
     return paths
@@ -119,9 +113,8 @@ def _metadata(facts: InstanceFacts) -> dict[str, str | None]:
         "public-ipv4": instance.get("PublicIpAddress"),
     }
     if facts.role and facts.credentials:
-        paths[f"iam/security-credentials/{facts.role}"] = json.dumps(
-            _credentials(facts.credentials), indent=2
-        )
+        credentials = json.dumps(_credentials(facts.credentials), indent=2)
+        paths[f"iam/security-credentials/{facts.role}"] = credentials
         paths["iam/info"] = json.dumps(_profile(facts), indent=2)
     return paths
 

@@ -92,15 +92,15 @@ class Moto:
             InstanceId=instance["InstanceId"], Attribute="userData"
         )
         encoded = found["UserData"].get("Value")
-        profile = instance.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2]
-        return base64.b64decode(encoded).decode() if encoded else None, self._role_of(
-            profile
-        ) if profile else None
+        text = base64.b64decode(encoded).decode() if encoded else None
+        return text, self._role_of(instance)
 
-    def _role_of(self, profile: str) -> str | None:
-        roles = self.client("iam").get_instance_profile(InstanceProfileName=profile)[
-            "InstanceProfile"
-        ]["Roles"]
+    def _role_of(self, instance: Mapping[str, Any]) -> str | None:
+        profile = instance.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2]
+        if not profile:
+            return None
+        found = self.client("iam").get_instance_profile(InstanceProfileName=profile)
+        roles = found["InstanceProfile"]["Roles"]
         return roles[0]["Arn"] if roles else None
 
 
@@ -120,18 +120,8 @@ async def start_moto(procs: Processes, region: str) -> Moto:
     # cloud.
     no_images = procs.log_dir / "moto-images.json"
     no_images.write_text("[]")
-    argv = [
-        sys.executable,
-        "-c",
-        _SERVER,
-        "-H",
-        LOOPBACK,
-        "-p",
-        str(port),
-        region,
-        ACCOUNT_ID,
-        *_SERVICES,
-    ]
+    argv = [sys.executable, "-c", _SERVER, "-H", LOOPBACK, "-p", str(port)]
+    argv += [region, ACCOUNT_ID, *_SERVICES]
     env = {**os.environ, "MOTO_AMIS_PATH": str(no_images)}
     await procs.start("moto", argv, env=env, ready=listening(port))
     return Moto(f"http://{LOOPBACK}:{port}", region)

@@ -165,21 +165,16 @@ class _Route(NamedTuple):
 def _routes(service: str, method: str) -> list[_Route]:
     model = service_model(service)
     operations = [model.operation_model(name) for name in model.operation_names]
-    routes = [_route(operation) for operation in operations if operation.http["method"] == method]
-    return sorted(
-        (route for route in routes if not route.operation.deprecated),
-        key=lambda r: r.specificity,
-        reverse=True,
-    )
+    current = [each for each in operations if not each.deprecated]
+    routes = [_route(each) for each in current if each.http["method"] == method]
+    return sorted(routes, key=lambda route: route.specificity, reverse=True)
 
 
 def _route(operation: Model) -> _Route:
     path, _, query = operation.http["requestUri"].partition("?")
-    pattern = re.sub(
-        r"\\\{(\w+)(\\\+)?\\\}",
-        lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})",
-        re.escape(path),
-    )
+    # {Key+} takes slashes too, {Bucket} does not.
+    pattern = re.sub(r"\\\{(\w+)\\\+\\\}", r"(?P<\1>.+)", re.escape(path))
+    pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", pattern)
     return _Route(
         operation,
         re.compile(pattern.rstrip("/") + "/?"),
@@ -206,12 +201,8 @@ def _rest_operation(
     names = {name for name, _ in fields}
     for route in _routes(model.service_name, method):
         match = route.path.fullmatch(path)
-        if (
-            match
-            and route.literals <= set(fields)
-            and route.query <= names
-            and route.headers <= headers.keys()
-        ):
+        named = route.query <= names and route.headers <= headers.keys()
+        if match and named and route.literals <= set(fields):
             return route.operation, match.groupdict()
     raise UnknownRequestError(f"{model.service_name} has no operation for {method} {path}?{query}")
 

@@ -12,8 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from recording import kinds
-from recording.model import Recording
+from recording.model import Recording, Resource
 
 RULE, TARGET = kinds.monitoring.EVENT_RULE.token, kinds.monitoring.EVENT_TARGET.token
 MINUTES = {"minute": 1, "hour": 60, "day": 1440}
@@ -35,22 +34,16 @@ class Schedule:
 
 def of(recording: Recording) -> list[Schedule]:
     """The program's schedules; ValueError for an expression that is no rate."""
-    rules = {
-        rule.outputs["name"]: rule
-        for rule in recording.of_type(RULE)
-        if rule.inputs.get("scheduleExpression")
-    }
-    found: list[Schedule] = []
-    for target in recording.of_type(TARGET):
-        rule = rules.get(target.inputs["rule"])
-        if rule is not None:
-            minutes = _minutes(rule.inputs["scheduleExpression"])
-            found.append(
-                Schedule(
-                    rule.outputs["arn"], minutes, target.inputs["arn"], target.inputs.get("input")
-                )
-            )
-    return found
+    rates = [each for each in recording.of_type(RULE) if each.inputs.get("scheduleExpression")]
+    rules = {rule.outputs["name"]: rule for rule in rates}
+    targets = [each for each in recording.of_type(TARGET) if each.inputs["rule"] in rules]
+    return [_schedule(rules[target.inputs["rule"]], target) for target in targets]
+
+
+def _schedule(rule: Resource, target: Resource) -> Schedule:
+    minutes = _minutes(rule.inputs["scheduleExpression"])
+    function_arn, event = target.inputs["arn"], target.inputs.get("input")
+    return Schedule(rule.outputs["arn"], minutes, function_arn, event)
 
 
 def _minutes(expression: str) -> int:

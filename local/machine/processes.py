@@ -158,9 +158,11 @@ class Processes:
                 stderr=stream,
                 start_new_session=True,
             )
-        process = Process(
-            name, child, output, lambda ended, code: self._ended(ended, code, on_exit)
-        )
+
+        def ended(process: Process, code: int) -> None:
+            self._ended(process, code, on_exit)
+
+        process = Process(name, child, output, ended)
         self._running.append(process)
         if ready is not None:
             await self._until_ready(process, ready, timeout)
@@ -179,9 +181,8 @@ class Processes:
             async with asyncio.timeout(timeout):
                 while not await attempt.succeeds():
                     if process.returncode is not None:
-                        raise ProcessError(
-                            f"{process.name} {_ending(await process.wait())} while starting"
-                        )
+                        ending = _ending(await process.wait())
+                        raise ProcessError(f"{process.name} {ending} while starting")
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             await process.stop()
@@ -277,11 +278,9 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _ending(code: int) -> str:
-    return (
-        f"ended with exit code {code}"
-        if code >= 0
-        else f"was ended by {signal.Signals(-code).name}"
-    )
+    if code >= 0:
+        return f"ended with exit code {code}"
+    return f"was ended by {signal.Signals(-code).name}"
 
 
 def _with_tail(message: str, process: Process) -> str:

@@ -156,10 +156,7 @@ class _Program:
             code = await self._process.wait()
             if not self._stopping.is_set():
                 _log.warning("%s ended with %s, see %s", self._name, code, self._process.log)
-            pause_s = (
-                FIRST_RESTART_S
-                if time.monotonic() - begun > STEADY_S
-                else min(2 * pause_s, LAST_RESTART_S)
-            )
+            steady = time.monotonic() - begun > STEADY_S
+            pause_s = FIRST_RESTART_S if steady else min(2 * pause_s, LAST_RESTART_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
