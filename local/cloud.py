@@ -138,6 +138,7 @@ class LocalCloud:
 
     async def _start_functions(self, bundles: Mapping[str, Path]) -> None:
         self.endpoint.on_invoke = self._invoke_api
+        # A schedule's calls follow one another: a second process would never be used.
         scheduled = {each.function_arn for each in schedules.of(self.recording)}
         for resource in self.recording.of_type(FUNCTION):
             host = FunctionHost(
@@ -190,6 +191,7 @@ class LocalCloud:
 
     def _start_nodes(self) -> None:
         for resource in self.recording.of_type(INSTANCE):
+            # The watcher reads its own part of it from the metadata service, as on AWS.
             told = json.loads(resource.inputs["userData"])
             node = LocalNode(
                 self.procs,

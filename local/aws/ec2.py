@@ -52,6 +52,7 @@ class InstanceStates:
         self._launched: dict[str, datetime] = {}
         self._listeners: list[StateListener] = []
         self._transitions: set[asyncio.Task[None]] = set()
+        # Of two starts at once the second must see the first's `pending`, not moto's `stopped`.
         self._one_at_a_time = asyncio.Lock()
 
     def listen(self, listener: StateListener) -> None:
@@ -134,6 +135,7 @@ class InstanceStates:
         transition.add_done_callback(self._transitions.discard)
 
     async def _settle(self, instance_id: str, between: str, settled: str) -> None:
+        # EC2 waits for the machine to shut down; here, for those who do so when they hear of it.
         delay_s = self.delays.pending_s if between == "pending" else self.delays.stopping_s
         await asyncio.gather(asyncio.sleep(delay_s), self._tell(instance_id, between))
         del self._between[instance_id]
@@ -152,6 +154,7 @@ class InstanceStates:
         """A Describe request that asks moto for all states: moto does not know the ones between."""
         fields = parse_qsl(form.decode(), keep_blank_values=True)
         kept = [field for field in fields if not field[0].startswith("Filter.")]
+        # The filters that stay are numbered anew: EC2 stops reading at a gap.
         number = 0
         for group in _filters(fields):
             if group["Name"] not in _STATE_FILTERS:

@@ -59,6 +59,7 @@ class MetadataService:
     def _token(self, instance_id: str, method: str, headers: Mapping[str, str]) -> Answer:
         if method != "PUT":
             return _text(405, "Method Not Allowed")
+        # Version 2 gives no token through a proxy: that is what it was made for.
         if "x-forwarded-for" in headers:
             return _text(403, "Forbidden")
         ttl = headers.get("x-aws-ec2-metadata-token-ttl-seconds", "")
