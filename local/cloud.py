@@ -138,7 +138,7 @@ class LocalCloud:
 
     async def _start_functions(self, bundles: Mapping[str, Path]) -> None:
         self.endpoint.on_invoke = self._invoke_api
-        # A schedule's calls follow one another: a second process would never be used.
+        # A schedule's calls follow one another: a second process would idle.
         scheduled = {each.function_arn for each in schedules.of(self.recording)}
         for resource in self.recording.of_type(FUNCTION):
             host = FunctionHost(

@@ -154,7 +154,7 @@ class InstanceStates:
         """A Describe request that asks moto for all states: moto does not know the ones between."""
         fields = parse_qsl(form.decode(), keep_blank_values=True)
         kept = [field for field in fields if not field[0].startswith("Filter.")]
-        # The filters that stay are numbered anew: EC2 stops reading at a gap.
+        # The filters that stay are numbered anew: moto stops reading at a gap.
         number = 0
         for group in _filters(fields):
             if group["Name"] not in _STATE_FILTERS:
