@@ -1,6 +1,4 @@
-"""The local cloud: the program evaluated on this machine's parts, and those parts wired together
-and running.
-"""
+"""The local cloud: the program evaluated on this machine's parts, wired together and running."""
 
 import asyncio
 import contextlib
@@ -28,13 +26,14 @@ from local.machine.processes import Processes
 from local.machine.serving import serving
 from local.machine.valkey import Valkey, start_valkey
 from local.node.node import LocalNode
+from recording import kinds
 from recording.evaluate import evaluate, stack_region
 from recording.model import Recording, Resource
 
-FUNCTION = "aws:lambda/function:Function"
-INSTANCE = "aws:ec2/instance:Instance"
-USER_POOL = "aws:cognito/userPool:UserPool"
-VPC = "aws:ec2/vpc:Vpc"
+FUNCTION = kinds.lambda_.FUNCTION.token
+INSTANCE = kinds.ec2.INSTANCE.token
+USER_POOL = kinds.cognito.USER_POOL.token
+VPC = kinds.ec2.VPC.token
 MAX_LINES = 10_000
 VPC_LOOPBACK = "::1"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from local.aws.records import Call
+from recording import kinds
 from recording.model import ACCOUNT_ID, Recording
 
 _ROLE = kinds.iam.ROLE.token

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from components import bundle
+from components import packages
 from local.lambda_.model import (
     INIT_TIMEOUT_S,
     MAX_PAYLOAD_BYTES,
@@ -33,7 +33,9 @@ def runtime_dir(root: Path = packages.ROOT) -> Path:
 
     Installed once; seconds the first time. Raises BundleError.
     """
-    return packages.install(("awslambdaric", "boto3"), root / "requirements-local.txt", "host", root)
+    return packages.install(
+        ("awslambdaric", "boto3"), root / "requirements-local.txt", "host", root
+    )
 
 
 class FunctionHost:

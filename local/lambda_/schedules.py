@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from recording import kinds
 from recording.model import Recording, Resource
 
 RULE, TARGET = kinds.monitoring.EVENT_RULE.token, kinds.monitoring.EVENT_TARGET.token
