@@ -1,6 +1,4 @@
-"""The local cloud: the program evaluated on this machine's parts, and those parts wired together
-and running.
-"""
+"""The local cloud: the program evaluated on this machine's parts, wired together and running."""
 
 import asyncio
 import contextlib
