@@ -139,7 +139,7 @@ class Consumer:
                     continue
                 except RedisError as error:
                     log("queue_unavailable", "WARNING", why=str(error))
-            # Outside the lock: a node that cannot reach the queue can still be told to stop.
+            # Outside the lock: a worker that cannot reach the queue can still be told to stop.
             await backoff.pause()
 
     async def _free_slot(self) -> None:

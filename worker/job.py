@@ -66,7 +66,7 @@ class Job:
         if ending is Ending.ANSWERED:
             await self.lease.finish(self._buried)
         elif ending is Ending.UNTRIED or (ending is Ending.FAILED and self._closing.is_set()):
-            # Another node may claim it at once; a model that is being stopped as well is not the
+            # Another worker may claim it at once; a model that is being stopped as well is not the
             # job's failure.
             await self.lease.hand_back()
         # A failed delivery's lease runs out, and whoever claims the job next counts it.
