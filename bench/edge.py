@@ -20,7 +20,7 @@ from components import gateway
 from local.aws.moto import signing_key
 from local.cloud import LocalCloud, Options
 from local.users import login
-from tlfif import queue
+from tlfif.queue import scripts, working
 
 WARM_UP = 50
 BODY = {"prompt": "Hello"}
@@ -35,7 +35,7 @@ class Bench:
         self, cloud: LocalCloud, client: httpx.AsyncClient, token: str, calls: int
     ) -> None:
         self.cloud, self.client, self.token, self.calls = cloud, client, token, calls
-        self.redis = queue.connect(cloud.valkey.host, cloud.valkey.port)
+        self.redis = scripts.connect(cloud.valkey.host, cloud.valkey.port)
         self._claims, self._key = jwt.get_unverified_claims(token), signing_key()
         self._signing = jwk.construct(self._key, "RS256")
         self._number = 0
@@ -44,7 +44,7 @@ class Bench:
         """An empty queue, a ready node, no rate limit reached."""
         with self.cloud.valkey.operator() as operator:
             operator.flushall()
-        queue.run(self.redis, queue.heartbeat("i-0123456789abcdef0", "b", "ready", 0, {}))
+        scripts.run(self.redis, working.heartbeat("i-0123456789abcdef0", "b", "ready", 0, {}))
 
     def new_token(self, **changes: Any) -> str:
         """A token that the gateway has not seen yet."""

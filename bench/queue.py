@@ -14,15 +14,17 @@ import uuid
 from pathlib import Path
 
 import boto3
+import redis
 
 from local.aws.moto import start_moto
 from local.machine.processes import Processes
 from local.machine.valkey import start_valkey
-from tlfif import names, queue, replies
+from tlfif import names, replies
+from tlfif.queue import accepting, guarding, scripts
 
 BUCKET, PROMPT = "replies", "x" * 1000
 # None may expire by itself before the last is in.
-LIMITS = queue.Limits(
+LIMITS = accepting.Limits(
     backlog_cap=10**9, burst=10**6, sustained=names.SUSTAINED_PER_MINUTE, ttl_s=86_400
 )
 
@@ -43,7 +45,7 @@ async def main(jobs: int) -> None:
                 await asyncio.to_thread(measure, client, s3, jobs)
 
 
-def measure(client: "queue.redis.Redis", s3: object, jobs: int) -> None:
+def measure(client: "redis.Redis", s3: object, jobs: int) -> None:
     """Prints every figure as it is known."""
     accept(client, 100)
     client.flushall()
@@ -58,11 +60,11 @@ def measure(client: "queue.redis.Redis", s3: object, jobs: int) -> None:
     began, answered = time.perf_counter(), 0
     cursor, more = "", True
     while more:
-        cursor, owed = queue.run(client, queue.sweep(cursor, ttl_s=0))
-        if owed:
-            written, why = replies.write_all(s3, BUCKET, owed, "guardian", time.monotonic() + 60)
+        cursor, pending = scripts.run(client, guarding.sweep(cursor, ttl_s=0))
+        if pending:
+            written, why = replies.write_all(s3, BUCKET, pending, "guardian", time.monotonic() + 60)
             assert not why, why
-            queue.run(client, queue.settle([reply.id for reply in written]))
+            scripts.run(client, guarding.clear([reply.id for reply in written]))
             answered += len(written)
         more = cursor != ""
     print(
@@ -77,29 +79,29 @@ def measure(client: "queue.redis.Redis", s3: object, jobs: int) -> None:
     print(f"memory       {start:,} bytes before, {left}", flush=True)
 
 
-def accept(client: "queue.redis.Redis", jobs: int) -> list[str]:
+def accept(client: "redis.Redis", jobs: int) -> list[str]:
     """Accepts as many jobs, each of another user: the rate limit must not decide the figure.
 
     Their ids.
     """
     ids = [str(uuid.uuid4()) for _ in range(jobs)]
     for number, job_id in enumerate(ids):
-        job = queue.NewJob(id=job_id, sub=f"user-{number}", prompt=PROMPT, idle_minutes=5)
-        answer = queue.run(client, queue.accept(job, LIMITS))
-        assert isinstance(answer, queue.Accepted), answer
+        job = accepting.NewJob(id=job_id, sub=f"user-{number}", prompt=PROMPT, idle_minutes=5)
+        answer = scripts.run(client, accepting.accept(job, LIMITS))
+        assert isinstance(answer, accepting.Accepted), answer
     return ids
 
 
-def expire(client: "queue.redis.Redis", ids: list[str]) -> None:
+def expire(client: "redis.Redis", ids: list[str]) -> None:
     """Lets Redis expire these jobs now."""
     with client.pipeline(transaction=False) as pipeline:
         for job_id in ids:
-            pipeline.pexpire(f"job:{job_id}", 1)
+            pipeline.pexpire(names.job_key(job_id), 1)
         pipeline.execute()
     time.sleep(1)
 
 
-def used(client: "queue.redis.Redis") -> int:
+def used(client: "redis.Redis") -> int:
     """The server's memory in use, in bytes."""
     found = client.info("memory")
     return int(found["used_memory"])  # type: ignore[index]

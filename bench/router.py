@@ -19,8 +19,9 @@ from typing import Any
 from bench.figures import percentiles, table
 from local.cloud import LocalCloud, Options
 from local.users import login
-from tlfif import names, queue, tokens
+from tlfif import names, tokens
 from tlfif.environment import UserPool
+from tlfif.queue import accepting, scripts, working
 
 WARM_UP = 50
 
@@ -48,13 +49,13 @@ class Bench:
         self.host = next(
             h for h in cloud.hosts.values() if h.function.handler.startswith("router.")
         )
-        self.redis = queue.connect(cloud.valkey.host, cloud.valkey.port)
+        self.redis = scripts.connect(cloud.valkey.host, cloud.valkey.port)
 
     def reset(self) -> None:
         """An empty queue, a ready node, no rate limit reached."""
         with self.cloud.valkey.operator() as operator:
             operator.flushall()
-        queue.run(self.redis, queue.heartbeat("i-0123456789abcdef0", "b", "ready", 0, {}))
+        scripts.run(self.redis, working.heartbeat("i-0123456789abcdef0", "b", "ready", 0, {}))
 
     async def case(self, body: str, status: int, before: Callable[[], Any]) -> dict[str, float]:
         """The function's own durations in ms, as Lambda would bill them."""
@@ -77,10 +78,12 @@ class Bench:
         samples = []
         for number in range(self.calls + WARM_UP):
             self.reset()
-            job = queue.NewJob(id=str(uuid.uuid4()), sub="bench", prompt="Hello", idle_minutes=5)
+            job = accepting.NewJob(
+                id=str(uuid.uuid4()), sub="bench", prompt="Hello", idle_minutes=5
+            )
             began = time.perf_counter()
             verifier.verify(self.token)
-            queue.run(self.redis, queue.accept(job, queue.Limits()))
+            scripts.run(self.redis, accepting.accept(job, accepting.Limits()))
             if number >= WARM_UP:
                 samples.append((time.perf_counter() - began) * 1000)
         return percentiles(samples)
@@ -95,7 +98,7 @@ async def main(calls: int) -> None:
         bench.reset()
         now = int(time.time() * 1000)
         sub = json.loads(_payload(bench.token))["sub"]
-        bench.redis.lpush(f"rate:{sub}", *([now + 600_000] * names.SUSTAINED_PER_MINUTE))
+        bench.redis.lpush(names.rate_key(sub), *([now + 600_000] * names.SUSTAINED_PER_MINUTE))
         rows["429 rate limited"] = await bench.case(good, 429, lambda: None)
         rows["400 prompt too long"] = await bench.case(too_long, 400, lambda: None)
         how = "durations as Lambda would report them (invoke overhead included)"

@@ -17,7 +17,7 @@ from components.openapi import OPENAPI, render, vpc_only_paths
 from components.pricing import CostLine
 from components.rest_api import SERVICE, STAGE, RestApi
 from tlfif import environment
-from tlfif.names import ACCESS_LOG_GROUP
+from tlfif.names import ACCESS_LOG_GROUP, REPLIES
 
 LATENCY_QUERY = OPENAPI.parent / "queries" / "api_latency.cwi"
 LATENCY_ALARM_MS = 300
@@ -113,7 +113,7 @@ class Gateway(RestApi):
 
     def _body(self, replies_role: aws.iam.Role) -> pulumi.Output[str]:
         s3 = f"arn:aws:apigateway:{self._args.region}:s3:path/"
-        objects = "/replies/{sub}/{object}"
+        objects = f"/{REPLIES}/{{sub}}/{{object}}"
         values = pulumi.Output.all(
             router_uri=self._args.router.invoke_arn,
             queue_health_uri=self._args.queue_health.invoke_arn,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 
-from tlfif.names import ENV_TAG, ENV_VALUE, LATCH_TAG, STACK_TAG
+from tlfif.names import ENV_TAG, ENV_VALUE, LATCH_TAG, REPLIES, STACK_TAG
 
 Text = pulumi.Input[str]
 Statement = Mapping[str, Any]
@@ -136,11 +136,11 @@ def _in_bucket(bucket: Text, objects: str = "") -> pulumi.Output[str]:
 
 
 def read_replies(bucket: Text) -> Statement:
-    return allow("ReadReplies", ["s3:GetObject"], _in_bucket(bucket, "/replies/*"))
+    return allow("ReadReplies", ["s3:GetObject"], _in_bucket(bucket, f"/{REPLIES}/*"))
 
 
 def write_replies(bucket: Text) -> Statement:
-    return allow("WriteReplies", ["s3:PutObject"], _in_bucket(bucket, "/replies/*"))
+    return allow("WriteReplies", ["s3:PutObject"], _in_bucket(bucket, f"/{REPLIES}/*"))
 
 
 def see_missing_replies(bucket: Text) -> Statement:

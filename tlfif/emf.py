@@ -1,6 +1,4 @@
-"""CloudWatch metrics as embedded metric format: one JSON line on stdout, no network call, no
-permission.
-"""
+"""CloudWatch metrics in embedded metric format: a line on stdout, no call, no permission."""
 
 import json
 import time
@@ -9,8 +7,9 @@ import time
 def line(
     namespace: str, stack: str, metrics: dict[str, float], unit: str = "Count", **properties: object
 ) -> str:
-    """The EMF document for `metrics` under the one dimension Stack; `properties` are searchable,
-    never dimensions.
+    """The EMF document for `metrics` under the one dimension Stack.
+
+    `properties` are searchable, never dimensions.
     """
     definition = {
         "Namespace": namespace,
@@ -18,9 +17,8 @@ def line(
         "Metrics": [{"Name": name, "Unit": unit} for name in metrics],
     }
     header = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [definition]}
-    return json.dumps(
-        {"_aws": header, "Stack": stack, **metrics, **properties}, separators=(",", ":")
-    )
+    document = {"_aws": header, "Stack": stack, **metrics, **properties}
+    return json.dumps(document, separators=(",", ":"))
 
 
 def emit(

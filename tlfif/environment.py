@@ -1,4 +1,4 @@
-"""What each function and the node are told: one class each, which the program writes and what runs reads.
+"""What each function and the node are told: one class each, written and read by the same class.
 
 A field `gpu_slots` is the variable TLFIF_GPU_SLOTS, always text, read back as the field's type.
 """
@@ -69,7 +69,7 @@ class Queue(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class UserPool(Environment):
-    """Whose tokens are good: the authorizer's environment. Only the local cloud gives `jwks_url`."""
+    """Whose tokens are good: the authorizer's; only the local cloud gives `jwks_url`."""
 
     user_pool_id: str
     client_id: str

@@ -1,6 +1,4 @@
-"""The vocabulary that the program, the functions, the node and the local cloud share: names, ports
-and limits.
-"""
+"""Names, ports and limits that the program, functions, node and local cloud share."""
 
 import re
 
@@ -15,7 +13,6 @@ ACCESS_LOG_GROUP = "/apigw/tl-fif"
 # CloudWatch metrics: one namespace a topic, written as embedded metric format on stdout.
 NAMESPACE_ROUTER = "TLFIF/Router"
 NAMESPACE_GPU = "TLFIF/GPU"
-NAMESPACE_COST = "TLFIF/Cost"
 NAMESPACE_QUEUE = "TLFIF/Queue"
 NAMESPACE_API = "TLFIF/Api"
 METRIC_RATE_LIMIT_BREACHES = "RateLimitBreaches"
@@ -48,25 +45,64 @@ LEASE_RENEW_S, LEASE_IDLE_S = 5, 20
 LOST_S = 3 * LEASE_IDLE_S  # a worker silent for so long will not come back to its job
 MAX_DELIVERIES = 3
 DEAD_BOUND, BOOTS_BOUND = 1_000, 50
-SAMPLING_S, SAMPLES_BOUND = (
-    86_400,
-    100,
-)  # payloads are sampled for a day after a deployment (LAM-005)
+# Payloads are sampled for a day after a deployment (LAM-005).
+SAMPLING_S, SAMPLES_BOUND = 86_400, 100
 
+# The queue's keys, spelled here alone: the scripts get these and the functions below as they are
+# (tlfif/queue/scripts.py).
 STREAM, GROUP, DEAD_STREAM = "jobs", "gpu", "jobs:dead"
-WAKE_KEY, LATCH_KEY = "node:wake", "budget:latch"
+NODES = "nodes"  # whose heartbeat may be fresh
+STOP = "nodes:stop"  # somebody wants every node to stop, until a worker claims a later job
+WAKE = "node:wake"  # who has the right to start nodes now
+LATCH = "budget:latch"
+BOOTS = "boot:history"
+PENDING_REPLIES = "replies:pending"  # final replies that no worker will write
+MONEY = "money"
+SAMPLES, SAMPLING = "payload:samples", "payload:window"
+# Below this are all replies, in the bucket.
+REPLIES = "replies"
 
 REDIS_PORT = 6379
 MODEL_PORT = 8000
-TLS_PORT = 443
 SERVED_MODEL = "tinyllama"
 
 UUID4 = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 LOCALHOST_ORIGIN = re.compile(r"http://localhost(:\d{1,5})?")
 
 
+def job_key(job_id: str) -> str:
+    """The job's hash in the queue."""
+    return f"job:{job_id}"
+
+
+def cancelled_key(job_id: str) -> str:
+    """The mark that tells a job's worker of its cancellation."""
+    return f"cancelled:{job_id}"
+
+
+def withdrawn_key(job_id: str) -> str:
+    """The mark of a job that was taken back."""
+    return f"withdrawn:{job_id}"
+
+
+def node_key(instance: str) -> str:
+    """What a node last said of itself."""
+    return f"node:{instance}"
+
+
+def rate_key(sub: str) -> str:
+    """When a user's newest jobs were accepted."""
+    return f"rate:{sub}"
+
+
+def idempotency_key(sub: str, digest: str) -> str:
+    """The answer to a user's Idempotency-Key, by its digest."""
+    return f"idem:{sub}:{digest}"
+
+
 def reply_key(sub: str, job_id: str) -> str:
-    """The S3 key of one job's reply; the caller's own `sub` is part of it, so nobody can name
-    another's.
+    """The S3 key of one job's reply.
+
+    The caller's own `sub` is part of it, so nobody can name another's.
     """
-    return f"replies/{sub}/{job_id}.json"
+    return f"{REPLIES}/{sub}/{job_id}.json"

@@ -1,8 +1,4 @@
-"""EC2's side of waking and stopping: what to start is decided by a pure function, done by two EC2
-calls.
-
-boto3 is imported on use: most requests find the node's heartbeat in the queue and never need EC2.
-"""
+"""Starts and stops the stack's nodes: `decide` is pure, and two EC2 calls do what it says."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -10,20 +6,26 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from tlfif import names
+from tlfif import aws, names
 
 # EC2 has no machine to give, or the account may not have one: asking again soon will not help.
 NO_CAPACITY = {
-    "InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientReservedInstanceCapacity",
-    "InsufficientCapacity", "InstanceLimitExceeded", "VcpuLimitExceeded", "MaxSpotInstanceCountExceeded",
-}  # fmt: skip
+    "InsufficientCapacity",
+    "InsufficientHostCapacity",
+    "InsufficientInstanceCapacity",
+    "InsufficientReservedInstanceCapacity",
+    "InstanceLimitExceeded",
+    "MaxSpotInstanceCountExceeded",
+    "VcpuLimitExceeded",
+}
 CALL_TIMEOUT_S = 0.8
 
 
 @dataclass(frozen=True)
 class Node:
-    """One EC2 instance of the stack: `state` is EC2's word for it, `latched` that the budget latch
-    is on it.
+    """One EC2 instance of the stack.
+
+    `state` is EC2's word for it, `latched` says that the budget latch is on it.
     """
 
     id: str
@@ -67,10 +69,9 @@ class Decision:
 
 
 def decide(nodes: Sequence[Node], wanted: int, phases: Mapping[str, str]) -> Decision:
-    """What to do for `wanted` more nodes than work or load a model, given all nodes of the stack
-    (LAM-004).
+    """What to do for `wanted` more nodes than work or load a model (LAM-004).
 
-    `phases` by instance id, of the nodes whose heartbeat the queue has.
+    `nodes` are all of the stack's; `phases` by instance id, of those whose heartbeat the queue has.
     """
     present = [node for node in nodes if node.state not in ("terminated", "shutting-down")]
     free = [node for node in present if not node.latched]
@@ -86,16 +87,8 @@ def decide(nodes: Sequence[Node], wanted: int, phases: Mapping[str, str]) -> Dec
 
 
 def client(timeout_s: float = CALL_TIMEOUT_S) -> Any:
-    """An EC2 client that gives up in time for the caller to answer."""
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
-        "ec2",
-        config=Config(
-            connect_timeout=timeout_s, read_timeout=timeout_s, retries={"total_max_attempts": 1}
-        ),
-    )
+    """Makes an EC2 client that gives up in time for the caller to answer."""
+    return aws.client("ec2", connect_s=timeout_s, read_s=timeout_s)
 
 
 def find(ec2: Any, stack: str) -> list[Node]:
@@ -119,47 +112,33 @@ def _node(instance: dict[str, Any]) -> Node:
 
 
 def wake(ec2: Any, stack: str, wanted: int, phases: Mapping[str, str]) -> tuple[Outcome, int, str]:
-    """Starts what `decide` says: what came of it, how many EC2 started, and EC2's error code or ''."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
+    """Starts what `decide` says: the outcome, how many EC2 started, and EC2's error code or ''."""
     started = 0
     try:
-        decision = decide(find(ec2, stack), wanted, phases)
-        for instance in decision.start:
-            ec2.start_instances(InstanceIds=[instance])
-            started += 1
-    except ClientError as error:
-        return _refused(error.response["Error"]["Code"], started)
-    except BotoCoreError as error:
-        return Outcome.STARTED if started else Outcome.UNKNOWN, started, type(error).__name__
+        with aws.answering():
+            decision = decide(find(ec2, stack), wanted, phases)
+            for instance in decision.start:
+                ec2.start_instances(InstanceIds=[instance])
+                started += 1
+    except aws.Unavailable as error:
+        code = str(error)
+        return Outcome.STARTED if started else _refused(code), started, code
     return decision.otherwise, started, ""
 
 
-def _refused(code: str, started: int) -> tuple[Outcome, int, str]:
-    if started:
-        return Outcome.STARTED, started, code
+def _refused(code: str) -> Outcome:
     if code == "IncorrectInstanceState":
-        return Outcome.STOPPING, 0, code
-    return Outcome.NO_CAPACITY if code in NO_CAPACITY else Outcome.UNKNOWN, 0, code
-
-
-class Unavailable(Exception):
-    """EC2 is throttling, silent or refusing; the message is its error code."""
+        return Outcome.STOPPING
+    return Outcome.NO_CAPACITY if code in NO_CAPACITY else Outcome.UNKNOWN
 
 
 def stop(ec2: Any, stack: str) -> list[str]:
     """Stops the nodes of the stack that run; their ids.
 
-    One that is still pending can't be. Raises Unavailable.
+    One that is still pending can't be. Raises aws.Unavailable.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
+    with aws.answering():
         running = [node.id for node in find(ec2, stack) if node.state == "running"]
         if running:
             ec2.stop_instances(InstanceIds=running)
-    except ClientError as error:
-        raise Unavailable(error.response["Error"]["Code"]) from error
-    except BotoCoreError as error:
-        raise Unavailable(type(error).__name__) from error
     return running

@@ -1,6 +1,4 @@
-"""API Gateway proxy events in, proxy responses out: JSON, CORS for localhost, errors that say what
-to do.
-"""
+"""API Gateway's proxy events and responses: JSON, CORS for localhost, errors that help."""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +12,9 @@ EXPOSED = "X-Request-Id, Location, Retry-After"
 
 
 class Problem(Exception):
-    """A refusal with its HTTP status: {"error": code, "message": …} plus whatever helps the caller
-    to mend it.
+    """A refusal with its HTTP status.
+
+    Its body is {"error": code, "message": …} plus whatever helps the caller to mend it.
     """
 
     def __init__(
@@ -36,12 +35,8 @@ class Problem(Exception):
         headers = {"X-Request-Id": request_id}
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
-        return respond(
-            event,
-            self.status,
-            {"error": self.code, "message": self.message, **self.details},
-            headers,
-        )
+        body = {"error": self.code, "message": self.message, **self.details}
+        return respond(event, self.status, body, headers)
 
 
 def respond(event: Event, status: int, body: object, headers: Mapping[str, str]) -> Response:
@@ -67,7 +62,8 @@ def cors(origin: str | None) -> dict[str, str]:
 
 def header(event: Event, name: str) -> str | None:
     """The value of a request header by its lower-case name, or None."""
-    for key, value in (event.get("headers") or {}).items():
+    headers: Mapping[str, str] = event.get("headers") or {}
+    for key, value in headers.items():
         if key.lower() == name:
             return value
     return None

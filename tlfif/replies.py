@@ -1,130 +1,181 @@
-"""Replies written on behalf of a worker: cancelled, expired or failed jobs that none will finish.
+"""Final and partial replies in S3: who may write what, and how router and guardian write theirs.
 
-The same rule as the worker's: one final reply per job, held by S3's conditional writes. boto3 is
-imported on use.
+One object per job, one final reply per job, held by S3's conditional writes. Every body names its
+writer, so that a write of unknown outcome can be recognised. `judge` decides what a write that
+failed has come to, here and in the worker.
 """
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from tlfif.queue import Owed
+from tlfif import aws
+from tlfif.queue.guarding import PendingReply
 
 FINAL = ("done", "failed", "expired", "cancelled")
 CALL_TIMEOUT_S = 0.8
 ATTEMPTS = 5
 WRITERS = 16
-# S3's words for a conditional write that came second, and for one whose object has gone meanwhile.
-LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
+
+# A reply's fields and its ETag.
+Stored = tuple[dict[str, Any], str]
 
 
-class Unavailable(Exception):
-    """S3 is throttling, silent or refusing; the message is its error code."""
+# --- whose reply stands ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who writes a body: the `sequence`-th of a worker's `attempt` at a job.
+
+    Router and guardian name no attempt: they write for a worker that will not, whichever it was.
+    """
+
+    worker: str
+    attempt: int | None = None
+    sequence: int = 0
+
+
+class Failure(Enum):
+    """Why S3 did not confirm a conditional write."""
+
+    REFUSED = "refused"  # another write came first: the condition does not hold
+    CONFLICT = "conflict"  # another write is under way; which of the two stands is open
+    UNKNOWN = "unknown"  # a time-out, say: it may have been written all the same
+    DENIED = "denied"  # it was not written, and will not be
+
+
+class Verdict(Enum):
+    """What stands, and what that means for the author."""
+
+    MINE = "mine"  # this very write
+    ENDED = "ended"  # an earlier final reply of the author's own
+    FINAL = "final"  # somebody else's final reply
+    LOST = "lost"  # a partial reply of a later attempt
+    IF_HELD = "if held"  # of an equal attempt: replace it if the lease is the author's, else lost
+    REPLACE = "replace"  # nothing, or what the author may replace: try again with its ETag
+
+
+def why_failed(error: Exception) -> Failure:
+    """What botocore's error says about a conditional write."""
+    code, status = aws.code(error), aws.status(error)
+    if code == "ConditionalRequestConflict":
+        return Failure.CONFLICT
+    # NoSuchKey: the version that was to be replaced has gone.
+    if code in ("PreconditionFailed", "NoSuchKey"):
+        return Failure.REFUSED
+    return Failure.UNKNOWN if status is None or status >= 500 else Failure.DENIED
+
+
+def judge(author: Author, reply: Mapping[str, Any] | None) -> Verdict:
+    """Whose reply stands, after a write that S3 did not confirm; `reply` is what it has now."""
+    if reply is None:
+        return Verdict.REPLACE
+    own = (reply.get("worker"), reply.get("attempt")) == (author.worker, author.attempt)
+    if own and reply.get("sequence") == author.sequence:
+        return Verdict.MINE
+    if reply["status"] in FINAL:
+        return Verdict.ENDED if own else Verdict.FINAL
+    if own or author.attempt is None:
+        return Verdict.REPLACE
+    return _by_attempt(author.attempt, int(reply.get("attempt", 0)))
+
+
+def _by_attempt(mine: int, theirs: int) -> Verdict:
+    if theirs == mine:
+        # A job that was handed back is no new delivery.
+        return Verdict.IF_HELD
+    return Verdict.REPLACE if theirs < mine else Verdict.LOST
+
+
+# --- S3 -------------------------------------------------------------------------------------------
 
 
 def client(timeout_s: float = CALL_TIMEOUT_S) -> Any:
-    """An S3 client that gives up in time for the caller to answer."""
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=timeout_s,
-        read_timeout=timeout_s,
-        retries={"total_max_attempts": 1},
-        max_pool_connections=WRITERS,
-    )
-    return boto3.client("s3", config=config)
+    """Makes an S3 client that gives up in time for the caller to answer."""
+    return aws.client("s3", connect_s=timeout_s, read_s=timeout_s, connections=WRITERS)
 
 
-@contextmanager
-def answering() -> Iterator[None]:
-    """Raises Unavailable for whatever botocore raises within."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        raise Unavailable(error.response["Error"]["Code"]) from error
-    except BotoCoreError as error:
-        raise Unavailable(type(error).__name__) from error
-
-
-def read(s3: Any, bucket: str, key: str) -> tuple[dict[str, Any], str] | None:
+def read(s3: Any, bucket: str, key: str) -> Stored | None:
     """The reply and its ETag, or None when there is none yet. Raises botocore's errors."""
-    from botocore.exceptions import ClientError
-
     try:
         found = s3.get_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+    except aws.errors() as error:
+        if aws.code(error) in ("NoSuchKey", "404"):
             return None
         raise
     return json.loads(found["Body"].read()), found["ETag"]
 
 
-def write_final(s3: Any, bucket: str, reply: Owed, writer: str) -> str:
+def put(s3: Any, bucket: str, key: str, body: bytes, etag: str | None) -> str:
+    """Writes over the version with this ETag, or over nothing; the new ETag.
+
+    Raises botocore's errors.
+    """
+    condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+    written = s3.put_object(
+        Bucket=bucket, Key=key, Body=body, ContentType="application/json", **condition
+    )
+    return written["ETag"]
+
+
+# --- router and guardian --------------------------------------------------------------------------
+
+
+def write_final(s3: Any, bucket: str, reply: PendingReply, writer: str) -> str:
     """Ends a job as `reply` says unless it has ended already; the status that stands.
 
-    Raises Unavailable.
-
-    A worker's partial reply is replaced, keeping its text.
+    A worker's partial reply is replaced, keeping its text. Raises aws.Unavailable.
     """
-    found = None
-    with answering():
+    found: Stored | None = None
+    with aws.answering():
         for attempt in range(ATTEMPTS):
-            partial, etag = found or ({}, None)
-            if _put(
-                s3, bucket, reply.reply_key, _body(partial, reply, f"{writer}/{attempt}"), etag
-            ):
+            author = Author(f"{writer}/{attempt}")
+            if _put_over(s3, bucket, reply, author, found):
                 return reply.status
             found = read(s3, bucket, reply.reply_key)
-            if found and found[0]["status"] in FINAL:
+            if found and judge(author, found[0]) is not Verdict.REPLACE:
                 return found[0]["status"]
-    raise Unavailable(
+    raise aws.Unavailable(
         f"{reply.reply_key} changed {ATTEMPTS} times while its final reply was being written"
     )
 
 
-def _put(s3: Any, bucket: str, key: str, body: bytes, etag: str | None) -> bool:
-    """Whether the write won: over the version with this ETag, or over nothing.
-
-    Raises botocore's errors.
-    """
-    from botocore.exceptions import ClientError
-
-    condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+def _put_over(
+    s3: Any, bucket: str, reply: PendingReply, author: Author, found: Stored | None
+) -> bool:
+    """Whether the final reply replaced what was found. Raises botocore's errors."""
+    partial, etag = found or ({}, None)
     try:
-        s3.put_object(
-            Bucket=bucket, Key=key, Body=body, ContentType="application/json", **condition
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in LOST_RACE:
+        put(s3, bucket, reply.reply_key, _body(partial, reply, author), etag)
+    except aws.errors() as error:
+        if why_failed(error) not in (Failure.REFUSED, Failure.CONFLICT):
             raise
         return False
     return True
 
 
-def _body(partial: dict[str, Any], reply: Owed, writer: str) -> bytes:
+def _body(partial: Mapping[str, Any], reply: PendingReply, author: Author) -> bytes:
     now = int(time.time() * 1000)
-    ended = {"id": reply.id, "status": reply.status, "reason": reply.reason, "worker": writer}
-    return json.dumps(
-        {"text": "", **partial, **ended, "finished_at": now, "updated_at": now}
-    ).encode()
+    ended = {"id": reply.id, "status": reply.status, "reason": reply.reason}
+    times = {"finished_at": now, "updated_at": now}
+    return json.dumps({"text": "", **partial, **ended, "worker": author.worker, **times}).encode()
 
 
 def write_all(
-    s3: Any, bucket: str, replies: Sequence[Owed], writer: str, give_up_at: float
-) -> tuple[list[Owed], str]:
+    s3: Any, bucket: str, replies: Sequence[PendingReply], writer: str, give_up_at: float
+) -> tuple[list[PendingReply], str]:
     """Writes many final replies at once, until one fails or `time.monotonic()` says `give_up_at`.
 
-    Returns those that stand, and why the others do not ('' when all do): they stay owed.
+    Returns those that stand, and why the others do not ('' when all do): they stay pending.
     """
     why: list[str] = []
 
-    def write(reply: Owed) -> bool:
+    def write(reply: PendingReply) -> bool:
         if why:
             return False
         if time.monotonic() > give_up_at:
@@ -132,13 +183,12 @@ def write_all(
             return False
         try:
             write_final(s3, bucket, reply, writer)
-        except Unavailable as error:
+        except aws.Unavailable as error:
             why.append(str(error))
             return False
         return True
 
     with ThreadPoolExecutor(WRITERS) as writers:
         written = list(writers.map(write, replies))
-    return [reply for reply, done in zip(replies, written, strict=True) if done], why[
-        0
-    ] if why else ""
+    standing = [reply for reply, done in zip(replies, written, strict=True) if done]
+    return standing, why[0] if why else ""

@@ -1,5 +1,4 @@
-"""The one place that decides whether a Cognito access token is good; the authorizer and the router
-both ask it.
+"""Decides whether a Cognito access token is good, for the authorizer and the router alike.
 
 python-jose's defaults accept too much (no `exp`, no `aud`, any algorithm when none is named), so
 everything it leaves open is stated here: RS256 only, the key by its `kid` from our own pool's JWKS
@@ -14,7 +13,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from jose import jwk, jwt
 from jose.backends.base import Key
@@ -28,6 +27,7 @@ KEYS_MAX_AGE_S = 600
 REFETCH_INTERVAL_S = 30
 FETCH_TIMEOUT_S = 1.5
 SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
+SUB = re.compile(r"[A-Za-z0-9_-]{1,64}")
 REQUIRED = {"require_exp": True, "require_iat": True, "require_iss": True, "require_sub": True}
 
 
@@ -46,8 +46,10 @@ def fetch_json(url: str) -> dict[str, Any]:
 
 
 class KeySet:
-    """The pool's public keys by `kid`: at most 600 s old, fetched again once for an unknown kid,
-    but not more often than every 30 s, so that invented kids can't be used to flood the pool.
+    """The pool's public keys by `kid`, at most 600 s old.
+
+    They are fetched again once for an unknown kid, but not more often than every 30 s, so that
+    invented kids can't be used to flood the pool.
     """
 
     def __init__(
@@ -61,8 +63,9 @@ class KeySet:
         self._fetched_at = self._tried_at = -float("inf")
 
     def get(self, kid: str) -> Key:
-        """The key named `kid`; raises Rejected when the pool has none, KeysUnavailable when it
-        can't be asked.
+        """The key named `kid`.
+
+        Raises Rejected when the pool has none, KeysUnavailable when it can't be asked.
         """
         age = self._clock() - self._fetched_at
         if age > KEYS_MAX_AGE_S or (kid not in self._keys and self._may_try()):
@@ -79,11 +82,8 @@ class KeySet:
         self._tried_at = self._clock()
         try:
             documents = self._fetch(self._url)["keys"]
-            keys = {
-                str(key["kid"]): jwk.construct(key, "RS256")
-                for key in documents
-                if key["kty"] == "RSA"
-            }
+            rsa = [key for key in documents if key["kty"] == "RSA"]
+            keys = {str(key["kid"]): jwk.construct(key, "RS256") for key in rsa}
         except (OSError, ValueError, KeyError, TypeError, JOSEError) as error:
             if age > KEYS_MAX_AGE_S:
                 raise KeysUnavailable(f"{self._url}: {error}") from error
@@ -98,8 +98,9 @@ class Verifier:
         self._issuer, self._client_id, self._keys = issuer, client_id, keys
 
     def verify(self, token: str) -> Claims:
-        """The claims of a good token; raises Rejected for a bad one and KeysUnavailable when nobody
-        can tell.
+        """The claims of a good token.
+
+        Raises Rejected for a bad one and KeysUnavailable when nobody can tell.
         """
         key = self._keys.get(_kid(token))
         try:
@@ -116,8 +117,9 @@ class Verifier:
         return claims
 
     def _check(self, claims: Claims) -> None:
-        """What python-jose does not compare: access tokens carry `client_id` and `token_use`
-        instead of `aud`.
+        """Checks what python-jose does not.
+
+        Access tokens carry `client_id` and `token_use` instead of `aud`.
         """
         if claims.get("token_use") != "access":
             raise Rejected("not an access token")
@@ -127,9 +129,7 @@ class Verifier:
             raise Rejected("meant for another audience")
         if claims["iat"] > time.time() + 60:
             raise Rejected("issued in the future")
-        if not isinstance(claims["sub"], str) or not re.fullmatch(
-            r"[A-Za-z0-9_-]{1,64}", claims["sub"]
-        ):
+        if not isinstance(claims["sub"], str) or not SUB.fullmatch(claims["sub"]):
             raise Rejected("sub is not an identifier")
 
 
@@ -144,14 +144,11 @@ def _kid(token: str) -> str:
     if len(segments) != 3 or not all(_canonical(segment) for segment in segments):
         raise Rejected("not three canonical base64url segments")
     try:
-        header = json.loads(base64.urlsafe_b64decode(segments[0] + "=="))
+        document = json.loads(base64.urlsafe_b64decode(segments[0] + "=="))
     except (ValueError, RecursionError) as error:
         raise Rejected("the header is not JSON") from error
-    if (
-        not isinstance(header, dict)
-        or header.get("alg") != "RS256"
-        or not isinstance(header.get("kid"), str)
-    ):
+    header = cast("dict[str, Any]", document) if isinstance(document, dict) else {}
+    if header.get("alg") != "RS256" or not isinstance(header.get("kid"), str):
         raise Rejected("the header names no RS256 key")
     if header.keys() & {"jwk", "jku", "x5u", "x5c", "crit", "b64"}:
         raise Rejected("the header brings its own key or rules")
@@ -159,8 +156,9 @@ def _kid(token: str) -> str:
 
 
 def _canonical(segment: str) -> bool:
-    """One spelling per value: otherwise the unused bits of the last character make sixteen tokens
-    out of one.
+    """Whether a segment is spelled in the one way its value has.
+
+    Otherwise the unused bits of the last character would make sixteen tokens out of one.
     """
     if not SEGMENT.fullmatch(segment):
         return False

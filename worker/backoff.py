@@ -1,6 +1,4 @@
-"""Waiting between tries: full jitter, so that nodes which failed together do not come back
-together.
-"""
+"""Waits between tries, with full jitter: who failed together does not come back together."""
 
 import asyncio
 import random

@@ -1,22 +1,24 @@
-"""Takes jobs off the stream, keeps their leases, hears cancellations, and acknowledges or hands
-back.
-"""
+"""Claims jobs, keeps their leases, hears cancellations, and closes without losing any."""
 
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
 
 from redis.exceptions import RedisError, ResponseError
 
-from tlfif import names, queue
+from tlfif import names
 from tlfif.log import log
+from tlfif.queue import working
+from tlfif.queue.working import ClaimedJob
+from worker import lease as leases
 from worker.backoff import Backoff
-from worker.job import Ending, Job
-from worker.model import Gate
-from worker.tasks import end
-
-T = TypeVar("T")
+from worker.host import Host
+from worker.job import Job
+from worker.lease import Lease
+from worker.model import Gate, Model
+from worker.queue import Queue
+from worker.replies import Replies, Reply, StorageError
+from worker.tasks import end, poll
 
 # How long one read waits for a job: a stop waits for it, and abandoned jobs are looked for after
 # each.
@@ -25,64 +27,76 @@ CANCEL_POLL_S = 0.4
 
 
 class Consumer:
-    """As many jobs at once as there are slots.
+    """Works on jobs while its engine answers, as many at once as there are slots.
+
+    - `queue`: the queue, asked in this consumer's name; its socket time-out exceeds BLOCK_MS
+    - `model`: the engine that answers
+    - `replies`: where the answers go
+    - `host`: who is told of ended jobs and of the engine
+    - `slots`: how many jobs at once; at least 1
+    - `lease_renew_s`: seconds between two renewals of a lease (default 5)
+    - `lease_idle_s`: seconds without renewal after which others may claim it (default 20)
 
     `run()` goes on until it is cancelled; `close()` first.
     """
 
     def __init__(
         self,
-        redis: Any,
-        name: str,
+        queue: Queue,
+        model: Model,
+        replies: Replies,
+        host: Host,
         slots: int,
-        gate: Gate,
-        start: Callable[[queue.Item], Job],
-        on_end: Callable[[Job], None],
         *,
         lease_renew_s: float = names.LEASE_RENEW_S,
         lease_idle_s: float = names.LEASE_IDLE_S,
     ):
-        """`redis` is a redis.asyncio client whose socket time-out exceeds BLOCK_MS; `name` the
-        consumer's.
-        """
-        self._redis, self._name, self._slots, self._gate = redis, name, slots, gate
-        self._start, self._on_end = start, on_end
-        self._renew_s, self._abandoned_ms = lease_renew_s, int(lease_idle_s * 1000)
+        self._queue, self._model, self._replies, self._host = queue, model, replies, host
+        self._slots, self._renew_s = slots, lease_renew_s
+        self._abandoned_ms = int(lease_idle_s * 1000)
+        self._gate = Gate(model, host.engine_changed)
         self._jobs: dict[Job, asyncio.Task[None]] = {}
         self._read: list[str] = []
         self._reading = asyncio.Lock()
         self._changed = asyncio.Event()
-        self._closed = False
+        self._closing = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
+        """How many jobs it works on now."""
         return len(self._jobs)
 
-    async def run(self) -> None:
-        """Takes jobs until closed, and looks after them; returns only by being cancelled or by an
-        error of ours.
-        """
-        await asyncio.gather(self._take_jobs(), self._renew_leases(), self._hear_cancellations())
+    @property
+    def is_ready(self) -> bool:
+        """Whether the engine answers."""
+        return self._gate.is_open
 
-    async def holds(self, entry: str, job_id: str) -> bool:
-        """Whether the queue says that this worker has the lease; no, when the queue does not say."""
-        try:
-            (answer,) = await self._ask(queue.renew(self._name, [(entry, job_id)]))
-        except RedisError:
-            return False
-        return answer != "lost"
+    async def run(self) -> None:
+        """Claims jobs until closed, and looks after them.
+
+        Returns only by being cancelled or by an error of ours.
+        """
+        await asyncio.gather(
+            self._gate.run(),
+            self._warm_up(),
+            self._claim_jobs(),
+            poll(self._renew_s, self._renew_leases),
+            poll(CANCEL_POLL_S, self._hear_cancellations),
+        )
 
     async def close_if(self, agreed: Callable[[], Awaitable[bool]]) -> bool:
         """Closes if `agreed()` says so, asked while no job can be on its way here."""
         async with self._reading:
-            self._closed = self._closed or await agreed()
-            return self._closed
+            if not self._closing.is_set() and await agreed():
+                self._closing.set()
+            return self._closing.is_set()
 
     async def close(self, grace_s: float, hurry: asyncio.Event) -> None:
-        """Takes nothing more, gives the running jobs `grace_s` (or until `hurry`) and hands the
-        others back.
+        """Claims nothing more, waits for the running jobs, and hands back what is left of them.
+
+        They have `grace_s` seconds, or until `hurry` is set.
         """
-        self._closed = True
+        self._closing.set()
         # A read that is under way may still bring jobs; after it there is none.
         async with self._reading:
             pass
@@ -95,22 +109,37 @@ class Consumer:
         await asyncio.wait({done, hurried}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
 
-    async def _take_jobs(self) -> None:
+    async def _hand_back(self, job: Job) -> None:
+        task = self._jobs.get(job)
+        if job.lease.answered or task is None:
+            return
+        await end(task)
+        await job.lease.hand_back()
+
+    async def _warm_up(self) -> None:
+        try:
+            await self._replies.warm_up()
+        except StorageError as error:
+            log("replies_unavailable", "ERROR", bucket=self._replies.bucket, why=str(error))
+
+    # --- claiming
+
+    async def _claim_jobs(self) -> None:
         backoff = Backoff()
         while True:
             await self._gate.wait()
             await self._free_slot()
             async with self._reading:
-                if self._closed:
+                if self._closing.is_set():
                     return
                 try:
-                    for item in await self._take():
-                        self._begin(item)
+                    for claimed in await self._claim():
+                        self._begin(claimed)
                     backoff.reset()
                     continue
                 except RedisError as error:
                     log("queue_unavailable", "WARNING", why=str(error))
-            # Outside the lock: a node that cannot reach the queue can still be told to stop.
+            # Outside the lock: a worker that cannot reach the queue can still be told to stop.
             await backoff.pause()
 
     async def _free_slot(self) -> None:
@@ -118,131 +147,76 @@ class Consumer:
             self._changed.clear()
             await self._changed.wait()
 
-    async def _take(self) -> list[queue.Item]:
-        """Jobs that were abandoned or handed back, which have waited longest; if there are none,
-        new ones.
+    async def _claim(self) -> list[ClaimedJob]:
+        """Jobs that were abandoned or handed back, which have waited longest; else new ones.
 
         Raises RedisError.
         """
         free = self._slots - len(self._jobs)
         try:
-            # Entries of a read whose `take` failed are still this worker's.
-            items = await self._ask(self._call(self._read, free - len(self._read)))
-            if not items:
-                self._read = await self._read_stream(free)
-                items = await self._ask(self._call(self._read, 0))
+            # Entries that were read, but whose claim failed, are still this worker's.
+            claimed = await self._ask_for(self._read, abandoned=free - len(self._read))
+            if not claimed:
+                self._read = await self._queue.read(free, BLOCK_MS)
+                claimed = await self._ask_for(self._read, abandoned=0)
         except ResponseError as error:
             if not str(error).startswith("NOGROUP"):
                 raise
             # The queue lost its memory, or this is its first worker.
-            await self._ask(queue.create_group())
-            items = []
+            await self._queue.ask(working.create_group())
+            claimed = []
         self._read = []
-        known = {job.item.entry for job in self._jobs}
-        return [item for item in items if item.entry not in known]
+        known = {job.lease.job.entry for job in self._jobs}
+        return [each for each in claimed if each.entry not in known]
 
-    def _call(self, entries: list[str], claim: int) -> queue.Call[list[queue.Item]]:
-        return queue.take(self._name, entries, claim, abandoned_ms=self._abandoned_ms)
+    async def _ask_for(self, entries: list[str], abandoned: int) -> list[ClaimedJob]:
+        name, after_ms = self._queue.consumer, self._abandoned_ms
+        return await self._queue.ask(working.claim(name, entries, abandoned, abandoned_ms=after_ms))
 
-    async def _read_stream(self, count: int) -> list[str]:
-        streams = await self._redis.xreadgroup(
-            names.GROUP, self._name, {names.STREAM: ">"}, count=count, block=BLOCK_MS
-        )
-        return [entry for _, entries in streams or () for entry, _ in entries]
+    def _begin(self, claimed: ClaimedJob) -> None:
+        lease = Lease(self._queue, claimed, self._abandoned_ms)
+        job = Job(lease, Reply(self._replies, lease), self._model, self._gate, self._closing)
+        in_flight = len(self._jobs) + 1
+        log("job_claimed", id=claimed.id, attempt=claimed.deliveries, in_flight=in_flight)
+        self._jobs[job] = asyncio.create_task(self._run(job))
 
-    def _begin(self, item: queue.Item) -> None:
-        job = self._start(item)
-        log("job_taken", id=item.id, attempt=item.deliveries, in_flight=len(self._jobs) + 1)
-        self._jobs[job] = asyncio.create_task(self._serve(job))
-
-    async def _serve(self, job: Job) -> None:
+    async def _run(self, job: Job) -> None:
         try:
-            ending = await self._work(job)
-            if ending is Ending.ANSWERED:
-                job.settled = True
-                await self._persist(queue.finish(job.item.entry, job.item.id, buried=job.buried))
-            elif ending is Ending.UNTRIED or (ending is Ending.FAILED and self._closed):
-                # Another node may take it at once; a model that is being stopped as well is not the
-                # job's failure.
-                await self._give_back(job)
-            # A failed delivery's lease runs out, and whoever takes the job next counts it.
+            await job.run()
         except Exception:
-            log("job_crashed", "ERROR", id=job.item.id, traceback=traceback.format_exc())
+            log("job_crashed", "ERROR", id=job.lease.job.id, traceback=traceback.format_exc())
         finally:
             del self._jobs[job]
             self._changed.set()
-            self._on_end(job)
+            self._host.job_ended(job.idle_minutes)
 
-    async def _work(self, job: Job) -> Ending:
-        ending = await job.work()
-        if (
-            ending is Ending.FAILED
-            and job.item.deliveries >= names.MAX_DELIVERIES
-            and not self._closed
-        ):
-            return await job.bury(job.failure)
-        return ending
-
-    async def _hand_back(self, job: Job) -> None:
-        task = self._jobs.get(job)
-        if job.settled or task is None:
-            return
-        await end(task)
-        await self._give_back(job)
-
-    async def _give_back(self, job: Job) -> None:
-        try:
-            answer = await self._ask(
-                queue.hand_back(self._name, job.item.entry, abandoned_ms=self._abandoned_ms)
-            )
-        except RedisError as error:
-            answer = str(error)
-        log("handed_back", id=job.item.id, answer=answer)
+    # --- looking after leases
 
     async def _renew_leases(self) -> None:
-        while True:
-            await asyncio.sleep(self._renew_s)
-            jobs = [job for job in self._jobs if not job.settled]
-            if not jobs:
-                continue
-            leases = [(job.item.entry, job.item.id) for job in jobs]
-            for job, answer in zip(
-                jobs, await self._persist(queue.renew(self._name, leases)), strict=True
-            ):
-                if answer == "lost":
-                    self._let_go(job)
-                elif answer != "held":
-                    job.cancel(answer)
+        jobs = [job for job in self._jobs if not job.lease.answered]
+        if not jobs:
+            return
+        answers = await leases.renew(self._queue, [job.lease for job in jobs])
+        for job, answer in zip(jobs, answers, strict=True):
+            if answer == "lost":
+                self._let_go(job)
+            elif answer != "held":
+                job.cancel(answer)
 
     def _let_go(self, job: Job) -> None:
-        if job in self._jobs and not job.settled:
-            log("lease_lost", "WARNING", id=job.item.id)
+        if job in self._jobs and not job.lease.answered:
+            log("lease_lost", "WARNING", id=job.lease.job.id)
             self._jobs[job].cancel()
 
     async def _hear_cancellations(self) -> None:
         """Between renewals too: somebody who cancels waits for it."""
-        while True:
-            await asyncio.sleep(CANCEL_POLL_S)
-            jobs = list(self._jobs)
-            if not jobs:
-                continue
-            try:
-                marks = await self._redis.mget([f"cancelled:{job.item.id}" for job in jobs])
-            except RedisError:
-                continue
-            for job, why in zip(jobs, marks, strict=True):
-                if why:
-                    job.cancel(why)
-
-    async def _persist(self, call: queue.Call[T]) -> T:
-        """Asks until the queue answers."""
-        backoff = Backoff()
-        while True:
-            try:
-                return await self._ask(call)
-            except RedisError as error:
-                log("queue_unavailable", "WARNING", call=call.script, why=str(error))
-                await backoff.pause()
-
-    async def _ask(self, call: queue.Call[T]) -> T:
-        return await queue.arun(self._redis, call)
+        jobs = list(self._jobs)
+        if not jobs:
+            return
+        try:
+            marks = await self._queue.cancellations([job.lease.job.id for job in jobs])
+        except RedisError:
+            return
+        for job, why in zip(jobs, marks, strict=True):
+            if why:
+                job.cancel(why)

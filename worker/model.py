@@ -1,12 +1,10 @@
-"""The model server next door, over its OpenAI-compatible API: vLLM on the GPU node, llama.cpp on
-the local one.
-"""
+"""Asks the model server next door (vLLM, llama.cpp) over its OpenAI-compatible API."""
 
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -21,9 +19,7 @@ _NOT_NOW = (401, 403, 404, 408, 429, 502, 503, 504)
 
 
 class JobRefusedError(Exception):
-    """The request itself is at fault, such as a prompt longer than the context: trying again is
-    pointless.
-    """
+    """The request itself is at fault, such as too long a prompt: trying again is pointless."""
 
 
 class ModelAwayError(Exception):
@@ -74,7 +70,7 @@ class Model:
         await self._client.aclose()
 
     async def probe(self) -> str:
-        """'' when one real token comes out, else why not.
+        """Asks for one real token: '' when it comes, else why not.
 
         Servers report health that cannot generate.
         """
@@ -87,9 +83,9 @@ class Model:
             answer = await self._client.post("/v1/chat/completions", json=request)
         except httpx.HTTPError as error:
             return f"{type(error).__name__}: {error}"
-        return (
-            "" if answer.status_code == 200 else f"{answer.status_code}: {_message(answer.content)}"
-        )
+        if answer.status_code == 200:
+            return ""
+        return f"{answer.status_code}: {_message(answer.content)}"
 
     async def stream(self, prompt: str, options: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
         """Generates; leaving the iteration early closes the connection, and so ends the generation.
@@ -138,29 +134,29 @@ def _chunk(event: Mapping[str, Any]) -> Chunk:
     if event.get("error") is not None:
         error = event["error"]
         raise _failure(int(error.get("code") or 500), str(error.get("message") or error))
-    choice = next(iter(event.get("choices") or ()), {})
-    text = (choice.get("delta") or {}).get("content") or ""
-    usage = event.get("usage")
+    choices: list[dict[str, Any]] = event.get("choices") or []
+    choice = choices[0] if choices else {}
+    delta: dict[str, Any] = choice.get("delta") or {}
+    usage: dict[str, int] | None = event.get("usage")
     counted = Usage(usage["prompt_tokens"], usage["completion_tokens"]) if usage else None
-    return Chunk(text, choice.get("finish_reason"), counted)
+    return Chunk(delta.get("content") or "", choice.get("finish_reason"), counted)
 
 
 def _failure(status: int, message: str) -> Exception:
     if status in _CALLERS_FAULT:
         return JobRefusedError(message)
-    return (
-        ModelAwayError(f"{status}: {message}")
-        if status in _NOT_NOW
-        else ModelBrokeError(f"{status}: {message}")
-    )
+    kind = ModelAwayError if status in _NOT_NOW else ModelBrokeError
+    return kind(f"{status}: {message}")
 
 
 def _message(body: bytes) -> str:
     """What an OpenAI-compatible error says; both servers' shapes."""
     try:
-        document = json.loads(body)
-        error = document.get("error", document)
-        return str(error["message"] if isinstance(error, dict) else error)
+        document: dict[str, Any] = json.loads(body)
+        error: Any = document.get("error", document)
+        if isinstance(error, dict):
+            return str(cast("dict[str, Any]", error)["message"])
+        return str(error)
     except (ValueError, AttributeError, KeyError):
         return body.decode(errors="replace")[:200]
 

@@ -1,9 +1,24 @@
-"""Ending tasks for certain."""
+"""Tasks that go on, and ending them for certain."""
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _AGAIN_AFTER_S = 0.2
+
+
+async def poll(every_s: float, ask: Callable[[], Awaitable[T]]) -> T:
+    """Asks every so many seconds, first after a pause, until there is an answer other than None.
+
+    Who never answers anything else is asked until cancelled.
+    """
+    while True:
+        await asyncio.sleep(every_s)
+        answer = await ask()
+        if answer is not None:
+            return answer
 
 
 async def end(*tasks: "asyncio.Future[Any]") -> None:

@@ -1,6 +1,4 @@
-"""API Gateway's TOKEN authorizer: a good access token may call every method, any other token none
-(API-002).
-"""
+"""API Gateway's TOKEN authorizer: a good token may call everything, others nothing (API-002)."""
 
 import os
 from functools import cache

@@ -7,8 +7,9 @@ from typing import Any
 import redis
 
 from guardian.guardian import Guardian
-from tlfif import emf, names, nodes, queue, replies
+from tlfif import emf, names, nodes, replies
 from tlfif.environment import Fleet
+from tlfif.queue import scripts
 
 # Of the function's 50 s: the last batch of replies may take a moment after that.
 WORK_S = 40.0
@@ -21,7 +22,7 @@ def services() -> tuple[Fleet, "redis.Redis", Any, Any]:
     fleet = Fleet.read()
     return (
         fleet,
-        queue.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0),
+        scripts.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0),
         nodes.client(AWS_TIMEOUT_S),
         replies.client(AWS_TIMEOUT_S),
     )

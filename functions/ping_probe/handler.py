@@ -1,5 +1,4 @@
-"""Every minute, from inside the VPC: do GET /ping and /queue-health answer as they should?
-(API-005)
+"""Asks every minute, from inside the VPC, whether /ping and /queue-health are well (API-005).
 
 Over IPv6 only: the VPC has no way out over IPv4, and its IPv6 block is what the routes' fence lets
 in. So no name is resolved to an IPv4 address, which would be tried first and in vain.
@@ -31,17 +30,11 @@ def handler(event: object, context: object) -> dict[str, bool]:
     began = time.perf_counter()
     ping = well(f"{told.api_url}/ping", ROUTES["/ping"])
     latency_ms = (time.perf_counter() - began) * 1000
+    latency = {names.METRIC_PING_LATENCY_MS: round(latency_ms, 1)}
     emf.emit(names.NAMESPACE_API, told.stack, {names.METRIC_PING_SUCCESS: int(ping)})
-    emf.emit(
-        names.NAMESPACE_API,
-        told.stack,
-        {names.METRIC_PING_LATENCY_MS: round(latency_ms, 1)},
-        "Milliseconds",
-    )
-    return {
-        "ping": ping,
-        "queue-health": well(f"{told.api_url}/queue-health", ROUTES["/queue-health"]),
-    }
+    emf.emit(names.NAMESPACE_API, told.stack, latency, "Milliseconds")
+    queue_health = well(f"{told.api_url}/queue-health", ROUTES["/queue-health"])
+    return {"ping": ping, "queue-health": queue_health}
 
 
 def well(url: str, field: str) -> bool:
@@ -52,23 +45,17 @@ def well(url: str, field: str) -> bool:
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         log("probe", "ERROR", url=url, why=repr(error))
         return False
-    log(
-        "probe",
-        "INFO" if well else "ERROR",
-        url=url,
-        status=status,
-        body=body[:200].decode(errors="replace"),
-    )
+    level, shown = "INFO" if well else "ERROR", body[:200].decode(errors="replace")
+    log("probe", level, url=url, status=status, body=shown)
     return well
 
 
 def get(url: str) -> tuple[int, bytes]:
     """Status and body of a GET over IPv6. Raises OSError and http.client's errors."""
     parts = urlsplit(url)
-    connection = _Connection(
-        parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    )
-    connection.tls = parts.scheme == "https"
+    tls = parts.scheme == "https"
+    connection = _Connection(parts.hostname or "", parts.port or (443 if tls else 80))
+    connection.tls = tls
     try:
         connection.request(
             "GET", parts.path, headers={"Accept": "application/json", "User-Agent": "tl-fif-probe"}
@@ -88,6 +75,5 @@ class _Connection(http.client.HTTPConnection):
         found: Any = socket.getaddrinfo(self.host, self.port, socket.AF_INET6, socket.SOCK_STREAM)
         self.sock = socket.create_connection(found[0][4][:2], TIMEOUT_S)
         if self.tls:
-            self.sock = ssl.create_default_context().wrap_socket(
-                self.sock, server_hostname=self.host
-            )
+            context = ssl.create_default_context()
+            self.sock = context.wrap_socket(self.sock, server_hostname=self.host)

@@ -1,6 +1,4 @@
-"""What POST /infer may say: one model, and a refusal that names the field, the value and the fix
-(LAM-002).
-"""
+"""What POST /infer may say: a model, and refusals that name field, value and fix (LAM-002)."""
 
 import base64
 import binascii
@@ -65,9 +63,8 @@ def parse(event: Event) -> InferRequest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
-        raise _refusal(
-            field, None if first["type"] == "missing" else first["input"], _fix(first)
-        ) from error
+        value = None if first["type"] == "missing" else first["input"]
+        raise _refusal(field, value, _fix(first)) from error
 
 
 def _body(event: Event) -> str:

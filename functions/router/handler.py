@@ -1,4 +1,4 @@
-"""POST /infer, DELETE /infer/{id}, POST /stop and GET /status: parse → one queue script → render."""
+"""POST /infer, DELETE /infer/{id}, POST /stop, GET /status: parse → one queue script → render."""
 
 import os
 from collections.abc import Callable
@@ -8,10 +8,11 @@ from typing import Any
 import redis
 
 from router import routes
-from tlfif import emf, names, queue, tokens
+from tlfif import emf, names, tokens
 from tlfif.environment import Router
 from tlfif.log import log
 from tlfif.proxy import Event, Problem, Response, header
+from tlfif.queue import scripts
 
 Route = Callable[["routes.Services", Event, str], Response]
 ROUTES: dict[tuple[str, str], Route] = {
@@ -27,7 +28,7 @@ def services() -> routes.Services:
     """Made once per execution environment: a warm call opens nothing."""
     settings = Router.read()
     verifier = tokens.for_pool(os.environ["AWS_REGION"], settings)
-    client = queue.connect(settings.redis_host, settings.redis_port)
+    client = scripts.connect(settings.redis_host, settings.redis_port)
     return routes.Services(settings, client, verifier)
 
 
@@ -49,21 +50,20 @@ def handler(event: Event, context: Any) -> Response:
 
 
 def _caller(event: Event) -> str:
-    """The verified `sub`: checked here again, so that the router is safe when it is invoked
-    directly (LAM-002).
+    """The verified `sub` (LAM-002).
+
+    It is checked here again, so that the router is safe when it is invoked directly.
     """
     try:
         claims = services().verifier.verify(tokens.bearer(header(event, "authorization") or ""))
     except tokens.Rejected as refusal:
         log("token refused", why=str(refusal))
-        raise Problem(
-            401, "unauthorized", "Send an Authorization header with a valid access token."
-        ) from refusal
+        message = "Send an Authorization header with a valid access token."
+        raise Problem(401, "unauthorized", message) from refusal
     except tokens.KeysUnavailable as error:
         log("keys unavailable", "ERROR", why=str(error))
-        raise Problem(
-            503, "authorizer_unavailable", "Tokens cannot be checked now.", retry_after_s=5
-        ) from error
+        message = "Tokens cannot be checked now."
+        raise Problem(503, "authorizer_unavailable", message, retry_after_s=5) from error
     return claims["sub"]
 
 
@@ -73,7 +73,6 @@ def _queue_down(event: Event, request_id: str, error: Exception) -> Response:
         names.NAMESPACE_ROUTER, services().settings.stack, {names.METRIC_REDIS_ENQUEUE_FAIL: 1},
         error=type(error).__name__, detail=str(error)[:200], requestId=request_id,
     )  # fmt: skip
-    problem = Problem(
-        503, "queue_unavailable", "The job queue does not answer; try again.", retry_after_s=2
-    )
+    message = "The job queue does not answer; try again."
+    problem = Problem(503, "queue_unavailable", message, retry_after_s=2)
     return problem.response(event, request_id)

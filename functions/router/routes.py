@@ -1,7 +1,4 @@
-"""The router's four routes.
-
-Each gets the verified caller's `sub` and answers with a proxy response.
-"""
+"""Answers the router's four routes; each gets the verified caller's `sub`."""
 
 import math
 import re
@@ -15,14 +12,15 @@ import redis
 
 from router.body import parse
 from router.samples import Sampler
-from tlfif import emf, names, nodes, queue, replies, tokens, waking
+from tlfif import aws, emf, names, nodes, replies, tokens, waking
 from tlfif.environment import Router
 from tlfif.log import log
 from tlfif.proxy import Event, Problem, Response, header, respond
+from tlfif.queue import accepting, guarding, scripts, working
 
 # A job that the queue gets later than this finds its caller gone: we wait for the answer 100 ms
 # longer, then say 503.
-DEADLINE_MS = int(queue.TIMEOUT_S * 1000) - 100
+DEADLINE_MS = int(scripts.TIMEOUT_S * 1000) - 100
 # What /stop has not answered by then, the guardian does.
 STOP_WRITES_S = 4.0
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
@@ -38,9 +36,9 @@ class Services:
     sampler: Sampler = field(default_factory=Sampler)
 
     @cached_property
-    def limits(self) -> queue.Limits:
+    def limits(self) -> accepting.Limits:
         told = self.settings
-        return queue.Limits(told.backlog_cap, told.gpu_count, told.gpu_slots)
+        return accepting.Limits(told.backlog_cap, told.gpu_count, told.gpu_slots)
 
     @cached_property
     def ec2(self) -> Any:
@@ -52,12 +50,10 @@ class Services:
 
 
 def infer(services: Services, event: Event, sub: str) -> Response:
-    """Accepts a job: 202 queued, or 202 starting when a node is being woken for it (LAM-003 …
-    LAM-005).
-    """
+    """Accepts a job (LAM-003 … LAM-005): 202 queued, or 202 starting when a node is being woken."""
     settings = services.settings
     request = parse(event)
-    job = queue.NewJob(
+    job = accepting.NewJob(
         id=str(uuid.uuid4()),
         sub=sub,
         prompt=request.prompt,
@@ -66,14 +62,11 @@ def infer(services: Services, event: Event, sub: str) -> Response:
         idempotency_key=_idempotency_key(event),
         deadline_ms=int(time.time() * 1000) + DEADLINE_MS,
     )
-    answer = queue.run(services.redis, queue.accept(job, services.limits))
-    if isinstance(answer, queue.Refused):
+    answer = scripts.run(services.redis, accepting.accept(job, services.limits))
+    if isinstance(answer, accepting.Refused):
         if answer.why == "late" and time.time() * 1000 < job.deadline_ms:
-            log(
-                "clocks differ: the queue's is ahead of the router's",
-                "ERROR",
-                deadlineMs=job.deadline_ms,
-            )
+            ahead = "clocks differ: the queue's is ahead of the router's"
+            log(ahead, "ERROR", deadlineMs=job.deadline_ms)
         raise _refusal(services, answer)
     if answer.wake:
         _wake(services, job, answer)
@@ -90,7 +83,7 @@ def _idempotency_key(event: Event) -> str:
     return key or ""
 
 
-def _accepted(event: Event, answer: queue.Accepted) -> Response:
+def _accepted(event: Event, answer: accepting.Accepted) -> Response:
     body: dict[str, object] = {"status": answer.state}
     if answer.state == "starting":
         body["eta"] = names.BOOT_ETA_S
@@ -104,7 +97,7 @@ def _estimate_s(boot_ms: int | None) -> float:
     return float(names.BOOT_ETA_S) if boot_ms is None else round(boot_ms / 1000, 1)
 
 
-def _refusal(services: Services, refused: queue.Refused) -> Problem:
+def _refusal(services: Services, refused: accepting.Refused) -> Problem:
     limits = services.limits
     match refused.why:
         case "limited":
@@ -112,9 +105,8 @@ def _refusal(services: Services, refused: queue.Refused) -> Problem:
             emf.emit(names.NAMESPACE_ROUTER, stack, {names.METRIC_RATE_LIMIT_BREACHES: 1})
             often = f"{limits.burst} requests a second and {limits.sustained} a minute"
             message = f"At most {often}."
-            return Problem(
-                429, "rate_limited", message, retry_after_s=math.ceil(refused.wait_ms / 1000)
-            )
+            wait_s = math.ceil(refused.wait_ms / 1000)
+            return Problem(429, "rate_limited", message, retry_after_s=wait_s)
         case "latched":
             return latched(refused.detail)
         case "full":
@@ -123,38 +115,32 @@ def _refusal(services: Services, refused: queue.Refused) -> Problem:
         case "conflict":
             message = "Idempotency-Key was used for another request; send a new key with a new body"
             return Problem(400, "invalid_request", message, field="Idempotency-Key")
-    return Problem(
-        503, "queue_unavailable", "The job queue answered too late; try again.", retry_after_s=2
-    )
+        case _:
+            message = "The job queue answered too late; try again."
+            return Problem(503, "queue_unavailable", message, retry_after_s=2)
 
 
 def latched(detail: str) -> Problem:
-    """402: the budget is spent. `detail` is the latch as JSON text (reason, until)."""
+    """402: the budget is spent; `detail` is the latch as JSON text (reason, until)."""
     message = "The monthly budget is spent; no GPU is started before the latch is lifted."
     return Problem(402, "budget_exhausted", message, latch=detail)
 
 
-def _wake(services: Services, job: queue.NewJob, accepted: queue.Accepted) -> None:
-    """Starts nodes for an accepted job, or takes the job back when EC2 has none to give.
+def _wake(services: Services, job: accepting.NewJob, accepted: accepting.Accepted) -> None:
+    """Starts nodes for an accepted job, or withdraws the job when EC2 has none to give.
 
-    The job is in the queue: should Redis fail before it is taken back, it stays accepted and the
+    The job is in the queue: should Redis fail before it is withdrawn, it stays accepted and the
     guardian goes on. Should Redis fail while it is, nobody knows whether the job is there: a 503,
     never a 202 for a job that is gone.
     """
     try:
-        outcome, code = waking.start(
-            services.redis,
-            services.settings.stack,
-            job.id,
-            accepted.wake,
-            accepted.phases,
-            services.ec2,
-        )
+        wanted, phases, stack = accepted.wake, accepted.phases, services.settings.stack
+        outcome, code = waking.start(services.redis, stack, job.id, wanted, phases, services.ec2)
     except redis.RedisError as error:
         log("wake left to the guardian", "ERROR", jobId=job.id, why=str(error))
         return
     problem = _no_node(outcome, code)
-    if problem and queue.run(services.redis, queue.withdraw(job)) == "withdrawn":
+    if problem and scripts.run(services.redis, accepting.withdraw(job)) == "withdrawn":
         raise problem
 
 
@@ -171,16 +157,18 @@ def _no_node(outcome: nodes.Outcome, code: str) -> Problem | None:
 
 
 def cancel(services: Services, event: Event, sub: str) -> Response:
-    """Cancels one job of the caller's: 200 when it was queued (or has ended), 202 while its reply
-    is still to come.
+    """Cancels one job of the caller's.
+
+    200 when it was queued (or has ended), 202 while its reply is still to come.
     """
     job_id = (event.get("pathParameters") or {}).get("id", "")
     if not re.fullmatch(names.UUID4, job_id):
         raise Problem(404, "not_found", "You have no such job.")
-    outcome, key = queue.run(services.redis, queue.cancel(job_id, sub))
+    outcome, key = scripts.run(services.redis, accepting.cancel(job_id, sub))
     match outcome:
         case "cancelled":
-            status = _answer_cancelled(services, queue.Owed(job_id, key, "cancelled", "user"))
+            reply = guarding.PendingReply(job_id, key, "cancelled", "user")
+            status = _answer_cancelled(services, reply)
         case "running":
             status = "cancelling"
         case _:
@@ -189,14 +177,15 @@ def cancel(services: Services, event: Event, sub: str) -> Response:
     return respond(event, 202 if status == "cancelling" else 200, body, {"X-Request-Id": job_id})
 
 
-def _answer_cancelled(services: Services, reply: queue.Owed) -> str:
-    """The status that stands; 'cancelling' when the reply could not be written: it stays owed until
-    it is.
+def _answer_cancelled(services: Services, reply: guarding.PendingReply) -> str:
+    """Writes a cancelled job's reply; the status that stands.
+
+    'cancelling' when it could not be written: it stays pending until it is.
     """
     try:
         status = replies.write_final(services.s3, services.settings.replies_bucket, reply, "router")
-        queue.run(services.redis, queue.settle([reply.id]))
-    except (replies.Unavailable, redis.RedisError) as error:
+        scripts.run(services.redis, guarding.clear([reply.id]))
+    except (aws.Unavailable, redis.RedisError) as error:
         log("reply left to the guardian", "ERROR", jobId=reply.id, why=str(error))
         return "cancelling"
     return status
@@ -204,9 +193,9 @@ def _answer_cancelled(services: Services, reply: queue.Owed) -> str:
 
 def _ended(services: Services, key: str) -> str:
     try:
-        with replies.answering():
+        with aws.answering():
             found = replies.read(services.s3, services.settings.replies_bucket, key)
-    except replies.Unavailable as error:
+    except aws.Unavailable as error:
         message = f"The reply could not be read ({error}); try again."
         raise Problem(503, "storage_unavailable", message, retry_after_s=2) from error
     if found is None:
@@ -215,13 +204,14 @@ def _ended(services: Services, key: str) -> str:
 
 
 def stop(services: Services, event: Event, sub: str) -> Response:
-    """Cancels every unfinished job, stops the stack's nodes, and answers the jobs; what remains the
-    guardian does.
+    """Cancels every unfinished job, stops the stack's nodes, and answers the jobs.
+
+    What remains the guardian does.
     """
-    jobs = queue.run(services.redis, queue.stop())
+    jobs = scripts.run(services.redis, accepting.stop())
     try:
         stopped = nodes.stop(services.ec2, services.settings.stack)
-    except nodes.Unavailable as error:
+    except aws.Unavailable as error:
         log("stop left to the guardian", "ERROR", why=str(error))
         stopped = []
     answered = _answer_stopped(services, jobs)
@@ -229,31 +219,30 @@ def stop(services: Services, event: Event, sub: str) -> Response:
     return respond(event, 202, {"status": "stopping", "jobs": len(jobs), "nodes": len(stopped)}, {})
 
 
-def _answer_stopped(services: Services, jobs: list[queue.Stopped]) -> int:
-    """How many got their reply here.
+def _answer_stopped(services: Services, jobs: list[accepting.Stopped]) -> int:
+    """Writes the replies of stopped jobs; how many got theirs here.
 
     A job that a worker has is its worker's, until the reply is written.
     """
     entries = {job.id: job.entry for job in jobs}
-    owed = [queue.Owed(job.id, job.reply_key, "cancelled", "stopped") for job in jobs]
+    pending = [guarding.PendingReply(job.id, job.reply_key, "cancelled", "stopped") for job in jobs]
     give_up_at = time.monotonic() + STOP_WRITES_S
-    written, why = replies.write_all(
-        services.s3, services.settings.replies_bucket, owed, "router", give_up_at
-    )
+    bucket = services.settings.replies_bucket
+    written, why = replies.write_all(services.s3, bucket, pending, "router", give_up_at)
     if why:
-        log("replies left to the guardian", "ERROR", jobs=len(owed) - len(written), why=why)
+        log("replies left to the guardian", "ERROR", jobs=len(pending) - len(written), why=why)
     for reply in written:
         if entries[reply.id]:
-            queue.run(services.redis, queue.finish(entries[reply.id], reply.id))
+            scripts.run(services.redis, working.finish(entries[reply.id], reply.id))
     if written:
-        queue.run(services.redis, queue.settle([reply.id for reply in written]))
+        scripts.run(services.redis, guarding.clear([reply.id for reply in written]))
     return len(written)
 
 
 def status(services: Services, event: Event, sub: str) -> Response:
     """Everything the console shows, from one read of the queue."""
     settings = services.settings
-    now = queue.run(services.redis, queue.status())
+    now = scripts.run(services.redis, accepting.status())
     spend = (now.money or {}).get("spend_eur")
     left = None if spend is None else max(0.0, settings.cap_eur - spend) / settings.gpu_eur_per_hour
     body = {
@@ -269,9 +258,10 @@ def status(services: Services, event: Event, sub: str) -> Response:
     return respond(event, 200, body, {})
 
 
-def _phase(now: queue.Status) -> str:
-    """The phase furthest along among the nodes; 'starting' between the wake and the first
-    heartbeat, else 'off'.
+def _phase(now: accepting.Status) -> str:
+    """The phase furthest along among the nodes.
+
+    'starting' between the wake and the first heartbeat, else 'off'.
     """
     phases = {node["phase"] for node in now.nodes}
     for phase in ("ready", "loading", "booting"):

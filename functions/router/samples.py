@@ -1,6 +1,4 @@
-"""Payload samples for the first day of a version: lengths and keyed hashes, never what somebody
-wrote (LAM-005).
-"""
+"""Samples payloads in a version's first day: lengths and keyed hashes, never the text (LAM-005)."""
 
 import hashlib
 import os
@@ -8,16 +6,14 @@ import time
 
 import redis
 
-from tlfif import queue
 from tlfif.log import log
+from tlfif.queue import accepting, scripts
 
 INTERVAL_S = 10.0
 
 
 class Sampler:
-    """Samples one accepted job every `INTERVAL_S` in each execution environment, until the day is
-    over.
-    """
+    """Samples one accepted job every `INTERVAL_S` per execution environment, for a day."""
 
     def __init__(self) -> None:
         version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "")
@@ -27,22 +23,24 @@ class Sampler:
         self._key = os.urandom(16)
         self._next = 0.0
 
-    def see(self, client: "redis.Redis", job: queue.NewJob, state: str) -> None:
-        """Keeps a sample of this job if it is time for one; a queue that fails now has accepted the
-        job already.
+    def see(self, client: "redis.Redis", job: accepting.NewJob, state: str) -> None:
+        """Keeps a sample of this job if it is time for one.
+
+        A queue that fails now has accepted the job already.
         """
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + INTERVAL_S
         try:
-            wanted = queue.run(client, queue.sample(self._version, self._redacted(job, state)))
+            sample = accepting.sample(self._version, self._redacted(job, state))
+            wanted = scripts.run(client, sample)
         except redis.RedisError as error:
             log("sample lost", "ERROR", why=str(error))
         else:
             self._next = self._next if wanted else float("inf")
 
-    def _redacted(self, job: queue.NewJob, state: str) -> dict[str, object]:
+    def _redacted(self, job: accepting.NewJob, state: str) -> dict[str, object]:
         prompt = job.prompt.encode()
         return {
             "jobId": job.id,

@@ -1,3 +1,1 @@
-"""The queue worker of a GPU node: takes jobs, streams the model's answers to S3, and stops its own
-machine.
-"""
+"""The GPU node's own part: it hosts a worker, says that it is there, and stops its machine."""

@@ -1,12 +1,8 @@
-"""When a node may rest: a policy over a monotonic clock that is handed in; it acts on nothing and
-sleeps never.
-"""
+"""Says when a node may rest; it acts on nothing, never sleeps, and is handed its clock."""
 
 
 class IdleTimer:
-    """Counts from the last moment there was something to do.
-
-    All times in seconds of one monotonic clock.
+    """Counts from the last moment there was something to do, in seconds of one monotonic clock.
 
     A job sets how long the node waits after it; the next job sets it anew.
     """

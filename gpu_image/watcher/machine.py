@@ -3,14 +3,8 @@
 from datetime import datetime, timezone
 from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
-from tlfif import names
+from tlfif import aws, names
 from tlfif.log import log
-
-_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 3})
 
 
 class StopFailedError(Exception):
@@ -18,20 +12,19 @@ class StopFailedError(Exception):
 
 
 def stop(region: str, instance_id: str, stack: str) -> None:
-    """Asks EC2 to stop this instance, and counts that in one go: its SIGTERM may come before EC2's
-    answer.
+    """Asks EC2 to stop this instance, and counts that; raises StopFailedError.
 
-    Raises StopFailedError.
+    In one go: its SIGTERM may come before EC2's answer.
     """
     try:
         _client("ec2", region).stop_instances(InstanceIds=[instance_id])
-    except (BotoCoreError, ClientError) as error:
+    except aws.errors() as error:
         raise StopFailedError(str(error)) from error
     _count_stop(region, stack)
 
 
 def _count_stop(region: str, stack: str) -> None:
-    """AutoStops + 1. The machine is going down already, so a failure is only logged."""
+    """Adds 1 to AutoStops; the machine is going down already, so a failure is only logged."""
     metric = {
         "MetricName": names.METRIC_AUTO_STOPS,
         "Dimensions": [{"Name": "Stack", "Value": stack}],
@@ -43,9 +36,9 @@ def _count_stop(region: str, stack: str) -> None:
         _client("cloudwatch", region).put_metric_data(
             Namespace=names.NAMESPACE_GPU, MetricData=[metric]
         )
-    except (BotoCoreError, ClientError) as error:
+    except aws.errors() as error:
         log("metric_lost", "WARNING", metric=names.METRIC_AUTO_STOPS, why=str(error))
 
 
 def _client(service: str, region: str) -> Any:
-    return boto3.client(service, region_name=region, config=_CONFIG)
+    return aws.client(service, region, connect_s=3, read_s=10, tries=3)

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,8 +20,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from tlfif import queue
 from tlfif.log import log
+from tlfif.queue import working
 from watcher import machine
 from watcher import settings as settings_module
 from watcher.heartbeat import Heartbeat
@@ -30,9 +30,9 @@ from watcher.settings import Settings, SettingsError
 from worker import replies
 from worker.backoff import Backoff
 from worker.consumer import Consumer
-from worker.job import Job
-from worker.model import Gate, Model
-from worker.tasks import end
+from worker.model import Model
+from worker.queue import Queue
+from worker.tasks import end, poll
 
 IDLE_POLL_S = 0.25
 DRAIN_EVERY_S = 1.0
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 async def run(settings: Settings) -> int:
-    """The exit code."""
+    """Serves until told to stop; the exit code."""
     s3 = replies.client(settings.region, connections=settings.gpu_slots + 2)
     async with watching(settings, s3) as watcher:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +63,7 @@ async def run(settings: Settings) -> int:
 
 
 @contextlib.asynccontextmanager
-async def watching(settings: Settings, s3: Any) -> AsyncIterator["Watcher"]:
+async def watching(settings: Settings, s3: Any) -> AsyncGenerator["Watcher", None]:
     """A watcher with its connections; `s3` is a boto3 client."""
     redis = Redis(
         host=settings.redis_host,
@@ -81,22 +81,29 @@ async def watching(settings: Settings, s3: Any) -> AsyncIterator["Watcher"]:
 
 
 class Watcher:
-    """What the node's process consists of, and when it ends."""
+    """The node as its worker's host: what its process consists of, and when it ends."""
 
     def __init__(
         self, settings: Settings, redis: "Redis", model: Model, s3: Any, pool: ThreadPoolExecutor
     ):
-        boot = secrets.token_hex(4)
-        self._settings, self._redis, self._model, self._boot = settings, redis, model, boot
-        self._name = queue.consumer_name(settings.instance_id, boot)
-        self._replies = replies.Replies(s3, settings.replies_bucket, self._name, pool)
-        self._gate = Gate(model, self._on_model)
+        self._settings, self._boot = settings, secrets.token_hex(4)
+        name = working.consumer_name(settings.instance_id, self._boot)
+        self._queue = Queue(redis, name)
         self._consumer = Consumer(
-            redis, self._name, settings.gpu_slots, self._gate, self._start, self._on_end,
-            lease_renew_s=settings.lease_renew_s, lease_idle_s=settings.lease_idle_s,
-        )  # fmt: skip
+            self._queue,
+            model,
+            replies.Replies(s3, settings.replies_bucket, name, pool),
+            self,
+            settings.gpu_slots,
+            lease_renew_s=settings.lease_renew_s,
+            lease_idle_s=settings.lease_idle_s,
+        )
         self._heartbeat = Heartbeat(
-            redis, settings.instance_id, boot, settings.started_at, lambda: self._consumer.in_flight
+            self._queue,
+            settings.instance_id,
+            self._boot,
+            settings.started_at,
+            lambda: self._consumer.in_flight,
         )
         self._idle = IdleTimer(settings.idle_s(settings.idle_minutes), time.monotonic())
         self._told_to_stop, self._hurry = asyncio.Event(), asyncio.Event()
@@ -109,20 +116,16 @@ class Watcher:
 
         The exit code: 1 when something broke that only a new process can mend.
         """
-        log(
-            "started",
-            instance=self._settings.instance_id,
-            boot=self._boot,
-            stack=self._settings.stack,
-        )
-        work = (self._load(), self._consumer.run(), self._heartbeat.run(), self._rest())
+        settings = self._settings
+        log("started", instance=settings.instance_id, boot=self._boot, stack=settings.stack)
+        work = (self._serve(), self._heartbeat.run(), self._rest())
         tasks = [asyncio.create_task(each) for each in work]
         told = asyncio.create_task(self._told_to_stop.wait())
         try:
             await asyncio.wait({told, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             if not told.done():
                 return _report(tasks)
-            await self._consumer.close(self._settings.grace_s, self._hurry)
+            await self._consumer.close(settings.grace_s, self._hurry)
         finally:
             await end(told, *tasks)
         # Only now, or a late heartbeat would bring the node back.
@@ -134,43 +137,28 @@ class Watcher:
         log("told_to_stop", again=self._told_to_stop.is_set())
         (self._hurry if self._told_to_stop.is_set() else self._told_to_stop).set()
 
-    async def _load(self) -> None:
-        await self._heartbeat.begin()
-        await self._heartbeat.enter("loading")
-        await asyncio.gather(self._gate.run(), self._warm_up())
+    # --- what the worker tells its host
 
-    async def _warm_up(self) -> None:
-        try:
-            await self._replies.warm_up()
-        except replies.StorageError as error:
-            log(
-                "replies_unavailable", "ERROR", bucket=self._settings.replies_bucket, why=str(error)
-            )
+    def job_ended(self, idle_minutes: float | None) -> None:
+        """Counts the idle time from now on, as the job asked."""
+        idle_s = None if idle_minutes is None else self._settings.idle_s(idle_minutes)
+        self._idle.job_ended(time.monotonic(), idle_s)
 
-    async def _on_model(self, ready: bool) -> None:
+    async def engine_changed(self, ready: bool) -> None:
+        """Says so in the heartbeat, unless the node is leaving."""
         if not self._heartbeat.draining.is_set():
             await self._heartbeat.enter("ready" if ready else "loading")
 
-    def _start(self, item: queue.Item) -> Job:
-        async def holds() -> bool:
-            return await self._consumer.holds(item.entry, item.id)
+    # --- serving and resting
 
-        return Job(
-            item,
-            self._replies.reply(item.reply_key, item.deliveries, holds),
-            self._model,
-            self._gate,
-        )
-
-    def _on_end(self, job: Job) -> None:
-        minutes = job.idle_minutes
-        self._idle.job_ended(
-            time.monotonic(), None if minutes is None else self._settings.idle_s(minutes)
-        )
+    async def _serve(self) -> None:
+        await self._heartbeat.begin()
+        await self._heartbeat.enter("loading")
+        await self._consumer.run()
 
     async def _rest(self) -> None:
-        """Waits until the node should rest, then stops the machine; ends only if that did not work."""
-        reason = await self._reason_to_rest()
+        """Waits until the node should rest, then stops the machine; ends only if that failed."""
+        reason = await poll(IDLE_POLL_S, self._reason_to_rest)
         log("resting", reason=reason)
         await self._heartbeat.enter("draining")
         await self._consumer.close(self._settings.grace_s, self._hurry)
@@ -180,27 +168,24 @@ class Watcher:
         # runs.
         log("not_stopped", "ERROR")
 
-    async def _reason_to_rest(self) -> str:
-        while True:
-            await asyncio.sleep(IDLE_POLL_S)
-            now = time.monotonic()
-            if now >= self._last_moment:
-                return "lifetime"
-            if self._heartbeat.draining.is_set():
-                return "told"
-            if self._consumer.in_flight or not self._gate.is_open:
-                self._idle.busy(now)
-            elif self._idle.due(now):
-                if await self._consumer.close_if(self._drained):
-                    return "idle"
-                await asyncio.sleep(DRAIN_EVERY_S)
+    async def _reason_to_rest(self) -> str | None:
+        now = time.monotonic()
+        if now >= self._last_moment:
+            return "lifetime"
+        if self._heartbeat.draining.is_set():
+            return "told"
+        if self._consumer.in_flight or not self._consumer.is_ready:
+            self._idle.busy(now)
+        elif self._idle.due(now):
+            if await self._consumer.close_if(self._may_drain):
+                return "idle"
+            await asyncio.sleep(DRAIN_EVERY_S)
+        return None
 
-    async def _drained(self) -> bool:
+    async def _may_drain(self) -> bool:
         """Whether the queue lets this node go; from then on accept counts on it no more."""
         try:
-            answer = await queue.arun(
-                self._redis, queue.drain(self._settings.instance_id, self._boot)
-            )
+            answer = await self._queue.ask(working.drain(self._settings.instance_id, self._boot))
         except RedisError as error:
             answer = str(error)
         log("drain", answer=answer)
@@ -222,8 +207,8 @@ class Watcher:
 
     async def _leave(self) -> None:
         try:
-            await queue.arun(
-                self._redis, queue.leave(self._settings.instance_id, self._boot, self._name)
+            await self._queue.ask(
+                working.leave(self._settings.instance_id, self._boot, self._queue.consumer)
             )
         except RedisError as error:
             log("leave_failed", "WARNING", why=str(error))

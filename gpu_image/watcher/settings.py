@@ -1,6 +1,4 @@
-"""What the watcher is told: the instance's user data and identity by IMDS v2; TLFIF_* variables
-override.
-"""
+"""What the watcher is told, by user data and identity (IMDS v2); TLFIF_* variables override."""
 
 import json
 from collections.abc import Mapping
@@ -8,6 +6,7 @@ from datetime import datetime
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from tlfif import names
 
@@ -17,13 +16,11 @@ _IMDS_TIMEOUT_S = 2.0
 
 
 class SettingsError(Exception):
-    """The node's configuration cannot be used; the message names the key, the value and the fix."""
+    """The node's configuration: each value a string under TLFIF_{NAME}, bar its identity."""
 
 
 class Settings(BaseModel):
-    """Every value arrives as a string under the key TLFIF_{NAME}, except the instance's own
-    identity.
-    """
+    """The node's configuration: strings under TLFIF_{NAME}, but for its own identity."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -115,9 +112,9 @@ def parse(user_data: str, identity: str, environ: Mapping[str, str]) -> Settings
         raise SettingsError("; ".join(_complaint(each) for each in error.errors())) from error
 
 
-def _complaint(error: object) -> str:
-    assert isinstance(error, dict)
+def _complaint(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"{key} is missing from the instance's user data: run 'pulumi up'"
-    return f"{key} = {error['input']!r}: {error['msg']}; correct it in the stack's configuration and run 'pulumi up'"
+    fix = "correct it in the stack's configuration and run 'pulumi up'"
+    return f"{key} = {error['input']!r}: {error['msg']}; {fix}"

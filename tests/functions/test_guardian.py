@@ -12,32 +12,33 @@ import pytest
 import redis
 from support.world import BUCKET, STACK, World
 
-from guardian import guardian as rounds
+from guardian import guardian
 from local.aws.faults import Fault
-from tlfif import names, nodes, queue, replies, waking
+from tlfif import names, nodes, replies, waking
+from tlfif.queue import accepting, guarding, scripts, working
 
 pytestmark = pytest.mark.integration
 
-UNLIMITED = queue.Limits(backlog_cap=10**9, burst=10**6, sustained=10**6, slots=8)
+UNLIMITED = accepting.Limits(backlog_cap=10**9, burst=10**6, sustained=10**6, slots=8)
 
 
-def accept(world: World, count: int = 1, sub: str = "ada") -> list[queue.NewJob]:
+def accept(world: World, count: int = 1, sub: str = "ada") -> list[accepting.NewJob]:
     """Jobs that nobody woke a node for: as if their router had died at once."""
     jobs = [
-        queue.NewJob(id=str(uuid.uuid4()), sub=sub, prompt="Hello", idle_minutes=5)
+        accepting.NewJob(id=str(uuid.uuid4()), sub=sub, prompt="Hello", idle_minutes=5)
         for _ in range(count)
     ]
     for job in jobs:
-        queue.run(world.queue, queue.accept(job, UNLIMITED))
-    world.queue.delete(names.WAKE_KEY)
+        scripts.run(world.queue, accepting.accept(job, UNLIMITED))
+    world.queue.delete(names.WAKE)
     return jobs
 
 
-def expire(world: World, jobs: list[queue.NewJob], ago_s: int = 400) -> None:
+def expire(world: World, jobs: list[accepting.NewJob], ago_s: int = 400) -> None:
     """Makes jobs as old as if they had been accepted that long ago: an entry's date is its id, so
     it is made again.
     """
-    world.queue.delete(*(f"job:{job.id}" for job in jobs))
+    world.queue.delete(*(names.job_key(job.id) for job in jobs))
     gone = {job.id for job in jobs}
     entries: Any = world.queue.xrange(names.STREAM)
     long_ago = int(time.time() * 1000) - ago_s * 1000
@@ -48,21 +49,22 @@ def expire(world: World, jobs: list[queue.NewJob], ago_s: int = 400) -> None:
         )
 
 
-def take(world: World, worker: str = "i-1:b1") -> list[queue.Item]:
-    queue.run(world.queue, queue.create_group())
-    found: Any = world.queue.xreadgroup(names.GROUP, worker, {names.STREAM: ">"}, count=10)
-    entries = [entry for entry, _ in found[0][1]] if found else []
-    return queue.run(world.queue, queue.take(worker, entries, 0))
-
-
-def silent(world: World, item: queue.Item, seconds: int, worker: str = "i-1:b1") -> None:
+def silent(world: World, claimed: working.ClaimedJob, seconds: int, worker: str = "i-1:b1") -> None:
     """Makes a lease as old as if its worker had been silent that long."""
     world.queue.execute_command(
-        "XCLAIM", names.STREAM, names.GROUP, worker, 0, item.entry, "IDLE", seconds * 1000, "JUSTID"
+        "XCLAIM",
+        names.STREAM,
+        names.GROUP,
+        worker,
+        0,
+        claimed.entry,
+        "IDLE",
+        seconds * 1000,
+        "JUSTID",
     )
 
 
-def ending(world: World, job: queue.NewJob) -> tuple[str, str]:
+def ending(world: World, job: accepting.NewJob) -> tuple[str, str]:
     reply = world.reply(job.reply_key) or {}
     return reply.get("status", ""), reply.get("reason", "")
 
@@ -76,7 +78,7 @@ async def test_jobs_that_expired_are_answered_and_leave_no_trace(world: World) -
     await world.guard()
     assert [ending(world, job) for job in dead] == [("expired", "no worker took it in time")] * 3
     assert [fields["id"] for _, fields in world.queue.xrange(names.STREAM)] == [alive[0].id]
-    assert world.queue.exists("replies:owed") == 0
+    assert world.queue.exists(names.PENDING_REPLIES) == 0
     await world.guard()
     assert world.calls("PutObject") == 3, "nothing is answered twice"
 
@@ -84,10 +86,10 @@ async def test_jobs_that_expired_are_answered_and_leave_no_trace(world: World) -
 async def test_an_expired_job_belongs_to_its_worker_until_that_is_lost(world: World) -> None:
     [job] = accept(world)
     expire(world, [job])
-    [item] = take(world)
+    [claimed] = world.claim()
     await world.guard()
     assert world.queue.xlen(names.STREAM) == 1
-    silent(world, item, names.LOST_S + 1)
+    silent(world, claimed, names.LOST_S + 1)
     await world.guard()
     assert ending(world, job) == ("expired", "its worker was lost")
     assert (
@@ -98,18 +100,18 @@ async def test_an_expired_job_belongs_to_its_worker_until_that_is_lost(world: Wo
 
 async def test_a_cancelled_job_whose_worker_died_ends_as_cancelled(world: World) -> None:
     [job] = accept(world)
-    [item] = take(world)
-    assert queue.run(world.queue, queue.cancel(job.id, "ada"))[0] == "running"
-    world.queue.delete(f"job:{job.id}")
-    _, [owed] = queue.run(world.queue, sweep_now(item, world))
-    assert (owed.status, owed.reason) == ("cancelled", "user")
+    [claimed] = world.claim()
+    assert scripts.run(world.queue, accepting.cancel(job.id, "ada"))[0] == "running"
+    world.queue.delete(names.job_key(job.id))
+    _, [pending] = scripts.run(world.queue, sweep_now(claimed, world))
+    assert (pending.status, pending.reason) == ("cancelled", "user")
 
 
-def sweep_now(item: queue.Item, world: World) -> queue.Call[queue.Page]:
+def sweep_now(claimed: working.ClaimedJob, world: World) -> scripts.Call[guarding.Page]:
     """A sweep for which everything is old."""
-    silent(world, item, 1)
+    silent(world, claimed, 1)
     time.sleep(0.002)
-    return queue.sweep(ttl_s=0, lost_s=0)
+    return guarding.sweep(ttl_s=0, lost_s=0)
 
 
 async def test_what_a_worker_wrote_before_it_was_lost_is_kept(world: World) -> None:
@@ -142,22 +144,22 @@ def test_a_sweep_is_done_in_pages(world: World) -> None:
     cursor, swept = "", list[str]()
     pages = 0
     while pages == 0 or cursor:
-        cursor, owed = queue.run(world.queue, queue.sweep(cursor, 8))
-        assert len(owed) <= 8
-        swept += [each.id for each in owed]
+        cursor, pending = scripts.run(world.queue, guarding.sweep(cursor, 8))
+        assert len(pending) <= 8
+        swept += [each.id for each in pending]
         pages += 1
     assert (sorted(swept), pages) == (sorted(job.id for job in jobs[:20]), 3)
-    assert set(world.queue.hkeys("replies:owed")) == set(swept)
+    assert set(world.queue.hkeys(names.PENDING_REPLIES)) == set(swept)
 
 
 def test_consumers_of_nodes_that_are_gone_are_removed(world: World) -> None:
     accept(world)
-    take(world, "i-gone:b1")
-    take(world, "i-idle:b1")
-    queue.run(world.queue, queue.heartbeat("i-here", "b1", "ready", 0, {}))
-    take(world, "i-here:b1")
+    world.claim("i-gone:b1")
+    world.claim("i-idle:b1")
+    scripts.run(world.queue, working.heartbeat("i-here", "b1", "ready", 0, {}))
+    world.claim("i-here:b1")
     time.sleep(0.01)
-    queue.run(world.queue, queue.sweep(lost_s=0))
+    scripts.run(world.queue, guarding.sweep(lost_s=0))
     consumers: Any = world.queue.xinfo_consumers(names.STREAM, names.GROUP)
     assert {consumer["name"] for consumer in consumers} == {"i-gone:b1", "i-here:b1"}, (
         "one holds a job, one is here"
@@ -165,31 +167,35 @@ def test_consumers_of_nodes_that_are_gone_are_removed(world: World) -> None:
 
 
 def test_an_empty_queue_can_be_swept(world: World) -> None:
-    assert queue.run(world.queue, queue.sweep()) == ("", [])
-    assert queue.run(world.queue, queue.owed(older_than_s=0)) == ("", [])
-    assert queue.run(world.queue, queue.rescue("t", 1, 8)) == queue.Rescue(0, False, 0)
+    assert scripts.run(world.queue, guarding.sweep()) == ("", [])
+    assert scripts.run(world.queue, guarding.pending(older_than_s=0)) == ("", [])
+    assert scripts.run(world.queue, guarding.reconcile("t", 1, 8)) == guarding.Reconciliation(
+        0, False, 0
+    )
     assert world.queue.keys("*") == []
 
 
 # --- half-done cancels
 
 
-async def test_a_reply_that_a_dead_router_owed_is_written(world: World) -> None:
+async def test_a_reply_that_a_dead_router_left_pending_is_written(world: World) -> None:
     old, new = accept(world, 2)
     for job in (old, new):
-        queue.run(world.queue, queue.cancel(job.id, "ada"))
-    owed = json.loads(world.queue.hget("replies:owed", old.id) or "")
-    world.queue.hset("replies:owed", old.id, json.dumps(owed | {"at": owed["at"] - 11_000}))
+        scripts.run(world.queue, accepting.cancel(job.id, "ada"))
+    pending = json.loads(world.queue.hget(names.PENDING_REPLIES, old.id) or "")
+    world.queue.hset(
+        names.PENDING_REPLIES, old.id, json.dumps(pending | {"at": pending["at"] - 11_000})
+    )
     await world.guard()
     assert ending(world, old) == ("cancelled", "user")
     assert ending(world, new) == ("", ""), "its router may be about to write it"
-    assert world.queue.hkeys("replies:owed") == [new.id]
+    assert world.queue.hkeys(names.PENDING_REPLIES) == [new.id]
 
 
 async def test_while_replies_cannot_be_written_nothing_is_swept(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(rounds, "OWED_TOO_LONG_S", 0)
+    monkeypatch.setattr(guardian, "PENDING_TOO_LONG_S", 0)
     first, second = accept(world, 2)
     expire(world, [first])
     with world.endpoint.faults.injected(
@@ -198,7 +204,7 @@ async def test_while_replies_cannot_be_written_nothing_is_swept(
         await world.guard()
         expire(world, [second])
         await world.guard()
-    assert world.queue.hkeys("replies:owed") == [first.id]
+    assert world.queue.hkeys(names.PENDING_REPLIES) == [first.id]
     assert world.queue.xlen(names.STREAM) == 1
     assert "SlowDown" in capsys.readouterr().out
     await world.guard()
@@ -206,8 +212,10 @@ async def test_while_replies_cannot_be_written_nothing_is_swept(
 
 
 def test_writing_ends_in_time(world: World) -> None:
-    owed = [queue.Owed(job.id, job.reply_key, "expired", "") for job in accept(world, 3)]
-    written, why = replies.write_all(object(), BUCKET, owed, "guardian", time.monotonic() - 1)
+    pending = [
+        guarding.PendingReply(job.id, job.reply_key, "expired", "") for job in accept(world, 3)
+    ]
+    written, why = replies.write_all(object(), BUCKET, pending, "guardian", time.monotonic() - 1)
     assert (written, why) == ([], "out of time")
 
 
@@ -221,7 +229,7 @@ async def test_a_live_job_that_nobody_is_up_for_wakes_a_node(
     accept(world)
     await world.guard()
     await world.state(node, "running")
-    assert world.queue.exists(names.WAKE_KEY)
+    assert world.queue.exists(names.WAKE)
     await world.guard()
     assert world.calls("StartInstances") == 1
     out = capsys.readouterr().out
@@ -232,7 +240,7 @@ async def test_a_live_job_that_nobody_is_up_for_wakes_a_node(
 async def test_a_job_that_came_while_the_node_was_stopping_is_served(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds, "RETRY_S", 0.1)
+    monkeypatch.setattr(guardian, "RETRY_S", 0.1)
     world.endpoint.instances.delays.stopping_s = 1.0
     node = world.add_node()
     await world.infer()
@@ -249,15 +257,15 @@ async def test_a_job_that_came_while_the_node_was_draining_is_served(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """EC2 says `running` until the node's own StopInstances: nobody may wait for that node."""
-    monkeypatch.setattr(rounds, "RETRY_S", 0.1)
+    monkeypatch.setattr(guardian, "RETRY_S", 0.1)
     node = world.add_node()
     world.moto.client("ec2").start_instances(InstanceIds=[node])
     await world.state(node, "running")
-    queue.run(world.queue, queue.heartbeat(node, "b1", "ready", 0, {}))
-    assert queue.run(world.queue, queue.drain(node, "b1")) == "draining"
+    scripts.run(world.queue, working.heartbeat(node, "b1", "ready", 0, {}))
+    assert scripts.run(world.queue, working.drain(node, "b1")) == "draining"
     answer = await world.infer()
     assert (answer.status, answer.body["status"]) == (202, "starting")
-    assert world.queue.exists(names.WAKE_KEY) == 0, "the guardian may try"
+    assert world.queue.exists(names.WAKE) == 0, "the guardian may try"
     guarded = asyncio.create_task(world.guard())
     await asyncio.sleep(0.3)
     world.moto.client("ec2").stop_instances(InstanceIds=[node])
@@ -270,14 +278,14 @@ async def test_a_job_that_came_while_the_node_was_draining_is_served(
 async def test_the_first_of_two_nodes_to_come_does_not_wake_a_third(world: World) -> None:
     first, *_ = sorted(world.add_node() for _ in range(3))
     accept(world, 16)
-    found = queue.run(world.queue, queue.rescue("a", 3, 8))
+    found = scripts.run(world.queue, guarding.reconcile("a", 3, 8))
     assert (found.wake, found.phases) == (2, {})
     await asyncio.to_thread(
         waking.start, world.queue, STACK, "a", found.wake, found.phases, nodes.client()
     )
     assert world.calls("StartInstances") == 2
-    queue.run(world.queue, queue.heartbeat(first, "b1", "booting", 0, {}))
-    found = queue.run(world.queue, queue.rescue("b", 3, 8))
+    scripts.run(world.queue, working.heartbeat(first, "b1", "booting", 0, {}))
+    found = scripts.run(world.queue, guarding.reconcile("b", 3, 8))
     assert (found.wake, found.phases) == (1, {first: "booting"})
     outcome, _ = await asyncio.to_thread(
         waking.start, world.queue, STACK, "b", found.wake, found.phases, nodes.client()
@@ -290,7 +298,7 @@ async def test_the_first_of_two_nodes_to_come_does_not_wake_a_third(world: World
 async def test_a_node_that_is_here_or_coming_is_enough(world: World, phase: str) -> None:
     world.add_node()
     accept(world)
-    queue.run(world.queue, queue.heartbeat("i-1", "b1", phase, 0, {}))
+    scripts.run(world.queue, working.heartbeat("i-1", "b1", phase, 0, {}))
     await world.guard()
     assert world.calls("DescribeInstances") == 0
 
@@ -299,21 +307,23 @@ async def test_nobody_is_woken_for_the_dead_or_under_a_latch_or_twice(world: Wor
     world.add_node()
     jobs = accept(world, 2)
     expire(world, jobs)
-    assert queue.run(world.queue, queue.rescue("t", 1, 8)) == queue.Rescue(0, False, 2)
+    assert scripts.run(world.queue, guarding.reconcile("t", 1, 8)) == guarding.Reconciliation(
+        0, False, 2
+    )
     accept(world)
-    world.queue.set(names.LATCH_KEY, "{}")
-    assert queue.run(world.queue, queue.rescue("t", 1, 8)).wake == 0
+    world.queue.set(names.LATCH, "{}")
+    assert scripts.run(world.queue, guarding.reconcile("t", 1, 8)).wake == 0
     await world.guard()
     assert world.calls("StartInstances") == 0
-    world.queue.delete(names.LATCH_KEY)
-    assert queue.run(world.queue, queue.rescue("a", 1, 8)).wake == 1
-    assert queue.run(world.queue, queue.rescue("b", 1, 8)).wake == 0
+    world.queue.delete(names.LATCH)
+    assert scripts.run(world.queue, guarding.reconcile("a", 1, 8)).wake == 1
+    assert scripts.run(world.queue, guarding.reconcile("b", 1, 8)).wake == 0
 
 
 def test_as_many_nodes_as_the_live_jobs_need(world: World) -> None:
     accept(world, 20)
-    assert queue.run(world.queue, queue.rescue("a", 4, 8)).wake == 3
-    assert queue.run(world.queue, queue.rescue("a", 2, 8)).wake == 2
+    assert scripts.run(world.queue, guarding.reconcile("a", 4, 8)).wake == 3
+    assert scripts.run(world.queue, guarding.reconcile("a", 2, 8)).wake == 2
 
 
 async def test_without_capacity_the_job_waits_for_the_next_minute(
@@ -326,8 +336,8 @@ async def test_without_capacity_the_job_waits_for_the_next_minute(
     )
     with world.endpoint.faults.injected(fault):
         await world.guard()
-    assert world.queue.exists(f"job:{job.id}")
-    assert world.queue.exists(names.WAKE_KEY) == 0
+    assert world.queue.exists(names.job_key(job.id))
+    assert world.queue.exists(names.WAKE) == 0
     assert f'"{names.METRIC_EC2_CAPACITY_ERRORS}":1' in capsys.readouterr().out
     await world.guard()
     await world.state(node, "running")
@@ -336,7 +346,7 @@ async def test_without_capacity_the_job_waits_for_the_next_minute(
 async def test_a_throttled_ec2_is_asked_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounds, "RETRY_S", 0.05)
+    monkeypatch.setattr(guardian, "RETRY_S", 0.05)
     node = world.add_node()
     accept(world)
     world.endpoint.faults.add(

@@ -17,7 +17,8 @@ from support.world import Outage, World, hung, refused, slow_link
 from payload_samples import handler as payload_samples
 from ping_probe import handler as ping_probe
 from queue_health import handler as queue_health
-from tlfif import names, queue
+from tlfif import names
+from tlfif.queue import accepting, scripts, working
 
 pytestmark = pytest.mark.integration
 
@@ -91,7 +92,8 @@ async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Answers]:
         request = await reader.readuntil(b"\r\n\r\n")
         status, body = answers[request.split()[1].decode()]
         writer.write(
-            f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+            f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n"
+            f"Connection: close\r\n\r\n{body}".encode()
         )
         await writer.drain()
         writer.close()
@@ -145,7 +147,7 @@ async def test_payloads_are_sampled_without_their_text_for_a_day_after_a_deploym
 ) -> None:
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_VERSION", "7")
     payload_samples.client.cache_clear()
-    queue.run(world.queue, queue.heartbeat("i-1", "b1", "ready", 0, {}))
+    scripts.run(world.queue, working.heartbeat("i-1", "b1", "ready", 0, {}))
     job = (await world.send("POST", "/infer", {"prompt": "My secret", "max_tokens": 5})).body["id"]
     await world.infer("Another")
     capsys.readouterr()
@@ -166,14 +168,14 @@ async def test_payloads_are_sampled_without_their_text_for_a_day_after_a_deploym
 @pytest.mark.story("LAM-005")
 def test_sampling_ends_after_a_day_and_only_a_newer_version_begins_again(world: World) -> None:
     def sample(version: int) -> bool:
-        return queue.run(world.queue, queue.sample(version, {"n": version}))
+        return scripts.run(world.queue, accepting.sample(version, {"n": version}))
 
     assert sample(7)
-    world.queue.hincrby("payload:window", "since", -names.SAMPLING_S * 1000)
+    world.queue.hincrby(names.SAMPLING, "since", -names.SAMPLING_S * 1000)
     assert not sample(7)
     assert not sample(6), "a rollback"
     assert sample(8)
     for _ in range(names.SAMPLES_BOUND + 5):
         sample(8)
-    assert len(queue.run(world.queue, queue.take_samples())) == names.SAMPLES_BOUND
-    assert world.queue.keys("payload:*") == ["payload:window"]
+    assert len(scripts.run(world.queue, accepting.collect_samples())) == names.SAMPLES_BOUND
+    assert world.queue.keys("payload:*") == [names.SAMPLING]

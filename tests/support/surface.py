@@ -115,13 +115,13 @@ class Surface:
             raise
 
     def _node(self, *, ready: bool) -> None:
-        self.queue.delete("nodes", "node:i-fuzz", names.WAKE_KEY)
+        self.queue.delete(names.NODES, names.node_key("i-fuzz"), names.WAKE)
         if ready:
             self.queue.hset(
-                "node:i-fuzz",
+                names.node_key("i-fuzz"),
                 mapping={"phase": "ready", "boot": "1", "in_flight": 0, "timings": "{}"},
             )
-            self.queue.zadd("nodes", {"i-fuzz": 1})
+            self.queue.zadd(names.NODES, {"i-fuzz": 1})
 
     def _judge(self, answer: Answer, errors: Collection[int]) -> str | None:
         """What holds for every answer; the id of the job it has accepted, if any."""
@@ -146,7 +146,7 @@ class Surface:
             job,
             f"/infer/{job}",
         ), shown
-        assert 0 < self.queue.ttl(f"job:{job}") <= names.JOB_TTL_S, shown
+        assert 0 < self.queue.ttl(names.job_key(job)) <= names.JOB_TTL_S, shown
         return job
 
     def count_forgeries(self, statuses: Iterable[int]) -> None:

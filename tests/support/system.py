@@ -77,7 +77,7 @@ async def forgotten(cloud: LocalCloud, *jobs: Job) -> None:
 
         async def so() -> bool:
             waiting = {fields["id"] for _, fields in redis.xrange(names.STREAM)}
-            return not any(job.id in waiting or redis.exists(f"job:{job.id}") for job in jobs)
+            return not any(job.id in waiting or redis.exists(names.job_key(job.id)) for job in jobs)
 
         await eventually(so)
 

@@ -33,6 +33,7 @@ from local.machine.valkey import Valkey
 from recording.model import ACCOUNT_ID
 from router import handler as router
 from tlfif import names
+from tlfif.queue import scripts, working
 
 REGION, POOL, CLIENT, STACK, BUCKET = "us-east-1", "us-east-1_world", "client-1", "dev", "replies"
 ROLE, GUARDIAN_ROLE = (f"arn:aws:iam::{ACCOUNT_ID}:role/{name}" for name in ("router", "guardian"))
@@ -185,6 +186,17 @@ class World:
         seconds = time.monotonic() - began
         assert answer["isBase64Encoded"] is False
         return Reply(answer["statusCode"], answer["headers"], json.loads(answer["body"]), seconds)
+
+    def heartbeat(self, phase: str = "ready", node: str = "i-1") -> None:
+        """A node says that it is there."""
+        scripts.run(self.queue, working.heartbeat(node, "b1", phase, 0, {}))
+
+    def claim(self, worker: str = "i-1:b1") -> list[working.ClaimedJob]:
+        """What a worker claims of the jobs that nobody has read."""
+        scripts.run(self.queue, working.create_group())
+        found: Any = self.queue.xreadgroup(names.GROUP, worker, {names.STREAM: ">"}, count=10)
+        entries = [entry for entry, _ in found[0][1]] if found else []
+        return scripts.run(self.queue, working.claim(worker, entries, 0))
 
     async def infer(self, prompt: str = "Hello", **options: Any) -> Reply:
         """POST /infer with only a prompt."""

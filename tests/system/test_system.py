@@ -114,7 +114,7 @@ async def test_without_gpu_capacity_a_job_is_refused_and_leaves_nothing(
         left = [
             key
             for key in redis.scan_iter()
-            if key.startswith(("job:", f"rate:{sub(ada)}", names.WAKE_KEY))
+            if key.startswith((names.job_key(""), names.rate_key(sub(ada)), names.WAKE))
         ]
         assert (left, redis.xlen(names.STREAM)) == ([], 0)
     assert off.pids == {}

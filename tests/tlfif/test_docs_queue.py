@@ -5,6 +5,8 @@ ElastiCache is.
 import fnmatch
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,11 +15,13 @@ import redis
 
 from local.machine.valkey import Valkey
 from recording.model import ROOT
+from tlfif import names
+from tlfif.queue import scripts
 
 pytestmark = pytest.mark.integration
 
 PAGE = (ROOT / "docs" / "queue.md").read_text()
-LUA = ROOT / "tlfif" / "lua"
+PRINTS = ".venv/bin/python -m tlfif.queue.scripts "
 
 
 def lines() -> Iterator[str]:
@@ -38,6 +42,12 @@ def arguments(line: str, files: dict[str, str]) -> list[str]:
     return ["EVAL", files[words[4]], str(len(keys)), *keys, *rest]
 
 
+def printed(script: str) -> str:
+    """What the page's command prints."""
+    command = [sys.executable, "-m", "tlfif.queue.scripts", script]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
 def flat(answer: Any) -> str:
     if isinstance(answer, list):
         return " ".join(flat(each) for each in answer)
@@ -51,9 +61,9 @@ async def test_every_command_answers_what_the_page_says(valkey: Valkey) -> None:
     with redis.Redis(valkey.host, valkey.port, decode_responses=True, protocol=2) as client:
         client.response_callbacks.clear()
         for line in lines():
-            if line.startswith("cat "):
-                *parts, _, target = line.split()[1:]
-                files[target] = "".join((ROOT / part).read_text() for part in parts)
+            if line.startswith(PRINTS):
+                script, _, target = line.removeprefix(PRINTS).split()
+                files[target] = printed(script)
             elif line.startswith("redis-cli "):
                 try:
                     answer = flat(client.execute_command(*arguments(line, files)))
@@ -68,13 +78,7 @@ async def test_every_command_answers_what_the_page_says(valkey: Valkey) -> None:
 
 @pytest.mark.story("RED-003")
 def test_the_page_names_every_key_that_the_scripts_use() -> None:
-    text = "".join(path.read_text() for path in LUA.glob("*.lua"))
-    used = set(
-        re.findall(
-            r"'((?:job|jobs|nodes?|rate|idem|cancelled|replies|boot|budget|payload)(?::[a-z]*)?)'",
-            text,
-        )
-    )
-    used -= {"job"}  # a field's name
-    for key in sorted(used):
+    keys = [getattr(names, each) for each in scripts.CONSTANTS]
+    of_one = ("job", "node", "cancelled", "withdrawn", "rate", "idem")
+    for key in [*keys, *(f"{each}:" for each in of_one)]:
         assert f"`{key}" in PAGE, key

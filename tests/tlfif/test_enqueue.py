@@ -40,8 +40,8 @@ SETTINGS = Router(
 def queue(monkeypatch: pytest.MonkeyPatch) -> fakeredis.FakeRedis:
     """A fake server behind the router; its node is up, so that nothing has to be woken."""
     client = fakeredis.FakeRedis(decode_responses=True)
-    client.zadd("nodes", {"i-1": 1})
-    client.hset("node:i-1", "phase", "ready")
+    client.zadd(names.NODES, {"i-1": 1})
+    client.hset(names.node_key("i-1"), "phase", "ready")
     keys = tokens.KeySet("https://keys", lambda url: {"keys": [POOL.jwk]})
     verifier = tokens.Verifier(POOL.issuer, POOL.client_id, keys)
     services = Services(SETTINGS, client, verifier)
@@ -65,8 +65,8 @@ def test_a_job_is_written_with_a_ttl_of_about_300_seconds(queue: fakeredis.FakeR
     answer = post({"prompt": "Hello", "idle_minutes": 7})
     job = json.loads(answer["body"])["id"]
     assert (answer["statusCode"], answer["headers"]["X-Request-Id"]) == (202, job)
-    assert 295 <= queue.ttl(f"job:{job}") <= 305
-    stored = queue.hgetall(f"job:{job}")
+    assert 295 <= queue.ttl(names.job_key(job)) <= 305
+    stored = queue.hgetall(names.job_key(job))
     assert (stored["prompt"], stored["idle_minutes"]) == ("Hello", "7")
     assert stored["reply_key"].endswith(f"/{job}.json")
     assert abs(int(stored["created_at"]) / 1000 - time.time()) < 5

@@ -92,7 +92,7 @@ def test_a_new_key_of_the_pool_is_found() -> None:
 
 
 @pytest.mark.story("API-002")
-def test_when_the_pool_is_down_the_last_keys_serve_within_their_age_and_nobody_is_let_in_after() -> (
+def test_when_the_pool_is_down_the_last_keys_serve_within_their_age_and_then_nobody_is_let_in() -> (
     None
 ):
     pool = Endpoint()

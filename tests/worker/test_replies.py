@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlfif import replies as shared
+from tlfif.queue.working import ClaimedJob
 from worker import replies
 from worker.replies import Replies, Reply, StorageError, Written
 
@@ -114,10 +116,21 @@ class World:
         self._pool = pool
 
     def reply(self, worker: str = "a", attempt: int = 1) -> Reply:
-        async def holds() -> bool:
-            return self.holder == worker
+        job = ClaimedJob("1-0", "1", KEY, attempt, "", {})
+        mine = Replies(self.s3, "bucket", worker, self._pool)
+        return Reply(mine, HeldBy(self, worker, job))
 
-        return Replies(self.s3, "bucket", worker, self._pool).reply(KEY, attempt, holds)
+
+@dataclass
+class HeldBy:
+    """A lease that the world's holder has."""
+
+    world: World
+    worker: str
+    job: ClaimedJob
+
+    async def holds(self) -> bool:
+        return self.world.holder == self.worker
 
 
 @pytest_asyncio.fixture
@@ -215,8 +228,8 @@ async def test_somebodys_final_reply_stands(world: World) -> None:
 async def test_a_reply_written_by_the_router_stands(world: World) -> None:
     reply = world.reply()
     await reply.write(RUNNING)
-    owed = {"id": "1", "reply_key": KEY, "status": "cancelled", "reason": "stopped"}
-    assert shared.write_final(world.s3, "bucket", shared.Owed(**owed), "router") == "cancelled"
+    stopped = shared.PendingReply("1", KEY, "cancelled", "stopped")
+    assert shared.write_final(world.s3, "bucket", stopped, "router") == "cancelled"
     assert await reply.write(DONE) is Written.FINAL
 
 

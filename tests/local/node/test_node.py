@@ -23,7 +23,8 @@ from local.aws.moto import Moto
 from local.machine.processes import Processes
 from local.machine.valkey import Valkey
 from local.node.node import LocalNode
-from tlfif import names, queue, replies
+from tlfif import names, replies
+from tlfif.queue import accepting, scripts
 
 pytestmark = pytest.mark.integration
 
@@ -42,15 +43,17 @@ class Stack:
     node: LocalNode
     logs: list[dict[str, Any]] = field(default_factory=list)
 
-    def submit(self, prompt: str, idle_minutes: int = 30, **options: Any) -> queue.NewJob:
-        job = queue.NewJob(
+    def submit(self, prompt: str, idle_minutes: int = 30, **options: Any) -> accepting.NewJob:
+        job = accepting.NewJob(
             id=str(uuid.uuid4()),
             sub="ada",
             prompt=prompt,
             idle_minutes=idle_minutes,
             options=options,
         )
-        assert isinstance(queue.run(self.redis, queue.accept(job, queue.Limits())), queue.Accepted)
+        assert isinstance(
+            scripts.run(self.redis, accepting.accept(job, accepting.Limits())), accepting.Accepted
+        )
         return job
 
     async def start(self) -> None:
@@ -62,19 +65,20 @@ class Stack:
     async def ready(self) -> None:
         await until(
             lambda: (
-                [node["phase"] for node in queue.run(self.redis, queue.status()).nodes] == ["ready"]
+                [node["phase"] for node in scripts.run(self.redis, accepting.status()).nodes]
+                == ["ready"]
             )
         )
 
-    def reply(self, job: queue.NewJob) -> dict[str, Any]:
+    def reply(self, job: accepting.NewJob) -> dict[str, Any]:
         found = replies.read(self.moto.client("s3"), BUCKET, job.reply_key)
         return found[0] if found else {"status": "", "text": ""}
 
-    async def final(self, job: queue.NewJob) -> dict[str, Any]:
+    async def final(self, job: accepting.NewJob) -> dict[str, Any]:
         """The final reply; it is the only one, and the last thing written."""
         await until(
             lambda: (
-                not self.redis.exists(f"job:{job.id}")
+                not self.redis.exists(names.job_key(job.id))
                 and self.reply(job)["status"] in replies.FINAL
             )
         )
@@ -154,7 +158,7 @@ async def stack(
         on_line=lambda line: logs.append(json.loads(line)),
     )
     endpoint.on_instance_state(node.on_state)
-    client = queue.connect(valkey.host, valkey.port)
+    client = scripts.connect(valkey.host, valkey.port)
     yield Stack(client, moto, endpoint, node, logs)
     client.close()
     await node.close()
@@ -181,8 +185,8 @@ async def test_a_node_boots_answers_and_stops_itself(stack: Stack) -> None:
     assert (stop.role_arn or "").endswith(":role/node")
     assert (stop.instance_arn or "").endswith(stack.node.instance_id)
     assert auto_stops(stack.moto) == 1
-    assert queue.run(stack.redis, queue.status()).nodes == []
-    (boot_ms,) = stack.redis.lrange("boot:history", 0, -1)
+    assert scripts.run(stack.redis, accepting.status()).nodes == []
+    (boot_ms,) = stack.redis.lrange(names.BOOTS, 0, -1)
     assert 0 < int(boot_ms) < 60_000
     (ended,) = stack.events("job_ended")
     assert (ended["id"], ended["latency_ms"] > 0) == (job.id, True)
@@ -224,7 +228,7 @@ async def test_a_watcher_killed_in_mid_generation_is_restarted_and_the_job_finis
     assert (reply["status"], reply["attempt"]) == ("done", 2)
     assert stack.node.pids["watcher"] != first
     assert len({line["boot"] for line in stack.events("started")}) == 2
-    assert len(stack.redis.lrange("boot:history", 0, -1)) == 1, "a restart is no boot"
+    assert len(stack.redis.lrange(names.BOOTS, 0, -1)) == 1, "a restart is no boot"
 
 
 @pytest.mark.story("EC2-003")

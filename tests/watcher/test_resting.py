@@ -1,0 +1,114 @@
+"""When a node rests, and that no job suffers from it (EC2-004)."""
+
+import asyncio
+import time
+import uuid
+from typing import Any
+
+import pytest
+from support.scripted_model import away
+from support.watchers import LIMITS, Bench, Machine, until
+
+from tlfif import names
+from tlfif.queue import accepting, scripts, working
+from watcher import main
+
+pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
+
+
+@pytest.mark.story("EC2-004")
+async def test_a_job_sets_how_long_the_node_waits_after_it(
+    bench: Bench, node_machine: Machine
+) -> None:
+    async with bench.watcher(seconds_per_minute=1, idle_minutes=30):
+        job = bench.submit("tokens=8 every=0.2", idle_minutes=1)
+        await bench.final(job)
+        ended = time.monotonic()
+        await until(lambda: node_machine.stops)
+        assert 0.9 < node_machine.stops[0] - ended < 2
+        assert bench.nodes() == {"i-0a": "draining"}
+
+
+@pytest.mark.story("EC2-004")
+async def test_a_loading_node_does_not_rest(bench: Bench, node_machine: Machine) -> None:
+    with away(bench.model):
+        async with bench.watcher(seconds_per_minute=0.2, idle_minutes=1):
+            await asyncio.sleep(1)
+            assert node_machine.stops == []
+
+
+@pytest.mark.story("RED-003")
+async def test_a_job_that_was_handed_back_is_served_before_those_that_came_after_it(
+    bench: Bench,
+) -> None:
+    bench.submit("tokens=1 job=first")
+    scripts.run(bench.redis, working.create_group())
+    read: Any = bench.redis.xreadgroup(names.GROUP, "i-gone:1", {names.STREAM: ">"})
+    scripts.run(bench.redis, working.hand_back("i-gone:1", read[0][1][0][0]))
+    for number in range(20):
+        bench.submit(f"tokens=1 job={number}")
+    async with bench.watcher(gpu_slots=1):
+        await until(lambda: bench.model.asked)
+    assert "job=first" in str(bench.model.asked[0]), "not after the twenty that nobody has read yet"
+
+
+@pytest.mark.story("EC2-004")
+async def test_a_node_does_not_rest_while_a_job_is_abandoned_and_takes_it(
+    bench: Bench, node_machine: Machine
+) -> None:
+    job = bench.submit("tokens=1")
+    scripts.run(bench.redis, working.create_group())
+    bench.redis.xreadgroup(names.GROUP, "i-dead:1", {names.STREAM: ">"})
+    async with bench.watcher(seconds_per_minute=0.1, idle_minutes=1, lease_idle_s=2):
+        await asyncio.sleep(1)
+        assert node_machine.stops == []
+        await bench.final(job)
+
+
+@pytest.mark.story("EC2-004")
+async def test_a_job_that_comes_after_the_drain_is_left_for_the_next_boot(
+    bench: Bench, node_machine: Machine
+) -> None:
+    async with bench.watcher(seconds_per_minute=0.2, idle_minutes=1):
+        await until(lambda: node_machine.stops)
+        late = accepting.NewJob(id=str(uuid.uuid4()), sub="ada", prompt="tokens=1", idle_minutes=5)
+        answer = scripts.run(bench.redis, accepting.accept(late, LIMITS))
+        assert isinstance(answer, accepting.Accepted)
+        assert (answer.state, answer.wake) == ("starting", 1)
+        await asyncio.sleep(0.5)
+        assert bench.model.asked == []
+
+
+@pytest.mark.story("EC2-004")
+async def test_a_node_that_cannot_stop_itself_serves_again(
+    bench: Bench, node_machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "STOP_TRIES", 1)
+    node_machine.refuses = True
+    async with bench.constructed(seconds_per_minute=0.2, idle_minutes=1) as watcher:
+        assert await watcher.run() == 1, "supervisord starts a new one"
+    async with bench.watcher(seconds_per_minute=60):
+        await bench.final(bench.submit("tokens=1"))
+
+
+@pytest.mark.story("EC2-004")
+async def test_nothing_outlives_the_longest_lifetime(bench: Bench, node_machine: Machine) -> None:
+    """One hour at 0.025 s a minute is 1.5 s, the last half of which is the grace."""
+    async with bench.watcher(
+        seconds_per_minute=0.025, max_lifetime_hours=1, grace_s=0.5, idle_minutes=30
+    ):
+        job = bench.submit("tokens=1000 every=0.05", idle_minutes=30)
+        await until(lambda: node_machine.stops)
+        assert [entry["times_delivered"] for entry in bench.pending()] == [0]
+        assert (bench.reply(job) or {})["status"] == "running"
+
+
+@pytest.mark.story("EC2-004")
+async def test_a_node_that_is_told_to_drain_stops_its_machine(
+    bench: Bench, node_machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("watcher.heartbeat.EVERY_S", 0.2)
+    async with bench.watcher():
+        await until(lambda: bench.nodes() == {"i-0a": "ready"})
+        scripts.run(bench.redis, accepting.stop())
+        await until(lambda: node_machine.stops)

@@ -1,0 +1,5 @@
+"""The job queue's contract: every write is one Lua script, described once for both clients.
+
+`accepting` is the router's side, `guarding` the guardian's and `working` the worker's; each
+operation is a `scripts.Call`, which `scripts.run` and `scripts.arun` send.
+"""

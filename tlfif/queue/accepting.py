@@ -1,0 +1,217 @@
+"""The router's side of the queue: accepts, withdraws and cancels jobs, and shows what there is."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tlfif import names
+from tlfif.queue.scripts import Call, pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """What the router asks the queue to accept.
+
+    `options` are the model's sampling options; `deadline_ms` (epoch) is when the caller gives up.
+    """
+
+    id: str
+    sub: str
+    prompt: str
+    idle_minutes: int
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    idempotency_key: str = ""
+    deadline_ms: int = 2**53
+
+    @property
+    def reply_key(self) -> str:
+        """Where its reply will be in S3."""
+        return names.reply_key(self.sub, self.id)
+
+    def keys(self) -> tuple[str, str, str]:
+        """The job's, the rate limit's and the idempotency key in Redis ('' = none asked for)."""
+        digest = hashlib.sha256(self.idempotency_key.encode()).hexdigest()
+        idempotency = names.idempotency_key(self.sub, digest) if self.idempotency_key else ""
+        return names.job_key(self.id), names.rate_key(self.sub), idempotency
+
+    def fingerprint(self) -> str:
+        """Equal for equal requests, and for no others.
+
+        The same Idempotency-Key with another body is a mistake of the caller's.
+        """
+        body = json.dumps([self.prompt, self.idle_minutes, self.options], sort_keys=True)
+        return hashlib.sha256(body.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds that accept enforces; the defaults are the stories' (API-003, RED-003)."""
+
+    backlog_cap: int = names.BACKLOG_PER_NODE
+    node_count: int = 1
+    slots: int = 32
+    burst: int = names.BURST_PER_SECOND
+    sustained: int = names.SUSTAINED_PER_MINUTE
+    ttl_s: int = names.JOB_TTL_S
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The job is in the queue until `expires_at`, in epoch ms.
+
+    `wake` = how many nodes this caller must start now; `phases` by instance id, of the nodes there
+    are, for a caller who must start some.
+    """
+
+    state: str
+    wake: int
+    expires_at: int
+    estimate_ms: int | None
+    id: str
+    phases: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The job left nothing behind.
+
+    `why`: limited, latched, full, late or conflict; `wait_ms` where waiting helps.
+    """
+
+    why: str
+    wait_ms: int = 0
+    detail: str = ""
+
+
+def accept(job: NewJob, limits: Limits) -> Call[Accepted | Refused]:
+    """Accepts a job, all or nothing.
+
+    Latch, rate limit, backlog cap, hash with TTL, stream entry and the right to wake a node.
+    """
+    new = {
+        "id": job.id,
+        "sub": job.sub,
+        "prompt": job.prompt,
+        "idle_minutes": job.idle_minutes,
+        "reply_key": job.reply_key,
+        "options": json.dumps(job.options),
+        "deadline_ms": job.deadline_ms,
+        "fingerprint": job.fingerprint(),
+        "wake_ttl_s": names.WAKE_TTL_S,
+        **vars(limits),
+    }
+    return Call(
+        "accepting/accept", job.keys(), [json.dumps(new)], lambda answer: _accepted(job.id, answer)
+    )
+
+
+def _accepted(job_id: str, answer: list[Any]) -> Accepted | Refused:
+    match answer:
+        case ["accepted", state, wake, expires, estimate, phases]:
+            return Accepted(state, wake, expires, _ms(estimate), job_id, pairs(phases))
+        case ["repeated", first, state, expires, estimate]:
+            return Accepted(state, 0, expires, _ms(estimate), first)
+        case ["limited", wait_ms]:
+            return Refused("limited", wait_ms)
+        case [why, *detail]:
+            return Refused(why, detail=str(detail[0]) if detail else "")
+        case _:
+            raise ValueError(f"accept answered {answer!r}")
+
+
+def _ms(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def withdraw(job: NewJob) -> Call[str]:
+    """Takes an accepted job back.
+
+    'withdrawn', 'kept' (it will be answered) or 'gone' (it has been).
+    """
+    keys = [*job.keys(), names.withdrawn_key(job.id)]
+    return Call("accepting/withdraw", keys, [job.id, names.WITHDRAWN_TTL_S], str)
+
+
+def release_wake(token: str) -> Call[int]:
+    """Gives the right to wake back after a start that failed."""
+    return Call("accepting/release_wake", [], [token], int)
+
+
+def cancel(job_id: str, sub: str) -> Call[tuple[str, str]]:
+    """Cancels a job of this user's.
+
+    ('unknown', ''), ('running', reply key): its worker is told, or ('cancelled', reply key): its
+    reply is pending.
+    """
+    return Call("accepting/cancel", [], [job_id, sub, names.CANCELLED_TTL_S], _cancelled)
+
+
+def _cancelled(answer: list[str]) -> tuple[str, str]:
+    return answer[0], answer[1] if len(answer) > 1 else ""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A job that /stop cancelled; `entry` is its stream entry when a worker has it, else ''."""
+
+    id: str
+    reply_key: str
+    entry: str
+
+
+def stop() -> Call[list[Stopped]]:
+    """Cancels everything unfinished; nodes become draining."""
+    return Call("accepting/stop", [], [names.CANCELLED_TTL_S], _stopped)
+
+
+def _stopped(answer: list[list[str]]) -> list[Stopped]:
+    return [Stopped(*job) for job in answer]
+
+
+def sample(version: int, payload: dict[str, Any]) -> Call[bool]:
+    """Keeps a redacted payload for a day after router version `version` came.
+
+    Whether more are wanted.
+    """
+    args = [version, json.dumps(payload), names.SAMPLING_S * 1000, names.SAMPLES_BOUND]
+    return Call("accepting/sample", [], args, bool)
+
+
+def collect_samples() -> Call[list[dict[str, Any]]]:
+    """Returns the payloads kept since the last call, oldest first, and forgets them."""
+    return Call("accepting/collect_samples", [], [], _samples)
+
+
+def _samples(answer: list[str]) -> list[dict[str, Any]]:
+    return [json.loads(each) for each in answer]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the console shows.
+
+    `nodes`: dicts of id, phase, in_flight, timings; `latch` and `money`: dicts or None.
+    """
+
+    nodes: list[dict[str, Any]]
+    depth: int
+    estimate_ms: int | None
+    waking: bool
+    latch: dict[str, Any] | None
+    money: dict[str, Any] | None
+
+
+def status() -> Call[Status]:
+    """Reads everything `GET /status` needs at once."""
+    return Call("accepting/status", [], [], _status)
+
+
+def _status(answer: list[Any]) -> Status:
+    nodes, depth, estimate, waking, latch, money = answer
+    known = [{**node, "timings": json.loads(node["timings"])} for node in json.loads(nodes)]
+    return Status(known, depth, _ms(estimate), bool(waking), _document(latch), _document(money))
+
+
+def _document(text: str) -> dict[str, Any] | None:
+    return json.loads(text) if text else None

@@ -1,0 +1,74 @@
+"""The guardian's side of the queue: ends jobs that nobody will, and says which nodes are wanted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tlfif import names
+from tlfif.queue.scripts import Call, pairs
+
+PAGE_SIZE = 500
+
+
+@dataclass(frozen=True)
+class PendingReply:
+    """A final reply that no worker will write; `status` and `reason` are what it will say."""
+
+    id: str
+    reply_key: str
+    status: str
+    reason: str
+
+
+# The next cursor ('' at the end), and pending replies.
+Page = tuple[str, list[PendingReply]]
+
+
+def sweep(
+    cursor: str = "",
+    count: int = PAGE_SIZE,
+    *,
+    ttl_s: int = names.JOB_TTL_S,
+    lost_s: int = names.LOST_S,
+) -> Call[Page]:
+    """Removes expired jobs from the stream, `count` a call; their replies are pending then."""
+    return Call("guarding/sweep", [], [cursor, count, ttl_s * 1000, lost_s * 1000], _page)
+
+
+def pending(cursor: str = "", count: int = PAGE_SIZE, *, older_than_s: float) -> Call[Page]:
+    """Reads the replies that have been pending for longer than that, about `count` a call."""
+    return Call("guarding/pending", [], [cursor, int(older_than_s * 1000), count], _page)
+
+
+def _page(answer: list[Any]) -> Page:
+    return answer[0], [PendingReply(*each) for each in answer[1]]
+
+
+def clear(job_ids: Sequence[str]) -> Call[int]:
+    """Forgets pending replies that have been written."""
+    return Call("guarding/clear", [], list(job_ids), int)
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What to do about the nodes: how many to start, whether all are to be stopped.
+
+    `depth` in stream entries; `phases` by instance id, of the nodes there are, when some must be
+    started.
+    """
+
+    wake: int
+    stop: bool
+    depth: int
+    phases: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def reconcile(token: str, node_count: int, slots: int) -> Call[Reconciliation]:
+    """Claims the right to wake, as accept does, when live jobs need more nodes than there are."""
+    args = [token, names.WAKE_TTL_S, node_count, slots]
+    return Call("guarding/reconcile", [], args, _reconciliation)
+
+
+def _reconciliation(answer: list[Any]) -> Reconciliation:
+    wake, stop, depth, phases = answer
+    return Reconciliation(wake, bool(stop), depth, pairs(phases))

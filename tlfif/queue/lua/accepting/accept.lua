@@ -1,0 +1,78 @@
+-- The only way in, all or nothing: idempotency -> latch -> rate limit -> backlog cap -> job + TTL
+-- -> stream -> wake. KEYS: job, rate, idempotency ('' = none). ARGV: JSON, see accepting.accept.
+local job, rate, idempotency = KEYS[1], KEYS[2], KEYS[3]
+local new = cjson.decode(ARGV[1])
+
+local hex = '[0-9a-f]'
+local uuid4 = table.concat({
+  hex:rep(8), hex:rep(4), '4' .. hex:rep(3), '[89ab]' .. hex:rep(3), hex:rep(12),
+}, '%-')
+if not job:match('^' .. job_key(uuid4) .. '$') then
+  return redis.error_reply('BADKEY job key ' .. job .. ' is not ' .. job_key('{uuid4}'))
+end
+if job ~= job_key(new.id) then
+  return redis.error_reply('BADKEY job key ' .. job .. ' is not that of job ' .. new.id)
+end
+
+local now = now_ms()
+local ready, coming = count_nodes()
+local state = ready > 0 and 'queued' or 'starting'
+
+local function expires_at(created_at) return tonumber(created_at) + new.ttl_s * 1000 end
+
+local function claim_nodes()
+  local jobs = redis.call('XLEN', STREAM)
+  return claim_wake(new.id, new.wake_ttl_s, jobs, ready + coming, new.node_count, new.slots)
+end
+
+local created = redis.call('HGET', job, 'created_at')
+if created then -- the same call again, after a lost connection: accepted already
+  local wake, phases = claim_nodes()
+  return {'accepted', state, wake, expires_at(created), boot_estimate(), phases}
+end
+-- The caller has stopped waiting and answered 503: a refused job leaves nothing behind.
+if now > new.deadline_ms then return {'late'} end
+
+if idempotency ~= '' then
+  local first = redis.call('HMGET', idempotency,
+    'fingerprint', 'id', 'state', 'created_at', 'estimate')
+  if first[1] and first[1] ~= new.fingerprint then return {'conflict'} end
+  if first[1] then
+    redis.call('HSET', idempotency, 'repeated', 1) -- promised twice: withdraw keeps it
+    return {'repeated', first[2], first[3], expires_at(first[4]), first[5]}
+  end
+end
+
+local latch = redis.call('GET', LATCH)
+if latch then return {'latched', latch} end
+
+-- The newest accepted calls of this user, newest first: exact sliding windows of a second and a
+-- minute.
+local recent = redis.call('LRANGE', rate, 0, new.sustained - 1)
+local wait = 0
+if recent[new.burst] then wait = math.max(wait, recent[new.burst] + 1000 - now) end
+if recent[new.sustained] then wait = math.max(wait, recent[new.sustained] + 60000 - now) end
+if wait > 0 then return {'limited', wait} end
+
+-- A pending reply takes room as a waiting job does, should S3 refuse them for long.
+local backlog = redis.call('XLEN', STREAM) + redis.call('HLEN', PENDING_REPLIES)
+if backlog >= new.backlog_cap then return {'full', backlog} end
+
+redis.call('HSET', job, 'id', new.id, 'sub', new.sub, 'prompt', new.prompt,
+  'idle_minutes', new.idle_minutes, 'reply_key', new.reply_key, 'created_at', now,
+  'options', new.options)
+redis.call('EXPIRE', job, new.ttl_s)
+local entry = redis.call('XADD', STREAM, '*', 'id', new.id, 'reply_key', new.reply_key)
+redis.call('HSET', job, 'entry', entry)
+redis.call('LPUSH', rate, now)
+redis.call('LTRIM', rate, 0, new.sustained - 1)
+redis.call('PEXPIRE', rate, 60000)
+
+local wake, phases = claim_nodes()
+local estimate = state == 'starting' and boot_estimate() or ''
+if idempotency ~= '' then
+  redis.call('HSET', idempotency, 'fingerprint', new.fingerprint, 'id', new.id, 'state', state,
+    'created_at', now, 'estimate', estimate)
+  redis.call('EXPIRE', idempotency, new.ttl_s)
+end
+return {'accepted', state, wake, expires_at(now), estimate, phases}

@@ -1,0 +1,18 @@
+-- Says that a node is there; a heartbeat never undoes draining. ARGV: JSON, see working.heartbeat.
+-- Returns the phase in force.
+local beat, now = cjson.decode(ARGV[1]), now_ms()
+local node, phase = node_key(beat.instance), beat.phase
+local known_boot, known_phase = unpack(redis.call('HMGET', node, 'boot', 'phase'))
+if known_boot == beat.boot and known_phase == 'draining' then phase = 'draining' end
+if known_boot ~= beat.boot then redis.call('DEL', WAKE) end -- the node that was woken is here
+redis.call('HSET', node, 'boot', beat.boot, 'phase', phase, 'in_flight', beat.in_flight,
+  'timings', beat.timings, 'at', now)
+redis.call('EXPIRE', node, beat.ttl_s)
+redis.call('ZADD', NODES, now, beat.instance)
+redis.call('EXPIRE', NODES, 4 * beat.ttl_s)
+if beat.boot_ms then
+  redis.call('LPUSH', BOOTS, beat.boot_ms)
+  redis.call('LTRIM', BOOTS, 0, beat.boots_bound - 1)
+  redis.call('EXPIRE', BOOTS, 90 * 86400)
+end
+return phase

@@ -1,0 +1,20 @@
+"""What a worker tells whoever runs it: a GPU node's watcher, or a function."""
+
+from typing import Protocol
+
+
+class Host(Protocol):
+    """The machine or the process around a worker.
+
+    A host makes queue client, engine and S3 client, hands them to a `Consumer` and runs it; the
+    worker asks nothing of its host and knows nothing else of it.
+    """
+
+    def job_ended(self, idle_minutes: float | None) -> None:
+        """Hears that a job is over here, however it ended.
+
+        `idle_minutes` are what it asked its node to wait after it; None when it had expired.
+        """
+
+    async def engine_changed(self, ready: bool) -> None:
+        """Hears that the engine answers (again), or was found away."""
