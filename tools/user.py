@@ -66,9 +66,8 @@ def stack_outputs(stack: str, file: Path | None) -> Mapping[str, Any]:
 def ask_pulumi(stack: str) -> str:
     """What `pulumi stack output --json` prints."""
     if shutil.which("pulumi") is None:
-        raise UserError(
-            "the pulumi command is not installed; or give the stack's outputs: make user OUTPUTS=file.json"
-        )
+        otherwise = "or give the stack's outputs: make user OUTPUTS=file.json"
+        raise UserError(f"the pulumi command is not installed; {otherwise}")
     command = ["pulumi", "stack", "output", "--json", "--stack", stack]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -103,9 +102,11 @@ def create(email: str, pool_id: str) -> str:
 def _refusal(error: ClientError, email: str, pool_id: str) -> str:
     match error.response["Error"]["Code"]:
         case "UsernameExistsException":
-            return f"{email} exists already; choose another address, or delete it by aws cognito-idp admin-delete-user"
+            delete = "delete it by aws cognito-idp admin-delete-user"
+            return f"{email} exists already; choose another address, or {delete}"
         case "ResourceNotFoundException":
-            return f"there is no user pool {pool_id} in this account; are these the outputs of the right stack?"
+            doubt = "are these the outputs of the right stack?"
+            return f"there is no user pool {pool_id} in this account; {doubt}"
     return f"Cognito refused: {error.response['Error']['Message']}"
 
 
@@ -124,8 +125,9 @@ NEXT = """{email} can sign in. The password is shown only now: {password}
 Next, an access token (for an hour) and a first prompt:
 
   export TLFIF_API={api_url}
-  export TLFIF_TOKEN=$(aws cognito-idp initiate-auth --auth-flow USER_PASSWORD_AUTH --client-id {user_pool_client_id} \\
-    --auth-parameters USERNAME={email},PASSWORD={password} --query AuthenticationResult.AccessToken --output text)
+  export TLFIF_TOKEN=$(aws cognito-idp initiate-auth --client-id {user_pool_client_id} \\
+    --auth-flow USER_PASSWORD_AUTH --auth-parameters USERNAME={email},PASSWORD={password} \\
+    --query AuthenticationResult.AccessToken --output text)
   .venv/bin/python -m gui.client "What is a GPU?"
 """
 
