@@ -54,7 +54,7 @@ fleet = FleetAccess(
     stack=stack,
     gpu=settings.gpu,
     queue=queue.fields,
-    replies_bucket=storage.bucket.bucket,
+    replies_bucket=storage.replies,
 )
 router = Router(
     "router",
@@ -79,7 +79,7 @@ gateway = Gateway(
         queue_health=queue_health.function,
         user_pool_id=identity.user_pool.id,
         client_id=identity.client.id,
-        replies_bucket=storage.bucket.bucket,
+        replies_bucket=storage.replies,
         vpc_only_cidrs=[network.vpc.ipv6_cidr_block, *settings.gateway.extra_ping_cidrs],
         manage_account=settings.gateway.manage_account,
         requests_per_month=settings.costs.requests_per_month,
@@ -96,7 +96,7 @@ health = Health(
         queue_health=queue_health.function,
         network=network,
         vpc=vpc,
-        replies_bucket=storage.bucket.bucket,
+        replies_bucket=storage.replies,
         topic_arns=[alerts.pager.arn, alerts.topic.arn],
     ),
 )
@@ -111,7 +111,7 @@ nodes = GpuNodes(
         ami_id=image.ami_id,
         image_gb=settings.costs.image_gb,
         queue=queue.fields,
-        replies_bucket=storage.bucket.bucket,
+        replies_bucket=storage.replies,
         subnet_id=network.node_subnet.id,
         security_group_id=network.node_group.id,
     ),

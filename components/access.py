@@ -8,6 +8,7 @@ import pulumi
 
 from components import iam
 from components.settings import GpuSettings
+from components.storage import RepliesBucket
 
 
 class QueueFields(TypedDict):
@@ -28,17 +29,14 @@ class FleetFields(QueueFields):
 
 @dataclass(frozen=True, kw_only=True)
 class FleetAccess:
-    """What a function needs that starts and stops nodes for the queue's jobs: router and guardian.
-
-    `replies_bucket` is the bucket's name.
-    """
+    """What a function needs that starts and stops nodes for jobs: the router, the guardian."""
 
     region: str
     account_id: str
     stack: str
     gpu: GpuSettings
     queue: QueueFields
-    replies_bucket: pulumi.Input[str]
+    replies_bucket: RepliesBucket
 
     @property
     def fields(self) -> FleetFields:
@@ -46,7 +44,7 @@ class FleetAccess:
         return {
             **self.queue,
             "stack": self.stack,
-            "replies_bucket": self.replies_bucket,
+            "replies_bucket": self.replies_bucket.name,
             "gpu_count": self.gpu.count,
             "gpu_slots": self.gpu.slots,
         }
@@ -59,6 +57,6 @@ class FleetAccess:
             iam.describe_nodes(),
             iam.start_nodes(*where),
             iam.stop_nodes(*where),
-            iam.read_replies(self.replies_bucket),
-            iam.write_replies(self.replies_bucket),
+            iam.read_replies(self.replies_bucket.arn),
+            iam.write_replies(self.replies_bucket.arn),
         ]

@@ -12,6 +12,7 @@ from components.bundle import ROOT
 from components.component import Component, ServiceRole
 from components.lambda_function import DUALSTACK, VpcPlacement
 from components.naming import fitted
+from components.storage import RepliesBucket
 from tlfif import environment
 
 NAME_LIMIT = 21
@@ -40,14 +41,14 @@ def script(root: Path = ROOT) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class CanaryArgs:
-    """`api_url` is the API with its stage; findings go to the bucket named `replies_bucket`."""
+    """`api_url` is the API with its stage; findings go to `replies_bucket`."""
 
     stack: str
     runtime: str
     every_minutes: int
     api_url: pulumi.Input[str]
     vpc: VpcPlacement
-    replies_bucket: pulumi.Input[str]
+    replies_bucket: RepliesBucket
 
 
 class Canary(Component):
@@ -68,14 +69,14 @@ class Canary(Component):
     def _create_role(self) -> ServiceRole:
         return self._role(
             "lambda.amazonaws.com",
-            *iam.keep_canary_findings(self._args.replies_bucket, PREFIX),
+            *iam.keep_canary_findings(self._args.replies_bucket.arn, PREFIX),
             iam.put_metrics("CloudWatchSynthetics"),
             iam.send_traces(),
             iam.attach_to_vpc(),
         )
 
     def _create_canary(self, granted: ServiceRole) -> aws.synthetics.Canary:
-        args = self._args
+        args, bucket = self._args, self._args.replies_bucket.name
         hours = args.every_minutes // 60
         told = environment.Canary.variables(api_url=args.api_url)
         return aws.synthetics.Canary(
@@ -84,7 +85,7 @@ class Canary(Component):
             runtime_version=args.runtime,
             handler="ping_canary.handler",
             zip_file=script().relative_to(ROOT).as_posix(),
-            artifact_s3_location=pulumi.Output.concat("s3://", args.replies_bucket, "/", PREFIX),
+            artifact_s3_location=pulumi.Output.concat("s3://", bucket, "/", PREFIX),
             execution_role_arn=granted.role.arn,
             schedule={"expression": f"rate({hours} hours)" if hours else "rate(1 minute)"},
             run_config={

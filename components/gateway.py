@@ -16,6 +16,7 @@ from components.naming import stack_name
 from components.openapi import OPENAPI, render, vpc_only_paths
 from components.pricing import CostLine
 from components.rest_api import SERVICE, STAGE, RestApi
+from components.storage import RepliesBucket
 from tlfif import environment
 from tlfif.names import ACCESS_LOG_GROUP, REPLIES
 
@@ -40,8 +41,8 @@ AUTHORIZER_TIMEOUT_S = 5
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayArgs:
-    """`router` and `queue_health` are the functions behind the routes, `replies_bucket` is the name
-    of the bucket that GET /infer/{id} reads; `user_pool_id` and `client_id` say whose tokens are
+    """`router` and `queue_health` are the functions behind the routes, `replies_bucket` is what
+    GET /infer/{id} reads; `user_pool_id` and `client_id` say whose tokens are
     good; `vpc_only_cidrs` are the networks that may call the routes without a token.
 
     `manage_account` is whether this stack sets the region's log role, `requests_per_month` what the
@@ -54,7 +55,7 @@ class GatewayArgs:
     queue_health: LambdaFunction
     user_pool_id: pulumi.Input[str]
     client_id: pulumi.Input[str]
-    replies_bucket: pulumi.Input[str]
+    replies_bucket: RepliesBucket
     vpc_only_cidrs: Sequence[pulumi.Input[str]]
     manage_account: bool
     requests_per_month: int
@@ -107,7 +108,7 @@ class Gateway(RestApi):
 
     def _create_replies_role(self) -> aws.iam.Role:
         """The role with which API Gateway itself reads replies from S3."""
-        bucket = self._args.replies_bucket
+        bucket = self._args.replies_bucket.arn
         statements = (iam.read_replies(bucket), iam.see_missing_replies(bucket))
         return self._role(SERVICE, *statements, role="replies").role
 
@@ -119,7 +120,7 @@ class Gateway(RestApi):
             queue_health_uri=self._args.queue_health.invoke_arn,
             authorizer_uri=self.authorizer.invoke_arn,
             replies_role=replies_role.arn,
-            replies_uri=pulumi.Output.concat(s3, self._args.replies_bucket, objects),
+            replies_uri=pulumi.Output.concat(s3, self._args.replies_bucket.name, objects),
         )
         return values.apply(lambda known: json.dumps(render(self._openapi, known), sort_keys=True))
 

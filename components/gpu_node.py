@@ -10,6 +10,7 @@ from components.access import QueueFields
 from components.component import Component
 from components.pricing import CostLine
 from components.settings import GpuSettings
+from components.storage import RepliesBucket
 from tlfif import environment
 from tlfif.names import ENV_TAG, ENV_VALUE, NAMESPACE_GPU, SERVED_MODEL, STACK_TAG
 
@@ -18,8 +19,7 @@ from tlfif.names import ENV_TAG, ENV_VALUE, NAMESPACE_GPU, SERVED_MODEL, STACK_T
 class GpuNodesArgs:
     """`ami_id` is None before there is an image, which fills `image_gb` GB of a disk.
 
-    `queue` says where the queue is, `replies_bucket` is the name of the bucket for replies,
-    `subnet_id` and `security_group_id` are where the nodes are.
+    `queue` says where the queue is, `subnet_id` and `security_group_id` are where the nodes are.
     """
 
     settings: GpuSettings
@@ -28,7 +28,7 @@ class GpuNodesArgs:
     ami_id: str | None
     image_gb: int
     queue: QueueFields
-    replies_bucket: pulumi.Input[str]
+    replies_bucket: RepliesBucket
     subnet_id: pulumi.Input[str]
     security_group_id: pulumi.Input[str]
 
@@ -54,7 +54,7 @@ class GpuNodes(Component):
         self.register_outputs({"instance_ids": self.instance_ids})
 
     def _create_role(self) -> aws.iam.Role:
-        bucket = self._args.replies_bucket
+        bucket = self._args.replies_bucket.arn
         made = self._role(
             "ec2.amazonaws.com",
             iam.read_replies(bucket),
@@ -110,7 +110,7 @@ class GpuNodes(Component):
             stack=args.stack,
             region=args.region,
             **args.queue,
-            replies_bucket=args.replies_bucket,
+            replies_bucket=args.replies_bucket.name,
             model=SERVED_MODEL,
             gpu_slots=args.settings.slots,
             idle_minutes=args.settings.idle_minutes,

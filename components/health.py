@@ -14,6 +14,7 @@ from components.lambda_function import LambdaFunction, LambdaFunctionArgs, VpcPl
 from components.network import Network
 from components.private_gateway import PrivateGateway, PrivateGatewayArgs
 from components.settings import GatewaySettings
+from components.storage import RepliesBucket
 from tlfif import environment, names
 
 PROBE_TIMEOUT_S = 15
@@ -25,7 +26,7 @@ CANARY_MINUTES = 8 * 60
 class HealthArgs:
     """`api_url` is the API with its stage, `queue_health` the function behind its /queue-health.
 
-    The checks run in `vpc`, the canary leaves its findings in `replies_bucket` (a name), and
+    The checks run in `vpc`, the canary leaves its findings in `replies_bucket`, and
     `topic_arns` hear of failures. `network` is for the private API alone.
     """
 
@@ -36,7 +37,7 @@ class HealthArgs:
     queue_health: LambdaFunction
     network: Network
     vpc: VpcPlacement
-    replies_bucket: pulumi.Input[str]
+    replies_bucket: RepliesBucket
     topic_arns: Sequence[pulumi.Input[str]]
 
 

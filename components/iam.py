@@ -130,37 +130,36 @@ def put_metrics(namespace: str) -> Statement:
 # --- replies
 
 
-def _in_bucket(bucket: Text, objects: str = "") -> pulumi.Output[str]:
-    """The ARN of a bucket by its name, or of objects such as `/replies/*` in it."""
-    return pulumi.Output.concat("arn:aws:s3:::", bucket, objects)
+def _all_replies(bucket_arn: Text) -> pulumi.Output[str]:
+    return pulumi.Output.concat(bucket_arn, f"/{REPLIES}/*")
 
 
-def read_replies(bucket: Text) -> Statement:
-    return allow("ReadReplies", ["s3:GetObject"], _in_bucket(bucket, f"/{REPLIES}/*"))
+def read_replies(bucket_arn: Text) -> Statement:
+    return allow("ReadReplies", ["s3:GetObject"], _all_replies(bucket_arn))
 
 
-def write_replies(bucket: Text) -> Statement:
-    return allow("WriteReplies", ["s3:PutObject"], _in_bucket(bucket, f"/{REPLIES}/*"))
+def write_replies(bucket_arn: Text) -> Statement:
+    return allow("WriteReplies", ["s3:PutObject"], _all_replies(bucket_arn))
 
 
-def see_missing_replies(bucket: Text) -> Statement:
+def see_missing_replies(bucket_arn: Text) -> Statement:
     """Without ListBucket S3 answers 403 for a key that is not there: a missing reply would look
     like a fault.
 
     No s3:prefix condition: a GetObject request carries no such key, so the condition would never
     hold.
     """
-    return allow("SeeMissingReplies", ["s3:ListBucket"], _in_bucket(bucket))
+    return allow("SeeMissingReplies", ["s3:ListBucket"], bucket_arn)
 
 
-def tls_only(bucket: Text) -> Statement:
+def tls_only(bucket_arn: Text) -> Statement:
     """A bucket policy: nobody, over a connection in clear."""
     return {
         "Sid": "TlsOnly",
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:*",
-        "Resource": [_in_bucket(bucket), _in_bucket(bucket, "/*")],
+        "Resource": [bucket_arn, pulumi.Output.concat(bucket_arn, "/*")],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
 
@@ -168,11 +167,11 @@ def tls_only(bucket: Text) -> Statement:
 # --- the canary
 
 
-def keep_canary_findings(bucket: Text, prefix: str) -> tuple[Statement, ...]:
+def keep_canary_findings(bucket_arn: Text, prefix: str) -> tuple[Statement, ...]:
     """What Synthetics' own runner does: write findings, and see where the bucket is."""
     return (
-        allow("WriteFindings", ["s3:PutObject"], _in_bucket(bucket, f"/{prefix}/*")),
-        allow("LocateBucket", ["s3:GetBucketLocation"], _in_bucket(bucket)),
+        allow("WriteFindings", ["s3:PutObject"], pulumi.Output.concat(bucket_arn, f"/{prefix}/*")),
+        allow("LocateBucket", ["s3:GetBucketLocation"], bucket_arn),
         _find_buckets(),
         _write_canary_logs(),
     )

@@ -49,7 +49,7 @@ class Router(Component):
                 stack=fleet.stack,
                 timeout_s=TIMEOUT_S,
                 environment={**self._variables(), **DUALSTACK},
-                statements=[*fleet.statements, iam.see_missing_replies(fleet.replies_bucket)],
+                statements=[*fleet.statements, iam.see_missing_replies(fleet.replies_bucket.arn)],
                 vpc=args.vpc,
                 versioned=True,
                 monthly_calls=args.settings.costs.requests_per_month,

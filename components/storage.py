@@ -22,6 +22,14 @@ class StorageArgs:
     requests_per_month: int
 
 
+@dataclass(frozen=True)
+class RepliesBucket:
+    """The bucket for replies as other components need it."""
+
+    name: pulumi.Input[str]
+    arn: pulumi.Input[str]
+
+
 class Storage(Component):
     """One bucket for what the nodes answer; nothing in it is worth keeping longer than
     `REPLY_DAYS`.
@@ -34,6 +42,7 @@ class Storage(Component):
         # Replies expire anyway, so `pulumi destroy` need not stop at a bucket that still holds
         # some.
         self.bucket = aws.s3.Bucket(f"{name}-replies", force_destroy=True, opts=self._child())
+        self.replies = RepliesBucket(self.bucket.bucket, self.bucket.arn)
         self._keep_private()
         self._encrypt()
         self._expire()
@@ -53,7 +62,7 @@ class Storage(Component):
         aws.s3.BucketPolicy(
             f"{self._name}-tls-only",
             bucket=self.bucket.bucket,
-            policy=iam.text(iam.tls_only(self.bucket.bucket)),
+            policy=iam.text(iam.tls_only(self.bucket.arn)),
             # S3 refuses two changes of a bucket's access at the same time.
             opts=self._child(depends_on=[block]),
         )

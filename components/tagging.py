@@ -3,6 +3,7 @@ one account work.
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 import pulumi
 
@@ -19,7 +20,7 @@ def tag_everything(tags: Mapping[str, str]) -> None:
         # taggable ones.
         if "tags_all" not in args.props:
             return None
-        own: Mapping[str, pulumi.Input[str]] = args.props["tags"] or {}  # pyright: ignore[reportAssignmentType]
+        own = cast("Mapping[str, pulumi.Input[str]]", args.props["tags"] or {})
         return pulumi.ResourceTransformationResult(
             props={**args.props, "tags": {**tags, **own}}, opts=args.opts
         )

@@ -2,6 +2,10 @@
 
 import time
 
+import boto3
+from botocore import UNSIGNED
+from botocore.config import Config
+
 from local.cloud import LocalCloud
 
 
@@ -19,7 +23,14 @@ def create_user(cloud: LocalCloud, username: str) -> str:
 def login(cloud: LocalCloud, username: str = "ada@example.com") -> str:
     """A new user's access token."""
     secrets = {"USERNAME": username, "PASSWORD": create_user(cloud, username)}
-    answer = cloud.moto.client("cognito-idp").initiate_auth(
+    # As any client does it: unsigned, at the one address of AWS's APIs.
+    cognito = boto3.client(
+        "cognito-idp",
+        region_name=cloud.moto.region,
+        endpoint_url=cloud.endpoint.url,
+        config=Config(signature_version=UNSIGNED, proxies={}),
+    )
+    answer = cognito.initiate_auth(
         ClientId=cloud.output("user_pool_client_id"),
         AuthFlow="USER_PASSWORD_AUTH",
         AuthParameters=secrets,

@@ -205,7 +205,8 @@ def parse(doc: dict[str, Any] | None = None, **more: Any) -> GatewaySpec:
 
 def client(gateway: Gateway, source_ip: str = "192.0.2.7") -> httpx.AsyncClient:
     """A client of the gateway, without a socket; close it by `async with`."""
-    transport = httpx.ASGITransport(app=gateway.app, client=(source_ip, 1234))  # type: ignore[arg-type]
+    app: Any = gateway.app
+    transport = httpx.ASGITransport(app=app, client=(source_ip, 1234))
     return httpx.AsyncClient(transport=transport, base_url="http://abcde12345.local/v1")
 
 

@@ -149,7 +149,8 @@ async def test_resource_policy_fences_a_route_to_the_vpc(cloud: Cloud) -> None:
                 await http.get("/mock/", headers={"X-Forwarded-For": "198.51.100.9"})
             ).status_code == status
             assert (await http.post("/open")).status_code == 200
-    inside = httpx.ASGITransport(app=gateway.inside_vpc("2600:1f18:aa:bb00::5"))  # type: ignore[arg-type]
+    app: Any = gateway.inside_vpc("2600:1f18:aa:bb00::5")
+    inside = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=inside, base_url="http://x/v1") as http:
         assert (await http.get("/mock")).status_code == 200
         await http.post("/open")

@@ -16,7 +16,8 @@ from local.apigateway.spec import GatewaySpec
     [
         ("Root=1-6b04aff2-b9960c0bfe20427a9610d5cf", True),
         (
-            "Self=1-6b04aff2-b9960c0bfe20427a9610d5ce;Root=1-6b04aff2-b9960c0bfe20427a9610d5cf;Sampled=1",
+            "Self=1-6b04aff2-b9960c0bfe20427a9610d5ce;"
+            "Root=1-6b04aff2-b9960c0bfe20427a9610d5cf;Sampled=1",
             True,
         ),
         ("Root=1-x", False),
