@@ -53,6 +53,14 @@ def test_the_readme_links_to_every_page() -> None:
     assert pages <= targets
 
 
+@pytest.mark.parametrize("page", readme.pages(), ids=lambda page: page.name)
+def test_every_path_that_a_page_names_exists(page: Path, tracked: list[str]) -> None:
+    folders = {path.partition("/")[0] for path in tracked if "/" in path}
+    named = set(re.findall(r"`([\w.]+/[\w./-]*)`", page.read_text()))
+    ours = {path for path in named if path.partition("/")[0] in folders}
+    assert sorted(path for path in ours if not (ROOT / path).exists()) == []
+
+
 @pytest.mark.parametrize(
     "link",
     ["nothing.md", "docs/api.md#nothing", "#nothing", "../outside.md", BADGE + "no.yml/badge.svg"],
