@@ -16,8 +16,17 @@ TOGETHER = {
 APART = ("tests/local/commands/test_commands.py",)
 # After all others: it judges what they did.
 LAST = "tests/system/test_permissions_used.py"
-# Longest first; everything else is shorter.
-FIRST = (*TOGETHER, *APART)
+# What takes longest, in this order; everything else is shorter.
+FIRST = (
+    *TOGETHER,
+    "tests/recording/test_terraform.py",
+    *APART,
+    "tests/local/node/",
+    "tests/recording/",
+    "tests/components/test_costs.py",
+    "tests/functions/",
+    "tests/watcher/",
+)
 
 
 def group(test: str) -> str:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import SimpleNamespace
@@ -241,6 +241,13 @@ def session() -> boto3.Session:
     return boto3.Session(botocore_session=own)
 
 
+@cache
+def read_models() -> None:
+    """Reads the models of the services that a world uses, so that no test's time has it in it."""
+    for service in ("ec2", "s3"):
+        session().client(service, region_name=REGION).close()
+
+
 @contextmanager
 def world(
     endpoint: Endpoint,
@@ -250,6 +257,7 @@ def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
     """A world with a bucket and no node, and the functions told about it."""
+    read_models()
     made = World(endpoint, moto, valkey, pool)
     moto.client("s3").create_bucket(Bucket=BUCKET)
     for name, value in made.environment().items():
