@@ -264,8 +264,8 @@ def world(
         monkeypatch.setenv(name, value)
     # boto3's own session keeps the credentials of the test before.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", session())
-    for cache in (router.services, authorizer.verifier, guardian.services):
-        cache.cache_clear()
+    for made_once in (router.services, authorizer.verifier, guardian.services):
+        made_once.cache_clear()
     yield made
     PERFORMED.extend(endpoint.calls)
     if router.services.cache_info().currsize:
