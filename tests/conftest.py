@@ -2,6 +2,7 @@
 stands before it.
 """
 
+import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> spread.Sprea
     return spread.Spread(config, log)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    # One more than there are processors: a good part of the tests waits for servers.
+    return (os.cpu_count() or 2) + 1
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     # Each worker has its own folder in one that all share; pytest names them to fixtures alone.
     own: Path = session.config._tmp_path_factory.getbasetemp()
@@ -72,7 +79,7 @@ def moto(moto_server: Moto) -> Moto:
 
 @pytest_asyncio.fixture
 async def endpoint(moto: Moto) -> AsyncIterator[Endpoint]:
-    """A endpoint before an empty moto; instances take a tenth of a second to start."""
+    """An endpoint before an empty moto; instances take a tenth of a second to start."""
     async with Endpoint(moto, delays=Delays(pending_s=0.1, stopping_s=0.1)) as endpoint:
         yield endpoint
 
