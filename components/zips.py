@@ -27,4 +27,6 @@ def write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".zip-", delete=False) as file:
         file.write(content)
+    # A temporary file is its owner's alone; what is built is for whoever runs it.
+    Path(file.name).chmod(_PLAIN_FILE & 0o777)
     Path(file.name).replace(path)

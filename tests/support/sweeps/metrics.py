@@ -90,14 +90,14 @@ def metric_faults(namespace: str, name: str, dimensions: set[str]) -> list[str]:
     )
 
 
+# What runs on AWS: functions, the node, and what they share.
+DEPLOYED = ("functions", "gpu_image", "tlfif", "worker")
+
+
 @cache
 def emitted() -> dict[tuple[str, str], set[str]]:
     """Our metrics: every namespace and name that one function of ours has together."""
-    sources = [
-        path
-        for folder in ("functions", "gpu_image")
-        for path in sorted((ROOT / folder).rglob("*.py"))
-    ]
+    sources = [path for folder in DEPLOYED for path in sorted((ROOT / folder).rglob("*.py"))]
     return {pair: {"Stack"} for path in sources for pair in _emissions(path)}
 
 
