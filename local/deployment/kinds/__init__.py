@@ -1,11 +1,37 @@
-"""Makes the program's resources in moto: one function a kind, a file a service, as in
-recording/kinds/.
+"""The life of the program's resources in moto: each kind is made, changed in place, read and
+removed by a function of its own.
 
 botocore checks what it is given, so a property without a counterpart in AWS's API is an error and
 not ignored.
 """
 
-from local.deployment.kinds import cognito, ec2, iam, monitoring, s3, ssm
-from local.deployment.kinds.maker import MAKERS
+from local.deployment.kinds import (
+    cognito,
+    iam,
+    instances,
+    messages,
+    monitoring,
+    network,
+    routes,
+    s3,
+    security_groups,
+    ssm,
+)
+from local.deployment.kinds.maker import CHANGERS, MAKERS, READERS, REMOVERS
 
-__all__ = ["MAKERS", "cognito", "ec2", "iam", "monitoring", "s3", "ssm"]
+__all__ = [
+    "CHANGERS",
+    "MAKERS",
+    "READERS",
+    "REMOVERS",
+    "cognito",
+    "iam",
+    "instances",
+    "messages",
+    "monitoring",
+    "network",
+    "routes",
+    "s3",
+    "security_groups",
+    "ssm",
+]

@@ -1,23 +1,25 @@
-"""What the makers share: their register, and the way from the provider's names to the API's."""
+"""The registers of what happens in a resource's life in moto: made, changed in place, read,
+removed.
+"""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+
+from botocore.exceptions import ClientError
 
 from local.aws.moto import Moto
+from local.deployment.kinds.spelling import Inputs, Outputs, told
 from recording.kinds.kind import Kind
 
-Inputs = Mapping[str, Any]
-Outputs = dict[str, Any]
 Maker = Callable[[Moto, str, Inputs], Outputs]
+Remover = Callable[[Moto, str, Outputs], None]
+Changer = Callable[[Moto, str, Outputs, Inputs], Outputs]
+Reader = Callable[[Moto, str, Outputs], Outputs | None]
 
 MAKERS: dict[str, Maker] = {}
-
-# Where botocore's name is not the provider's with a capital.
-_ACRONYMS = {
-    "id": "ID",
-    "sseAlgorithm": "SSEAlgorithm",
-    "evaluateLowSampleCountPercentiles": "EvaluateLowSampleCountPercentile",
-}
+REMOVERS: dict[str, Remover] = {}
+CHANGERS: dict[str, Changer] = {}
+READERS: dict[str, Reader] = {}
 
 
 def makes(kind: Kind) -> Callable[[Maker], Maker]:
@@ -33,22 +35,120 @@ def makes(kind: Kind) -> Callable[[Maker], Maker]:
     return register
 
 
-def api(value: Any) -> Any:
-    """Nested properties in the API's spelling: `maxAge` becomes `MaxAge`."""
-    if isinstance(value, Mapping):
-        return {_api_name(key): api(item) for key, item in value.items()}
-    return [api(item) for item in value] if isinstance(value, list) else value
+def removes(kind: Kind) -> Callable[[Remover], Remover]:
+    """Registers a function that removes one: it gets moto, the id, and inputs and outputs in one.
+
+    What is gone already is fine; moto's other refusals, such as DependencyViolation, are raised.
+    """
+
+    def register(remover: Remover) -> Remover:
+        @wraps(remover)
+        def removed(moto: Moto, id_: str, outputs: Outputs) -> None:
+            try:
+                remover(moto, id_, outputs)
+            except ClientError as error:
+                if not is_gone(error):
+                    raise
+
+        REMOVERS[kind.token] = removed
+        return removed
+
+    return register
 
 
-def _api_name(name: str) -> str:
-    return _ACRONYMS.get(name, name[:1].upper() + name[1:])
+def changes(kind: Kind, *properties: str) -> Callable[[Changer], Changer]:
+    """Registers a function that changes these properties of one in place.
+
+    It gets moto, the id, inputs and outputs of the deployed one, and the new inputs; it returns the
+    outputs that AWS changes. NotImplementedError where another property differs.
+    """
+
+    def register(changer: Changer) -> Changer:
+        @wraps(changer)
+        def changed(moto: Moto, id_: str, old: Outputs, new: Inputs) -> Outputs:
+            differing = {key for key, value in new.items() if value != old.get(key)}
+            if others := differing.difference(properties):
+                raise NotImplementedError(
+                    f"{kind.token} {id_}: the local cloud cannot change {', '.join(sorted(others))}"
+                    f" in place, only: {', '.join(properties) or 'nothing'}"
+                )
+            return changer(moto, id_, old, new)
+
+        CHANGERS[kind.token] = changed
+        return changed
+
+    return register
 
 
-def without(inputs: Inputs, *names: str) -> Outputs:
-    """The inputs but for some."""
-    return {key: value for key, value in inputs.items() if key not in names}
+def reads(kind: Kind) -> Callable[[Reader], Reader]:
+    """Registers a function that says what AWS has now of the properties that it can tell, None if
+    nothing: it gets moto, the id, and inputs and outputs in one.
+
+    What AWS adds of its own need not be left out: `told` does it.
+    """
+
+    def register(reader: Reader) -> Reader:
+        @wraps(reader)
+        def read(moto: Moto, id_: str, outputs: Outputs) -> Outputs | None:
+            try:
+                found = reader(moto, id_, outputs)
+            except ClientError as error:
+                if is_gone(error):
+                    return None
+                raise
+            return None if found is None else told(outputs, found)
+
+        READERS[kind.token] = read
+        return read
+
+    return register
 
 
-def tags(inputs: Inputs) -> list[dict[str, str]]:
-    """The inputs' tags as most of the API takes them."""
-    return [{"Key": key, "Value": value} for key, value in inputs.get("tags", {}).items()]
+def overwrites(kind: Kind) -> None:
+    """Registers that this kind is changed by making it again: its API puts what it is given."""
+
+    def changed(moto: Moto, id_: str, old: Outputs, new: Inputs) -> Outputs:
+        return MAKERS[kind.token](moto, old.get("name", id_), new)
+
+    CHANGERS[kind.token] = changed
+
+
+def remakes(kind: Kind) -> None:
+    """Registers that this kind is changed by removing it and making it again: moto cannot do what
+    AWS does in place.
+    """
+
+    def changed(moto: Moto, id_: str, old: Outputs, new: Inputs) -> Outputs:
+        REMOVERS[kind.token](moto, id_, old)
+        return MAKERS[kind.token](moto, old.get("name", id_), new)
+
+    CHANGERS[kind.token] = changed
+
+
+def stays(kind: Kind) -> None:
+    """Registers that nothing of this kind changes in place."""
+    changes(kind)(lambda moto, id_, old, new: {})
+
+
+def is_gone(error: ClientError) -> bool:
+    """Whether AWS refused because there is no such thing (any more)."""
+    code = error.response.get("Error", {}).get("Code", "")
+    return code == "404" or "NotFound" in code or code.startswith("NoSuch")
+
+
+def retag(
+    old: Inputs,
+    new: Inputs,
+    *,
+    tag: Callable[[dict[str, str]], object],
+    untag: Callable[[list[str]], object],
+    key: str = "tags",
+) -> None:
+    """Changes tags as the provider does: takes away those deployed that are no longer declared, and
+    sets those that differ.
+    """
+    before, after = old.get(key) or {}, new.get(key) or {}
+    if gone := sorted(before.keys() - after.keys()):
+        untag(gone)
+    if set_ := {name: value for name, value in after.items() if before.get(name) != value}:
+        tag(set_)

@@ -1,7 +1,8 @@
 """The parameter store, made in moto."""
 
 from local.aws.moto import Moto
-from local.deployment.kinds.maker import Inputs, Outputs, api, makes, tags, without
+from local.deployment.kinds.maker import changes, makes, reads, removes, retag
+from local.deployment.kinds.spelling import Inputs, Outputs, api, properties, tag_map, tags, without
 from recording import kinds
 from recording.model import ACCOUNT_ID
 
@@ -13,5 +14,37 @@ def _parameter(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     )
     return {
         "id": name,
+        "name": name,
         "arn": f"arn:aws:ssm:{moto.region}:{ACCOUNT_ID}:parameter/{name.removeprefix('/')}",
     }
+
+
+@changes(kinds.ssm.PARAMETER, "tags", "value", "type", "description", "tier", "overwrite")
+def _change_parameter(moto: Moto, id_: str, old: Outputs, new: Inputs) -> Outputs:
+    """The store takes no tags when it overwrites."""
+    ssm = moto.client("ssm")
+    values = api(without(new, "name", "tags", "overwrite"))
+    ssm.put_parameter(Name=id_, Overwrite=True, **values)
+    named = {"ResourceType": "Parameter", "ResourceId": id_}
+    retag(
+        old,
+        new,
+        tag=lambda set_: ssm.add_tags_to_resource(**named, Tags=tags({"tags": set_})),
+        untag=lambda gone: ssm.remove_tags_from_resource(**named, TagKeys=gone),
+    )
+    return {}
+
+
+@reads(kinds.ssm.PARAMETER)
+def _read_parameter(moto: Moto, id_: str, outputs: Outputs) -> Outputs:
+    ssm = moto.client("ssm")
+    parameter = ssm.get_parameter(Name=id_, WithDecryption=True)["Parameter"]
+    own = [{"Key": "Name", "Values": [id_]}]
+    about = ssm.describe_parameters(ParameterFilters=own)["Parameters"][0]
+    tagged = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=id_)
+    return {**properties(about), **properties(parameter), "tags": tag_map(tagged["TagList"])}
+
+
+@removes(kinds.ssm.PARAMETER)
+def _remove_parameter(moto: Moto, id_: str, outputs: Outputs) -> None:
+    moto.client("ssm").delete_parameter(Name=id_)
