@@ -2,6 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 STACK ?= dev
+ENGINE ?= recording
 EXAMPLES ?= 500
 WORKERS ?= auto
 FUNCTION ?= router
@@ -12,16 +13,22 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test fuzz postman invoke user check preview format pins lambda-package docs clean setup-local setup-dev
+.PHONY: help demo local engine up refresh destroy test fuzz postman invoke user check preview format pins lambda-package docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup-local ## The whole system on this machine answers a prompt: cold boot to idle stop (PROMPT=…)
-	@$(RUN) -m local demo --stack "$(STACK)" -- "$(PROMPT)"
+demo: setup-local ## The whole system on this machine answers a prompt: cold boot to idle stop (PROMPT=…, ENGINE=pulumi)
+	@$(RUN) -m local demo --stack "$(STACK)" --engine "$(ENGINE)" -- "$(PROMPT)"
 
-local: setup-local ## Keep the local cloud running; prints its URLs, a token and a curl line
-	@$(RUN) -m local up --stack "$(STACK)"
+local: setup-local ## Keep the local cloud running; prints its URLs, a token and a curl line (ENGINE=pulumi)
+	@$(RUN) -m local up --stack "$(STACK)" --engine "$(ENGINE)"
+
+engine: ## Build Pulumi's CLI from its Go module, where there is Go and no pulumi on PATH
+	@$(PYTHON) tools/engine/build.py >/dev/null
+
+up refresh destroy: setup-local ## Pulumi's own CLI against a running `make local` (STACK=…, ARGS=… for the CLI)
+	@$(RUN) -m local deploy --stack "$(STACK)" $@ -- $(ARGS)
 
 test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0 for this process alone)
 	@$(RUN) -m pytest -n "$(WORKERS)" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)

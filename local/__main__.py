@@ -1,4 +1,4 @@
-"""The local cloud's commands: `python -m local {demo,up,invoke,postman}`, for the Makefile."""
+"""The local cloud's commands: `python -m local {demo,up,deploy,invoke,postman}`, for the Makefile."""
 
 import argparse
 import asyncio
@@ -14,6 +14,7 @@ BEGAN = time.monotonic()
 COMMANDS = {
     "demo": "answer one prompt, cold boot to idle stop",
     "up": "keep running until Ctrl-C",
+    "deploy": "run Pulumi's CLI against a running local cloud",
     "invoke": "call one function with an event",
     "postman": "run the Postman collection",
 }
@@ -32,11 +33,12 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     # Imported here: Pulumi's modules take seconds, which neither --help nor a typing error should
     # cost.
-    from local.commands import demo, invoke, postman, shared, up
+    from local.commands import demo, deploy, invoke, postman, shared, up
 
     commands = {
         "demo": partial(demo.answer, began=BEGAN),
         "up": up.stay_up,
+        "deploy": deploy.deploy,
         "invoke": invoke.invoke,
         "postman": postman.run,
     }
@@ -58,6 +60,12 @@ def parse() -> argparse.Namespace:
         if name in ("demo", "up"):
             any_port = "of the API (default: any free one)"
             command.add_argument("--port", type=int, default=0, help=any_port)
+            who = "who deploys: a recording of the program, or Pulumi's own engine"
+            engines = ("recording", "pulumi")
+            command.add_argument("--engine", choices=engines, default=engines[0], help=who)
+        if name == "deploy":
+            command.add_argument("what", choices=("preview", "up", "refresh", "destroy"))
+            command.add_argument("options", nargs="*", help="for Pulumi's CLI, after --")
         if name == "demo":
             command.add_argument("prompt")
         if name == "invoke":

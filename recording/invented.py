@@ -22,6 +22,16 @@ def _filled(shape: Any, known: Mapping[str, Any]) -> Any:
     return shape.format(**known)
 
 
+def invented(type_: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What AWS would add to a resource of a type, from what is known of it (see Kind.shape)."""
+    shape = kind_of(type_).shape
+    made: dict[str, Any] = {}
+    # An id may be made of an ARN, or an ARN of an id.
+    for key in sorted(shape, key=lambda key: "{id}" in shape[key] or "{arn}" in shape[key]):
+        made[key] = _filled(shape[key], {**known, **made})
+    return made
+
+
 class RecordingBackend:
     """Makes nothing: invents ids, ARNs and endpoints that look like AWS's and are the same in every
     run.
@@ -40,11 +50,7 @@ class RecordingBackend:
         if not args.custom:
             return None, {}
         known = self._known(args)
-        shape = kind_of(args.typ).shape
-        made: dict[str, Any] = {}
-        # An id may be made of an ARN, or an ARN of an id.
-        for key in sorted(shape, key=lambda key: "{id}" in shape[key] or "{arn}" in shape[key]):
-            made[key] = _filled(shape[key], {**known, **made})
+        made = invented(args.typ, known)
         return made["id"], {**args.inputs, "name": known["name"], **made}
 
     def _known(self, args: MockResourceArgs) -> dict[str, Any]:

@@ -58,6 +58,7 @@ async def answer(arguments: argparse.Namespace, began: float) -> int:
     show = Timeline(began)
     options = Options(
         stack=arguments.stack,
+        engine=arguments.engine == "pulumi",
         port=arguments.port,
         seconds_per_minute=SECONDS_PER_MINUTE,
         delays=Delays(pending_s=0.6),

@@ -1,6 +1,9 @@
 """What the commands share: their clock, and what a person can do something about."""
 
 from components.bundle import BundleError
+from local.control import NoCloudError
+from local.engine.cli import EngineMissingError
+from local.engine.deployment import DeploymentError
 from local.machine.ports import PortTakenError
 from local.machine.processes import ProcessError
 from local.node.model_file import ModelMissingError
@@ -17,8 +20,11 @@ class CommandError(RuntimeError):
 EXPECTED = (
     BundleError,
     CommandError,
+    DeploymentError,
+    EngineMissingError,
     FileNotFoundError,
     ModelMissingError,
+    NoCloudError,
     PortTakenError,
     ProcessError,
     TimeoutError,

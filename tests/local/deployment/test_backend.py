@@ -14,7 +14,7 @@ from support.calls import REGION
 from support.recordings import evaluate
 
 from local.aws.moto import Moto
-from local.deployment.backend import LocalBackend
+from local.deployment.backend import LocalBackend, bake
 from local.deployment.kinds import MAKERS
 from local.machine.valkey import Valkey
 from recording import kinds
@@ -27,6 +27,7 @@ API_URL = "http://127.0.0.1:8080/v1"
 
 @pytest.fixture
 def recording(moto: Moto, valkey: Valkey) -> Recording:
+    bake(moto, "dev")
     return evaluate("dev", LocalBackend("dev", moto, valkey, api_url=API_URL))
 
 

@@ -1,0 +1,187 @@
+"""Pulumi's CLI over a copy of the project, with its state in a folder and our provider in place of
+AWS's.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local.engine import language_host
+from recording.model import ROOT
+from tools.engine import build
+
+PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
+CLOUD = "TLFIF_CLOUD"
+_PROVIDER, _LANGUAGE = "pulumi-resource-aws", "pulumi-language-python"
+# Nothing may leave the machine, and nothing of this machine's Pulumi or AWS settings come in.
+_SETTINGS = {
+    "PULUMI_SKIP_UPDATE_CHECK": "true",
+    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    "PULUMI_DISABLE_REGISTRY_RESOLVE": "true",
+    "PULUMI_EXPERIMENTAL": "",
+}
+
+
+class EngineMissingError(RuntimeError):
+    """There is no Pulumi CLI on this machine; the message says how to get one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is no pulumi on PATH and none was built; `make engine` builds it where there is "
+            "Go, and https://www.pulumi.com/docs/install has it"
+        )
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The CLI, and what runs Python programs where it has no language host of its own."""
+
+    pulumi: Path
+    runner: Path | None
+
+
+def find_engine() -> Engine | None:
+    """The CLI on PATH, or the one that `make engine` built."""
+    if (installed := shutil.which("pulumi")) and shutil.which(_LANGUAGE):
+        return Engine(Path(installed), None)
+    folder = build.built()
+    if (folder / "pulumi").exists():
+        return Engine(folder / "pulumi", folder / build.RUNNER)
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What a command said, and how long it took in s."""
+
+    code: int
+    output: str
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class Workspace:
+    """One project, copied into `folder` because the CLI writes into its stack files, and its state.
+
+    `cloud` is the file that describes the local cloud to the provider (local/deployment/provider).
+    """
+
+    folder: Path
+    cloud: Path
+    project: Path = ROOT
+    engine: Engine = field(default_factory=lambda: _required(find_engine()))
+
+    @property
+    def copy(self) -> Path:
+        """The copy's folder: everything but the stack files is a link."""
+        return self.folder / "project"
+
+    def prepare(self) -> None:
+        """Makes the copy, the folders of state and home, and the plugins; again does no harm."""
+        for name in ("project", "state", "home", "bin"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for path in self.project.iterdir():
+            link = self.copy / path.name
+            if _is_stack_file(path):
+                continue
+            if not link.exists():
+                link.symlink_to(path)
+        self._plugin(_PROVIDER, "local.deployment.provider")
+        if self.engine.runner:
+            self._plugin(_LANGUAGE, language_host.__name__)
+
+    def _plugin(self, name: str, module: str) -> None:
+        path = self.folder / "bin" / name
+        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        path.chmod(0o755)
+
+    def select(self, stack: str, config: Mapping[str, Any] | None = None) -> None:
+        """Makes the stack unless it is there, with the project's configuration of today.
+
+        `config` overrides single keys. Raises RuntimeError with what the CLI has against it.
+        """
+        file = self.copy / f"Pulumi.{stack}.yaml"
+        kept = _salt(file)
+        source = self.project / file.name
+        settings = (yaml.safe_load(source.read_text()) or {}) if source.exists() else {}
+        settings["config"] = merged(settings.get("config", {}), config or {})
+        file.write_text(yaml.safe_dump({**settings, **kept}, sort_keys=False))
+        if not kept:
+            made = self.run("stack", "init", "--stack", stack)
+            if made.code:
+                raise RuntimeError(f"pulumi stack init failed: {made.output.strip()}")
+
+    def run(self, *arguments: str, cwd: Path | None = None) -> Done:
+        """Runs a command of the CLI to its end, its output and errors together."""
+        began = time.monotonic()
+        with self.start(*arguments, cwd=cwd) as process:
+            output, _ = process.communicate()
+        return Done(
+            code=process.returncode, output=output, seconds=time.monotonic() - began
+        )
+
+    def start(
+        self, *arguments: str, cwd: Path | None = None, stdout: int | None = subprocess.PIPE
+    ) -> "subprocess.Popen[str]":
+        """Starts a command of the CLI without input."""
+        return subprocess.Popen(
+            [self.engine.pulumi, "--non-interactive", "--color=never", *arguments],
+            cwd=cwd or self.copy,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.STDOUT if stdout else None,
+            text=True,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """What the CLI, the program and the provider are told."""
+        foreign = ("PULUMI_", "AWS_")
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(foreign) and key != "PYTHONDONTWRITEBYTECODE"
+        }
+        path = os.pathsep.join([str(self.folder / "bin"), kept.get("PATH", "")])
+        own = {
+            "PATH": path,
+            "PYTHONPATH": str(ROOT),
+            "PULUMI_HOME": str(self.folder / "home"),
+            "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}",
+            PASSPHRASE: "local",
+            CLOUD: str(self.cloud),
+        }
+        runner = {language_host.RUNNER: str(self.engine.runner)} if self.engine.runner else {}
+        return {**kept, **_SETTINGS, **own, **runner}
+
+
+def _required(engine: Engine | None) -> Engine:
+    if engine is None:
+        raise EngineMissingError
+    return engine
+
+
+def _is_stack_file(path: Path) -> bool:
+    return path.name.startswith("Pulumi.") and path.suffix == ".yaml" and path.stem != "Pulumi"
+
+
+def _salt(file: Path) -> dict[str, str]:
+    settings = yaml.safe_load(file.read_text()) if file.exists() else {}
+    return {key: settings[key] for key in ("encryptionsalt",) if key in settings}
+
+
+def merged(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with some keys set otherwise; a group given as a mapping, key by key."""
+    result = dict(config)
+    for key, value in override.items():
+        mapped = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = {**result[key], **value} if mapped else value
+    return result

@@ -1,0 +1,286 @@
+"""What a deployed stack does on this machine: its functions, its nodes, its API and its schedules."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components import bundle
+from local.apigateway.gateway import Gateway
+from local.apigateway.model import FunctionError, InvocationRefused
+from local.apigateway.spec import GatewaySpec
+from local.aws.ec2 import Delays
+from local.aws.endpoint import Endpoint
+from local.lambda_ import schedules
+from local.lambda_.host import FunctionHost, runtime_dir
+from local.lambda_.model import FunctionSpec, InvokeResult, LambdaApiError
+from local.machine.processes import Processes
+from local.node.node import LocalNode
+from recording import kinds
+from recording.model import Recording, Resource
+
+FUNCTION = kinds.lambda_.FUNCTION.token
+INSTANCE = kinds.ec2.INSTANCE.token
+USER_POOL = kinds.cognito.USER_POOL.token
+VPC = kinds.ec2.VPC.token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How this machine differs from AWS: the gateway's port (0: any), the scaled clock, EC2's
+    delays, processes.
+
+    `engine`: whether Pulumi's own engine deploys, and not a recording of the program.
+    `watcher` overrides what the watcher is told, by TLFIF_* names.
+    """
+
+    stack: str = "dev"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    engine: bool = False
+    port: int = 0
+    seconds_per_minute: float = 60.0
+    delays: Delays = field(default_factory=Delays)
+    workers: int = 2
+    watcher: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where a stack runs: this machine's parts of a local cloud.
+
+    `log(source, line)` and `access_log(line)` take what is written, `progress(text)` what is up.
+    """
+
+    options: Options
+    procs: Processes
+    endpoint: Endpoint
+    api_url: str
+    vpc_url: str
+    log: Callable[[str, str], None]
+    access_log: Callable[[str], None]
+    progress: Callable[[str], None]
+
+
+class Front:
+    """An ASGI app that can be exchanged while it is served; before the first there is nothing."""
+
+    def __init__(self) -> None:
+        self.app: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.app is not None:
+            await self.app(scope, receive, send)
+            return
+        head = {"type": "http.response.start", "status": 403, "headers": []}
+        await send(head)
+        await send({"type": "http.response.body", "body": b'{"message":"Forbidden"}'})
+
+
+class Running:
+    """`await running.deploy(recording)`, again and again: each replaces what ran before it.
+
+    Nodes that are the same stay as they are, in the middle of their work.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.hosts: dict[str, FunctionHost] = {}
+        self.nodes: dict[str, LocalNode] = {}
+        self.world, self.inside = Front(), Front()
+        self._site = site
+        self._stack = contextlib.AsyncExitStack()
+        self._told: dict[str, object] = {}
+        site.endpoint.on_invoke = self._invoke_api
+
+    async def deploy(self, recording: Recording, bundles: Mapping[str, Path]) -> None:
+        """Runs what a stack declares, with these bundles by function."""
+        stack = contextlib.AsyncExitStack()
+        try:
+            hosts = await self._start_functions(recording, bundles, stack)
+            fronts = self._gateway(recording, stack)
+        except BaseException:
+            await stack.aclose()
+            raise
+        old, self._stack = self._stack, stack
+        self.hosts = hosts
+        self.world.app, self.inside.app = fronts
+        await old.aclose()
+        await self._start_nodes(recording)
+        await self._start_schedules(recording)
+
+    async def close(self) -> None:
+        """Ends everything; the API answers 403."""
+        self.world.app = self.inside.app = None
+        await self._stack.aclose()
+        self._stack = contextlib.AsyncExitStack()
+        self.hosts = {}
+        for node in list(self.nodes.values()):
+            await node.close()
+        self.nodes.clear()
+
+    # --- functions
+
+    async def _start_functions(
+        self,
+        recording: Recording,
+        bundles: Mapping[str, Path],
+        stack: contextlib.AsyncExitStack,
+    ) -> dict[str, FunctionHost]:
+        # A schedule's calls follow one another: a second process would idle.
+        scheduled = {each.function_arn for each in schedules.of(recording)}
+        site, hosts = self._site, dict[str, FunctionHost]()
+        for resource in recording.of_type(FUNCTION):
+            host = FunctionHost(
+                site.procs,
+                self._specification(resource, bundles),
+                workers=1 if resource.outputs["arn"] in scheduled else site.options.workers,
+                extra_env=self._platform(recording),
+                on_log=site.log,
+            )
+            hosts[resource.outputs["arn"]] = host
+            stack.push_async_callback(host.stop)
+        await asyncio.gather(*(host.start() for host in hosts.values()))
+        site.progress(f"{len(hosts)} functions run from their bundles")
+        return hosts
+
+    def _specification(self, resource: Resource, bundles: Mapping[str, Path]) -> FunctionSpec:
+        inputs = resource.inputs
+        environment = inputs.get("environment", {}).get("variables", {})
+        if inputs.get("vpcConfig"):
+            environment = self._seen_from_vpc(environment)
+        return FunctionSpec(
+            name=inputs["name"],
+            arn=resource.outputs["arn"],
+            handler=inputs["handler"],
+            zip_path=bundles[inputs["handler"].partition(".")[0]],
+            environment=environment,
+            timeout_s=inputs["timeout"],
+            memory_mb=inputs["memorySize"],
+            role_access_key=self._site.endpoint.credentials_for(inputs["role"]),
+        )
+
+    def _seen_from_vpc(self, declared: Mapping[str, str]) -> dict[str, str]:
+        """The one exception to "the program's environment verbatim": a value that is the API's URL
+        becomes the URL of the listener within the VPC.
+
+        On AWS the VPC endpoint's private DNS does this: the same name leads to another address, by
+        which the API knows that the caller is inside. Here the name is an address already.
+        """
+        inside = {self._site.api_url: self._site.vpc_url}
+        return {name: inside.get(value, value) for name, value in declared.items()}
+
+    def _platform(self, recording: Recording) -> dict[str, str]:
+        """What a function is told beyond what the program declares: where AWS is here, and how fast
+        minutes pass.
+        """
+        endpoint = self._site.endpoint
+        return {
+            "AWS_ENDPOINT_URL": endpoint.url,
+            "TLFIF_JWKS_URL": endpoint.jwks_url(recording.one(USER_POOL).id),
+            "TLFIF_SECONDS_PER_MINUTE": str(self._site.options.seconds_per_minute),
+        }
+
+    # --- nodes
+
+    async def _start_nodes(self, recording: Recording) -> None:
+        declared = {each.id: each for each in recording.of_type(INSTANCE)}
+        for instance_id in list(self.nodes):
+            if self._told[instance_id] != _told(declared.get(instance_id)):
+                await self.nodes.pop(instance_id).close()
+        for instance_id, resource in declared.items():
+            if instance_id not in self.nodes:
+                self._start_node(resource)
+
+    def _start_node(self, resource: Resource) -> None:
+        site = self._site
+        # The watcher reads its own part of it from the metadata service, as on AWS.
+        told = json.loads(resource.inputs["userData"])
+        node = LocalNode(
+            site.procs,
+            resource.id,
+            imds_endpoint=site.endpoint.imds_url(resource.id),
+            aws_endpoint=site.endpoint.url,
+            slots=int(told["TLFIF_GPU_SLOTS"]),
+            model=told["TLFIF_MODEL"],
+            environment={
+                "TLFIF_SECONDS_PER_MINUTE": str(site.options.seconds_per_minute),
+                **site.options.watcher,
+            },
+            on_line=lambda line: site.log("watcher", line),
+        )
+        self.nodes[resource.id] = node
+        self._told[resource.id] = _told(resource)
+        site.endpoint.on_instance_state(node.on_state)
+
+    # --- the API and the schedules
+
+    def _gateway(self, recording: Recording, stack: contextlib.AsyncExitStack) -> tuple[Any, Any]:
+        """The API as the world and as the VPC see it."""
+        site = self._site
+        spec = GatewaySpec.from_recording(recording, "gateway-api")
+        gateway = Gateway(
+            spec,
+            invoke=self._invoke,
+            aws_endpoint=site.endpoint.url,
+            credentials_for=site.endpoint.credentials_for,
+            access_log=site.access_log,
+        )
+        stack.push_async_callback(gateway.aclose)
+        block = recording.one(VPC).outputs["ipv6CidrBlock"]
+        site.progress(f"API Gateway serves {len(spec.resources)} routes at {site.api_url}")
+        return gateway.app, gateway.inside_vpc(block.split("::")[0] + "::1")
+
+    async def _start_schedules(self, recording: Recording) -> None:
+        running = schedules.running(
+            schedules.of(recording),
+            lambda arn, event: self._host(arn).invoke(event),
+            self._site.options.seconds_per_minute,
+        )
+        await self._stack.enter_async_context(running)
+
+    async def _invoke(self, arn: str, event: dict[str, Any]) -> Any:
+        """The gateway's way to a function."""
+        try:
+            result = await self._host(arn).invoke(json.dumps(event).encode())
+        except LambdaApiError as error:
+            raise InvocationRefused(str(error)) from error
+        answer = json.loads(result.payload or b"null")
+        if result.error:
+            raise FunctionError(answer.get("errorMessage", ""))
+        return answer
+
+    async def _invoke_api(
+        self, name: str, payload: bytes, client_context: str | None
+    ) -> InvokeResult:
+        """Lambda's Invoke API, by name or ARN."""
+        return await self._host(name).invoke(payload, client_context=client_context)
+
+    def _host(self, name: str) -> FunctionHost:
+        """The host of a function given by its name, ARN or qualified ARN."""
+        for arn, host in self.hosts.items():
+            if name in (arn, host.function.name) or name.startswith(f"{arn}:"):
+                return host
+        raise LambdaApiError(404, "ResourceNotFoundException", f"Function not found: {name}")
+
+    def host(self, source: str) -> FunctionHost:
+        """What runs the function in `functions/{source}`; raises LookupError, naming those there
+        are.
+        """
+        hosts = {host.function.handler.partition(".")[0]: host for host in self.hosts.values()}
+        if source not in hosts:
+            known = ", ".join(sorted(hosts))
+            raise LookupError(f"the stack has no function {source!r}, only {known}")
+        return hosts[source]
+
+
+def _told(instance: Resource | None) -> object:
+    """What a node is started with; a node that is told something else is another one."""
+    return instance and instance.inputs.get("userData")
+
+
+def build_bundles() -> dict[str, Path]:
+    """The bundles of all functions for this machine, built one after another."""
+    runtime_dir()
+    return {name: bundle.build(name, "host") for name in bundle.functions()}
