@@ -14,7 +14,10 @@ from typing import Any
 
 import yaml
 
+from local.deployment.provider.cloud import CloudFile, journal_of
+from local.deployment.provider.journal import remove_orphans
 from local.engine import language_host
+from local.engine.recovery import is_pending, known, recover
 from recording.model import ROOT
 from tools.engine import build
 
@@ -84,6 +87,16 @@ class Workspace:
         """The copy's folder: everything but the stack files is a link."""
         return self.folder / "project"
 
+    @property
+    def state(self) -> Path:
+        """The folder of all stacks' states."""
+        return self.folder / "state"
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return yaml.safe_load((self.project / "Pulumi.yaml").read_text())["name"]
+
     def prepare(self) -> None:
         """Makes the copy, the folders of state and home, and the plugins; again does no harm."""
         for name in ("project", "state", "home", "bin"):
@@ -104,10 +117,12 @@ class Workspace:
         path.chmod(0o755)
 
     def select(self, stack: str, config: Mapping[str, Any] | None = None) -> None:
-        """Makes the stack unless it is there, with the project's configuration of today.
+        """Makes the stack unless it is there, with the project's configuration of today; puts right
+        what a killed CLI has left.
 
         `config` overrides single keys. Raises RuntimeError with what the CLI has against it.
         """
+        recover(self.state, self.name, stack)
         file = self.copy / f"Pulumi.{stack}.yaml"
         kept = _salt(file)
         source = self.project / file.name
@@ -115,9 +130,22 @@ class Workspace:
         settings["config"] = merged(settings.get("config", {}), config or {})
         file.write_text(yaml.safe_dump({**settings, **kept}, sort_keys=False))
         if not kept:
-            made = self.run("stack", "init", "--stack", stack)
-            if made.code:
-                raise RuntimeError(f"pulumi stack init failed: {made.output.strip()}")
+            self._must("stack", "init", "--stack", stack)
+        self._settle(stack)
+
+    def _settle(self, stack: str) -> None:
+        """Removes what a killed CLI never heard of, and forgets what it was about to make."""
+        resources = CloudFile.read(self.cloud).resources()
+        known_ = known(self.state, self.name, stack)
+        remove_orphans(journal_of(self.cloud), known_, resources.remove)
+        if is_pending(self.state, self.name, stack):
+            quiet = ("--yes", "--skip-preview")
+            self._must("refresh", "--stack", stack, *quiet, "--clear-pending-creates")
+
+    def _must(self, *words: str) -> None:
+        done = self.run(*words)
+        if done.code:
+            raise RuntimeError(f"pulumi {' '.join(words[:2])} failed: {done.output.strip()}")
 
     def run(self, *arguments: str, cwd: Path | None = None) -> Done:
         """Runs a command of the CLI to its end, its output and errors together."""
@@ -155,7 +183,7 @@ class Workspace:
             "PATH": path,
             "PYTHONPATH": str(ROOT),
             "PULUMI_HOME": str(self.folder / "home"),
-            "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}",
+            "PULUMI_BACKEND_URL": f"file://{self.state}",
             PASSPHRASE: "local",
             CLOUD: str(self.cloud),
         }

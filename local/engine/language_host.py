@@ -8,10 +8,8 @@ machine. Protocol: pulumi/proto/language.proto.
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from google.protobuf import empty_pb2
 from pulumi._version import version
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
+from local.machine.parent import until_orphaned
 from local.machine.ports import LOOPBACK
 
 RUNNER = "TLFIF_PYTHON_RUNNER"
@@ -86,9 +85,13 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         return [*named, request.info.program_directory or request.pwd, *request.args]
 
     def Cancel(self, request: Any, context: Any) -> Any:
-        if self._program is not None and self._program.poll() is None:
-            self._program.send_signal(signal.SIGINT)
+        self.end()
         return empty_pb2.Empty()
+
+    def end(self) -> None:
+        """Ends the program, if it runs."""
+        if self._program is not None and self._program.poll() is None:
+            self._program.terminate()
 
 
 def _configuration(request: Any) -> dict[str, str]:
@@ -112,14 +115,13 @@ def main() -> None:
         ThreadPoolExecutor(8),
         options=[("grpc.max_receive_message_length", MAX_MESSAGE)],
     )
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(sys.argv[-1]), server)
+    host = LanguageHost(sys.argv[-1])
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
     port = server.add_insecure_port(f"{LOOPBACK}:0")
     server.start()
     print(port, flush=True)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: None)
-    stop.wait()
+    until_orphaned()
+    host.end()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from local.aws.moto import Moto
+from local.deployment.resources import Resources
+from local.machine.valkey import Server
+
 
 @dataclass(frozen=True, kw_only=True)
 class CloudFile:
@@ -32,3 +36,17 @@ class CloudFile:
     def read(cls, path: Path) -> Self:
         """Reads the file; raises FileNotFoundError."""
         return cls(**json.loads(path.read_text()))
+
+    def clients(self) -> tuple[Moto, Server]:
+        """The way to moto and to the queue."""
+        moto = Moto(self.moto_url, self.region)
+        return moto, Server(self.queue_host, self.queue_port, self.queue_password)
+
+    def resources(self) -> Resources:
+        """The life of resources in this cloud."""
+        return Resources(*self.clients(), api_url=self.api_url or None)
+
+
+def journal_of(file: Path) -> Path:
+    """Where providers of the cloud that a file describes note what they make."""
+    return file.with_name("made.jsonl")

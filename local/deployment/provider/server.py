@@ -15,6 +15,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from local.deployment.backend import LocalBackend
 from local.deployment.provider import naming
+from local.deployment.provider.journal import Journal
 from local.deployment.provider.values import UNKNOWN, plain, struct
 from local.deployment.resources import Resources
 from recording.invented import invented
@@ -43,9 +44,12 @@ def _told(method: Callable[..., Any]) -> Callable[..., Any]:
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """AWS as the local cloud has it; the engine calls it from many threads."""
 
-    def __init__(self, resources: Resources, questions: LocalBackend, region: str) -> None:
+    def __init__(
+        self, resources: Resources, questions: LocalBackend, journal: Journal, region: str
+    ) -> None:
         self._resources = resources
         self._questions = questions
+        self._journal = journal
         self._region = region
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
@@ -109,10 +113,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         name = naming.physical(kind_of(request.type), inputs, request.name)
         known = {**inputs, "name": name, "hex": secrets.token_hex(32)}
         made = invented(request.type, {**known, "region": self._region, "account": ACCOUNT_ID})
-        outputs = self._resources.create(request.type, name, inputs, {**inputs, **made})
-        return provider_pb2.CreateResponse(
-            id=outputs["id"], properties=struct({**inputs, **outputs})
-        )
+        added = self._resources.create(request.type, name, inputs, {**inputs, **made})
+        outputs = {**inputs, **added}
+        self._journal.made(request.type, added["id"], outputs)
+        return provider_pb2.CreateResponse(id=added["id"], properties=struct(outputs))
 
     @_told
     def Read(self, request: Any) -> Any:

@@ -1,0 +1,79 @@
+"""Every stack under Pulumi's own engine, from its first preview to an empty account."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.deployments import left
+from support.engine import QUIET, lines, needs_engine, site
+from support.recordings import evaluate
+
+from recording.evaluate import stacks
+
+pytestmark = [pytest.mark.engine, pytest.mark.integration, needs_engine]
+
+SECRET = "https://events.pagerduty.com/integration/5ec4e7/enqueue"
+# A key of every stack, and what a change of it reaches: no more, and nothing else.
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "dev": (
+        {"tl-fif:gpu": {"idleMinutes": 7}},
+        {"gpu-node-settings": "update"},
+    ),
+    "prod": (
+        {"tl-fif:gateway": {"extraPingCidrs": ["198.51.100.0/24"]}},
+        {"gateway-api": "update", "gateway-deployment": "replace", "gateway-stage": "update"},
+    ),
+    "literal": (
+        {"tl-fif:queue": {"replicas": 1}},
+        {"queue-group": "update", "queue-memory-2": "create"},
+    ),
+}
+
+
+@pytest.mark.story("OPS-003", "CI-003")
+@pytest.mark.parametrize("stack", stacks())
+async def test_a_stack_goes_up_changes_and_goes_without_a_trace(stack: str, tmp_path: Path) -> None:
+    async with site(stack, tmp_path) as here:
+        nothing = left(here.moto)
+        await here.configure()
+        declared = evaluate(stack)
+
+        first = await here.do("preview")
+        assert lines(first, f"+ {len(declared.resources) + 1} to create"), "and the stack itself"
+        await here.do("up", *QUIET)
+        await here.do("preview", "--expect-no-changes")
+        deployed = await here.recording()
+        assert [each.urn for each in deployed.resources] == [
+            each.urn for each in declared.resources
+        ]
+
+        change, reached = CHANGES[stack]
+        await here.configure(change)
+        assert await here.steps() == reached
+        await here.do("up", *QUIET)
+        await here.do("refresh", *QUIET, "--expect-no-changes")
+        await here.do("preview", "--expect-no-changes")
+
+        await here.do("destroy", *QUIET)
+        assert not (await here.state())["deployment"].get("resources")
+        assert left(here.moto) == nothing
+
+
+def test_every_stack_is_changed_here() -> None:
+    assert set(CHANGES) == set(stacks())
+
+
+@pytest.mark.story("OPS-002")
+async def test_a_secret_stays_one_in_every_answer_and_in_the_state(tmp_path: Path) -> None:
+    async with site("dev", tmp_path) as here:
+        await here.configure()
+        key = "tl-fif:alerts.pagerDutyUrl"
+        said = [await here.do("config", "set", "--secret", "--path", key, SECRET)]
+        said += [await here.do("preview", "--json", "--diff"), await here.do("up", *QUIET)]
+        said += [await here.do("stack", "output", "--json"), await here.do("stack", "export")]
+        stored = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
+
+        assert [each for each in said if SECRET in each.output] == []
+        assert [each for each in stored if SECRET.encode() in each.read_bytes()] == []
+        subscribed = here.moto.client("sns").list_subscriptions()["Subscriptions"]
+        assert [each["Endpoint"] for each in subscribed] == [SECRET], "and AWS is told it"
