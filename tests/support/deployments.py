@@ -1,6 +1,7 @@
 """A stack made in moto alone, resource by resource, and what is left of it there."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ from support.recordings import evaluate
 
 from local.aws.moto import Moto
 from local.deployment.backend import LocalBackend
+from local.deployment.kinds import CHANGERS, MAKERS, READERS, REMOVERS
 from local.machine.valkey import Valkey
 from recording.kinds import KINDS
 from recording.model import ACCOUNT_ID, Resource
@@ -35,6 +37,52 @@ def _in_order(made: list[Resource], by_urn: dict[str, Resource]) -> Iterator[Res
 
     for each in made:
         yield from visit(each)
+
+
+def known(resource: Resource) -> dict[str, Any]:
+    """Inputs and outputs in one."""
+    return resource.inputs | resource.outputs
+
+
+def read(moto: Moto, resource: Resource) -> dict[str, Any] | None:
+    """What AWS has of it; None if nothing."""
+    return READERS[resource.type](moto, resource.id, known(resource))
+
+
+def drift(moto: Moto, resource: Resource) -> dict[str, Any]:
+    """What AWS has otherwise than deployed."""
+    found = read(moto, resource)
+    assert found is not None, resource.urn
+    deployed = known(resource)
+    return {key: value for key, value in found.items() if value != deployed.get(key)}
+
+
+def change(moto: Moto, resource: Resource, **inputs: Any) -> Resource:
+    """The resource after a change in place."""
+    new = {**resource.inputs, **inputs}
+    changed = CHANGERS[resource.type](moto, resource.id, known(resource), new)
+    return replace(resource, inputs=new, outputs=resource.outputs | new | changed)
+
+
+def remove(moto: Moto, resource: Resource) -> None:
+    """Removes it, or what is left of it."""
+    REMOVERS[resource.type](moto, resource.id, known(resource))
+
+
+def make(moto: Moto, kind: str, name: str, inputs: dict[str, Any]) -> Resource:
+    """A resource that no stack declares."""
+    made = MAKERS[kind](moto, name, inputs)
+    return Resource(
+        urn=name,
+        type=kind,
+        name=name,
+        parent="",
+        inputs=inputs,
+        outputs=made,
+        id=made["id"],
+        dependencies=[],
+        custom=True,
+    )
 
 
 # What is listed of each service: the operation, the answer's list, and what names one.
