@@ -22,6 +22,7 @@ REST_API_POLICY = Kind(
     token="aws:apigateway/restApiPolicy:RestApiPolicy",
     emulated="local/apigateway/ evaluates it",
     terraform="aws_api_gateway_rest_api_policy",
+    replaced_by=frozenset({"restApiId"}),
 )
 DEPLOYMENT = Kind(
     token="aws:apigateway/deployment:Deployment",
@@ -29,6 +30,7 @@ DEPLOYMENT = Kind(
     emulated="local/apigateway/ serves the API as it is declared",
     terraform="aws_api_gateway_deployment",
     attributes={"restApi": "rest_api_id"},
+    replaced_by=frozenset({"restApi", "triggers"}),
 )
 STAGE = Kind(
     token="aws:apigateway/stage:Stage",
@@ -41,10 +43,12 @@ STAGE = Kind(
     emulated="local/apigateway/ serves it",
     terraform="aws_api_gateway_stage",
     attributes={"deployment": "deployment_id", "restApi": "rest_api_id"},
+    replaced_by=frozenset({"restApi", "stageName"}),
 )
 METHOD_SETTINGS = Kind(
     token="aws:apigateway/methodSettings:MethodSettings",
     emulated="local/apigateway/ throttles by it",
     terraform="aws_api_gateway_method_settings",
     attributes={"restApi": "rest_api_id"},
+    replaced_by=frozenset({"methodPath", "restApi", "stageName"}),
 )

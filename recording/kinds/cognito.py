@@ -8,7 +8,10 @@ USER_POOL = Kind(
         "id": "{region}_{hex:.9}",
         "arn": "arn:aws:cognito-idp:{region}:{account}:userpool/{id}",
     },
+    replaced_by=frozenset({"name", "usernameAttributes"}),
 )
 USER_POOL_CLIENT = Kind(
-    token="aws:cognito/userPoolClient:UserPoolClient", shape={"id": "{hex:.26}"}
+    token="aws:cognito/userPoolClient:UserPoolClient",
+    shape={"id": "{hex:.26}"},
+    replaced_by=frozenset({"generateSecret", "userPoolId"}),
 )

@@ -11,12 +11,24 @@ REPLICATION_GROUP = Kind(
     },
     emulated="a Valkey of this machine, with the node type's memory",
     name_property="replicationGroupId",
+    replaced_by=frozenset(
+        {
+            "atRestEncryptionEnabled",
+            "engine",
+            "engineVersion",
+            "port",
+            "replicationGroupId",
+            "subnetGroupName",
+        }
+    ),
 )
 PARAMETER_GROUP = Kind(
     token="aws:elasticache/parameterGroup:ParameterGroup",
     emulated="its parameters are set in Valkey with the group that names it",
+    replaced_by=frozenset({"description", "family", "name"}),
 )
 SUBNET_GROUP = Kind(
     token="aws:elasticache/subnetGroup:SubnetGroup",
     inert="Valkey listens on the loopback address",
+    replaced_by=frozenset({"name"}),
 )

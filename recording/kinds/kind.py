@@ -16,6 +16,8 @@ class Kind:
     emulated: by which part of the local cloud, if one does what AWS does with it.
     inert: why it does nothing in the local cloud, if so. A kind that is neither is made in moto, by
         its maker in local/deployment/kinds/.
+    replaced_by: the inputs of which some change can only be made by a replacement, as the real
+        provider says; with a dot where it is only a part of one, such as `device.encrypted`.
     terraform: the Terraform provider's resource type, where no rule derives it from the token.
     attributes: Terraform's attribute for a property, where it is more than case and plural.
     name_property: the property that Pulumi fills in when the program gives the resource no name.
@@ -26,6 +28,7 @@ class Kind:
     shape: Mapping[str, Any] = field(default_factory=lambda: {"id": "{name}"})
     emulated: str = ""
     inert: str = ""
+    replaced_by: frozenset[str] = frozenset()
     terraform: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     name_property: str = "name"
@@ -35,3 +38,16 @@ class Kind:
     def made(self) -> bool:
         """Whether the local cloud makes it in moto."""
         return not (self.emulated or self.inert)
+
+    def replacing(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:
+        """Those of `replaced_by` in which two versions of the inputs differ; empty: the one becomes
+        the other in place.
+        """
+        return {path for path in self.replaced_by if _at(old, path) != _at(new, path)}
+
+
+def _at(inputs: Mapping[str, Any], path: str) -> Any:
+    """The input of that name, or its part where the path has a dot; None without."""
+    name, _, rest = path.partition(".")
+    value = inputs.get(name)
+    return _at(value, rest) if rest and isinstance(value, Mapping) else value

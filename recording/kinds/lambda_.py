@@ -14,6 +14,7 @@ FUNCTION = Kind(
     },
     emulated="local/lambda_/ runs its bundle",
     attributes={"code": "filename", "name": "function_name"},
+    replaced_by=frozenset({"name"}),
 )
 ALIAS = Kind(
     token="aws:lambda/alias:Alias",
@@ -23,9 +24,11 @@ ALIAS = Kind(
         "invokeArn": _INVOKE_ARN,
     },
     emulated="the function host runs one version",
+    replaced_by=frozenset({"functionName", "name"}),
 )
 PERMISSION = Kind(
     token="aws:lambda/permission:Permission",
     emulated="the local cloud calls functions itself",
     attributes={"function": "function_name"},
+    replaced_by=frozenset({"action", "function", "principal", "qualifier", "sourceArn"}),
 )

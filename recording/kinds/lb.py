@@ -22,19 +22,24 @@ LOAD_BALANCER = Kind(
     },
     inert=_NO_CLIENTS,
     terraform="aws_lb",
+    replaced_by=frozenset({"internal", "loadBalancerType", "name", "subnets"}),
 )
 LISTENER = Kind(
     token="aws:lb/listener:Listener",
     shape={"id": "{arn}", "arn": _ARN + ":listener/net/{hex:.32}"},
     inert=_NO_CLIENTS,
+    replaced_by=frozenset({"loadBalancerArn"}),
 )
 TARGET_GROUP = Kind(
     token="aws:lb/targetGroup:TargetGroup",
     shape={"id": "{arn}", "arn": _ARN + ":targetgroup/{name}/{hex:.16}"},
     inert=_NO_CLIENTS,
+    replaced_by=frozenset({"name", "port", "protocol", "targetType", "vpcId"}),
 )
 TARGET_GROUP_ATTACHMENT = Kind(
-    token="aws:lb/targetGroupAttachment:TargetGroupAttachment", inert=_NO_CLIENTS
+    token="aws:lb/targetGroupAttachment:TargetGroupAttachment",
+    inert=_NO_CLIENTS,
+    replaced_by=frozenset({"targetGroupArn", "targetId"}),
 )
 CERTIFICATE = Kind(
     token="aws:acm/certificate:Certificate",
@@ -45,9 +50,11 @@ CERTIFICATE = Kind(
     },
     inert="no connection here is made under the certificate's name",
     computed_on=frozenset({"domainValidationOptions"}),
+    replaced_by=frozenset({"domainName", "validationMethod"}),
 )
 CERTIFICATE_VALIDATION = Kind(
     token="aws:acm/certificateValidation:CertificateValidation",
     shape={"id": "{hex:.32}"},
     inert="nobody validates a certificate here",
+    replaced_by=frozenset({"certificateArn"}),
 )

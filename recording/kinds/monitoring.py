@@ -5,11 +5,17 @@ from recording.kinds.kind import Kind
 LOG_GROUP = Kind(
     token="aws:cloudwatch/logGroup:LogGroup",
     shape={"id": "{name}", "arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
+    replaced_by=frozenset({"name"}),
 )
 METRIC_ALARM = Kind(
-    token="aws:cloudwatch/metricAlarm:MetricAlarm", attributes={"name": "alarm_name"}
+    token="aws:cloudwatch/metricAlarm:MetricAlarm",
+    attributes={"name": "alarm_name"},
+    replaced_by=frozenset({"name"}),
 )
-DASHBOARD = Kind(token="aws:cloudwatch/dashboard:Dashboard")
+DASHBOARD = Kind(
+    token="aws:cloudwatch/dashboard:Dashboard",
+    replaced_by=frozenset({"dashboardName"}),
+)
 QUERY_DEFINITION = Kind(
     token="aws:cloudwatch/queryDefinition:QueryDefinition",
     inert="a saved query for the console; moto has no PutQueryDefinition",
@@ -17,20 +23,33 @@ QUERY_DEFINITION = Kind(
 EVENT_RULE = Kind(
     token="aws:cloudwatch/eventRule:EventRule",
     shape={"id": "{name}", "arn": "arn:aws:events:{region}:{account}:rule/{name}"},
+    replaced_by=frozenset({"name"}),
 )
-EVENT_TARGET = Kind(token="aws:cloudwatch/eventTarget:EventTarget")
+EVENT_TARGET = Kind(
+    token="aws:cloudwatch/eventTarget:EventTarget",
+    replaced_by=frozenset({"rule", "targetId"}),
+)
 CANARY = Kind(
     token="aws:synthetics/canary:Canary",
     inert="a browser of AWS's; moto has no Synthetics, the probe function runs instead",
+    replaced_by=frozenset({"name"}),
 )
 TOPIC = Kind(
     token="aws:sns/topic:Topic",
     shape={"id": "{arn}", "arn": "arn:aws:sns:{region}:{account}:{name}"},
+    replaced_by=frozenset({"name"}),
 )
-TOPIC_POLICY = Kind(token="aws:sns/topicPolicy:TopicPolicy")
+TOPIC_POLICY = Kind(
+    token="aws:sns/topicPolicy:TopicPolicy",
+    replaced_by=frozenset({"arn"}),
+)
 TOPIC_SUBSCRIPTION = Kind(
     token="aws:sns/topicSubscription:TopicSubscription",
     emulated="moto would deliver to real addresses; nothing leaves this machine",
     attributes={"topic": "topic_arn"},
+    replaced_by=frozenset({"endpoint", "protocol", "topic"}),
 )
-BUDGET = Kind(token="aws:budgets/budget:Budget")
+BUDGET = Kind(
+    token="aws:budgets/budget:Budget",
+    replaced_by=frozenset({"name"}),
+)

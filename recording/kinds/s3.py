@@ -6,10 +6,21 @@ BUCKET = Kind(
     token="aws:s3/bucket:Bucket",
     shape={"id": "{name}", "bucket": "{name}", "arn": "arn:aws:s3:::{name}"},
     name_property="bucket",
+    replaced_by=frozenset({"bucket"}),
 )
-BUCKET_POLICY = Kind(token="aws:s3/bucketPolicy:BucketPolicy")
-BUCKET_PUBLIC_ACCESS_BLOCK = Kind(token="aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock")
+BUCKET_POLICY = Kind(
+    token="aws:s3/bucketPolicy:BucketPolicy",
+    replaced_by=frozenset({"bucket"}),
+)
+BUCKET_PUBLIC_ACCESS_BLOCK = Kind(
+    token="aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+    replaced_by=frozenset({"bucket"}),
+)
 BUCKET_ENCRYPTION = Kind(
-    token="aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+    token="aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+    replaced_by=frozenset({"bucket"}),
 )
-BUCKET_LIFECYCLE = Kind(token="aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")
+BUCKET_LIFECYCLE = Kind(
+    token="aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+    replaced_by=frozenset({"bucket"}),
+)

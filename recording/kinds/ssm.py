@@ -2,4 +2,7 @@
 
 from recording.kinds.kind import Kind
 
-PARAMETER = Kind(token="aws:ssm/parameter:Parameter")
+PARAMETER = Kind(
+    token="aws:ssm/parameter:Parameter",
+    replaced_by=frozenset({"name", "tier"}),
+)

@@ -1,5 +1,6 @@
 """Machines, made in moto."""
 
+import base64
 from typing import Any
 
 from local.aws.moto import Moto
@@ -49,8 +50,7 @@ def _root_volume(moto: Moto, instance: Inputs) -> dict[str, Any]:
 
 # --- changed in place
 
-# The API's attributes that take a stopped instance, each by a request of its own.
-_STOPPED = {"instanceType": "InstanceType", "userData": "UserData"}
+_BEHAVIOUR = "instanceInitiatedShutdownBehavior"
 
 
 @changes(
@@ -59,10 +59,11 @@ _STOPPED = {"instanceType": "InstanceType", "userData": "UserData"}
     "volumeTags",
     "vpcSecurityGroupIds",
     "metadataOptions",
-    "instanceInitiatedShutdownBehavior",
+    _BEHAVIOUR,
     "iamInstanceProfile",
     "rootBlockDevice",
-    *_STOPPED,
+    "instanceType",
+    "userData",
 )
 def _change_instance(moto: Moto, id_: str, old: Outputs, new: Inputs) -> Outputs:
     changed = {key for key in new if new[key] != old.get(key)}
@@ -74,8 +75,12 @@ def _change_instance(moto: Moto, id_: str, old: Outputs, new: Inputs) -> Outputs
         _change_volume(moto, instance, new["rootBlockDevice"])
     ec2_retag(moto, id_, old, new)
     ec2_retag(moto, _root_volume(moto, instance)["VolumeId"], old, new, "volumeTags")
-    for property_ in sorted(changed & _STOPPED.keys()):
-        _restart_with(moto, id_, {_STOPPED[property_]: {"Value": new[property_]}})
+    if "instanceType" in changed:
+        _restart_with(moto, id_, InstanceType={"Value": new["instanceType"]})
+    if "userData" in changed:
+        # moto decodes it once more than boto3 encodes it.
+        encoded = base64.b64encode(new["userData"].encode())
+        _restart_with(moto, id_, UserData={"Value": encoded})
     return {}
 
 
@@ -85,10 +90,9 @@ def _change_attributes(moto: Moto, id_: str, changed: Inputs) -> None:
         ec2.modify_instance_attribute(InstanceId=id_, Groups=groups)
     if options := changed.get("metadataOptions"):
         ec2.modify_instance_metadata_options(InstanceId=id_, **api(options))
-    if behaviour := changed.get("instanceInitiatedShutdownBehavior"):
-        ec2.modify_instance_attribute(
-            InstanceId=id_, InstanceInitiatedShutdownBehavior={"Value": behaviour}
-        )
+    if behaviour := changed.get(_BEHAVIOUR):
+        # In a structure, as is usual, moto takes it for a change of the security groups.
+        ec2.modify_instance_attribute(InstanceId=id_, Attribute=_BEHAVIOUR, Value=behaviour)
 
 
 def _change_profile(moto: Moto, id_: str, name: str) -> None:
@@ -108,7 +112,7 @@ def _change_volume(moto: Moto, instance: Inputs, device: Inputs) -> None:
     )
 
 
-def _restart_with(moto: Moto, id_: str, attribute: dict[str, Any]) -> None:
+def _restart_with(moto: Moto, id_: str, **attribute: Any) -> None:
     """Stops, modifies and *starts* the instance, a stopped one too, as the provider does
     (`modifyInstanceAttributeWithStopStart`).
     """
@@ -133,9 +137,7 @@ def _read_instance(moto: Moto, id_: str, outputs: Outputs) -> Outputs | None:
         "ami": instance["ImageId"],
         "iamInstanceProfile": profile,
         "vpcSecurityGroupIds": [each["GroupId"] for each in instance["SecurityGroups"]],
-        "instanceInitiatedShutdownBehavior": _attribute(
-            moto, id_, "instanceInitiatedShutdownBehavior"
-        ),
+        _BEHAVIOUR: _attribute(moto, id_, _BEHAVIOUR),
         "userData": moto.user_data_and_role(instance)[0] or "",
         "rootBlockDevice": {**properties(volume), "volumeSize": volume["Size"]},
         "volumeTags": tag_map(volume.get("Tags", ())),
