@@ -117,7 +117,7 @@ nodes = GpuNodes(
     ),
 )
 ingress = TlsIngressArgs(
-    domain=settings.gpu.domain, network=network, instance_ids=nodes.instance_ids
+    domain=settings.gpu.domain, network=network, node_addresses=nodes.addresses
 )
 tls = TlsIngress("tls", ingress) if settings.gpu.tls_ingress else None
 guardian = Guardian("guardian", GuardianArgs(fleet=fleet, vpc=vpc, topic_arn=alerts.topic.arn))

@@ -50,6 +50,7 @@ class GpuNodes(Component):
         count = args.settings.count if args.ami_id else 0
         self.instances = [self._create_instance(number, profile) for number in range(count)]
         self.instance_ids = [instance.id for instance in self.instances]
+        self.addresses = [instance.private_ip for instance in self.instances]
         self._bill(*_cost_lines(args, count))
         self.register_outputs({"instance_ids": self.instance_ids})
 

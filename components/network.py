@@ -233,10 +233,10 @@ class Network(Component):
         anywhere = Peer("aws-ipv6", {"cidr_ipv6": "::/0"})
         for group in (self.lambda_group, self.node_group):
             self.allow(group, self.queue_group, REDIS_PORT, "jobs")
-            self.allow(group, anywhere, HTTPS, "AWS's APIs")
+            self.allow(group, anywhere, HTTPS, "APIs of AWS")
         s3 = Peer("s3", {"prefix_list_id": self.s3_endpoint.prefix_list_id})
         self.allow(self.lambda_group, s3, HTTPS, "replies")
         # Nodes have an IPv4 address of their own, functions have none.
         self.allow(
-            self.node_group, Peer("aws-ipv4", {"cidr_ipv4": "0.0.0.0/0"}), HTTPS, "AWS's APIs"
+            self.node_group, Peer("aws-ipv4", {"cidr_ipv4": "0.0.0.0/0"}), HTTPS, "APIs of AWS"
         )

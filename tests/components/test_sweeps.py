@@ -74,6 +74,10 @@ def statement(**changes: Any) -> Change:
     return change
 
 
+def body(**changes: Any) -> Change:
+    return lambda r: with_inputs(body=json.dumps(json.loads(r.inputs["body"]) | changes))(r)
+
+
 def trusting(principal: Any) -> Change:
     policy = {
         "Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]
@@ -203,6 +207,22 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
             "does not say whether aws:rds/instance:Instance costs money",
         ),
         ("router-logs", alarm(), "but lines for"),
+    ],
+    "no_attribute_has_two_owners": [
+        ("gateway-api", with_inputs(policy="{}"), "gateway-api: policy is of"),
+        ("network-queue-group", with_inputs(ingress=[]), "network-queue-group: ingress is of"),
+        ("gpu-node-0", with_inputs(rootBlockDevice={"tags": {}}), "rootBlockDevice.tags is of its"),
+        ("network-node-to-aws-ipv4", with_inputs(cidrIpv4=None, cidrIpv6="::/0"), "2 of aws:vpc"),
+    ],
+    "a_rest_apis_body_says_all_of_it": [
+        ("gateway-api", body(info={"title": "tl-fif"}), "gateway-api: the body has another name"),
+        ("gateway-api", body(**{"x-amazon-apigateway-policy": {}}), "no policy in the body"),
+        ("health-private-api", body(servers=[{"url": "/"}]), "the body has other endpoints"),
+        (
+            "router-role",
+            lambda r: replace(r, type="aws:apigateway/restApiPolicy:RestApiPolicy"),
+            "router-role: aws:apigateway/restApiPolicy:RestApiPolicy beside an OpenAPI body",
+        ),
     ],
     "only_deploying_singletons_needs_a_key": [
         ("router-role", lambda r: replace(r, type=kinds.apigateway.ACCOUNT.token), "router-role"),
