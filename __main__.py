@@ -43,11 +43,15 @@ queue = Queue(
         settings=settings.queue,
         subnet_id=network.queue_subnet.id,
         security_group_id=network.queue_group.id,
-        topic_arn=alerts.topic.arn,
+        topic_arn=alerts.topic_arn,
     ),
 )
 
-vpc = VpcPlacement(subnet_id=network.lambda_subnet.id, security_group_id=network.lambda_group.id)
+vpc = VpcPlacement(
+    subnet_id=network.lambda_subnet.id,
+    security_group_id=network.lambda_group.id,
+    ways=network.function_ways,
+)
 fleet = FleetAccess(
     region=region,
     account_id=account_id,
@@ -68,7 +72,7 @@ router = Router(
 )
 queue_health = QueueHealth(
     "queue-health",
-    QueueHealthArgs(stack=stack, queue=queue.fields, vpc=vpc, topic_arn=alerts.topic.arn),
+    QueueHealthArgs(stack=stack, queue=queue.fields, vpc=vpc, topic_arn=alerts.topic_arn),
 )
 gateway = Gateway(
     "gateway",
@@ -83,7 +87,7 @@ gateway = Gateway(
         vpc_only_cidrs=[network.vpc.ipv6_cidr_block, *settings.gateway.extra_ping_cidrs],
         manage_account=settings.gateway.manage_account,
         requests_per_month=settings.costs.requests_per_month,
-        topic_arn=alerts.topic.arn,
+        topic_arn=alerts.topic_arn,
     ),
 )
 health = Health(
@@ -97,7 +101,7 @@ health = Health(
         network=network,
         vpc=vpc,
         replies_bucket=storage.replies,
-        topic_arns=[alerts.pager.arn, alerts.topic.arn],
+        topic_arns=[alerts.pager_arn, alerts.topic_arn],
     ),
 )
 
@@ -114,21 +118,21 @@ nodes = GpuNodes(
         replies_bucket=storage.replies,
         subnet_id=network.node_subnet.id,
         security_group_id=network.node_group.id,
+        ways=network.node_ways,
     ),
 )
 ingress = TlsIngressArgs(
     domain=settings.gpu.domain, network=network, node_addresses=nodes.addresses
 )
 tls = TlsIngress("tls", ingress) if settings.gpu.tls_ingress else None
-guardian = Guardian("guardian", GuardianArgs(fleet=fleet, vpc=vpc, topic_arn=alerts.topic.arn))
+guardian = Guardian("guardian", GuardianArgs(fleet=fleet, vpc=vpc, topic_arn=alerts.topic_arn))
 guardrails = Guardrails(
     "guardrails",
     GuardrailsArgs(
         stack=stack,
         cap_usd=settings.cap_usd,
         by_tag=settings.budget.scope == "tag",
-        topic_arn=alerts.topic.arn,
-        topic_policy=alerts.topic_policy,
+        topic_arn=alerts.topic_arn,
     ),
 )
 
@@ -145,5 +149,5 @@ pulumi.export("redis_endpoint", queue.host)
 pulumi.export("replies_bucket", storage.bucket.bucket)
 pulumi.export("gpu_instance_ids", nodes.instance_ids)
 pulumi.export("tls_host", tls.host if tls else None)
-pulumi.export("alerts_topic_arn", alerts.topic.arn)
+pulumi.export("alerts_topic_arn", alerts.topic_arn)
 pulumi.export("next_step", image.next_step)

@@ -119,5 +119,6 @@ class Canary(Component):
             delete_lambda=True,
             success_retention_period=KEEP_DAYS,
             failure_retention_period=KEEP_DAYS,
-            opts=self._child(depends_on=granted.policies),
+            # It runs as soon as it is there.
+            opts=self._child(depends_on=[*granted.policies, *args.vpc.ways]),
         )

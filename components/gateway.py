@@ -79,8 +79,7 @@ class Gateway(RestApi):
             endpoint_configuration={"types": "REGIONAL", "ip_address_type": "dualstack"},
             opts=self._child(),
         )
-        self._allow_invocations()
-        self.stage = self._create_stage(self._deploy(self.api, body))
+        self.stage = self._create_stage(self._deploy(self.api, body), self._allow_invocations())
         self._throttle()
         self._watch_latency()
         self.url = self.stage.invoke_url
@@ -124,17 +123,21 @@ class Gateway(RestApi):
         cidrs = pulumi.Output.all(*self._args.vpc_only_cidrs)
         return pulumi.Output.all(values, cidrs).apply(lambda known: _body(api_name, *known))
 
-    def _allow_invocations(self) -> None:
+    def _allow_invocations(self) -> list[pulumi.Resource]:
         callers = (
             (self._args.router, "/*/*/*"),
             (self._args.queue_health, "/*/GET/queue-health"),
             (self.authorizer, "/authorizers/*"),
         )
-        for function, source in callers:
-            arn = pulumi.Output.concat(self.api.execution_arn, source)
-            function.allow_invoke("api", SERVICE, arn)
+        arn = self.api.execution_arn
+        return [
+            function.allow_invoke("api", SERVICE, pulumi.Output.concat(arn, source))
+            for function, source in callers
+        ]
 
-    def _create_stage(self, deployment: aws.apigateway.Deployment) -> aws.apigateway.Stage:
+    def _create_stage(
+        self, deployment: aws.apigateway.Deployment, allowed: Sequence[pulumi.Resource]
+    ) -> aws.apigateway.Stage:
         logs = aws.cloudwatch.LogGroup(
             f"{self._name}-access-logs",
             name=stack_name(ACCESS_LOG_GROUP, self._args.stack),
@@ -156,8 +159,9 @@ class Gateway(RestApi):
             stage_name=STAGE,
             access_log_settings={"destination_arn": logs.arn, "format": ACCESS_LOG_FORMAT},
             xray_tracing_enabled=True,
-            # Without the account's log role a stage with access logs cannot be made.
-            opts=self._child(depends_on=account),
+            # Without the account's log role a stage with access logs cannot be made; and what is
+            # served may call its functions.
+            opts=self._child(depends_on=[*account, *allowed]),
         )
 
     def _create_account(self) -> aws.apigateway.Account:

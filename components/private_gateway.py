@@ -41,12 +41,12 @@ class PrivateGateway(RestApi):
         name = f"tl-fif-{args.stack}-private"
         body = known.apply(lambda each: _body(name, *each))
         self.api = self._create_api(name, body)
-        args.queue_health.allow_invoke(
+        allowed = args.queue_health.allow_invoke(
             "private-api",
             SERVICE,
             pulumi.Output.concat(self.api.execution_arn, "/*/GET/queue-health"),
         )
-        self.stage = self._create_stage(self._deploy(self.api, body))
+        self.stage = self._create_stage(self._deploy(self.api, body), allowed)
         host = f".execute-api.{args.region}.amazonaws.com/{STAGE}"
         self.url = pulumi.Output.concat("https://", self.api.id, "-", self.endpoint.id, host)
         item, what, key = (
@@ -86,13 +86,15 @@ class PrivateGateway(RestApi):
             opts=self._child(),
         )
 
-    def _create_stage(self, deployment: aws.apigateway.Deployment) -> aws.apigateway.Stage:
+    def _create_stage(
+        self, deployment: aws.apigateway.Deployment, allowed: pulumi.Resource
+    ) -> aws.apigateway.Stage:
         return aws.apigateway.Stage(
             f"{self._name}-stage",
             rest_api=self.api.id,
             deployment=deployment.id,
             stage_name=STAGE,
-            opts=self._child(),
+            opts=self._child(depends_on=[allowed]),
         )
 
 

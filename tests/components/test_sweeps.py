@@ -74,6 +74,10 @@ def statement(**changes: Any) -> Change:
     return change
 
 
+def hasty(resource: Resource) -> Resource:
+    return replace(resource, dependencies=[])
+
+
 def body(**changes: Any) -> Change:
     return lambda r: with_inputs(body=json.dumps(json.loads(r.inputs["body"]) | changes))(r)
 
@@ -207,6 +211,28 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
             "does not say whether aws:rds/instance:Instance costs money",
         ),
         ("router-logs", alarm(), "but lines for"),
+    ],
+    "nothing_is_made_before_what_it_needs": [
+        ("gpu-node-0", hasty, "gpu-node-0: does not wait for network-public-ipv4: "),
+        ("gpu-node-0", hasty, "network-public-association-0"),
+        ("gpu-node-0", hasty, "network-node-to-queue"),
+        ("gpu-node-0", hasty, "network-queue-from-node"),
+        ("gpu-node-0", hasty, "gpu-node-policy"),
+        ("gpu-node-0", hasty, "gpu-node-ssm"),
+        ("guardian-function", hasty, "guardian-policy"),
+        ("guardian-function", hasty, "guardian-logs: Lambda would make"),
+        ("guardian-function", hasty, "network-private-ipv6"),
+        ("guardian-function", hasty, "storage-private"),
+        ("guardian-target", hasty, "guardian-from-schedule"),
+        ("gateway-account", hasty, "gateway-logs-policy"),
+        ("gateway-stage", hasty, "gateway-account: API Gateway refuses"),
+        ("gateway-stage", hasty, "router-from-api"),
+        ("health-private-stage", hasty, "queue-health-from-private-api"),
+        ("health-canary", hasty, "health-canary-policy"),
+        ("health-canary", hasty, "network-lambda-to-aws-ipv6"),
+        ("guardrails-budget", hasty, "alerts-mail-policy: nobody may publish yet"),
+        ("guardian-fails", hasty, "alerts-mail-policy"),
+        ("tls-listener", hasty, "tls-validation"),
     ],
     "no_attribute_has_two_owners": [
         ("gateway-api", with_inputs(policy="{}"), "gateway-api: policy is of"),
