@@ -5,7 +5,7 @@ outputs.
 import pulumi
 import pulumi_aws as aws
 
-from components import costs
+from components import costs, quota
 from components.access import FleetAccess
 from components.alerts import Alerts, AlertsArgs
 from components.gateway import Gateway, GatewayArgs
@@ -13,7 +13,7 @@ from components.gpu_node import GpuNodes, GpuNodesArgs
 from components.guardian import Guardian, GuardianArgs
 from components.guardrails import Guardrails, GuardrailsArgs
 from components.health import Health, HealthArgs
-from components.identity import Identity
+from components.identity import Identity, IdentityArgs
 from components.lambda_function import VpcPlacement
 from components.network import Network, NetworkArgs
 from components.node_image import find_image
@@ -34,7 +34,8 @@ tag_everything({ENV_TAG: ENV_VALUE, STACK_TAG: stack})
 network = Network(
     "network", NetworkArgs(region=region, gpu_instance_type=settings.gpu.instance_type)
 )
-identity = Identity("identity")
+protection = IdentityArgs(deletion_protection=settings.gateway.deletion_protection)
+identity = Identity("identity", protection)
 storage = Storage("storage", StorageArgs(requests_per_month=settings.costs.requests_per_month))
 alerts = Alerts("alerts", AlertsArgs(settings=settings.alerts, account_id=account_id))
 queue = Queue(
@@ -105,6 +106,7 @@ health = Health(
     ),
 )
 
+quota.check(settings.gpu, region)
 image = find_image(settings.gpu.ami_id, stack)
 nodes = GpuNodes(
     "gpu-node",

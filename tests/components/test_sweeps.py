@@ -74,6 +74,16 @@ def statement(**changes: Any) -> Change:
     return change
 
 
+def without_action(action: str) -> Change:
+    def change(resource: Resource) -> Resource:
+        document = json.loads(resource.inputs["policy"])
+        kept = [each for each in document["Statement"] if action not in each["Action"]]
+        assert len(kept) < len(document["Statement"])
+        return with_inputs(policy=json.dumps({**document, "Statement": kept}))(resource)
+
+    return change
+
+
 def hasty(resource: Resource) -> Resource:
     return replace(resource, dependencies=[])
 
@@ -112,6 +122,14 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
     "roles_are_least_privilege": [
         ("router-policy", statement(Action="ec2:*"), "router-policy: action ec2:*"),
         ("router-policy", statement(Resource="*", Sid="Any"), "resource * of Any"),
+    ],
+    "who_reads_objects_sees_that_one_is_missing": [
+        (
+            "router-policy",
+            without_action("s3:ListBucket"),
+            "router-role-",
+        ),
+        ("gpu-node-policy", without_action("s3:ListBucket"), "and may not list it"),
     ],
     "roles_name_no_more_than_their_own_statements": [
         ("router-policy", statement(NotAction="x"), "router-policy"),
