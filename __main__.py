@@ -5,7 +5,7 @@ outputs.
 import pulumi
 import pulumi_aws as aws
 
-from components import costs
+from components import costs, quota
 from components.access import FleetAccess
 from components.alerts import Alerts, AlertsArgs
 from components.gateway import Gateway, GatewayArgs
@@ -13,7 +13,7 @@ from components.gpu_node import GpuNodes, GpuNodesArgs
 from components.guardian import Guardian, GuardianArgs
 from components.guardrails import Guardrails, GuardrailsArgs
 from components.health import Health, HealthArgs
-from components.identity import Identity
+from components.identity import Identity, IdentityArgs
 from components.lambda_function import VpcPlacement
 from components.network import Network, NetworkArgs
 from components.node_image import find_image
@@ -34,7 +34,8 @@ tag_everything({ENV_TAG: ENV_VALUE, STACK_TAG: stack})
 network = Network(
     "network", NetworkArgs(region=region, gpu_instance_type=settings.gpu.instance_type)
 )
-identity = Identity("identity")
+protection = IdentityArgs(deletion_protection=settings.gateway.deletion_protection)
+identity = Identity("identity", protection)
 storage = Storage("storage", StorageArgs(requests_per_month=settings.costs.requests_per_month))
 alerts = Alerts("alerts", AlertsArgs(settings=settings.alerts, account_id=account_id))
 queue = Queue(
@@ -43,11 +44,15 @@ queue = Queue(
         settings=settings.queue,
         subnet_id=network.queue_subnet.id,
         security_group_id=network.queue_group.id,
-        topic_arn=alerts.topic.arn,
+        topic_arn=alerts.topic_arn,
     ),
 )
 
-vpc = VpcPlacement(subnet_id=network.lambda_subnet.id, security_group_id=network.lambda_group.id)
+vpc = VpcPlacement(
+    subnet_id=network.lambda_subnet.id,
+    security_group_id=network.lambda_group.id,
+    ways=network.function_ways,
+)
 fleet = FleetAccess(
     region=region,
     account_id=account_id,
@@ -68,7 +73,7 @@ router = Router(
 )
 queue_health = QueueHealth(
     "queue-health",
-    QueueHealthArgs(stack=stack, queue=queue.fields, vpc=vpc, topic_arn=alerts.topic.arn),
+    QueueHealthArgs(stack=stack, queue=queue.fields, vpc=vpc, topic_arn=alerts.topic_arn),
 )
 gateway = Gateway(
     "gateway",
@@ -83,7 +88,7 @@ gateway = Gateway(
         vpc_only_cidrs=[network.vpc.ipv6_cidr_block, *settings.gateway.extra_ping_cidrs],
         manage_account=settings.gateway.manage_account,
         requests_per_month=settings.costs.requests_per_month,
-        topic_arn=alerts.topic.arn,
+        topic_arn=alerts.topic_arn,
     ),
 )
 health = Health(
@@ -97,10 +102,11 @@ health = Health(
         network=network,
         vpc=vpc,
         replies_bucket=storage.replies,
-        topic_arns=[alerts.pager.arn, alerts.topic.arn],
+        topic_arns=[alerts.pager_arn, alerts.topic_arn],
     ),
 )
 
+quota.check(settings.gpu, region)
 image = find_image(settings.gpu.ami_id, stack)
 nodes = GpuNodes(
     "gpu-node",
@@ -114,21 +120,21 @@ nodes = GpuNodes(
         replies_bucket=storage.replies,
         subnet_id=network.node_subnet.id,
         security_group_id=network.node_group.id,
+        ways=network.node_ways,
     ),
 )
 ingress = TlsIngressArgs(
-    domain=settings.gpu.domain, network=network, instance_ids=nodes.instance_ids
+    domain=settings.gpu.domain, network=network, node_addresses=nodes.addresses
 )
 tls = TlsIngress("tls", ingress) if settings.gpu.tls_ingress else None
-guardian = Guardian("guardian", GuardianArgs(fleet=fleet, vpc=vpc, topic_arn=alerts.topic.arn))
+guardian = Guardian("guardian", GuardianArgs(fleet=fleet, vpc=vpc, topic_arn=alerts.topic_arn))
 guardrails = Guardrails(
     "guardrails",
     GuardrailsArgs(
         stack=stack,
         cap_usd=settings.cap_usd,
         by_tag=settings.budget.scope == "tag",
-        topic_arn=alerts.topic.arn,
-        topic_policy=alerts.topic_policy,
+        topic_arn=alerts.topic_arn,
     ),
 )
 
@@ -145,5 +151,5 @@ pulumi.export("redis_endpoint", queue.host)
 pulumi.export("replies_bucket", storage.bucket.bucket)
 pulumi.export("gpu_instance_ids", nodes.instance_ids)
 pulumi.export("tls_host", tls.host if tls else None)
-pulumi.export("alerts_topic_arn", alerts.topic.arn)
+pulumi.export("alerts_topic_arn", alerts.topic_arn)
 pulumi.export("next_step", image.next_step)

@@ -58,5 +58,6 @@ class FleetAccess:
             iam.start_nodes(*where),
             iam.stop_nodes(*where),
             iam.read_replies(self.replies_bucket.arn),
+            iam.see_missing_replies(self.replies_bucket.arn),
             iam.write_replies(self.replies_bucket.arn),
         ]

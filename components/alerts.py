@@ -31,42 +31,46 @@ class Alerts(Component):
     ) -> None:
         super().__init__(name, opts)
         self._args = args
-        self.topic, self.topic_policy = self._create_topic("mail")
-        self.pager, _ = self._create_topic("pager")
+        self.topic_arn = self._create_topic("mail")
+        self.pager_arn = self._create_topic("pager")
         self._subscribe()
-        self.register_outputs({"topic_arn": self.topic.arn, "pager_arn": self.pager.arn})
+        self.register_outputs({"topic_arn": self.topic_arn, "pager_arn": self.pager_arn})
 
-    def _create_topic(self, role: str) -> tuple[aws.sns.Topic, aws.sns.TopicPolicy]:
+    def _create_topic(self, role: str) -> pulumi.Output[str]:
+        """A new topic's ARN, of its policy: Budgets tries a topic as soon as it is named."""
         # Not encrypted with SNS's default key: with that neither Budgets nor alarms can publish.
         topic = aws.sns.Topic(f"{self._name}-{role}", opts=self._child())
         statements = [
             iam.publish_from(service, topic.arn, self._args.account_id) for service in PUBLISHERS
         ]
-        policy = aws.sns.TopicPolicy(
+        return aws.sns.TopicPolicy(
             f"{self._name}-{role}-policy",
             arn=topic.arn,
             policy=iam.text(*statements),
             opts=self._child(),
-        )
-        return topic, policy
+        ).arn
 
     def _subscribe(self) -> None:
         settings = self._args.settings
         if settings.email is not None:
-            self._subscription("mail-address", self.topic, "email", settings.email)
+            self._subscription("mail-address", self.topic_arn, "email", settings.email)
             mails = "warnings by mail"
             self._bill(pricing.line("mail", ASSUMED_MAILS, mails, resource=billed.SUBSCRIPTION))
         if settings.pager_duty_url is not None:
             # Whoever knows this address can raise an incident.
             url = pulumi.Output.secret(settings.pager_duty_url.get_secret_value())
-            self._subscription("pagerduty", self.pager, "https", url)
+            self._subscription("pagerduty", self.pager_arn, "https", url)
 
     def _subscription(
-        self, role: str, topic: aws.sns.Topic, protocol: str, endpoint: pulumi.Input[str]
+        self,
+        role: str,
+        topic_arn: pulumi.Input[str],
+        protocol: str,
+        endpoint: pulumi.Input[str],
     ) -> None:
         aws.sns.TopicSubscription(
             f"{self._name}-{role}",
-            topic=topic.arn,
+            topic=topic_arn,
             protocol=protocol,
             endpoint=endpoint,
             # PagerDuty confirms by itself; a mail waits for its reader.

@@ -44,7 +44,6 @@ FREE: dict[str, str] = {
     "aws:apigateway/deployment:Deployment": "a snapshot; requests are billed at the stage",
     "aws:apigateway/methodSettings:MethodSettings": "a setting",
     "aws:apigateway/restApi:RestApi": "requests are billed at its stage",
-    "aws:apigateway/restApiPolicy:RestApiPolicy": "a setting",
     "aws:budgets/budget:Budget": "free without actions",
     "aws:cloudwatch/eventRule:EventRule": "schedules of the default bus are free",
     "aws:cloudwatch/eventTarget:EventTarget": "schedules of the default bus are free",

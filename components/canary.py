@@ -39,6 +39,25 @@ def script(root: Path = ROOT) -> Path:
     return path
 
 
+def schedule(minutes: int) -> str:
+    """The expression for a run every so many minutes; ValueError for what Synthetics cannot say.
+
+    A rate goes up to one hour; what is longer is cron, whose hours begin anew each day
+    (Synthetics API reference, CanaryScheduleInput).
+    """
+    hours, rest = divmod(minutes, 60)
+    if minutes == 60:
+        return "rate(1 hour)"
+    if 1 <= minutes < 60:
+        return f"rate({minutes} minute{'s' if minutes > 1 else ''})"
+    if minutes > 0 and not rest and 24 % hours == 0:
+        return f"cron(0 {'0' if hours == 24 else f'*/{hours}'} * * ? *)"
+    raise ValueError(
+        f"every_minutes = {minutes}: a canary runs every 1 to 60 minutes, or every 2, 3, 4, 6, 8, "
+        "12 or 24 hours"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CanaryArgs:
     """`api_url` is the API with its stage; findings go to `replies_bucket`."""
@@ -77,7 +96,6 @@ class Canary(Component):
 
     def _create_canary(self, granted: ServiceRole) -> aws.synthetics.Canary:
         args, bucket = self._args, self._args.replies_bucket.name
-        hours = args.every_minutes // 60
         told = environment.Canary.variables(api_url=args.api_url)
         return aws.synthetics.Canary(
             self._name,
@@ -87,7 +105,7 @@ class Canary(Component):
             zip_file=script().relative_to(ROOT).as_posix(),
             artifact_s3_location=pulumi.Output.concat("s3://", bucket, "/", PREFIX),
             execution_role_arn=granted.role.arn,
-            schedule={"expression": f"rate({hours} hours)" if hours else "rate(1 minute)"},
+            schedule={"expression": schedule(args.every_minutes)},
             run_config={
                 "timeout_in_seconds": RUN_TIMEOUT_S,
                 "environment_variables": {**told, **DUALSTACK},
@@ -101,5 +119,6 @@ class Canary(Component):
             delete_lambda=True,
             success_retention_period=KEEP_DAYS,
             failure_retention_period=KEEP_DAYS,
-            opts=self._child(depends_on=granted.policies),
+            # It runs as soon as it is there.
+            opts=self._child(depends_on=[*granted.policies, *args.vpc.ways]),
         )

@@ -3,19 +3,18 @@ routes, a stage.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
-import yaml
 
 from components import billed, iam, pricing
 from components.lambda_function import LambdaFunction, LambdaFunctionArgs
 from components.naming import stack_name
 from components.openapi import OPENAPI, render, vpc_only_paths
 from components.pricing import CostLine
-from components.rest_api import SERVICE, STAGE, RestApi
+from components.rest_api import SERVICE, STAGE, RestApi, fenced
 from components.storage import RepliesBucket
 from tlfif import environment
 from tlfif.names import ACCESS_LOG_GROUP, REPLIES
@@ -70,18 +69,17 @@ class Gateway(RestApi):
     ) -> None:
         super().__init__(name, opts)
         self._args = args
-        self._openapi = OPENAPI.read_text()
         self.authorizer = self._create_authorizer()
-        body = self._body(self._create_replies_role())
+        api_name = f"tl-fif-{args.stack}"
+        body = self._body(api_name, self._create_replies_role())
         self.api = aws.apigateway.RestApi(
             f"{name}-api",
-            name=f"tl-fif-{args.stack}",
+            name=api_name,
             body=body,
             endpoint_configuration={"types": "REGIONAL", "ip_address_type": "dualstack"},
             opts=self._child(),
         )
-        self._allow_invocations()
-        self.stage = self._create_stage(self._deploy(self.api, body, self._policy()))
+        self.stage = self._create_stage(self._deploy(self.api, body), self._allow_invocations())
         self._throttle()
         self._watch_latency()
         self.url = self.stage.invoke_url
@@ -112,7 +110,7 @@ class Gateway(RestApi):
         statements = (iam.read_replies(bucket), iam.see_missing_replies(bucket))
         return self._role(SERVICE, *statements, role="replies").role
 
-    def _body(self, replies_role: aws.iam.Role) -> pulumi.Output[str]:
+    def _body(self, api_name: str, replies_role: aws.iam.Role) -> pulumi.Output[str]:
         s3 = f"arn:aws:apigateway:{self._args.region}:s3:path/"
         objects = f"/{REPLIES}/{{sub}}/{{object}}"
         values = pulumi.Output.all(
@@ -122,26 +120,24 @@ class Gateway(RestApi):
             replies_role=replies_role.arn,
             replies_uri=pulumi.Output.concat(s3, self._args.replies_bucket.name, objects),
         )
-        return values.apply(lambda known: json.dumps(render(self._openapi, known), sort_keys=True))
+        cidrs = pulumi.Output.all(*self._args.vpc_only_cidrs)
+        return pulumi.Output.all(values, cidrs).apply(lambda known: _body(api_name, *known))
 
-    def _allow_invocations(self) -> None:
+    def _allow_invocations(self) -> list[pulumi.Resource]:
         callers = (
             (self._args.router, "/*/*/*"),
             (self._args.queue_health, "/*/GET/queue-health"),
             (self.authorizer, "/authorizers/*"),
         )
-        for function, source in callers:
-            arn = pulumi.Output.concat(self.api.execution_arn, source)
-            function.allow_invoke("api", SERVICE, arn)
+        arn = self.api.execution_arn
+        return [
+            function.allow_invoke("api", SERVICE, pulumi.Output.concat(arn, source))
+            for function, source in callers
+        ]
 
-    def _policy(self) -> pulumi.Output[str]:
-        paths = vpc_only_paths(yaml.safe_load(self._openapi))
-        known = pulumi.Output.all(self.api.execution_arn, *self._args.vpc_only_cidrs)
-        return known.apply(
-            lambda k: json.dumps(iam.document(*iam.vpc_only_routes(k[0], paths, k[1:])))
-        )
-
-    def _create_stage(self, deployment: aws.apigateway.Deployment) -> aws.apigateway.Stage:
+    def _create_stage(
+        self, deployment: aws.apigateway.Deployment, allowed: Sequence[pulumi.Resource]
+    ) -> aws.apigateway.Stage:
         logs = aws.cloudwatch.LogGroup(
             f"{self._name}-access-logs",
             name=stack_name(ACCESS_LOG_GROUP, self._args.stack),
@@ -163,8 +159,9 @@ class Gateway(RestApi):
             stage_name=STAGE,
             access_log_settings={"destination_arn": logs.arn, "format": ACCESS_LOG_FORMAT},
             xray_tracing_enabled=True,
-            # Without the account's log role a stage with access logs cannot be made.
-            opts=self._child(depends_on=account),
+            # Without the account's log role a stage with access logs cannot be made; and what is
+            # served may call its functions.
+            opts=self._child(depends_on=[*account, *allowed]),
         )
 
     def _create_account(self) -> aws.apigateway.Account:
@@ -204,6 +201,11 @@ class Gateway(RestApi):
             settings={"throttling_rate_limit": RATE_PER_SECOND, "throttling_burst_limit": BURST},
             opts=self._child(),
         )
+
+
+def _body(name: str, values: Mapping[str, str], vpc_only_cidrs: Sequence[str]) -> str:
+    spec = render(OPENAPI.read_text(), values)
+    return fenced(spec, name, *iam.vpc_only_routes(vpc_only_paths(spec), vpc_only_cidrs))
 
 
 def _cost_lines(requests: int) -> list[CostLine]:

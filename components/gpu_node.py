@@ -1,5 +1,6 @@
 """The GPU nodes: stopped until work comes, reached by nobody, and able to stop themselves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -7,7 +8,7 @@ import pulumi_aws as aws
 
 from components import billed, iam, pricing
 from components.access import QueueFields
-from components.component import Component
+from components.component import Component, ServiceRole
 from components.pricing import CostLine
 from components.settings import GpuSettings
 from components.storage import RepliesBucket
@@ -19,7 +20,8 @@ from tlfif.names import ENV_TAG, ENV_VALUE, NAMESPACE_GPU, SERVED_MODEL, STACK_T
 class GpuNodesArgs:
     """`ami_id` is None before there is an image, which fills `image_gb` GB of a disk.
 
-    `queue` says where the queue is, `subnet_id` and `security_group_id` are where the nodes are.
+    `queue` says where the queue is, `subnet_id` and `security_group_id` are where the nodes are,
+    and `ways` what must be there before they boot.
     """
 
     settings: GpuSettings
@@ -31,6 +33,7 @@ class GpuNodesArgs:
     replies_bucket: RepliesBucket
     subnet_id: pulumi.Input[str]
     security_group_id: pulumi.Input[str]
+    ways: Sequence[pulumi.Resource]
 
 
 class GpuNodes(Component):
@@ -43,19 +46,22 @@ class GpuNodes(Component):
     ) -> None:
         super().__init__(name, opts)
         self._args = args
-        self.role = self._create_role()
+        granted = self._create_role()
+        self.role = granted.role
+        self._needed = [*granted.policies, *args.ways]
         profile = aws.iam.InstanceProfile(
             f"{name}-profile", role=self.role.name, opts=self._child()
         )
         count = args.settings.count if args.ami_id else 0
         self.instances = [self._create_instance(number, profile) for number in range(count)]
         self.instance_ids = [instance.id for instance in self.instances]
+        self.addresses = [instance.private_ip for instance in self.instances]
         self._bill(*_cost_lines(args, count))
         self.register_outputs({"instance_ids": self.instance_ids})
 
-    def _create_role(self) -> aws.iam.Role:
+    def _create_role(self) -> ServiceRole:
         bucket = self._args.replies_bucket.arn
-        made = self._role(
+        return self._role(
             "ec2.amazonaws.com",
             iam.read_replies(bucket),
             iam.write_replies(bucket),
@@ -64,7 +70,6 @@ class GpuNodes(Component):
             # Session Manager is the only way in; there is no key pair and no open port.
             managed={"ssm": "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"},
         )
-        return made.role
 
     def _create_instance(self, number: int, profile: aws.iam.InstanceProfile) -> aws.ec2.Instance:
         args = self._args
@@ -97,7 +102,8 @@ class GpuNodes(Component):
             # EC2 does not hand an instance's tags on to its disk, which is what costs while it is
             # stopped.
             volume_tags=tags,
-            opts=self._child(),
+            # It boots as soon as it is there, and when the way out goes first, nothing stops it.
+            opts=self._child(depends_on=self._needed),
         )
         own = iam.stop_self(instance.arn, args.stack)
         self._grant(f"{self._name}-{number}-stop-self", self.role, own)

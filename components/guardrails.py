@@ -15,14 +15,13 @@ WARN_PERCENT, STOP_PERCENT = 75, 100
 class GuardrailsArgs:
     """`cap_usd` is the month's cap in USD; `by_tag` counts only what is tagged as this product's.
 
-    `topic_arn` is told, and `topic_policy` is what lets Budgets do so.
+    `topic_arn` is told.
     """
 
     stack: str
     cap_usd: float
     by_tag: bool
     topic_arn: pulumi.Input[str]
-    topic_policy: pulumi.Resource
 
 
 class Guardrails(Component):
@@ -49,8 +48,7 @@ class Guardrails(Component):
             limit_unit="USD",
             cost_filters=[ours] if self._args.by_tag else None,
             notifications=[self._notification(percent) for percent in (WARN_PERCENT, STOP_PERCENT)],
-            # Budgets tries the topic when it is named.
-            opts=self._child(depends_on=[self._args.topic_policy]),
+            opts=self._child(),
         )
 
     def _notification(self, percent: int) -> aws.budgets.BudgetNotificationArgs:

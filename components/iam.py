@@ -194,9 +194,11 @@ def _write_canary_logs() -> Statement:
 # --- the gateway and the topic
 
 
-def vpc_only_routes(
-    execution_arn: str, paths: Sequence[str], cidrs: Sequence[str]
-) -> tuple[Statement, Statement]:
+# In the body of an API, whose ARN is not known before there is one, `execute-api:/` is itself.
+_EVERY_ROUTE = "execute-api:/*"
+
+
+def vpc_only_routes(paths: Sequence[str], cidrs: Sequence[str]) -> tuple[Statement, Statement]:
     """An API's resource policy: everybody may call, but `paths` only from `cidrs`; evaluated before
     the authorizer.
 
@@ -205,21 +207,19 @@ def vpc_only_routes(
     everybody = {"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke"}
     fence = {"Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke"}
     return (
-        {"Sid": "Callers", **everybody, "Resource": f"{execution_arn}/*"},
+        {"Sid": "Callers", **everybody, "Resource": _EVERY_ROUTE},
         {
             "Sid": "VpcOnlyRoutes",
             **fence,
-            "Resource": [
-                f"{execution_arn}/*/*{path}{rest}" for path in paths for rest in ("", "/*")
-            ],
+            "Resource": [f"{_EVERY_ROUTE}/*{path}{rest}" for path in paths for rest in ("", "/*")],
             "Condition": {"NotIpAddress": {"aws:SourceIp": list(cidrs)}},
         },
     )
 
 
-def private_routes(execution_arn: str, endpoint_id: str, cidr: str) -> tuple[Statement, ...]:
+def private_routes(endpoint_id: str, cidr: str) -> tuple[Statement, ...]:
     """A private API's resource policy: through this endpoint, and from addresses in `cidr` only."""
-    everybody = {"Principal": "*", "Action": "execute-api:Invoke", "Resource": f"{execution_arn}/*"}
+    everybody = {"Principal": "*", "Action": "execute-api:Invoke", "Resource": _EVERY_ROUTE}
     elsewhere = {"StringNotEquals": {"aws:SourceVpce": endpoint_id}}
     return (
         {"Sid": "Callers", "Effect": "Allow", **everybody},

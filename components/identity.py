@@ -2,6 +2,8 @@
 in.
 """
 
+from dataclasses import dataclass
+
 import pulumi
 import pulumi_aws as aws
 
@@ -14,14 +16,24 @@ TOKEN_HOURS = 1
 REFRESH_DAYS = 30
 
 
+@dataclass(frozen=True, kw_only=True)
+class IdentityArgs:
+    """`deletion_protection` is whether Cognito refuses to delete the pool, with all its users."""
+
+    deletion_protection: bool
+
+
 class Identity(Component):
     """User pool and app client; the client has no secret, because a browser cannot keep one."""
 
-    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: IdentityArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__(name, opts)
         self.user_pool = aws.cognito.UserPool(
             f"{name}-users",
             user_pool_tier="LITE",
+            deletion_protection="ACTIVE" if args.deletion_protection else "INACTIVE",
             username_attributes=["email"],
             auto_verified_attributes=["email"],
             admin_create_user_config={"allow_admin_create_user_only": True},

@@ -22,10 +22,11 @@ LOG_GB_PER_CALL = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class VpcPlacement:
-    """Where a function that must reach the queue runs."""
+    """Where a function that must reach the queue runs, and the ways that must be there before."""
 
     subnet_id: pulumi.Input[str]
     security_group_id: pulumi.Input[str]
+    ways: Sequence[pulumi.Resource]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +77,11 @@ class LambdaFunction(Component):
         self._bill(*_cost_lines(args))
         self.register_outputs({"arn": self.function.arn})
 
-    def allow_invoke(self, role: str, principal: str, source_arn: pulumi.Input[str]) -> None:
+    def allow_invoke(
+        self, role: str, principal: str, source_arn: pulumi.Input[str]
+    ) -> aws.lambda_.Permission:
         """Lets one AWS service call the function for one resource of its own."""
-        aws.lambda_.Permission(
+        return aws.lambda_.Permission(
             f"{self._name}-from-{role}",
             action="lambda:InvokeFunction",
             function=self.function.name,
@@ -93,12 +96,13 @@ class LambdaFunction(Component):
         rule = aws.cloudwatch.EventRule(
             f"{self._name}-schedule", schedule_expression=f"rate({interval})", opts=self._child()
         )
-        self.allow_invoke("schedule", "events.amazonaws.com", rule.arn)
+        allowed = self.allow_invoke("schedule", "events.amazonaws.com", rule.arn)
         aws.cloudwatch.EventTarget(
             f"{self._name}-target",
             rule=rule.name,
             arn=(self.alias or self.function).arn,
-            opts=self._child(),
+            # From the first call on it may be called.
+            opts=self._child(depends_on=[allowed]),
         )
 
     def _create_alias(self) -> aws.lambda_.Alias:
@@ -138,7 +142,7 @@ class LambdaFunction(Component):
             logging_config={"log_format": "Text", "log_group": self.log_group.name},
             # Without its policy a function in a VPC cannot be made: Lambda checks that the role may
             # attach it.
-            opts=self._child(depends_on=granted.policies),
+            opts=self._child(depends_on=[*granted.policies, *(args.vpc.ways if args.vpc else ())]),
         )
 
 

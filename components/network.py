@@ -2,6 +2,7 @@
 alone writes.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 from typing import TypedDict
@@ -79,6 +80,7 @@ class Network(Component):
     ) -> None:
         super().__init__(name, opts)
         self._args = args
+        self._ways: defaultdict[str, list[pulumi.Resource]] = defaultdict(list)
         self.vpc = aws.ec2.Vpc(
             f"{name}-vpc",
             cidr_block=VPC_CIDR,
@@ -95,6 +97,16 @@ class Network(Component):
         self._allow_work()
         # No NAT, no interface endpoint, and the S3 endpoint is a gateway: nothing here is billed.
         self.register_outputs({"vpc_id": self.vpc.id, "ipv6_cidr": self.vpc.ipv6_cidr_block})
+
+    @property
+    def function_ways(self) -> list[pulumi.Resource]:
+        """What a function must wait for, so that its first call finds the queue and AWS."""
+        return [*self._ways["private"], *self._ways["lambda"]]
+
+    @property
+    def node_ways(self) -> list[pulumi.Resource]:
+        """What a node must wait for: it boots at once, and on its way out at that."""
+        return [*self._ways["public"], *self._ways["node"]]
 
     def _create_subnets(self) -> None:
         zone = self._zone_with_gpus()
@@ -145,16 +157,22 @@ class Network(Component):
         )
         public = self._route_table("public", self.node_subnet)
         private = self._route_table("private", self.lambda_subnet, self.queue_subnet)
+        anywhere, anywhere_ipv6 = "0.0.0.0/0", "::/0"
         self._route(
-            "public-ipv4", public, destination_cidr_block="0.0.0.0/0", gateway_id=internet.id
+            "public", "ipv4", public, destination_cidr_block=anywhere, gateway_id=internet.id
         )
         self._route(
-            "public-ipv6", public, destination_ipv6_cidr_block="::/0", gateway_id=internet.id
+            "public",
+            "ipv6",
+            public,
+            destination_ipv6_cidr_block=anywhere_ipv6,
+            gateway_id=internet.id,
         )
         self._route(
-            "private-ipv6",
+            "private",
+            "ipv6",
             private,
-            destination_ipv6_cidr_block="::/0",
+            destination_ipv6_cidr_block=anywhere_ipv6,
             egress_only_gateway_id=outbound.id,
         )
         self.s3_endpoint = aws.ec2.VpcEndpoint(
@@ -165,26 +183,31 @@ class Network(Component):
             route_table_ids=[public.id, private.id],
             opts=self._child(),
         )
+        self._ways["private"].append(self.s3_endpoint)
 
     def _route_table(self, role: str, *subnets: aws.ec2.Subnet) -> aws.ec2.RouteTable:
         table = aws.ec2.RouteTable(
             f"{self._name}-{role}-routes", vpc_id=self.vpc.id, opts=self._child()
         )
         for number, subnet in enumerate(subnets):
-            aws.ec2.RouteTableAssociation(
+            association = aws.ec2.RouteTableAssociation(
                 f"{self._name}-{role}-association-{number}",
                 route_table_id=table.id,
                 subnet_id=subnet.id,
                 opts=self._child(),
             )
+            self._ways[role].append(association)
         return table
 
-    def _route(self, role: str, table: aws.ec2.RouteTable, **target: pulumi.Input[str]) -> None:
-        aws.ec2.Route(
-            f"{self._name}-{role}",
+    def _route(
+        self, role: str, family: str, table: aws.ec2.RouteTable, **target: pulumi.Input[str]
+    ) -> None:
+        route = aws.ec2.Route(
+            f"{self._name}-{role}-{family}",
             aws.ec2.RouteArgs(route_table_id=table.id, **target),
             opts=self._child(),
         )
+        self._ways[role].append(route)
 
     def group(self, role: str, description: str) -> Group:
         """A security group of this VPC, to which nobody may connect yet."""
@@ -201,8 +224,9 @@ class Network(Component):
 
         Each end that is a Group gets its rule, with `why` as its description.
         """
+        ways = self._ways[source.name]
         if isinstance(source, Group):
-            aws.vpc.SecurityGroupEgressRule(
+            going = aws.vpc.SecurityGroupEgressRule(
                 f"{self._name}-{source.name}-to-{target.name}",
                 aws.vpc.SecurityGroupEgressRuleArgs(
                     security_group_id=source.id,
@@ -214,8 +238,9 @@ class Network(Component):
                 ),
                 opts=self._child(),
             )
+            ways.append(going)
         if isinstance(target, Group):
-            aws.vpc.SecurityGroupIngressRule(
+            coming = aws.vpc.SecurityGroupIngressRule(
                 f"{self._name}-{target.name}-from-{source.name}",
                 aws.vpc.SecurityGroupIngressRuleArgs(
                     security_group_id=target.id,
@@ -227,16 +252,17 @@ class Network(Component):
                 ),
                 opts=self._child(),
             )
+            ways.append(coming)
 
     def _allow_work(self) -> None:
         """Functions and nodes reach the queue, AWS's APIs and the replies."""
         anywhere = Peer("aws-ipv6", {"cidr_ipv6": "::/0"})
         for group in (self.lambda_group, self.node_group):
             self.allow(group, self.queue_group, REDIS_PORT, "jobs")
-            self.allow(group, anywhere, HTTPS, "AWS's APIs")
+            self.allow(group, anywhere, HTTPS, "APIs of AWS")
         s3 = Peer("s3", {"prefix_list_id": self.s3_endpoint.prefix_list_id})
         self.allow(self.lambda_group, s3, HTTPS, "replies")
         # Nodes have an IPv4 address of their own, functions have none.
         self.allow(
-            self.node_group, Peer("aws-ipv4", {"cidr_ipv4": "0.0.0.0/0"}), HTTPS, "AWS's APIs"
+            self.node_group, Peer("aws-ipv4", {"cidr_ipv4": "0.0.0.0/0"}), HTTPS, "APIs of AWS"
         )

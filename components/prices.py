@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple, cast
 
 REGIONS = ("us-east-1", "eu-west-1", "eu-central-1")
 READ = "2026-11"
-GPU_INSTANCE_TYPES = ("g4dn.xlarge",)
+# The instance types with a GPU that have a price, and the vCPUs of each.
+VCPUS = {"g4dn.xlarge": 4}
 # H: read in an AWS document, API model or price list. M: one third-party source. L: from memory, to
 # be checked.
 Mark = Literal["H", "M", "L"]
@@ -110,7 +111,7 @@ PRICES: dict[str, dict[str, Price]] = {row.item: _by_region(row) for row in _LIS
 
 def gpu_instance_types() -> list[str]:
     """The GPU instance types that have a price."""
-    return sorted(set(GPU_INSTANCE_TYPES) & PRICES.keys())
+    return sorted(VCPUS.keys() & PRICES.keys())
 
 
 def cache_item(engine: str, node_type: str) -> str:

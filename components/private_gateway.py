@@ -2,7 +2,6 @@
 (API-005).
 """
 
-import json
 from dataclasses import dataclass
 
 import pulumi
@@ -12,7 +11,7 @@ from components import billed, iam, pricing
 from components.lambda_function import LambdaFunction
 from components.network import HTTPS, VPC, VPC_CIDR, Network
 from components.openapi import OPENAPI, private
-from components.rest_api import SERVICE, STAGE, RestApi
+from components.rest_api import SERVICE, STAGE, RestApi, fenced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +37,16 @@ class PrivateGateway(RestApi):
         super().__init__(name, opts)
         self._args = args
         self.endpoint = self._create_endpoint()
-        body = args.queue_health.invoke_arn.apply(_body)
-        self.api = self._create_api(body)
-        args.queue_health.allow_invoke(
+        known = pulumi.Output.all(args.queue_health.invoke_arn, self.endpoint.id)
+        name = f"tl-fif-{args.stack}-private"
+        body = known.apply(lambda each: _body(name, *each))
+        self.api = self._create_api(name, body)
+        allowed = args.queue_health.allow_invoke(
             "private-api",
             SERVICE,
             pulumi.Output.concat(self.api.execution_arn, "/*/GET/queue-health"),
         )
-        self.stage = self._create_stage(self._deploy(self.api, body, self._policy()))
+        self.stage = self._create_stage(self._deploy(self.api, body), allowed)
         host = f".execute-api.{args.region}.amazonaws.com/{STAGE}"
         self.url = pulumi.Output.concat("https://", self.api.id, "-", self.endpoint.id, host)
         item, what, key = (
@@ -58,7 +59,7 @@ class PrivateGateway(RestApi):
 
     def _create_endpoint(self) -> aws.ec2.VpcEndpoint:
         network = self._args.network
-        group = network.group("endpoint", "the private API's endpoint")
+        group = network.group("endpoint", "endpoint of the private API")
         network.allow(VPC, group, HTTPS, "health checks from inside the VPC")
         network.allow(network.lambda_group, group.peer, HTTPS, "health checks")
         return aws.ec2.VpcEndpoint(
@@ -72,10 +73,10 @@ class PrivateGateway(RestApi):
             opts=self._child(),
         )
 
-    def _create_api(self, body: pulumi.Output[str]) -> aws.apigateway.RestApi:
+    def _create_api(self, name: str, body: pulumi.Output[str]) -> aws.apigateway.RestApi:
         return aws.apigateway.RestApi(
             f"{self._name}-api",
-            name=f"tl-fif-{self._args.stack}-private",
+            name=name,
             body=body,
             endpoint_configuration={
                 "types": "PRIVATE",
@@ -85,24 +86,26 @@ class PrivateGateway(RestApi):
             opts=self._child(),
         )
 
-    def _policy(self) -> pulumi.Output[str]:
-        known = pulumi.Output.all(arn=self.api.execution_arn, endpoint=self.endpoint.id)
-        return known.apply(
-            lambda k: json.dumps(
-                iam.document(*iam.private_routes(k["arn"], k["endpoint"], VPC_CIDR))
-            )
-        )
-
-    def _create_stage(self, deployment: aws.apigateway.Deployment) -> aws.apigateway.Stage:
+    def _create_stage(
+        self, deployment: aws.apigateway.Deployment, allowed: pulumi.Resource
+    ) -> aws.apigateway.Stage:
         return aws.apigateway.Stage(
             f"{self._name}-stage",
             rest_api=self.api.id,
             deployment=deployment.id,
             stage_name=STAGE,
-            opts=self._child(),
+            opts=self._child(depends_on=[allowed]),
         )
 
 
-def _body(queue_health_uri: str) -> str:
-    known = {"queue_health_uri": queue_health_uri}
-    return json.dumps(private(OPENAPI.read_text(), known), sort_keys=True)
+def _body(name: str, queue_health_uri: str, endpoint_id: str) -> str:
+    """Without a policy a private API cannot be deployed, and without its endpoint nobody finds it:
+    in the body neither is ever gone while it is imported.
+    """
+    endpoint = {"x-amazon-apigateway-endpoint-configuration": {"vpcEndpointIds": [endpoint_id]}}
+    spec = private(OPENAPI.read_text(), {"queue_health_uri": queue_health_uri})
+    return fenced(
+        {**spec, "servers": [{"url": "/", **endpoint}]},
+        name,
+        *iam.private_routes(endpoint_id, VPC_CIDR),
+    )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import iam, pricing
+from components import pricing
 from components.access import FleetAccess
 from components.component import Component
 from components.lambda_function import (
@@ -49,7 +49,7 @@ class Router(Component):
                 stack=fleet.stack,
                 timeout_s=TIMEOUT_S,
                 environment={**self._variables(), **DUALSTACK},
-                statements=[*fleet.statements, iam.see_missing_replies(fleet.replies_bucket.arn)],
+                statements=fleet.statements,
                 vpc=args.vpc,
                 versioned=True,
                 monthly_calls=args.settings.costs.requests_per_month,

@@ -123,6 +123,13 @@ class GatewaySettings(_Group):
         pattern=r"^syn-python-",
         description="the canary's runtime version",
     )
+    deletion_protection: bool = Field(
+        default=False,
+        description=(
+            "whether Cognito refuses to delete the user pool, and all its users with it; "
+            "on in Pulumi.prod.yaml"
+        ),
+    )
     private_endpoint: bool = Field(
         default=False,
         description=(

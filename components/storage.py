@@ -24,7 +24,9 @@ class StorageArgs:
 
 @dataclass(frozen=True)
 class RepliesBucket:
-    """The bucket for replies as other components need it."""
+    """The bucket for replies as other components need it; who takes its name waits until it is
+    private, encrypted and emptied.
+    """
 
     name: pulumi.Input[str]
     arn: pulumi.Input[str]
@@ -42,14 +44,14 @@ class Storage(Component):
         # Replies expire anyway, so `pulumi destroy` need not stop at a bucket that still holds
         # some.
         self.bucket = aws.s3.Bucket(f"{name}-replies", force_destroy=True, opts=self._child())
-        self.replies = RepliesBucket(self.bucket.bucket, self.bucket.arn)
-        self._keep_private()
-        self._encrypt()
-        self._expire()
+        settings = [*self._keep_private(), self._encrypt(), self._expire()]
+        # Their URNs are known in a preview, too: a new setting makes nothing else uncertain.
+        known = pulumi.Output.all(self.bucket.bucket, *[each.urn for each in settings])
+        self.replies = RepliesBucket(known.apply(lambda all_: all_[0]), self.bucket.arn)
         self._bill(*_cost_lines(args.requests_per_month))
         self.register_outputs({"bucket": self.bucket.bucket})
 
-    def _keep_private(self) -> None:
+    def _keep_private(self) -> tuple[pulumi.Resource, pulumi.Resource]:
         block = aws.s3.BucketPublicAccessBlock(
             f"{self._name}-private",
             bucket=self.bucket.bucket,
@@ -59,24 +61,25 @@ class Storage(Component):
             restrict_public_buckets=True,
             opts=self._child(),
         )
-        aws.s3.BucketPolicy(
+        policy = aws.s3.BucketPolicy(
             f"{self._name}-tls-only",
             bucket=self.bucket.bucket,
             policy=iam.text(iam.tls_only(self.bucket.arn)),
             # S3 refuses two changes of a bucket's access at the same time.
             opts=self._child(depends_on=[block]),
         )
+        return block, policy
 
-    def _encrypt(self) -> None:
-        aws.s3.BucketServerSideEncryptionConfiguration(
+    def _encrypt(self) -> pulumi.Resource:
+        return aws.s3.BucketServerSideEncryptionConfiguration(
             f"{self._name}-encrypted",
             bucket=self.bucket.bucket,
             rules=[{"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}],
             opts=self._child(),
         )
 
-    def _expire(self) -> None:
-        aws.s3.BucketLifecycleConfiguration(
+    def _expire(self) -> pulumi.Resource:
+        return aws.s3.BucketLifecycleConfiguration(
             f"{self._name}-expiry",
             bucket=self.bucket.bucket,
             rules=[

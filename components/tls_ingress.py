@@ -22,13 +22,13 @@ VALIDATION_TIMEOUT = "30m"
 
 @dataclass(frozen=True, kw_only=True)
 class TlsIngressArgs:
-    """`domain` is the certificate's name, `instance_ids` are the nodes behind the balancer, and
-    `network` is where both are: it opens the ways between them.
+    """`domain` is the certificate's name, `node_addresses` are the private IPv4 addresses of the
+    nodes behind the balancer, and `network` is where both are: it opens the ways between them.
     """
 
     domain: str
     network: Network
-    instance_ids: Sequence[pulumi.Input[str]]
+    node_addresses: Sequence[pulumi.Input[str]]
 
 
 class TlsIngress(Component):
@@ -85,20 +85,24 @@ class TlsIngress(Component):
     def _create_targets(self) -> aws.lb.TargetGroup:
         # nginx on the node has a certificate of its own; the balancer encrypts again and does not
         # judge it.
+        # By address: an instance can be registered only while it runs, and ours are stopped; their
+        # private addresses stay. Of targets by address the balancer keeps no client's address
+        # unless told to; so the nodes see it, whom their security group lets in.
         targets = aws.lb.TargetGroup(
             f"{self._name}-nodes",
             vpc_id=self._args.network.vpc.id,
             port=HTTPS,
             protocol="TLS",
-            target_type="instance",
+            target_type="ip",
+            preserve_client_ip="false",
             health_check={"protocol": "TCP", "port": str(HTTPS)},
             opts=self._child(),
         )
-        for number, instance_id in enumerate(self._args.instance_ids):
+        for number, address in enumerate(self._args.node_addresses):
             aws.lb.TargetGroupAttachment(
                 f"{self._name}-node-{number}",
                 target_group_arn=targets.arn,
-                target_id=instance_id,
+                target_id=address,
                 opts=self._child(),
             )
         return targets

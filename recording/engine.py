@@ -10,11 +10,16 @@ import pulumi
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks, rpc
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.proto.provider_pb2 import CheckFailure
 from pulumi.runtime.settings import get_project, get_stack
 
 from recording.model import Resource
 
 STACK_TYPE = "pulumi:pulumi:Stack"
+
+
+class InvokeRefused(Exception):
+    """AWS does not answer a question, and says why; what that means is for the program to say."""
 
 
 class Backend(Protocol):
@@ -30,7 +35,9 @@ class Backend(Protocol):
         ...
 
     def call(self, args: MockCallArgs) -> dict[str, Any]:
-        """The answer to a question the program asks AWS (`args.token`, `args.args`)."""
+        """The answer to a question the program asks AWS (`args.token`, `args.args`); raises
+        InvokeRefused as AWS refuses, and anything else to stop the program.
+        """
         ...
 
 
@@ -84,9 +91,11 @@ class Monitor(MockMonitor):
         question = MockCallArgs(
             request.tok, _plain(rpc.deserialize_properties(request.args)), request.provider
         )
-        answer = asyncio.run(
-            rpc.serialize_properties(cast(dict[str, Any], self.mocks.call(question)), {})
-        )
+        try:
+            known = cast(dict[str, Any], self.mocks.call(question))
+        except InvokeRefused as refusal:
+            return resource_pb2.ResourceInvokeResponse(failures=[CheckFailure(reason=str(refusal))])
+        answer = asyncio.run(rpc.serialize_properties(known, {}))
         return resource_pb2.ResourceInvokeResponse(**cast(Any, {"return": answer}))
 
     def RegisterResourceOutputs(self, request: Any) -> Any:

@@ -65,7 +65,6 @@ class GatewaySpec:
         *,
         api_arn: str,
         stage: str,
-        policy: Any = None,
         throttles: Mapping[str, tuple[float, int]] | None = None,
         access_log: str | None = None,
     ) -> "GatewaySpec":
@@ -75,6 +74,7 @@ class GatewaySpec:
         """
         check_no_stage_variables(f"stage {stage}: access log", access_log)
         reader = Reader(document)
+        policy = document.get("x-amazon-apigateway-policy")
         return cls(
             api_arn=api_arn,
             stage=stage,
@@ -87,8 +87,8 @@ class GatewaySpec:
 
     @classmethod
     def from_recording(cls, recording: RecordedProgram, name: str | None = None) -> "GatewaySpec":
-        """The only REST API of a program, or the one whose resource has this name, with its stage
-        and policy.
+        """The only REST API of a program, or the one whose resource has this name, with its
+        stage.
         """
         api = _only(
             recording, kinds.apigateway.REST_API.token, lambda api: name in (None, api.name)
@@ -102,7 +102,6 @@ class GatewaySpec:
             json.loads(api.inputs["body"]),
             api_arn=api.outputs["executionArn"],
             stage=stage.inputs["stageName"],
-            policy=_policy(recording, api.id),
             throttles=dict(_throttles(recording, api.id)),
             access_log=(stage.inputs.get("accessLogSettings") or {}).get("format"),
         )
@@ -116,13 +115,6 @@ def _only(
         what = f"{len(found)} fitting resources of type {kind.removeprefix('aws:apigateway/')}"
         raise SpecError(f"the program has {what}, the gateway serves one")
     return found[0]
-
-
-def _policy(recording: RecordedProgram, api_id: str) -> Any:
-    for resource in recording.of_type(kinds.apigateway.REST_API_POLICY.token):
-        if resource.inputs["restApiId"] == api_id:
-            return json.loads(resource.inputs["policy"])
-    return None
 
 
 def _throttles(recording: RecordedProgram, api_id: str) -> Iterator[tuple[str, tuple[float, int]]]:

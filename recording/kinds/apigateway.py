@@ -15,14 +15,8 @@ REST_API = Kind(
         "executionArn": "arn:aws:execute-api:{region}:{account}:{id}",
         "rootResourceId": "{hex:.9}r",
     },
-    emulated="local/apigateway/ serves its OpenAPI body",
+    emulated="local/apigateway/ serves its OpenAPI body and evaluates the policy in it",
     terraform="aws_api_gateway_rest_api",
-)
-REST_API_POLICY = Kind(
-    token="aws:apigateway/restApiPolicy:RestApiPolicy",
-    emulated="local/apigateway/ evaluates it",
-    terraform="aws_api_gateway_rest_api_policy",
-    replaced_by=frozenset({"restApiId"}),
 )
 DEPLOYMENT = Kind(
     token="aws:apigateway/deployment:Deployment",

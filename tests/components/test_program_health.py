@@ -176,7 +176,7 @@ def test_by_default_a_function_probes_and_a_canary_runs_every_eight_hours(dev: R
         "TLFIF_API_URL": dev.outputs["api_url"],
     }
     found = dev.one(kinds.monitoring.CANARY.token).inputs
-    assert found["schedule"]["expression"] == "rate(8 hours)"
+    assert found["schedule"]["expression"] == "cron(0 */8 * * ? *)"
     assert found["runtimeVersion"] == "syn-python-selenium-14.0"
     assert found["vpcConfig"]["ipv6AllowedForDualStack"] is True
     assert found["artifactS3Location"] == f"s3://{dev.outputs['replies_bucket']}/canary"
@@ -239,9 +239,7 @@ def test_literally_ping_is_served_to_10_20_0_0_22_through_an_endpoint(
     assert literal.outputs["ping_url"] == f"{host}/ping"
     assert literal.outputs["queue_health_url"] == f"{host}/queue-health"
     assert dev.outputs["ping_url"] == f"{dev.outputs['api_url']}/ping"
-    policy = json.loads(
-        literal.one(kinds.apigateway.REST_API_POLICY.token, "health-private-fence").inputs["policy"]
-    )
+    policy = json.loads(api.inputs["body"])["x-amazon-apigateway-policy"]
     denied = {s["Sid"]: s["Condition"] for s in policy["Statement"] if s["Effect"] == "Deny"}
     assert denied == {
         "OtherEndpoints": {"StringNotEquals": {"aws:SourceVpce": endpoint.id}},

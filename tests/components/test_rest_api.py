@@ -1,6 +1,7 @@
 """The REST API that the program declares: routes, fence, logs and gateway responses."""
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -10,6 +11,12 @@ from support.program import LOG_GROUP, body, evaluate, keys, strings
 from components import openapi
 from recording import kinds
 from recording.model import ROOT, Recording
+
+
+def fence(spec: dict[str, Any]) -> dict[str, Any]:
+    """What the API's resource policy, in its body, denies."""
+    statements = spec["x-amazon-apigateway-policy"]["Statement"]
+    return next(each for each in statements if each["Effect"] == "Deny")
 
 
 def test_the_routes_are_those_of_openapi_yaml(recording: Recording) -> None:
@@ -64,10 +71,7 @@ def test_an_unknown_placeholder_is_an_error() -> None:
 @pytest.mark.story("API-002")
 def test_every_route_asks_for_a_token_or_is_fenced(recording: Recording) -> None:
     spec = body(recording)
-    policy = json.loads(recording.one(kinds.apigateway.REST_API_POLICY.token).inputs["policy"])
-    fence = next(s for s in policy["Statement"] if s["Effect"] == "Deny")
-    api = recording.one(kinds.apigateway.REST_API.token).outputs["executionArn"]
-    fenced = {resource.removeprefix(f"{api}/*/*") for resource in fence["Resource"]}
+    fenced = {resource.removeprefix("execute-api:/*/*") for resource in fence(spec)["Resource"]}
     for path, item in spec["paths"].items():
         for method, operation in item.items():
             if method not in ("options", "parameters"):
@@ -80,12 +84,10 @@ def test_every_route_asks_for_a_token_or_is_fenced(recording: Recording) -> None
 @pytest.mark.story("API-005")
 def test_ping_is_denied_outside_the_vpcs_ipv6_block() -> None:
     recording = evaluate("dev", config={"tl-fif:gateway": {"extraPingCidrs": ["192.0.2.0/24"]}})
-    policy = json.loads(recording.one(kinds.apigateway.REST_API_POLICY.token).inputs["policy"])
-    fence = next(s for s in policy["Statement"] if s["Effect"] == "Deny")
+    denial = fence(body(recording))
     block = recording.one(kinds.ec2.VPC.token).outputs["ipv6CidrBlock"]
-    assert fence["Condition"] == {"NotIpAddress": {"aws:SourceIp": [block, "192.0.2.0/24"]}}
-    api = recording.one(kinds.apigateway.REST_API.token).outputs["executionArn"]
-    fenced = [resource.removeprefix(f"{api}/*/*") for resource in fence["Resource"]]
+    assert denial["Condition"] == {"NotIpAddress": {"aws:SourceIp": [block, "192.0.2.0/24"]}}
+    fenced = [resource.removeprefix("execute-api:/*/*") for resource in denial["Resource"]]
     assert fenced == ["/ping", "/ping/*", "/queue-health", "/queue-health/*"]
 
 

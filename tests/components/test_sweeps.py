@@ -74,6 +74,24 @@ def statement(**changes: Any) -> Change:
     return change
 
 
+def without_action(action: str) -> Change:
+    def change(resource: Resource) -> Resource:
+        document = json.loads(resource.inputs["policy"])
+        kept = [each for each in document["Statement"] if action not in each["Action"]]
+        assert len(kept) < len(document["Statement"])
+        return with_inputs(policy=json.dumps({**document, "Statement": kept}))(resource)
+
+    return change
+
+
+def hasty(resource: Resource) -> Resource:
+    return replace(resource, dependencies=[])
+
+
+def body(**changes: Any) -> Change:
+    return lambda r: with_inputs(body=json.dumps(json.loads(r.inputs["body"]) | changes))(r)
+
+
 def trusting(principal: Any) -> Change:
     policy = {
         "Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]
@@ -104,6 +122,14 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
     "roles_are_least_privilege": [
         ("router-policy", statement(Action="ec2:*"), "router-policy: action ec2:*"),
         ("router-policy", statement(Resource="*", Sid="Any"), "resource * of Any"),
+    ],
+    "who_reads_objects_sees_that_one_is_missing": [
+        (
+            "router-policy",
+            without_action("s3:ListBucket"),
+            "router-role-",
+        ),
+        ("gpu-node-policy", without_action("s3:ListBucket"), "and may not list it"),
     ],
     "roles_name_no_more_than_their_own_statements": [
         ("router-policy", statement(NotAction="x"), "router-policy"),
@@ -203,6 +229,44 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
             "does not say whether aws:rds/instance:Instance costs money",
         ),
         ("router-logs", alarm(), "but lines for"),
+    ],
+    "nothing_is_made_before_what_it_needs": [
+        ("gpu-node-0", hasty, "gpu-node-0: does not wait for network-public-ipv4: "),
+        ("gpu-node-0", hasty, "network-public-association-0"),
+        ("gpu-node-0", hasty, "network-node-to-queue"),
+        ("gpu-node-0", hasty, "network-queue-from-node"),
+        ("gpu-node-0", hasty, "gpu-node-policy"),
+        ("gpu-node-0", hasty, "gpu-node-ssm"),
+        ("guardian-function", hasty, "guardian-policy"),
+        ("guardian-function", hasty, "guardian-logs: Lambda would make"),
+        ("guardian-function", hasty, "network-private-ipv6"),
+        ("guardian-function", hasty, "storage-private"),
+        ("guardian-target", hasty, "guardian-from-schedule"),
+        ("gateway-account", hasty, "gateway-logs-policy"),
+        ("gateway-stage", hasty, "gateway-account: API Gateway refuses"),
+        ("gateway-stage", hasty, "router-from-api"),
+        ("health-private-stage", hasty, "queue-health-from-private-api"),
+        ("health-canary", hasty, "health-canary-policy"),
+        ("health-canary", hasty, "network-lambda-to-aws-ipv6"),
+        ("guardrails-budget", hasty, "alerts-mail-policy: nobody may publish yet"),
+        ("guardian-fails", hasty, "alerts-mail-policy"),
+        ("tls-listener", hasty, "tls-validation"),
+    ],
+    "no_attribute_has_two_owners": [
+        ("gateway-api", with_inputs(policy="{}"), "gateway-api: policy is of"),
+        ("network-queue-group", with_inputs(ingress=[]), "network-queue-group: ingress is of"),
+        ("gpu-node-0", with_inputs(rootBlockDevice={"tags": {}}), "rootBlockDevice.tags is of its"),
+        ("network-node-to-aws-ipv4", with_inputs(cidrIpv4=None, cidrIpv6="::/0"), "2 of aws:vpc"),
+    ],
+    "a_rest_apis_body_says_all_of_it": [
+        ("gateway-api", body(info={"title": "tl-fif"}), "gateway-api: the body has another name"),
+        ("gateway-api", body(**{"x-amazon-apigateway-policy": {}}), "no policy in the body"),
+        ("health-private-api", body(servers=[{"url": "/"}]), "the body has other endpoints"),
+        (
+            "router-role",
+            lambda r: replace(r, type="aws:apigateway/restApiPolicy:RestApiPolicy"),
+            "router-role: aws:apigateway/restApiPolicy:RestApiPolicy beside an OpenAPI body",
+        ),
     ],
     "only_deploying_singletons_needs_a_key": [
         ("router-role", lambda r: replace(r, type=kinds.apigateway.ACCOUNT.token), "router-role"),

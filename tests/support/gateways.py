@@ -198,9 +198,10 @@ class Cloud:
         )
 
 
-def parse(doc: dict[str, Any] | None = None, **more: Any) -> GatewaySpec:
-    """The document's API, or another's, at stage v1."""
-    return GatewaySpec.parse(doc or document(), api_arn=API_ARN, stage="v1", **more)
+def parse(doc: dict[str, Any] | None = None, policy: Any = None, **more: Any) -> GatewaySpec:
+    """The document's API, or another's, at stage v1, with a resource policy of its own."""
+    fence = {} if policy is None else {"x-amazon-apigateway-policy": policy}
+    return GatewaySpec.parse((doc or document()) | fence, api_arn=API_ARN, stage="v1", **more)
 
 
 def client(gateway: Gateway, source_ip: str = "192.0.2.7") -> httpx.AsyncClient:

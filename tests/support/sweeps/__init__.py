@@ -2,7 +2,7 @@
 name and fault.
 """
 
-from support.sweeps import access, data, metrics, network, whole
+from support.sweeps import access, data, metrics, network, order, owners, whole
 from support.sweeps.access import wildcard_reasons
 from support.sweeps.rule import SWEEPS, Sweep
 from support.sweeps.whole import clashes
@@ -19,6 +19,8 @@ __all__ = [
     "data",
     "metrics",
     "network",
+    "order",
+    "owners",
     "whole",
     "wildcard_reasons",
 ]

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -67,6 +68,25 @@ def wildcard_reasons() -> dict[str, str]:
         and isinstance(constant.value, str)
         and constant.value.isidentifier()
     }
+
+
+@sweep
+def who_reads_objects_sees_that_one_is_missing(recording: Recording) -> list[str]:
+    """Without ListBucket S3 answers 403 for a key that is not there, as it does for a fault."""
+    reads: dict[str, set[str]] = defaultdict(set)
+    lists: dict[str, set[str]] = defaultdict(set)
+    for policy in recording.of_type(ROLE_POLICY):
+        for statement in json.loads(policy.inputs["policy"])["Statement"]:
+            buckets = {arn.partition("/")[0] for arn in listed(statement["Resource"])}
+            if "s3:GetObject" in listed(statement["Action"]):
+                reads[policy.inputs["role"]] |= buckets
+            if "s3:ListBucket" in listed(statement["Action"]) and "Condition" not in statement:
+                lists[policy.inputs["role"]] |= buckets
+    return [
+        f"{role}: reads objects of {bucket} and may not list it"
+        for role, buckets in reads.items()
+        for bucket in sorted(buckets - lists[role])
+    ]
 
 
 @sweep

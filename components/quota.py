@@ -1,0 +1,34 @@
+"""Whether the account may run the nodes: EC2's quota of vCPUs for machines with GPUs."""
+
+import pulumi
+import pulumi_aws as aws
+
+from components.prices import VCPUS
+from components.settings import GpuSettings
+
+# "Running On-Demand G and VT instances", in vCPUs; a new account has none.
+QUOTA = "L-DB2E81BA"
+
+
+def check(gpu: GpuSettings, region: str) -> None:
+    """Warns when the quota has fewer vCPUs than the nodes need, and says how to ask for more.
+
+    Says so, and lets everything go on, where Service Quotas does not answer: whoever may preview
+    need not have the right to ask it (servicequotas:GetServiceQuota).
+    """
+    needed = VCPUS[gpu.instance_type] * gpu.count
+    try:
+        granted = aws.servicequotas.get_service_quota(service_code="ec2", quota_code=QUOTA).value
+    except Exception as refusal:
+        reason = str(refusal).partition("\n")[0]
+        pulumi.log.info(
+            f"EC2's quota {QUOTA} was not read, the nodes need {needed} vCPUs: {reason}"
+        )
+        return
+    if granted < needed:
+        pulumi.log.warn(
+            f"gpu:count = {gpu.count}: the nodes need {needed} vCPUs, and this account may run "
+            f"{granted:g} of G and VT instances in {region}: AWS will refuse to start them. Ask "
+            "for more, it can take days: aws service-quotas request-service-quota-increase "
+            f"--region {region} --service-code ec2 --quota-code {QUOTA} --desired-value {needed}"
+        )
