@@ -75,6 +75,8 @@ class Monitor(MockMonitor):
                 id=id_ or "",
                 dependencies=sorted(request.dependencies),
                 custom=request.custom,
+                ignore_changes=list(request.ignoreChanges),
+                replace_on_changes=list(request.replaceOnChanges),
             )
         )
         properties = asyncio.run(rpc.serialize_properties(outputs, {}))

@@ -6,6 +6,8 @@ import re
 ENV_TAG, ENV_VALUE = "env", "tinyllama"
 STACK_TAG = "stack"
 LATCH_TAG = "tlfif-budget-latch"
+# Set on nodes by functions: the program leaves them as they are.
+FOREIGN_TAGS = (LATCH_TAG,)
 
 AMI_PARAMETER = "/tl-fif/latest_ami_id"
 ACCESS_LOG_GROUP = "/apigw/tl-fif"
@@ -68,6 +70,11 @@ SERVED_MODEL = "tinyllama"
 
 UUID4 = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 LOCALHOST_ORIGIN = re.compile(r"http://localhost(:\d{1,5})?")
+
+
+def node_parameter(stack: str) -> str:
+    """The SSM parameter with what a stack's nodes are told, which they read at each boot."""
+    return f"/tl-fif/{stack}/node"
 
 
 def job_key(job_id: str) -> str:

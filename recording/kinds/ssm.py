@@ -2,4 +2,7 @@
 
 from recording.kinds.kind import Kind
 
-PARAMETER = Kind(token="aws:ssm/parameter:Parameter")
+PARAMETER = Kind(
+    token="aws:ssm/parameter:Parameter",
+    shape={"id": "{name}", "arn": "arn:aws:ssm:{region}:{account}:parameter{name}"},
+)
