@@ -35,7 +35,9 @@ MIN_TOP_P = 0.01  # vLLM wants more than 0, and API Gateway's schemas cannot say
 MIN_IDLE_MINUTES, MAX_IDLE_MINUTES, DEFAULT_IDLE_MINUTES = 1, 30, 5
 BURST_PER_SECOND, SUSTAINED_PER_MINUTE = 5, 20
 BACKLOG_PER_NODE = 500
-BOOT_ETA_S = 90
+BOOT_ETA_S, LONGEST_BOOT_S = 90, 900
+# A shorter life could pass in booting: started again for the same jobs, and again.
+MIN_LIFETIME_HOURS, MAX_LIFETIME_HOURS = 0.5, 24
 
 # The queue (RED-003): one job lives this long unless a worker holds its lease.
 JOB_TTL_S = 300

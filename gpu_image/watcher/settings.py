@@ -38,7 +38,7 @@ class Settings(BaseModel):
     idle_minutes: int = Field(
         default=names.DEFAULT_IDLE_MINUTES, ge=names.MIN_IDLE_MINUTES, le=names.MAX_IDLE_MINUTES
     )
-    max_lifetime_hours: float = Field(gt=0, le=24)
+    max_lifetime_hours: float = Field(gt=0, le=names.MAX_LIFETIME_HOURS)
 
     model_url: str = f"http://127.0.0.1:{names.MODEL_PORT}"
     # The local cloud runs minutes faster: idle time and lifetime are counted in these.
