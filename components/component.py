@@ -15,6 +15,7 @@ class ChildOptions(TypedDict, total=False):
 
     depends_on: Sequence[pulumi.Resource]
     ignore_changes: list[str]
+    replace_on_changes: list[str]
     delete_before_replace: bool
     custom_timeouts: pulumi.CustomTimeouts
 

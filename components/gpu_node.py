@@ -1,5 +1,6 @@
 """The GPU nodes: stopped until work comes, reached by nobody, and able to stop themselves."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,24 @@ from components.pricing import CostLine
 from components.settings import GpuSettings
 from components.storage import RepliesBucket
 from tlfif import environment
-from tlfif.names import ENV_TAG, ENV_VALUE, NAMESPACE_GPU, SERVED_MODEL, STACK_TAG
+from tlfif.names import (
+    ENV_TAG,
+    ENV_VALUE,
+    FOREIGN_TAGS,
+    NAMESPACE_GPU,
+    SERVED_MODEL,
+    STACK_TAG,
+    node_parameter,
+)
+
+# What the provider changes in place by stopping the instance and starting it, a stopped one too
+# (a disk it can only make larger): another instance takes its place.
+REPLACED = ["instanceType", "rootBlockDevice"]
+# The same of what a node has for life; and tags that others set are theirs.
+IGNORED = [
+    "userData",
+    *(f'{tags}["{key}"]' for tags in ("tags", "tagsAll", "volumeTags") for key in FOREIGN_TAGS),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +64,15 @@ class GpuNodes(Component):
     ) -> None:
         super().__init__(name, opts)
         self._args = args
+        self._parameter = self._create_parameter()
         granted = self._create_role()
         self.role = granted.role
-        self._needed = [*granted.policies, *args.ways]
         profile = aws.iam.InstanceProfile(
             f"{name}-profile", role=self.role.name, opts=self._child()
         )
+        # A new instance boots at once: what it reads must be there, and its way out, which must
+        # not go before it either: then nothing would stop it.
+        self._first = [self._parameter, *granted.policies, *args.ways]
         count = args.settings.count if args.ami_id else 0
         self.instances = [self._create_instance(number, profile) for number in range(count)]
         self.instance_ids = [instance.id for instance in self.instances]
@@ -59,10 +80,25 @@ class GpuNodes(Component):
         self._bill(*_cost_lines(args, count))
         self.register_outputs({"instance_ids": self.instance_ids})
 
+    def _create_parameter(self) -> aws.ssm.Parameter:
+        """What the watcher reads at each boot. Not user data, by which the provider would start
+        the node.
+        """
+        return aws.ssm.Parameter(
+            f"{self._name}-settings",
+            name=node_parameter(self._args.stack),
+            type="String",
+            # Nothing in it is secret: a preview may show what changes.
+            insecure_value=pulumi.Output.json_dumps(self._configuration()),
+            description="What the GPU nodes are told; read at each boot",
+            opts=self._child(),
+        )
+
     def _create_role(self) -> ServiceRole:
         bucket = self._args.replies_bucket.arn
         return self._role(
             "ec2.amazonaws.com",
+            iam.read_parameter(self._parameter.arn),
             iam.read_replies(bucket),
             iam.write_replies(bucket),
             iam.see_missing_replies(bucket),
@@ -85,7 +121,8 @@ class GpuNodes(Component):
             iam_instance_profile=profile.name,
             subnet_id=args.subnet_id,
             vpc_security_group_ids=[args.security_group_id],
-            user_data=pulumi.Output.json_dumps(self._configuration()),
+            # For the watcher; cloud-init ignores it.
+            user_data=json.dumps(environment.NodeIdentity.variables(stack=args.stack)),
             metadata_options={
                 "http_endpoint": "enabled",
                 "http_tokens": "required",
@@ -102,15 +139,15 @@ class GpuNodes(Component):
             # EC2 does not hand an instance's tags on to its disk, which is what costs while it is
             # stopped.
             volume_tags=tags,
-            # It boots as soon as it is there, and when the way out goes first, nothing stops it.
-            opts=self._child(depends_on=self._needed),
+            opts=self._child(
+                depends_on=self._first, ignore_changes=IGNORED, replace_on_changes=REPLACED
+            ),
         )
         own = iam.stop_self(instance.arn, args.stack)
         self._grant(f"{self._name}-{number}-stop-self", self.role, own)
         return instance
 
     def _configuration(self) -> dict[str, pulumi.Input[str]]:
-        """What the watcher reads from the user data at each boot; cloud-init ignores it."""
         args = self._args
         return environment.Node.variables(
             stack=args.stack,

@@ -117,6 +117,10 @@ def stop_self(instance_arn: Text, stack: str) -> Statement:
     )
 
 
+def read_parameter(parameter_arn: Text) -> Statement:
+    return allow("ReadParameter", ["ssm:GetParameter"], parameter_arn)
+
+
 def put_metrics(namespace: str) -> Statement:
     """`*`: PutMetricData has no resource level; the condition holds it to one namespace."""
     return allow(

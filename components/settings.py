@@ -3,17 +3,34 @@ typed, checked model.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 
 import pulumi
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from components import prices, pricing
-from components.settings_errors import PROJECT, SettingsError, explained, no_price
-from tlfif.names import DEFAULT_IDLE_MINUTES, MAX_IDLE_MINUTES, MIN_IDLE_MINUTES
+from components.settings_errors import (
+    PROJECT,
+    SettingsError,
+    explained,
+    no_price,
+    no_region,
+    together,
+)
+from tlfif import names
 
 
 def _cidr(value: str) -> str:
@@ -22,13 +39,26 @@ def _cidr(value: str) -> str:
 
 
 def _https(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith("https://"):
-        raise ValueError("must begin with https://")
+    if not re.fullmatch(r"https://[!-~]+", value.get_secret_value()):
+        raise ValueError("must be an address that begins with https://")
     return value
 
 
 class _Group(BaseModel):
+    """A group of keys. A field's `examples` stand in for it where its own value is encrypted and
+    there is no passphrase.
+    """
+
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            # Python would count it as 0 or 1.
+            raise ValueError("is a switch, and no switch is wanted here")
+        return value
 
 
 class GpuSettings(_Group):
@@ -45,7 +75,7 @@ class GpuSettings(_Group):
     )
     ami_id: str | None = Field(
         default=None,
-        pattern=r"^ami-[0-9a-f]{8,17}$",
+        pattern=r"^ami-[0-9a-f]{8}([0-9a-f]{9})?$",
         description="an image to use instead of the baked one",
     )
     slots: int = Field(
@@ -55,15 +85,18 @@ class GpuSettings(_Group):
         description="how many jobs a node works on at once (vLLM's max-num-seqs)",
     )
     idle_minutes: int = Field(
-        default=DEFAULT_IDLE_MINUTES,
-        ge=MIN_IDLE_MINUTES,
-        le=MAX_IDLE_MINUTES,
+        default=names.DEFAULT_IDLE_MINUTES,
+        ge=names.MIN_IDLE_MINUTES,
+        le=names.MAX_IDLE_MINUTES,
         description=(
             "minutes without work after which a node stops itself, unless the job says otherwise"
         ),
     )
     max_lifetime_hours: float = Field(
-        default=4, gt=0, le=24, description="hours after which a node stops, whatever it does"
+        default=4,
+        ge=names.MIN_LIFETIME_HOURS,
+        le=names.MAX_LIFETIME_HOURS,
+        description="hours after which a node stops, whatever it does",
     )
     disk_gb: int = Field(
         default=30, ge=20, le=1000, description="the size of each node's disk in GB"
@@ -76,7 +109,9 @@ class GpuSettings(_Group):
     )
     domain: str = Field(
         default="gpu.example.com",
-        pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$",
+        # A certificate's first name has at most 64 characters.
+        max_length=64,
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,}$",
         description=(
             "the name on the load balancer's certificate, in a domain of yours; used "
             "with gpu:tlsIngress"
@@ -103,6 +138,8 @@ class GatewaySettings(_Group):
 
     extra_ping_cidrs: tuple[Annotated[str, AfterValidator(_cidr)], ...] = Field(
         default=(),
+        # The API's policy, which names each, may have 8,192 bytes.
+        max_length=50,
         description="networks besides the VPC that may call /ping, such as an uptime monitor's",
     )
     manage_account: bool = Field(
@@ -120,7 +157,7 @@ class GatewaySettings(_Group):
     )
     canary_runtime: str = Field(
         default="syn-python-selenium-14.0",
-        pattern=r"^syn-python-",
+        pattern=r"^syn-python-selenium-[0-9]+\.[0-9]+$",
         description="the canary's runtime version",
     )
     deletion_protection: bool = Field(
@@ -142,7 +179,7 @@ class GatewaySettings(_Group):
 class BudgetSettings(_Group):
     """The spending cap."""
 
-    cap_eur: float = Field(default=20, gt=0, le=10_000, description="the monthly cap in EUR")
+    cap_eur: float = Field(default=20, ge=1, le=10_000, description="the monthly cap in EUR")
     scope: Literal["account", "tag"] = Field(
         default="account",
         description=(
@@ -164,11 +201,15 @@ class CostSettings(_Group):
         description="GPU-hours below which the preview warns that the cap leaves too few",
     )
     requests_per_month: int = Field(
-        default=100_000, ge=0, description="how many API requests a month the estimate assumes"
+        default=100_000,
+        ge=0,
+        le=1_000_000_000,
+        description="how many API requests a month the estimate assumes",
     )
     pushes_per_month: int = Field(
         default=4,
         ge=0,
+        le=10_000,
         description="how many runs of the delivery pipeline a month the estimate assumes",
     )
     image_gb: int = Field(
@@ -186,10 +227,17 @@ class AlertSettings(_Group):
     """Who hears of trouble."""
 
     email: str | None = Field(
-        default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="an address that gets the warnings"
+        default=None,
+        max_length=254,
+        pattern=r"^[!-?A-~]+@[!-?A-~]+$",
+        examples=["secret@secret.invalid"],
+        description="an address that gets the warnings",
     )
     pager_duty_url: Annotated[SecretStr, AfterValidator(_https)] | None = Field(
-        default=None, description="the integration URL of a PagerDuty service; set it with --secret"
+        default=None,
+        max_length=2000,
+        examples=["https://secret.invalid/integration"],
+        description="the integration URL of a PagerDuty service; set it with --secret",
     )
 
 
@@ -207,28 +255,34 @@ class Settings(_Group):
     @classmethod
     def load(cls) -> Self:
         """The running stack's settings; raises SettingsError for an unknown key or a bad value."""
-        return cls.parse(_stack_config())
+        return cls.parse(_stack_config(), pulumi.runtime.get_config_secret_keys_env())
 
     @classmethod
-    def parse(cls, config: Mapping[str, Any]) -> Self:
+    def parse(cls, config: Mapping[str, Any], secret: Collection[str] = ()) -> Self:
         """Settings from full keys (`tl-fif:gpu`, `aws:region`) to objects or their JSON text;
-        raises SettingsError.
+        raises SettingsError, which shows no value of the keys in `secret`.
         """
         prefix = f"{PROJECT}:"
-        own = {k.removeprefix(prefix): v for k, v in config.items() if k.startswith(prefix)}
+        groups = {
+            key.removeprefix(prefix): _decode(value)
+            for key, value in config.items()
+            if key.startswith(prefix)
+        }
         region = config.get("aws:region")
         if region not in prices.REGIONS:
+            raise no_region(region, prices.REGIONS)
+        if "region" in groups:
             raise SettingsError(
-                f"aws:region = {region!r} has no prices. "
-                f"Choose one of {', '.join(prices.REGIONS)} (pulumi config set aws:region "
-                "us-east-1), or add the region to components/prices.py."
+                f"region is no key of {PROJECT}; the region is aws:region. Remove it with: "
+                f"pulumi config rm '{prefix}region'"
             )
-        groups = {group: _decode(value) for group, value in own.items()}
+        hidden = {key.removeprefix(prefix) for key in secret}
         try:
             settings = cls.model_validate({**groups, "region": region})
         except ValidationError as error:
-            raise explained(cls, error.errors()) from None
+            raise explained(cls, error.errors(), hidden) from None
         settings._check_priced()
+        settings._check_together()
         return settings
 
     def _check_priced(self) -> None:
@@ -237,6 +291,27 @@ class Settings(_Group):
             raise no_price("gpu:instanceType", gpu.instance_type, priced)
         if queue.node_type not in (priced := prices.cache_node_types(queue.engine)):
             raise no_price("queue:nodeType", queue.node_type, priced)
+
+    def _check_together(self) -> None:
+        """Refuses values that are good alone and not with one another."""
+        gpu, costs = self.gpu, self.costs
+        needed_min = names.LONGEST_BOOT_S / 60 + gpu.idle_minutes
+        if gpu.max_lifetime_hours * 60 < needed_min:
+            raise together(
+                {
+                    "gpu:maxLifetimeHours": gpu.max_lifetime_hours,
+                    "gpu:idleMinutes": gpu.idle_minutes,
+                },
+                f"a boot may take {names.LONGEST_BOOT_S // 60} minutes, so that a node would stop "
+                "before it has been idle for so long",
+                f"gpu.maxLifetimeHours' {needed_min / 60:g}",
+            )
+        if costs.image_gb > gpu.disk_gb:
+            raise together(
+                {"costs:imageGb": costs.image_gb, "gpu:diskGb": gpu.disk_gb},
+                "an image is no larger than the disk it fills",
+                f"gpu.diskGb' {costs.image_gb}",
+            )
 
     @property
     def gpu_eur_per_hour(self) -> float:
@@ -269,5 +344,5 @@ def _decode(value: Any) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value

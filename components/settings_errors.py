@@ -1,7 +1,7 @@
 """What is wrong with the configuration, in one line a mistake: the key, the value and the fix."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pulumi
@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 PROJECT = "tl-fif"
+LONGEST = 120
 
 
 class SettingsError(pulumi.RunError):
@@ -17,27 +18,60 @@ class SettingsError(pulumi.RunError):
     """
 
 
-def explained(settings: type[BaseModel], errors: Iterable[Mapping[str, Any]]) -> SettingsError:
-    """The error to raise for what pydantic found wrong with the groups of `settings`."""
-    return SettingsError("\n".join(_explain(settings, error) for error in errors))
+def explained(
+    settings: type[BaseModel], errors: Iterable[Mapping[str, Any]], hidden: Collection[str] = ()
+) -> SettingsError:
+    """The error to raise for what pydantic found wrong with the groups of `settings`; of those in
+    `hidden` it shows no value.
+    """
+    return SettingsError("\n".join(_explain(settings, error, hidden) for error in errors))
 
 
 def no_price(key: str, value: str, priced: Iterable[str]) -> SettingsError:
     """The error for a key whose value is not in the price list, but these are."""
     return SettingsError(
-        f"{key} = {value!r} has no price. Choose one of {', '.join(priced)}, or add it to "
-        "components/prices.py: the spending cap needs its price."
+        f"{key} = {_shown(value)} has no price. Choose one of {', '.join(priced)}, or add it to "
+        "components/prices.py: the spending cap needs its price. Set it with: "
+        f"pulumi config set --path '{PROJECT}:{key.replace(':', '.')}' <value>"
     )
 
 
-def _explain(settings: type[BaseModel], error: Mapping[str, Any]) -> str:
+def no_region(region: Any, priced: Iterable[str]) -> SettingsError:
+    """The error for a region without prices."""
+    return SettingsError(
+        f"aws:region = {_shown(region)} has no prices. Choose one of {', '.join(priced)} "
+        "(pulumi config set aws:region us-east-1), or add the region to components/prices.py."
+    )
+
+
+def together(values: Mapping[str, Any], why: str, assignment: str) -> SettingsError:
+    """The error for values that are good alone and not together; `assignment` is the end of a
+    command that would mend it.
+    """
+    said = " and ".join(f"{key} = {value:g}" for key, value in values.items())
+    command = f"pulumi config set --path '{PROJECT}:{assignment}"
+    return SettingsError(f"{said} do not go together: {why}. One way out: {command}")
+
+
+def _shown(value: Any) -> str:
+    """A value in one line of bearable length."""
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python writes no number of more than 4,300 digits.
+        return f"a {type(value).__name__} of {value.bit_length()} bits"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _explain(settings: type[BaseModel], error: Mapping[str, Any], hidden: Collection[str]) -> str:
     """One pydantic error as `group:key = value: what is wrong; what it means; how to set it`."""
-    path = [str(part) for part in error["loc"]]
+    path = [repr(str(part))[1:-1][:LONGEST] for part in error["loc"]]
     group = _group(settings, path[0])
     field = next((f for f in group.model_fields.values() if path[1:2] == [f.alias]), None)
     # What is unknown in a group with a secret may be the secret, under a misspelt key.
     suspects = [field] if field else group.model_fields.values()
-    value = "[hidden]" if any(map(_is_secret, suspects)) else repr(error["input"])
+    secret = path[0] in hidden or any(map(_is_secret, suspects))
+    value = "[hidden]" if secret else _shown(error["input"])
     return f"{':'.join(path[:2])} = {value}: {_fault(path, group, field, error)}"
 
 
@@ -58,10 +92,12 @@ def _fault(
     if error["type"] == "extra_forbidden":
         return _unknown(path, group)
     key = ".".join([*path, "<key>"][:2])
-    command = f"pulumi config set --path '{PROJECT}:{key}' <value>"
+    flags = "--path --secret" if field and _is_secret(field) else "--path"
+    command = f"pulumi config set {flags} '{PROJECT}:{key}' <value>"
     if field is None:
         return f"{path[0]} is a group of keys. Set one of them with: {command}"
-    wrong = f"{error['msg'][0].lower()}{error['msg'][1:]}"
+    said = error["msg"].removeprefix("Value error, ")
+    wrong = f"{said[0].lower()}{said[1:]}"
     meaning = f"It is {field.description}; the default is {field.default!r}"
     return f"{wrong}. {meaning}. Set it with: {command}"
 

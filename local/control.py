@@ -59,8 +59,7 @@ async def taking_orders(path: Path, orders: Mapping[str, Order]) -> AsyncIterato
 
 
 def tell(path: Path, order: str, stack: str) -> Any:
-    """Gives an order and waits for its result; raises NoCloudError, or RuntimeError with the error.
-    """
+    """Gives an order and waits for its result; raises NoCloudError, or RuntimeError with the error."""
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(str(path))

@@ -24,6 +24,7 @@ from recording.model import Recording, Resource
 
 FUNCTION = kinds.lambda_.FUNCTION.token
 INSTANCE = kinds.ec2.INSTANCE.token
+PARAMETER = kinds.ssm.PARAMETER.token
 USER_POOL = kinds.cognito.USER_POOL.token
 VPC = kinds.ec2.VPC.token
 
@@ -91,7 +92,6 @@ class Running:
         self.world, self.inside = Front(), Front()
         self._site = site
         self._stack = contextlib.AsyncExitStack()
-        self._told: dict[str, object] = {}
         site.endpoint.on_invoke = self._invoke_api
 
     async def deploy(self, recording: Recording, bundles: Mapping[str, Path]) -> None:
@@ -185,34 +185,32 @@ class Running:
     # --- nodes
 
     async def _start_nodes(self, recording: Recording) -> None:
-        declared = {each.id: each for each in recording.of_type(INSTANCE)}
-        for instance_id in list(self.nodes):
-            if self._told[instance_id] != _told(declared.get(instance_id)):
-                await self.nodes.pop(instance_id).close()
-        for instance_id, resource in declared.items():
+        parameter = recording.one(PARAMETER, "gpu-node-settings")
+        told = json.loads(parameter.inputs["insecureValue"])
+        declared = [each.id for each in recording.of_type(INSTANCE)]
+        for instance_id in self.nodes.keys() - set(declared):
+            await self.nodes.pop(instance_id).close()
+        for instance_id in declared:
             if instance_id not in self.nodes:
-                self._start_node(resource)
+                self.nodes[instance_id] = self._node(instance_id)
+            # The watcher reads its own part from the parameter store, at each boot too.
+            self.nodes[instance_id].slots = int(told["TLFIF_GPU_SLOTS"])
 
-    def _start_node(self, resource: Resource) -> None:
+    def _node(self, instance_id: str) -> LocalNode:
         site = self._site
-        # The watcher reads its own part of it from the metadata service, as on AWS.
-        told = json.loads(resource.inputs["userData"])
         node = LocalNode(
             site.procs,
-            resource.id,
-            imds_endpoint=site.endpoint.imds_url(resource.id),
+            instance_id,
+            imds_endpoint=site.endpoint.imds_url(instance_id),
             aws_endpoint=site.endpoint.url,
-            slots=int(told["TLFIF_GPU_SLOTS"]),
-            model=told["TLFIF_MODEL"],
             environment={
                 "TLFIF_SECONDS_PER_MINUTE": str(site.options.seconds_per_minute),
                 **site.options.watcher,
             },
             on_line=lambda line: site.log("watcher", line),
         )
-        self.nodes[resource.id] = node
-        self._told[resource.id] = _told(resource)
         site.endpoint.on_instance_state(node.on_state)
+        return node
 
     # --- the API and the schedules
 
@@ -273,11 +271,6 @@ class Running:
             known = ", ".join(sorted(hosts))
             raise LookupError(f"the stack has no function {source!r}, only {known}")
         return hosts[source]
-
-
-def _told(instance: Resource | None) -> object:
-    """What a node is started with; a node that is told something else is another one."""
-    return instance and instance.inputs.get("userData")
 
 
 def build_bundles() -> dict[str, Path]:

@@ -4,6 +4,7 @@ records it.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 import pulumi
@@ -16,6 +17,8 @@ from pulumi.runtime.settings import get_project, get_stack
 from recording.model import Resource
 
 STACK_TYPE = "pulumi:pulumi:Stack"
+# What a recording has in place of a secret.
+SECRET = "[secret]"
 
 
 class InvokeRefused(Exception):
@@ -66,22 +69,25 @@ class Monitor(MockMonitor):
         if request.type == STACK_TYPE:
             return super().RegisterResource(request)
         urn = self.make_urn(request.parent, request.type, request.name)
-        inputs = _plain(rpc.deserialize_properties(request.object))
+        inputs = rpc.deserialize_properties(request.object)
         made = MockResourceArgs(
-            typ=request.type, name=request.name, inputs=inputs, custom=request.custom
+            typ=request.type, name=request.name, inputs=_plain(inputs), custom=request.custom
         )
         id_, outputs = self.mocks.new_resource(made)
+        shown = _plain(inputs, secrets=False)
         self.recorded.append(
             Resource(
                 urn=urn,
                 type=request.type,
                 name=request.name,
                 parent=request.parent,
-                inputs=inputs,
-                outputs=outputs,
+                inputs=shown,
+                outputs={**outputs, **{key: shown[key] for key in _secret_keys(inputs)}},
                 id=id_ or "",
                 dependencies=sorted(request.dependencies),
                 custom=request.custom,
+                ignore_changes=list(request.ignoreChanges),
+                replace_on_changes=list(request.replaceOnChanges),
             )
         )
         properties = asyncio.run(rpc.serialize_properties(outputs, {}))
@@ -100,19 +106,25 @@ class Monitor(MockMonitor):
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
         if f"::{STACK_TYPE}::" in request.urn:
-            self.stack_outputs = _plain(rpc.deserialize_properties(request.outputs))
+            self.stack_outputs = _plain(rpc.deserialize_properties(request.outputs), secrets=False)
         return super().RegisterResourceOutputs(request)
 
 
-def _plain(value: Any) -> Any:
+def _secret_keys(properties: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in properties.items() if rpc.is_rpc_secret(value)]
+
+
+def _plain(value: Any, *, secrets: bool = True) -> Any:
     """Values as the program wrote them: over the wire all numbers are floats.
 
-    Archives become their paths.
+    Archives become their paths, and without `secrets` what the program keeps secret is SECRET.
     """
+    if rpc.is_rpc_secret(value):
+        return _plain(rpc.unwrap_rpc_secret(value)) if secrets else SECRET
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item, secrets=secrets) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_plain(item, secrets=secrets) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, pulumi.FileArchive | pulumi.FileAsset):

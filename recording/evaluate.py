@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import json
+import logging
 import runpy
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,15 @@ import yaml
 from pulumi.runtime.mocks import MockSettings
 
 from components import bundle, costs
+from components.settings import SettingsError
+from recording import encrypted
 from recording.engine import Backend, Engine, Monitor
 from recording.invented import RecordingBackend
 from recording.model import ROOT, Recording
 
 DEFAULT_REGION = "us-east-1"
+
+_log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -31,11 +36,18 @@ def evaluate(
     """Runs `project_dir`/__main__.py for `stack` on `backend` (default: RecordingBackend); returns
     what it declared, and its global `bill`.
 
-    `config` overrides keys of Pulumi.<stack>.yaml; a group given as a mapping, key by key. Whatever
+    `config` overrides keys of Pulumi.<stack>.yaml; a group given as a mapping, key by key. What is
+    encrypted there gets a stand-in, which a warning names. Whatever
     the program or the back end raises is raised here. It has a thread and context of its own: call
     it again, or from a running event loop.
     """
     project = yaml.safe_load((project_dir / "Pulumi.yaml").read_text())["name"]
+    encrypted_keys = encrypted.keys(_file(project_dir, stack))
+    if encrypted_keys:
+        _log.warning(
+            "encrypted, and without the passphrase a stand-in was taken: %s",
+            ", ".join(encrypted_keys),
+        )
     settings = _merged(_stack_config(project_dir, stack), config or {})
     monitor = Monitor(
         backend or RecordingBackend(stack, settings.get("aws:region", DEFAULT_REGION))
@@ -70,12 +82,22 @@ def stack_region(
 
 
 def _stack_config(project_dir: Path, stack: str) -> dict[str, Any]:
+    return encrypted.with_stand_ins(_file(project_dir, stack))
+
+
+def _file(project_dir: Path, stack: str) -> dict[str, Any]:
+    """The configuration in the stack's file. Raises FileNotFoundError and SettingsError."""
     path = project_dir / f"Pulumi.{stack}.yaml"
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no stack {stack!r}; there are: {', '.join(stacks(project_dir))}"
         )
-    return (yaml.safe_load(path.read_text()) or {}).get("config", {})
+    try:
+        config = (yaml.safe_load(path.read_text()) or {}).get("config") or {}
+        return dict(config)
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise SettingsError(f"{path.name} is no stack file with a map `config`: {what}") from None
 
 
 def _merged(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +111,9 @@ def _merged(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str,
 def _as_text(config: Mapping[str, Any]) -> dict[str, str]:
     """Values as the CLI hands them over: text as it is, everything else as JSON."""
     return {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
+        # `str`: a date in YAML is one in Python too.
+        key: value if isinstance(value, str) else json.dumps(value, default=str)
+        for key, value in config.items()
     }
 
 

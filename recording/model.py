@@ -13,7 +13,7 @@ AMI_ID = "ami-0f1f0f1f0f1f0f1f0"
 @dataclass(frozen=True, kw_only=True)
 class Resource:
     """One declared resource; `inputs` and `outputs` have the provider's camelCase names,
-    `dependencies` are URNs.
+    `dependencies` are URNs, `ignore_changes` and `replace_on_changes` paths of inputs.
     """
 
     urn: str
@@ -25,6 +25,8 @@ class Resource:
     id: str
     dependencies: list[str]
     custom: bool
+    ignore_changes: list[str] = field(default_factory=list)
+    replace_on_changes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

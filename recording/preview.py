@@ -211,7 +211,7 @@ def preview(
 
     Raises RevisionError and SettingError.
     """
-    collected, log = _Warnings(), logging.getLogger("recording.engine")
+    collected, log = _Warnings(), logging.getLogger("recording")
     log.addHandler(collected)
     try:
         if against is None:

@@ -89,9 +89,12 @@ class Evaluation:
 
 
 def loaded(data: Mapping[str, Any]) -> Recording:
-    """A recording out of its JSON, whatever fields another revision's has besides."""
+    """A recording out of its JSON, whatever fields another revision's has besides, or not yet."""
     known = Resource.__dataclass_fields__
-    resources = [Resource(**{name: each[name] for name in known}) for each in data["resources"]]
+    resources = [
+        Resource(**{name: value for name, value in each.items() if name in known})
+        for each in data["resources"]
+    ]
     outputs = dict(data["outputs"])
     # The bill was an output once.
     bill = outputs.pop("cost_lines", data.get("bill", []))

@@ -121,8 +121,15 @@ class PingProbe(Canary):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NodeIdentity(Environment):
+    """A node's user data: whose it is, which no setting changes (gpu_image/watcher/instance.py)."""
+
+    stack: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Node(Queue):
-    """What a node reads from its user data at each boot (gpu_image/watcher/settings.py)."""
+    """What a node reads from its stack's parameter at each boot (gpu_image/watcher/settings.py)."""
 
     stack: str
     region: str

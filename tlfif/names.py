@@ -6,6 +6,8 @@ import re
 ENV_TAG, ENV_VALUE = "env", "tinyllama"
 STACK_TAG = "stack"
 LATCH_TAG = "tlfif-budget-latch"
+# Set on nodes by functions: the program leaves them as they are.
+FOREIGN_TAGS = (LATCH_TAG,)
 
 AMI_PARAMETER = "/tl-fif/latest_ami_id"
 ACCESS_LOG_GROUP = "/apigw/tl-fif"
@@ -33,7 +35,9 @@ MIN_TOP_P = 0.01  # vLLM wants more than 0, and API Gateway's schemas cannot say
 MIN_IDLE_MINUTES, MAX_IDLE_MINUTES, DEFAULT_IDLE_MINUTES = 1, 30, 5
 BURST_PER_SECOND, SUSTAINED_PER_MINUTE = 5, 20
 BACKLOG_PER_NODE = 500
-BOOT_ETA_S = 90
+BOOT_ETA_S, LONGEST_BOOT_S = 90, 900
+# A shorter life could pass in booting: started again for the same jobs, and again.
+MIN_LIFETIME_HOURS, MAX_LIFETIME_HOURS = 0.5, 24
 
 # The queue (RED-003): one job lives this long unless a worker holds its lease.
 JOB_TTL_S = 300
@@ -68,6 +72,11 @@ SERVED_MODEL = "tinyllama"
 
 UUID4 = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 LOCALHOST_ORIGIN = re.compile(r"http://localhost(:\d{1,5})?")
+
+
+def node_parameter(stack: str) -> str:
+    """The SSM parameter with what a stack's nodes are told, which they read at each boot."""
+    return f"/tl-fif/{stack}/node"
 
 
 def job_key(job_id: str) -> str:

@@ -13,8 +13,6 @@ from worker.queue import Queue
 from worker.tasks import poll
 
 EVERY_S = 3.0
-# A longer time since the machine's start is not a boot but a restart of this process.
-LONGEST_BOOT_S = 900
 
 
 class Heartbeat:
@@ -59,7 +57,8 @@ class Heartbeat:
 
     def _note_boot(self, phase: str, now_ms: int) -> None:
         boot_ms = int(now_ms - self._timings["started"])
-        if phase == "ready" and self._first_boot and 0 < boot_ms < LONGEST_BOOT_S * 1000:
+        # A longer time since the machine's start is not a boot but a restart of this process.
+        if phase == "ready" and self._first_boot and 0 < boot_ms < names.LONGEST_BOOT_S * 1000:
             self._boot_ms = boot_ms
 
     async def beat(self) -> None:

@@ -22,10 +22,11 @@ from redis.exceptions import RedisError
 
 from tlfif.log import log
 from tlfif.queue import working
-from watcher import machine
+from watcher import instance, machine
 from watcher import settings as settings_module
 from watcher.heartbeat import Heartbeat
 from watcher.idle import IdleTimer
+from watcher.instance import Instance, InstanceError
 from watcher.settings import Settings, SettingsError
 from worker import replies
 from worker.backoff import Backoff
@@ -34,6 +35,8 @@ from worker.model import Model
 from worker.queue import Queue
 from worker.tasks import end, poll
 
+# How long, and how often, a node asks what it is told before it stops its machine instead.
+SETTINGS_PATIENCE_S, SETTINGS_EVERY_S = 120.0, 5.0
 IDLE_POLL_S = 0.25
 DRAIN_EVERY_S = 1.0
 # Longer than a read of the stream blocks.
@@ -46,11 +49,35 @@ STOPPING_S = 180.0
 def main() -> None:
     """Runs until SIGTERM (exit 0) or until it cannot go on (exit 1)."""
     try:
-        settings = settings_module.load(os.environ)
-    except SettingsError as error:
-        log("settings", "ERROR", why=str(error))
+        this = instance.ask(os.environ)
+    except InstanceError as error:
+        log("instance", "ERROR", why=str(error))
         sys.exit(1)
-    sys.exit(asyncio.run(run(settings)))
+    settings = _settings(this)
+    sys.exit(asyncio.run(run(settings)) if settings else 1)
+
+
+def _settings(this: Instance) -> Settings | None:
+    """What this node is told, as soon as it can be had; None if it stops instead: a node that
+    cannot work must not cost money.
+    """
+    give_up = time.monotonic() + SETTINGS_PATIENCE_S
+    while True:
+        try:
+            return settings_module.load(this, os.environ)
+        except SettingsError as error:
+            log("settings", "ERROR", why=str(error))
+        if time.monotonic() >= give_up:
+            break
+        # The network may come late, and `pulumi up` may be about to mend it.
+        time.sleep(SETTINGS_EVERY_S)
+    try:
+        machine.stop(this.region, this.id, this.stack)
+        log("resting", reason="no settings")
+        time.sleep(STOPPING_S)
+    except machine.StopFailedError as error:
+        log("stop_failed", "ERROR", why=str(error))
+    return None
 
 
 async def run(settings: Settings) -> int:

@@ -1,22 +1,19 @@
-"""What the watcher is told, by user data and identity (IMDS v2); TLFIF_* variables override."""
+"""What the watcher is told by its stack's SSM parameter, at each boot; TLFIF_* override it."""
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from typing import Any, cast
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from tlfif import names
-
-IMDS = "http://169.254.169.254"
-_WANT_TOKEN = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-_IMDS_TIMEOUT_S = 2.0
+from tlfif import aws, names
+from tlfif.log import log
+from watcher.instance import Instance
 
 
 class SettingsError(Exception):
-    """The node's configuration: each value a string under TLFIF_{NAME}, bar its identity."""
+    """The node cannot get its settings, or not use them; the message says which, and the fix."""
 
 
 class Settings(BaseModel):
@@ -41,7 +38,7 @@ class Settings(BaseModel):
     idle_minutes: int = Field(
         default=names.DEFAULT_IDLE_MINUTES, ge=names.MIN_IDLE_MINUTES, le=names.MAX_IDLE_MINUTES
     )
-    max_lifetime_hours: float = Field(gt=0, le=24)
+    max_lifetime_hours: float = Field(gt=0, le=names.MAX_LIFETIME_HOURS)
 
     model_url: str = f"http://127.0.0.1:{names.MODEL_PORT}"
     # The local cloud runs minutes faster: idle time and lifetime are counted in these.
@@ -64,57 +61,57 @@ class Settings(BaseModel):
         return self.max_lifetime_hours * 60 * self.seconds_per_minute
 
 
-def load(environ: Mapping[str, str]) -> Settings:
-    """Asks IMDS for what this instance is told. Raises SettingsError."""
-    endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or IMDS
+def load(instance: Instance, environ: Mapping[str, str]) -> Settings:
+    """Asks the parameter store what this stack's nodes are told. Raises SettingsError."""
+    return parse(_ask_store(instance), instance, environ)
+
+
+def _ask_store(instance: Instance) -> str | None:
+    """The parameter's text; None where the stack has none."""
+    name = names.node_parameter(instance.stack)
     try:
-        user_data, identity = _ask_imds(endpoint.rstrip("/"))
-    except httpx.HTTPError as error:
-        raise SettingsError(
-            f"no metadata from {endpoint} ({error}); the watcher runs on an instance only"
-        ) from error
-    return parse(user_data, identity, environ)
+        store = aws.client("ssm", instance.region, connect_s=3, read_s=10, tries=3)
+        return cast("str", store.get_parameter(Name=name)["Parameter"]["Value"])
+    except aws.errors() as error:
+        if aws.code(error) == "ParameterNotFound":
+            log("no_parameter", "WARNING", name=name)
+            return None
+        raise SettingsError(f"cannot read the parameter {name}: {error}") from error
 
 
-def _ask_imds(endpoint: str) -> tuple[str, str]:
-    """The user data and the identity document, as text."""
-    # No proxy; and the network may come up a moment after the watcher.
-    transport = httpx.HTTPTransport(retries=3)
-    with httpx.Client(transport=transport, timeout=_IMDS_TIMEOUT_S, trust_env=False) as client:
-        asked = client.put(f"{endpoint}/latest/api/token", headers=_WANT_TOKEN)
-        headers = {"X-aws-ec2-metadata-token": asked.raise_for_status().text}
-        user_data = client.get(f"{endpoint}/latest/user-data", headers=headers)
-        identity = client.get(
-            f"{endpoint}/latest/dynamic/instance-identity/document", headers=headers
-        )
-        return user_data.raise_for_status().text, identity.raise_for_status().text
+def parse(parameter: str | None, instance: Instance, environ: Mapping[str, str]) -> Settings:
+    """Settings from the parameter's text and the environment. Raises SettingsError.
 
-
-def parse(user_data: str, identity: str, environ: Mapping[str, str]) -> Settings:
-    """Settings from the two documents and the environment. Raises SettingsError."""
+    Without a parameter the user data counts, which has them all on a node made before there was
+    one.
+    """
+    name = names.node_parameter(instance.stack)
+    told = _decoded(name, parameter) if parameter is not None else instance.told
+    overrides = {key: value for key, value in environ.items() if key.startswith("TLFIF_")}
+    own = {"instance_id": instance.id, "started_at": instance.started_at}
     try:
-        told = json.loads(user_data)
+        return Settings.model_validate({**told, **overrides, **own})
+    except ValidationError as error:
+        complaints = (_complaint(name, each) for each in error.errors())
+        raise SettingsError("; ".join(complaints)) from error
+
+
+def _decoded(name: str, parameter: str) -> Mapping[str, Any]:
+    try:
+        told = json.loads(parameter)
         if not isinstance(told, dict):
             raise ValueError("it is not an object")
     except ValueError as error:
         raise SettingsError(
-            f"the user data must be one flat JSON object of TLFIF_* strings: {error}"
+            f"the parameter {name} must be one flat JSON object of TLFIF_* strings: {error}; "
+            "run 'pulumi up'"
         ) from error
-    overrides = {key: value for key, value in environ.items() if key.startswith("TLFIF_")}
-    instance = json.loads(identity)
-    # EC2 renews `pendingTime` at every start, unlike the time of the first launch.
-    started = datetime.fromisoformat(instance["pendingTime"].replace("Z", "+00:00")).timestamp()
-    try:
-        return Settings.model_validate(
-            {**told, **overrides, "instance_id": instance["instanceId"], "started_at": started}
-        )
-    except ValidationError as error:
-        raise SettingsError("; ".join(_complaint(each) for each in error.errors())) from error
+    return cast("dict[str, Any]", told)
 
 
-def _complaint(error: ErrorDetails) -> str:
+def _complaint(name: str, error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
-        return f"{key} is missing from the instance's user data: run 'pulumi up'"
+        return f"{key} is missing from the parameter {name}: run 'pulumi up'"
     fix = "correct it in the stack's configuration and run 'pulumi up'"
     return f"{key} = {error['input']!r}: {error['msg']}; {fix}"

@@ -1,6 +1,7 @@
 """What the commands share: their clock, and what a person can do something about."""
 
 from components.bundle import BundleError
+from components.settings_errors import SettingsError
 from local.control import NoCloudError
 from local.engine.cli import EngineMissingError
 from local.engine.deployment import DeploymentError
@@ -27,6 +28,7 @@ EXPECTED = (
     NoCloudError,
     PortTakenError,
     ProcessError,
+    SettingsError,
     TimeoutError,
 )
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,9 +152,7 @@ class Workspace:
         began = time.monotonic()
         with self.start(*arguments, cwd=cwd) as process:
             output, _ = process.communicate()
-        return Done(
-            code=process.returncode, output=output, seconds=time.monotonic() - began
-        )
+        return Done(code=process.returncode, output=output, seconds=time.monotonic() - began)
 
     def start(
         self, *arguments: str, cwd: Path | None = None, stdout: int | None = subprocess.PIPE

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-
 from google.protobuf import empty_pb2
 from pulumi._version import version
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2

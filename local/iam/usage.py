@@ -120,6 +120,11 @@ def _named(parameter: str) -> Callable[[Call, str], Resources]:
     return lambda call, region: [(call.params[parameter], {})]
 
 
+def _parameter(call: Call, region: str) -> Resources:
+    name = call.params["Name"].removeprefix("/")
+    return [(f"arn:aws:ssm:{region}:{ACCOUNT_ID}:parameter/{name}", {})]
+
+
 _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
     "ce:GetCostAndUsage": _anything,
     "cloudwatch:PutMetricData": _metrics,
@@ -134,6 +139,7 @@ _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
     "s3:ListBucket": _listed_bucket,
     "s3:PutObject": _objects,
     "sns:Publish": _named("TopicArn"),
+    "ssm:GetParameter": _parameter,
 }
 
 

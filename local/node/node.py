@@ -34,18 +34,19 @@ class LocalNode:
         *,
         imds_endpoint: str,
         aws_endpoint: str,
-        slots: int,
+        slots: int = 1,
         model: str = names.SERVED_MODEL,
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
     ):
-        """`slots` are the model server's; `environment` adds TLFIF_* overrides to the watcher's,
+        """`slots` are the model server's, from its next start on; `environment` adds TLFIF_* overrides to the watcher's,
         such as the clock's.
 
         `on_line` receives the watcher's log, one JSON object a line.
         """
         self.instance_id = instance_id
-        self._procs, self._slots, self._model, self._on_line = procs, slots, model, on_line
+        self.slots = slots
+        self._procs, self._model, self._on_line = procs, model, on_line
         self._imds_endpoint, self._aws_endpoint = imds_endpoint, aws_endpoint
         self._overrides = dict(environment or {})
         self._programs: list[_Program] = []
@@ -79,7 +80,7 @@ class LocalNode:
 
     def _model_server(self, port: int) -> "_Program":
         argv = [sys.executable, "-m", "local.node.model_server", "--port", str(port)]
-        argv += ["--model-name", self._model, "--slots", str(self._slots)]
+        argv += ["--model-name", self._model, "--slots", str(self.slots)]
         return _Program(self._procs, "model", self.instance_id, argv, _environment(ROOT))
 
     def _watcher(self, model_port: int) -> "_Program":

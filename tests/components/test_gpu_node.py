@@ -3,10 +3,13 @@
 import json
 
 import pytest
+from support import sweeps
 from support.program import INSTANCE, evaluate, statements, variables
 
+from components.settings import GpuSettings
 from recording import kinds
 from recording.model import Recording, Resource
+from tlfif import names
 
 
 @pytest.mark.story("EC2-005")
@@ -30,9 +33,11 @@ def test_a_node_is_reached_by_nobody(recording: Recording) -> None:
     assert not [r for r in ingress if r.inputs["securityGroupId"] in node["vpcSecurityGroupIds"]]
 
 
-def test_a_node_reads_its_configuration_from_user_data(dev: Recording) -> None:
-    user_data = json.loads(dev.one(INSTANCE).inputs["userData"])
-    assert user_data == {
+@pytest.mark.story("EC2-003")
+def test_a_node_reads_its_configuration_from_its_stacks_parameter(dev: Recording) -> None:
+    parameter = dev.one(kinds.ssm.PARAMETER.token)
+    assert parameter.inputs["name"] == names.node_parameter("dev") == "/tl-fif/dev/node"
+    assert json.loads(parameter.inputs["insecureValue"]) == {
         "TLFIF_STACK": "dev",
         "TLFIF_REGION": "us-east-1",
         "TLFIF_REDIS_HOST": dev.outputs["redis_endpoint"],
@@ -43,6 +48,58 @@ def test_a_node_reads_its_configuration_from_user_data(dev: Recording) -> None:
         "TLFIF_IDLE_MINUTES": "5",
         "TLFIF_MAX_LIFETIME_HOURS": "4",
     }
+    granted = statements(dev, "gpu-node-policy")["ReadParameter"]
+    assert (granted["Action"], granted["Resource"]) == (
+        ["ssm:GetParameter"],
+        parameter.outputs["arn"],
+    )
+    assert parameter.urn in dev.one(INSTANCE).dependencies, "a new node boots at once"
+
+
+# A value that differs from what dev has, for every key that a node can tell.
+CHANGES = {
+    "gpu": {
+        "amiId": "ami-0123456789abcdef0",
+        "slots": 9,
+        "idleMinutes": 6,
+        "maxLifetimeHours": 5,
+        "diskGb": 31,
+        "tlsIngress": True,
+        "domain": "gpu.example.org",
+        "count": 2,
+    },
+    "queue": {"engine": "redis", "nodeType": "cache.t4g.small", "replicas": 1},
+    "gateway": {"privateEndpoint": True, "probe": "synthetics", "manageAccount": False},
+    "budget": {"capEur": 21, "scope": "tag"},
+    "alerts": {"email": "me@example.com"},
+}
+
+
+@pytest.mark.story("EC2-003", "OPS-003")
+@pytest.mark.parametrize(
+    ("group", "key"), [(group, key) for group, changes in CHANGES.items() for key in changes]
+)
+def test_no_setting_power_cycles_a_node(dev: Recording, group: str, key: str) -> None:
+    changed = evaluate("dev", config={f"tl-fif:{group}": {key: CHANGES[group][key]}})
+    old, new = (each.one(INSTANCE, "gpu-node-0") for each in (dev, changed))
+    assert sweeps.power_cycled_by(old, new) == []
+
+
+@pytest.mark.story("OPS-003")
+def test_every_tag_that_code_sets_is_known_as_such() -> None:
+    own = {names.ENV_TAG, names.STACK_TAG}
+    constants = {key: value for key, value in vars(names).items() if key.endswith("_TAG")}
+    assert set(constants.values()) - own == set(names.FOREIGN_TAGS)
+    foreign = {f"names.{key}" for key, value in constants.items() if value not in own}
+    assert sweeps.tags_set_by_code().keys() - foreign == set()
+    call = 'ec2.create_tags(Resources=[i], Tags=[{"Key": names.X_TAG, "Value": ""}])'
+    assert list(sweeps.keys_of_create_tags(call)) == ["names.X_TAG"]
+
+
+def test_every_key_of_the_nodes_is_tried() -> None:
+    # One type has a price, so no other can be tried: the sweep holds it.
+    tried = CHANGES["gpu"].keys() | {"instanceType"}
+    assert tried == {field.alias for field in GpuSettings.model_fields.values()}
 
 
 def test_several_nodes_share_a_role_but_not_the_right_to_stop_each_other() -> None:

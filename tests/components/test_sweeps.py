@@ -174,6 +174,14 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
     "instances_answer_metadata_v2_only": [
         ("gpu-node-0", with_inputs(metadataOptions={"httpTokens": "optional"}), "gpu-node-0"),
     ],
+    "nothing_starts_a_stopped_instance": [
+        ("gpu-node-0", lambda r: replace(r, ignore_changes=[]), "gpu-node-0: userData starts it"),
+        ("gpu-node-0", lambda r: replace(r, replace_on_changes=[]), "instanceType starts it"),
+        ("gpu-node-0", with_inputs(ebsOptimized=True), "is ebsOptimized changed in place?"),
+    ],
+    "tags_that_others_set_are_left_alone": [
+        ("gpu-node-0", lambda r: replace(r, ignore_changes=[]), 'tags["tlfif-budget-latch"]'),
+    ],
     "load_balancers_are_internal_and_speak_tls": [
         ("tls-nlb", with_inputs(internal=False), "tls-nlb"),
     ],

@@ -48,9 +48,11 @@ def test_every_function_reads_what_it_is_told_and_is_told_no_more(recording: Rec
 
 
 def test_nodes_and_canaries_read_what_they_are_told(recording: Recording) -> None:
+    told = json.loads(recording.one(kinds.ssm.PARAMETER.token).inputs["insecureValue"])
+    assert told.keys() == required(environment.Node.read(told))
     for instance in recording.of_type(kinds.ec2.INSTANCE.token):
         told = json.loads(instance.inputs["userData"])
-        assert told.keys() == required(environment.Node.read(told))
+        assert told.keys() == required(environment.NodeIdentity.read(told))
     for canary in recording.of_type(kinds.monitoring.CANARY.token):
         told = canary.inputs["runConfig"]["environmentVariables"]
         assert environment.Canary.read(told).api_url.startswith("https://")

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from tlfif import names
-from watcher.settings import Settings, SettingsError, load, parse
+from watcher import instance
+from watcher.instance import Instance, InstanceError
+from watcher.settings import Settings, SettingsError, parse
 
-USER_DATA = {
+PARAMETER = {
     "TLFIF_STACK": "dev",
     "TLFIF_REGION": "eu-west-1",
     "TLFIF_REDIS_HOST": "queue.internal",
@@ -23,12 +25,16 @@ IDENTITY = json.dumps(
 )
 
 
+def this(**user_data: str) -> Instance:
+    return instance.parse(json.dumps({"TLFIF_STACK": "dev", **user_data}), IDENTITY)
+
+
 def told(environ: dict[str, str] | None = None, **changes: str | None) -> Settings:
-    user_data = {key: value for key, value in {**USER_DATA, **changes}.items() if value is not None}
-    return parse(json.dumps(user_data), IDENTITY, environ or {})
+    parameter = {key: value for key, value in {**PARAMETER, **changes}.items() if value is not None}
+    return parse(json.dumps(parameter), this(), environ or {})
 
 
-def test_the_user_data_becomes_settings() -> None:
+def test_the_parameter_becomes_settings() -> None:
     settings = told()
     assert (settings.stack, settings.redis_port, settings.gpu_slots) == ("dev", 6379, 32)
     assert (settings.instance_id, settings.started_at) == ("i-1", 1795460400.0)
@@ -60,7 +66,7 @@ def test_the_environment_overrides() -> None:
     [
         (
             {"TLFIF_REDIS_HOST": None},
-            "TLFIF_REDIS_HOST is missing from the instance's user data: run 'pulumi up'",
+            "TLFIF_REDIS_HOST is missing from the parameter /tl-fif/dev/node: run 'pulumi up'",
         ),
         ({"TLFIF_GPU_SLOTS": "many"}, "TLFIF_GPU_SLOTS = 'many': .*valid integer.*; correct it"),
         ({"TLFIF_IDLE_MINUTES": "31"}, "TLFIF_IDLE_MINUTES = '31': .*less than or equal to 30"),
@@ -74,14 +80,29 @@ def test_what_cannot_be_used_is_named_with_value_and_fix(
         told(**changes)
 
 
-@pytest.mark.parametrize("user_data", ["", "#!/bin/sh", "[1]"])
-def test_user_data_that_is_no_object_is_refused(user_data: str) -> None:
-    with pytest.raises(SettingsError, match="must be one flat JSON object"):
-        parse(user_data, IDENTITY, {})
+@pytest.mark.parametrize("parameter", ["", "#!/bin/sh", "[1]"])
+def test_a_parameter_that_is_no_object_is_refused(parameter: str) -> None:
+    with pytest.raises(SettingsError, match="/tl-fif/dev/node must be one flat JSON object"):
+        parse(parameter, this(), {})
+
+
+@pytest.mark.story("EC2-003")
+def test_a_node_made_before_there_was_a_parameter_reads_either() -> None:
+    old = this(**{**PARAMETER, "TLFIF_GPU_SLOTS": "16"})
+    assert parse(None, old, {}).gpu_slots == 16
+    assert parse(json.dumps(PARAMETER), old, {}).gpu_slots == 32
+    with pytest.raises(SettingsError, match="TLFIF_REDIS_HOST is missing from the parameter"):
+        parse(None, this(), {})
+
+
+@pytest.mark.parametrize("user_data", ["", "#!/bin/sh", "[1]", "{}", '{"TLFIF_STACK": ""}'])
+def test_user_data_that_does_not_name_the_stack_is_refused(user_data: str) -> None:
+    with pytest.raises(InstanceError, match="must be one flat JSON object"):
+        instance.parse(user_data, IDENTITY)
 
 
 def test_outside_an_instance_it_says_so() -> None:
     with pytest.raises(
-        SettingsError, match=r"no metadata from http://127.0.0.1:9/ .*on an instance only"
+        InstanceError, match=r"no metadata from http://127.0.0.1:9/ .*on an instance only"
     ):
-        load({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9/"})
+        instance.ask({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9/"})

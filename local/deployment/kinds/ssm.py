@@ -9,9 +9,8 @@ from recording.model import ACCOUNT_ID
 
 @makes(kinds.ssm.PARAMETER)
 def _parameter(moto: Moto, name: str, inputs: Inputs) -> Outputs:
-    moto.client("ssm").put_parameter(
-        Name=name, Tags=tags(inputs), **api(without(inputs, "name", "tags"))
-    )
+    values = api(without(inputs, "name", "insecureValue", "value", "tags"))
+    moto.client("ssm").put_parameter(Name=name, Value=_value(inputs), Tags=tags(inputs), **values)
     return {
         "id": name,
         "name": name,
@@ -19,12 +18,26 @@ def _parameter(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     }
 
 
-@changes(kinds.ssm.PARAMETER, "tags", "value", "type", "description", "tier", "overwrite")
+def _value(inputs: Inputs) -> str:
+    """A value that may be shown is the provider's `insecureValue`."""
+    return inputs.get("insecureValue") or inputs["value"]
+
+
+@changes(
+    kinds.ssm.PARAMETER,
+    "tags",
+    "insecureValue",
+    "value",
+    "type",
+    "description",
+    "tier",
+    "overwrite",
+)
 def _change_parameter(moto: Moto, id_: str, old: Outputs, new: Inputs) -> Outputs:
     """The store takes no tags when it overwrites."""
     ssm = moto.client("ssm")
-    values = api(without(new, "name", "tags", "overwrite"))
-    ssm.put_parameter(Name=id_, Overwrite=True, **values)
+    values = api(without(new, "name", "insecureValue", "value", "tags", "overwrite"))
+    ssm.put_parameter(Name=id_, Value=_value(new), Overwrite=True, **values)
     named = {"ResourceType": "Parameter", "ResourceId": id_}
     retag(
         old,
@@ -42,7 +55,8 @@ def _read_parameter(moto: Moto, id_: str, outputs: Outputs) -> Outputs:
     own = [{"Key": "Name", "Values": [id_]}]
     about = ssm.describe_parameters(ParameterFilters=own)["Parameters"][0]
     tagged = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=id_)
-    return {**properties(about), **properties(parameter), "tags": tag_map(tagged["TagList"])}
+    shown = {"insecureValue": parameter["Value"], "tags": tag_map(tagged["TagList"])}
+    return {**properties(about), **properties(parameter), **shown}
 
 
 @removes(kinds.ssm.PARAMETER)

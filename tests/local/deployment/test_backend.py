@@ -19,6 +19,7 @@ from local.deployment.kinds import MAKERS
 from local.machine.valkey import Valkey
 from recording import kinds
 from recording.model import Recording
+from tlfif import names
 
 pytestmark = pytest.mark.integration
 
@@ -110,7 +111,9 @@ def _check_node(moto: Moto, valkey: Valkey, recording: Recording) -> None:
     assert {"Key": "stack", "Value": "dev"} in real["Tags"]
     assert real["MetadataOptions"]["HttpTokens"] == "required"
     user_data, role_arn = moto.user_data_and_role(real)
-    configuration = json.loads(user_data or "")
+    stack = json.loads(user_data or "")["TLFIF_STACK"]
+    parameter = moto.client("ssm").get_parameter(Name=names.node_parameter(stack))["Parameter"]
+    configuration = json.loads(parameter["Value"])
     assert (configuration["TLFIF_REDIS_HOST"], configuration["TLFIF_REDIS_PORT"]) == (
         valkey.host,
         str(valkey.port),

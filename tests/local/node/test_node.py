@@ -108,7 +108,7 @@ async def until(condition: Callable[[], object], timeout_s: float = 40) -> None:
 
 
 def make_instance(moto: Moto, valkey: Valkey) -> str:
-    """A stopped instance with its role, tags and user data; its id."""
+    """A stopped instance with its role and user data, and its stack's parameter; its id."""
     iam, ec2 = moto.client("iam"), moto.client("ec2")
     iam.create_role(RoleName="node", AssumeRolePolicyDocument=TRUST)
     iam.create_instance_profile(InstanceProfileName="node-profile")
@@ -124,10 +124,15 @@ def make_instance(moto: Moto, valkey: Valkey) -> str:
         "TLFIF_IDLE_MINUTES": "5",
         "TLFIF_MAX_LIFETIME_HOURS": "4",
     }
-    image = moto.publish_image(names.AMI_PARAMETER)
-    profile = {"Name": "node-profile"}
+    moto.client("ssm").put_parameter(
+        Name=names.node_parameter(STACK), Type="String", Value=json.dumps(told)
+    )
     made = ec2.run_instances(
-        ImageId=image, MinCount=1, MaxCount=1, UserData=json.dumps(told), IamInstanceProfile=profile
+        ImageId=moto.publish_image(names.AMI_PARAMETER),
+        MinCount=1,
+        MaxCount=1,
+        UserData=json.dumps({"TLFIF_STACK": STACK}),
+        IamInstanceProfile={"Name": "node-profile"},
     )
     instance_id = made["Instances"][0]["InstanceId"]
     ec2.stop_instances(InstanceIds=[instance_id])

@@ -2,8 +2,9 @@
 name and fault.
 """
 
-from support.sweeps import access, data, metrics, network, order, owners, whole
+from support.sweeps import access, data, instances, metrics, network, order, owners, whole
 from support.sweeps.access import wildcard_reasons
+from support.sweeps.instances import keys_of_create_tags, power_cycled_by, tags_set_by_code
 from support.sweeps.rule import SWEEPS, Sweep
 from support.sweeps.whole import clashes
 
@@ -17,10 +18,14 @@ __all__ = [
     "access",
     "clashes",
     "data",
+    "instances",
+    "keys_of_create_tags",
     "metrics",
     "network",
     "order",
     "owners",
+    "power_cycled_by",
+    "tags_set_by_code",
     "whole",
     "wildcard_reasons",
 ]

@@ -1,0 +1,86 @@
+"""What this machine is, by the metadata service (IMDS v2): all that it can know by itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+import httpx
+
+from tlfif.environment import variable
+
+IMDS = "http://169.254.169.254"
+_WANT_TOKEN = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+_IMDS_TIMEOUT_S = 2.0
+
+
+class InstanceError(Exception):
+    """The metadata service is away, or its user data is not a node's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """This machine; `started_at` is when EC2 last started it, in epoch s.
+
+    `told` is its user data. Nodes made before settings were a parameter have all of them there.
+    """
+
+    id: str
+    region: str
+    stack: str
+    started_at: float
+    told: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def ask(environ: Mapping[str, str]) -> Instance:
+    """Asks the metadata service which machine this is. Raises InstanceError."""
+    endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or IMDS
+    try:
+        user_data, identity = _ask_imds(endpoint.rstrip("/"))
+    except httpx.HTTPError as error:
+        raise InstanceError(
+            f"no metadata from {endpoint} ({error}); the watcher runs on an instance only"
+        ) from error
+    return parse(user_data, identity)
+
+
+def _ask_imds(endpoint: str) -> tuple[str, str]:
+    """The user data and the identity document, as text."""
+    # No proxy; and the network may come up a moment after the watcher.
+    transport = httpx.HTTPTransport(retries=3)
+    with httpx.Client(transport=transport, timeout=_IMDS_TIMEOUT_S, trust_env=False) as client:
+        asked = client.put(f"{endpoint}/latest/api/token", headers=_WANT_TOKEN)
+        headers = {"X-aws-ec2-metadata-token": asked.raise_for_status().text}
+        user_data = client.get(f"{endpoint}/latest/user-data", headers=headers)
+        identity = client.get(
+            f"{endpoint}/latest/dynamic/instance-identity/document", headers=headers
+        )
+        return user_data.raise_for_status().text, identity.raise_for_status().text
+
+
+def parse(user_data: str, identity: str) -> Instance:
+    """This machine, from the two documents. Raises InstanceError."""
+    told = _told(user_data)
+    document = json.loads(identity)
+    # EC2 renews `pendingTime` at every start, unlike the time of the first launch.
+    started = datetime.fromisoformat(document["pendingTime"].replace("Z", "+00:00")).timestamp()
+    return Instance(
+        id=document["instanceId"],
+        region=document["region"],
+        stack=told[variable("stack")],
+        started_at=started,
+        told=told,
+    )
+
+
+def _told(user_data: str) -> dict[str, Any]:
+    try:
+        told = cast("dict[str, Any]", json.loads(user_data))
+        if not isinstance(told, dict) or not told.get(variable("stack")):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"{variable('stack')} is not in it")
+    except ValueError as error:
+        raise InstanceError(
+            f"the user data must be one flat JSON object of TLFIF_* strings: {error}"
+        ) from error
+    return told

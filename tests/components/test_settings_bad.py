@@ -1,0 +1,178 @@
+"""Every key, set to values that it cannot have: a line that names key, value and fix, and no other
+exception.
+"""
+
+import json
+from typing import Any
+
+import pytest
+from support.recordings import evaluate
+
+from components.settings import Settings, SettingsError
+from components.settings_errors import LONGEST
+from tlfif import environment, names
+from tools.readme import configuration_keys
+from watcher import settings as watcher
+from watcher.instance import Instance
+
+KEYS = dict(configuration_keys())
+REGION = {"aws:region": "us-east-1"}
+HUGE, DEEP = "x" * 100_000, json.loads("[" * 400 + "]" * 400)
+# No key takes any of these.
+NEVER = [{"a": 1}, {}, [{}], [[]], DEEP, HUGE, "", "\x00\n", "ü\ud800", 10**5000, -1, float("nan")]
+NEVER += [float("inf"), "1e999"]
+
+
+def refused(config: dict[str, Any], secret: tuple[str, ...] = ()) -> str | None:
+    try:
+        Settings.parse({**REGION, **config}, secret)
+    except SettingsError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("value", NEVER, ids=lambda value: str(type(value).__name__))
+def test_a_value_that_no_key_takes_is_refused_in_one_line(key: str, value: Any) -> None:
+    group, name = key.split(":")
+    said = refused({f"tl-fif:{group}": {name: value}})
+    assert said is not None
+    for line in said.splitlines():
+        assert line.startswith((f"{key} = ", f"{group}:{name} = "))
+        assert len(line) < 5 * LONGEST
+        assert f"'tl-fif:{group}.{name}' <value>" in line
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("value", [None, True, 0, [], "null", 1.5, "2026-01-01"])
+def test_a_value_is_taken_or_refused_by_name(key: str, value: Any) -> None:
+    group, name = key.split(":")
+    said = refused({f"tl-fif:{group}": {name: value}})
+    assert said is None or said.startswith(f"{key} = ")
+
+
+@pytest.mark.parametrize(
+    "key", [key for key, field in KEYS.items() if field.annotation is not bool]
+)
+def test_a_switch_is_no_number(key: str) -> None:
+    group, name = key.split(":")
+    said = refused({f"tl-fif:{group}": {name: True}})
+    assert said is not None
+    assert said.startswith(f"{key} = ")
+
+
+@pytest.mark.parametrize("group", sorted({key.partition(":")[0] for key in KEYS}))
+@pytest.mark.parametrize("value", [None, [], "", "x", 7, True, HUGE, "[" * 100_000, {"ü\n": {}}])
+def test_a_group_that_is_none_is_refused_in_one_line(group: str, value: Any) -> None:
+    said = refused({f"tl-fif:{group}": value})
+    assert said is not None
+    (line,) = said.splitlines()
+    assert line.startswith((f"{group} = ", f"{group}:"))
+    assert len(line) < 1000
+
+
+@pytest.mark.parametrize("value", [None, "", 7, {"a": 1}, [], HUGE])
+def test_a_region_that_is_none_is_refused_in_one_line(value: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^aws:region = .*Choose one of[^\n]*$"):
+        Settings.parse({"aws:region": value})
+
+
+def test_the_region_is_no_key_of_ours() -> None:
+    assert "the region is aws:region" in str(refused({"tl-fif:region": "eu-west-1"}))
+
+
+# --- values that are good alone
+
+
+@pytest.mark.story("EC2-004")
+@pytest.mark.parametrize(
+    ("group", "values", "said"),
+    [
+        (
+            "gpu",
+            {"maxLifetimeHours": 0.5, "idleMinutes": 30},
+            "gpu:maxLifetimeHours = 0.5 and gpu:idleMinutes = 30 do not go together: .*"
+            "set --path 'tl-fif:gpu.maxLifetimeHours' 0.75",
+        ),
+        (
+            "costs",
+            {"imageGb": 31},
+            "costs:imageGb = 31 and gpu:diskGb = 30 .*set --path 'tl-fif:gpu.diskGb' 31",
+        ),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused_by_name(
+    group: str, values: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{said}$"):
+        Settings.parse({**REGION, f"tl-fif:{group}": values})
+
+
+@pytest.mark.story("EC2-004")
+def test_a_lifetime_that_passes_in_booting_is_refused() -> None:
+    shortest_s = names.MIN_LIFETIME_HOURS * 3600
+    assert shortest_s >= names.LONGEST_BOOT_S + names.JOB_TTL_S
+    said = refused({"tl-fif:gpu": {"maxLifetimeHours": 0.2}})
+    assert said is not None
+    assert said.startswith("gpu:maxLifetimeHours = 0.2: input should be greater than or equal")
+
+
+EXTREMES = {
+    "least": {"slots": 1, "idleMinutes": 1, "maxLifetimeHours": 0.5, "diskGb": 20, "count": 1},
+    "most": {"slots": 256, "idleMinutes": 30, "maxLifetimeHours": 24, "diskGb": 1000, "count": 8},
+}
+
+
+@pytest.mark.story("EC2-003")
+@pytest.mark.parametrize("which", EXTREMES)
+def test_whatever_the_settings_take_the_watcher_takes(which: str) -> None:
+    gpu = Settings.parse({**REGION, "tl-fif:gpu": EXTREMES[which]}).gpu
+    told = environment.Node.variables(
+        stack="dev",
+        region="us-east-1",
+        redis_host="queue",
+        redis_port=6379,
+        replies_bucket="replies",
+        model=names.SERVED_MODEL,
+        gpu_slots=gpu.slots,
+        idle_minutes=gpu.idle_minutes,
+        max_lifetime_hours=gpu.max_lifetime_hours,
+    )
+    this = Instance(id="i-1", region="us-east-1", stack="dev", started_at=0)
+    assert watcher.parse(json.dumps(told), this, {}).gpu_slots == gpu.slots
+
+
+@pytest.mark.parametrize("which", EXTREMES)
+def test_the_program_takes_the_extremes(which: str) -> None:
+    bounds = {"budget": {"capEur": 1}, "costs": {"requestsPerMonth": 10**9, "minGpuHours": 10_000}}
+    config = {"gpu": EXTREMES[which], **(bounds if which == "most" else {})}
+    assert evaluate("dev", config={f"tl-fif:{k}": v for k, v in config.items()}).resources
+
+
+# --- secrets
+
+SECRET_KEYS = [key for key, field in KEYS.items() if "SecretStr" in repr(field.annotation)]
+
+
+@pytest.mark.parametrize("key", SECRET_KEYS)
+def test_the_fix_for_a_secret_key_keeps_it_secret(key: str) -> None:
+    group, name = key.split(":")
+    said = refused({f"tl-fif:{group}": {name: "hunter2"}})
+    assert said is not None
+    assert said.endswith(f"pulumi config set --path --secret 'tl-fif:{group}.{name}' <value>")
+    assert "hunter2" not in said
+
+
+def test_there_are_secret_keys() -> None:
+    assert SECRET_KEYS == ["alerts:pagerDutyUrl"]
+
+
+def test_a_group_that_is_a_secret_as_a_whole_works_and_is_never_shown() -> None:
+    secret = ("tl-fif:budget", "tl-fif:alerts")
+    config = {"tl-fif:budget": '{"capEur": 7}', "tl-fif:alerts": '{"email": "me@example.com"}'}
+    settings = Settings.parse({**REGION, **config}, secret)
+    assert (settings.budget.cap_eur, settings.alerts.email) == (7, "me@example.com")
+    said = refused({"tl-fif:budget": '{"capEur": "hunter2"}'}, secret)
+    assert said is not None
+    assert said.startswith("budget:capEur = [hidden]: ")
+    assert "hunter2" not in said
