@@ -157,7 +157,7 @@ def _wake(services: Services, job: accepting.NewJob, accepted: accepting.Accepte
 def _no_node(outcome: nodes.Outcome, code: str) -> Problem | None:
     match outcome:
         case nodes.Outcome.NO_CAPACITY:
-            return Problem(503, "no_capacity", f"EC2 has no GPU now ({code}).", retry_after_s=60)
+            return Problem(503, "no_capacity", nodes.explain(code), retry_after_s=60)
         case nodes.Outcome.ABSENT:
             message = "This stack has no GPU node yet; bake the image, then run pulumi up."
             return Problem(503, "no_node", message, retry_after_s=60)
@@ -266,6 +266,8 @@ def status(services: Services, event: Event, sub: str) -> Response:
         "gpu_hours_left": None if left is None else round(left, 2),
         "latch": now.latch,
     }
+    if now.failure:
+        body["start_failure"] = now.failure
     return respond(event, 200, body, {})
 
 
