@@ -24,11 +24,12 @@ def start(
     The right to wake, held under `token`, is kept while a node comes and given back otherwise: the
     next may try. Whom EC2 promised to start is noted, and why it did not: `fell_back` asks later.
     """
+    space = names.NAMESPACE_ROUTER
     outcome, started, code = nodes.wake(ec2, stack, wanted, phases, avoid)
     if started:
-        _count(stack, names.METRIC_EC2_STARTS, len(started), token=token)
+        emf.emit(space, stack, {names.METRIC_EC2_STARTS: len(started)}, token=token)
     if outcome is nodes.Outcome.NO_CAPACITY:
-        _count(stack, names.METRIC_EC2_CAPACITY_ERRORS, 1, token=token, code=code)
+        emf.emit(space, stack, {names.METRIC_EC2_CAPACITY_ERRORS: 1}, token=token, code=code)
     failed = outcome in (nodes.Outcome.NO_CAPACITY, nodes.Outcome.UNKNOWN)
     why = nodes.explain(code) if failed else ""
     level = "ERROR" if failed else "INFO"
@@ -57,17 +58,14 @@ def fell_back(client: "redis.Redis", stack: str, ec2: Any, started: Mapping[str,
         return []
     stopped = [node for node in found if node.id in settled and node.state == "stopped"]
     codes = [node.failure for node in stopped if node.failure]
+    space = names.NAMESPACE_ROUTER
     if codes:
-        _count(stack, names.METRIC_EC2_STARTS_FAILED, len(codes), codes=codes)
+        emf.emit(space, stack, {names.METRIC_EC2_STARTS_FAILED: len(codes)}, codes=codes)
         if capacity := sum(map(nodes.is_capacity, codes)):
-            _count(stack, names.METRIC_EC2_CAPACITY_ERRORS, capacity, codes=codes)
+            emf.emit(space, stack, {names.METRIC_EC2_CAPACITY_ERRORS: capacity}, codes=codes)
     if stopped:
         ids = [node.id for node in stopped]
         log("nodes stopped again", "ERROR" if codes else "INFO", nodes=ids, codes=codes)
         failure = (codes[0], nodes.explain(codes[0])) if codes else None
         scripts.run(client, guarding.fell_back(ids, failure))
     return [node.id for node in stopped if node.failure]
-
-
-def _count(stack: str, metric: str, number: int, **properties: Any) -> None:
-    emf.emit(names.NAMESPACE_ROUTER, stack, {metric: number}, **properties)
