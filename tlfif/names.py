@@ -30,6 +30,10 @@ METRIC_CURRENT_SPEND_EUR = "CurrentSpendEUR"
 # Limits of the HTTP surface (API-003, LAM-002, EC2-004).
 MAX_PROMPT_BYTES = 6_000
 MAX_TOKENS = 1_024
+# What prompt and answer may have together: the engine's limit (--max-model-len in
+# gpu_image/supervisord.conf). How many tokens a prompt has only the engine knows, so the worker
+# lowers max_tokens to what is left.
+CONTEXT_TOKENS = 2_048
 MIN_TOP_P = 0.01  # vLLM wants more than 0, and API Gateway's schemas cannot say that
 MIN_IDLE_MINUTES, MAX_IDLE_MINUTES, DEFAULT_IDLE_MINUTES = 1, 30, 5
 BURST_PER_SECOND, SUSTAINED_PER_MINUTE = 5, 20
