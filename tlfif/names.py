@@ -21,6 +21,7 @@ METRIC_RATE_LIMIT_BREACHES = "RateLimitBreaches"
 METRIC_REDIS_ENQUEUE_FAIL = "RedisEnqueueFail"
 METRIC_EC2_STARTS = "EC2Starts"
 METRIC_EC2_CAPACITY_ERRORS = "EC2StartCapacityErrors"
+METRIC_EC2_STARTS_FAILED = "EC2StartsFailed"
 METRIC_AUTO_STOPS = "AutoStops"
 METRIC_QUEUE_DEPTH = "QueueDepth"
 METRIC_QUEUE_HEALTHY = "QueueHealthy"
@@ -31,6 +32,10 @@ METRIC_CURRENT_SPEND_EUR = "CurrentSpendEUR"
 # Limits of the HTTP surface (API-003, LAM-002, EC2-004).
 MAX_PROMPT_BYTES = 6_000
 MAX_TOKENS = 1_024
+# What prompt and answer may have together: the engine's limit (--max-model-len in
+# gpu_image/supervisord.conf). How many tokens a prompt has only the engine knows, so the worker
+# lowers max_tokens to what is left.
+CONTEXT_TOKENS = 2_048
 MIN_TOP_P = 0.01  # vLLM wants more than 0, and API Gateway's schemas cannot say that
 MIN_IDLE_MINUTES, MAX_IDLE_MINUTES, DEFAULT_IDLE_MINUTES = 1, 30, 5
 BURST_PER_SECOND, SUSTAINED_PER_MINUTE = 5, 20
@@ -44,6 +49,9 @@ JOB_TTL_S = 300
 CANCELLED_TTL_S = 600
 WITHDRAWN_TTL_S = 10
 WAKE_TTL_S = 120
+# EC2 shows what became of a start by then: a node that is stopped (again) did not come up.
+START_SETTLES_S = 10
+START_FAILURE_TTL_S = 600
 HEARTBEAT_TTL_S = 15
 LEASE_RENEW_S, LEASE_IDLE_S = 5, 20
 LOST_S = 3 * LEASE_IDLE_S  # a worker silent for so long will not come back to its job
@@ -58,6 +66,8 @@ STREAM, GROUP, DEAD_STREAM = "jobs", "gpu", "jobs:dead"
 NODES = "nodes"  # whose heartbeat may be fresh
 STOP = "nodes:stop"  # somebody wants every node to stop, until a worker claims a later job
 WAKE = "node:wake"  # who has the right to start nodes now
+STARTS = "node:starts"  # which nodes were asked to start and have not been heard of, and when
+START_FAILURE = "node:failure"  # why the last start came to nothing
 LATCH = "budget:latch"
 BOOTS = "boot:history"
 PENDING_REPLIES = "replies:pending"  # final replies that no worker will write

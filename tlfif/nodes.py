@@ -1,7 +1,7 @@
 """Starts and stops the stack's nodes: `decide` is pure, and two EC2 calls do what it says."""
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -18,6 +18,27 @@ NO_CAPACITY = {
     "MaxSpotInstanceCountExceeded",
     "VcpuLimitExceeded",
 }
+# EC2's words for a stop that somebody wanted; any other stopped an instance that was to run.
+ORDINARY_STOPS = {
+    "",
+    "Client.InstanceInitiatedShutdown",
+    "Client.UserInitiatedHibernate",
+    "Client.UserInitiatedShutdown",
+    "Server.ScheduledStop",
+    "Server.SpotInstanceShutdown",
+}
+QUOTA = (
+    "The account's quota of running G and VT instances (L-DB2E81BA) is used up, or 0 as in a new "
+    "account; ask for 4 vCPUs a node in Service Quotas"
+)
+REASONS = {
+    "VcpuLimitExceeded": QUOTA,
+    "InstanceLimitExceeded": QUOTA,
+    "Client.InternalError": "EC2 started the node and stopped it at once, as it does when it may "
+    "not use the KMS key of the node's volume; look at the key's policy and grants",
+    "Client.VolumeLimitExceeded": "The account's quota of EBS storage is used up; raise it in "
+    "Service Quotas",
+}
 CALL_TIMEOUT_S = 0.8
 
 
@@ -25,13 +46,15 @@ CALL_TIMEOUT_S = 0.8
 class Node:
     """One EC2 instance of the stack.
 
-    `state` is EC2's word for it, `latched` says that the budget latch is on it.
+    `state` is EC2's word for it, `latched` says that the budget latch is on it, `failure` why it
+    is stopped though nobody stopped it ('' otherwise).
     """
 
     id: str
     state: str
     latched: bool = False
     started_ago_s: float = 0.0
+    failure: str = ""
 
     def is_expected(self, phases: Mapping[str, str]) -> bool:
         """Started, and not heard of yet.
@@ -57,33 +80,42 @@ class Outcome(Enum):
     ABSENT = "absent"
     LATCHED = "latched"
     NO_CAPACITY = "no capacity"
+    FAILED = "failed"  # started just now, and stopped again
     UNKNOWN = "unknown"  # EC2 throttled, silent or refusing: somebody must try again
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Which instances to start, and what to say when there is none to start."""
+    """How many to start of which instances, in this order, and what to say of none to start."""
 
-    start: tuple[str, ...]
+    number: int
+    candidates: tuple[str, ...]
     otherwise: Outcome
 
 
-def decide(nodes: Sequence[Node], wanted: int, phases: Mapping[str, str]) -> Decision:
+def decide(
+    nodes: Sequence[Node], wanted: int, phases: Mapping[str, str], avoid: Collection[str] = ()
+) -> Decision:
     """What to do for `wanted` more nodes than work or load a model (LAM-004).
 
     `nodes` are all of the stack's; `phases` by instance id, of those whose heartbeat the queue has.
+    Nodes whose last start failed come last, those to `avoid` are not started.
     """
     present = [node for node in nodes if node.state not in ("terminated", "shutting-down")]
     free = [node for node in present if not node.latched]
-    stopped = sorted(node.id for node in free if node.state == "stopped")
+    stopped = [node for node in free if node.state == "stopped"]
     missing = wanted - sum(node.is_expected(phases) for node in free)
-    if missing > 0 and stopped:
-        return Decision(tuple(stopped[:missing]), Outcome.STARTED)
+    candidates = [node for node in stopped if node.id not in avoid]
+    if missing > 0 and candidates:
+        candidates.sort(key=lambda node: (node.failure != "", node.id))
+        return Decision(missing, tuple(node.id for node in candidates), Outcome.STARTED)
     if missing > 0 and any(node.is_leaving(phases) for node in free):
-        return Decision((), Outcome.STOPPING)
+        return Decision(0, (), Outcome.STOPPING)
     if any(node.state in ("pending", "running") for node in free):
-        return Decision((), Outcome.COMING)
-    return Decision((), Outcome.LATCHED if present else Outcome.ABSENT)
+        return Decision(0, (), Outcome.COMING)
+    if stopped:
+        return Decision(0, (), Outcome.FAILED)
+    return Decision(0, (), Outcome.LATCHED if present else Outcome.ABSENT)
 
 
 def client(timeout_s: float = CALL_TIMEOUT_S) -> Any:
@@ -104,32 +136,66 @@ def find(ec2: Any, stack: str) -> list[Node]:
 
 
 def _node(instance: dict[str, Any]) -> Node:
+    state = instance["State"]["Name"]
     latched = any(tag["Key"] == names.LATCH_TAG for tag in instance.get("Tags", []))
     started_ago = datetime.datetime.now(datetime.timezone.utc) - instance["LaunchTime"]
-    return Node(
-        instance["InstanceId"], instance["State"]["Name"], latched, started_ago.total_seconds()
-    )
+    reason: str = instance.get("StateReason", {}).get("Code", "")
+    failure = reason if state == "stopped" and reason not in ORDINARY_STOPS else ""
+    return Node(instance["InstanceId"], state, latched, started_ago.total_seconds(), failure)
 
 
-def wake(ec2: Any, stack: str, wanted: int, phases: Mapping[str, str]) -> tuple[Outcome, int, str]:
-    """Starts what `decide` says: the outcome, how many EC2 started, and EC2's error code or ''."""
-    started = 0
+def wake(
+    ec2: Any, stack: str, wanted: int, phases: Mapping[str, str], avoid: Collection[str] = ()
+) -> tuple[Outcome, list[str], str]:
+    """Starts what `decide` says: the outcome, whom EC2 promised to start, its error code or ''.
+
+    A promise is no start: EC2 may find later that it has no machine.
+    """
     try:
         with aws.answering():
-            decision = decide(find(ec2, stack), wanted, phases)
-            for instance in decision.start:
-                ec2.start_instances(InstanceIds=[instance])
-                started += 1
+            decision = decide(find(ec2, stack), wanted, phases, avoid)
     except aws.Unavailable as error:
-        code = str(error)
-        return Outcome.STARTED if started else _refused(code), started, code
-    return decision.otherwise, started, ""
+        return _refused(str(error)) or Outcome.UNKNOWN, [], str(error)
+    started, code = _start(ec2, decision)
+    refused = _refused(code)
+    return refused if refused and not started else decision.otherwise, started, code
 
 
-def _refused(code: str) -> Outcome:
-    if code == "IncorrectInstanceState":
-        return Outcome.STOPPING
-    return Outcome.NO_CAPACITY if code in NO_CAPACITY else Outcome.UNKNOWN
+def _start(ec2: Any, decision: Decision) -> tuple[list[str], str]:
+    """Asks for one node after another, as long as another may be had where one was refused."""
+    started: list[str] = []
+    code = ""
+    for instance in decision.candidates:
+        if len(started) == decision.number or _refused(code) is Outcome.UNKNOWN:
+            break
+        try:
+            with aws.answering():
+                ec2.start_instances(InstanceIds=[instance])
+            started.append(instance)
+        except aws.Unavailable as error:
+            code = str(error)
+    return started, code
+
+
+def _refused(code: str) -> Outcome | None:
+    """What an error code of StartInstances means; None for none."""
+    if code in ("", "IncorrectInstanceState"):
+        return Outcome.STOPPING if code else None
+    return Outcome.NO_CAPACITY if is_capacity(code) else Outcome.UNKNOWN
+
+
+def is_capacity(code: str) -> bool:
+    """Whether an error code, or an instance's state reason, says that EC2 has no machine for us."""
+    return code.removeprefix("Server.") in NO_CAPACITY
+
+
+def explain(code: str) -> str:
+    """What to tell whoever waits for a node that was not started, and what mends it."""
+    if code in REASONS:
+        return f"{REASONS[code]} ({code})."
+    if is_capacity(code):
+        return f"EC2 has no GPU now ({code})."
+    return f"EC2 did not start the node ({code})."
 
 
 def stop(ec2: Any, stack: str) -> list[str]:

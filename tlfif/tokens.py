@@ -13,6 +13,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any, cast
 
 from jose import jwk, jwt
@@ -20,12 +21,15 @@ from jose.backends.base import Key
 from jose.exceptions import JOSEError
 
 from tlfif.environment import UserPool
+from tlfif.log import log
 
 Claims = dict[str, Any]
+Keys = dict[str, list[Key]]
 MAX_TOKEN_BYTES = 8_192
 KEYS_MAX_AGE_S = 600
 REFETCH_INTERVAL_S = 30
 FETCH_TIMEOUT_S = 1.5
+MAX_KEYS_BYTES = 100_000
 SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
 SUB = re.compile(r"[A-Za-z0-9_-]{1,64}")
 REQUIRED = {"require_exp": True, "require_iat": True, "require_iss": True, "require_sub": True}
@@ -36,13 +40,22 @@ class Rejected(Exception):
 
 
 class KeysUnavailable(Exception):
-    """The pool's keys can't be had and the last good ones are too old: nobody can be judged."""
+    """The pool does not say which keys it has, or not whether it has this one: nobody can judge."""
 
 
-def fetch_json(url: str) -> dict[str, Any]:
-    """The JSON document at `url`; raises OSError or ValueError."""
+def fetch_json(url: str) -> Any:
+    """The JSON document at `url`; raises OSError, HTTPException or ValueError.
+
+    It has to be there in time: each read of a server that drips would be in time for itself.
+    """
+    give_up_at = time.monotonic() + 2 * FETCH_TIMEOUT_S
+    body = b""
     with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as response:
-        return json.load(response)
+        while data := response.read1(MAX_KEYS_BYTES):
+            body += data
+            if time.monotonic() > give_up_at or len(body) > MAX_KEYS_BYTES:
+                raise TimeoutError(f"no end after {len(body)} bytes")
+    return json.loads(body)
 
 
 class KeySet:
@@ -55,40 +68,87 @@ class KeySet:
     def __init__(
         self,
         url: str,
-        fetch: Callable[[str], dict[str, Any]] = fetch_json,
+        fetch: Callable[[str], Any] = fetch_json,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url, self._fetch, self._clock = url, fetch, clock
-        self._keys: dict[str, Key] = {}
+        self._keys: Keys = {}
         self._fetched_at = self._tried_at = -float("inf")
+        self._failure = ""
 
-    def get(self, kid: str) -> Key:
-        """The key named `kid`.
+    def get(self, kid: str) -> list[Key]:
+        """The keys named `kid`, of which there should be one.
 
-        Raises Rejected when the pool has none, KeysUnavailable when it can't be asked.
+        Raises Rejected when the pool says that it has none, KeysUnavailable when it does not say.
         """
-        age = self._clock() - self._fetched_at
-        if age > KEYS_MAX_AGE_S or (kid not in self._keys and self._may_try()):
-            self._refresh(age)
-        try:
-            return self._keys[kid]
-        except KeyError:
-            raise Rejected("no key of the pool has this kid") from None
+        if self._age() > KEYS_MAX_AGE_S or (kid not in self._keys and self._may_try()):
+            self._refresh()
+        if self._age() > KEYS_MAX_AGE_S:
+            raise KeysUnavailable(self._failure)
+        if found := self._keys.get(kid):
+            return found
+        if kid in self._keys:
+            raise KeysUnavailable(f"{self._url}: its key {kid!r} cannot be read")
+        if self._failure:
+            # The keys at hand are older than the question: the pool may have this one by now.
+            raise KeysUnavailable(self._failure)
+        raise Rejected("no key of the pool has this kid")
+
+    def _age(self) -> float:
+        return self._clock() - self._fetched_at
 
     def _may_try(self) -> bool:
         return self._clock() - self._tried_at >= REFETCH_INTERVAL_S
 
-    def _refresh(self, age: float) -> None:
+    def _refresh(self) -> None:
         self._tried_at = self._clock()
         try:
-            documents = self._fetch(self._url)["keys"]
-            rsa = [key for key in documents if key["kty"] == "RSA"]
-            keys = {str(key["kid"]): jwk.construct(key, "RS256") for key in rsa}
-        except (OSError, ValueError, KeyError, TypeError, JOSEError) as error:
-            if age > KEYS_MAX_AGE_S:
-                raise KeysUnavailable(f"{self._url}: {error}") from error
-            return
-        self._keys, self._fetched_at = keys, self._clock()
+            self._keys = _keys(self._fetch(self._url))
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
+            self._failure = f"{self._url}: {type(error).__name__}: {error}"
+        else:
+            self._fetched_at, self._failure = self._clock(), ""
+
+
+def _keys(document: object) -> Keys:
+    """The signing keys of a JWKS by their kid, which has none when its key cannot be read.
+
+    Keys of other kinds, or for other uses, are passed over. Raises ValueError when nothing is left.
+    """
+    listed = cast("dict[str, Any]", document).get("keys") if isinstance(document, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError("the answer has no list of keys")
+    keys: Keys = {}
+    for each in _maps(cast("list[object]", listed)):
+        if _signs(each):
+            keys.setdefault(each["kid"], []).extend(_key(each))
+    if not any(keys.values()):
+        raise ValueError("the answer has no RSA key that can be read")
+    return keys
+
+
+def _maps(listed: list[object]) -> list[dict[str, Any]]:
+    return [cast("dict[str, Any]", each) for each in listed if isinstance(each, dict)]
+
+
+def _signs(key: dict[str, Any]) -> bool:
+    """Whether this is an RSA key that tokens may name (RFC 7517: `use` and `alg` are optional)."""
+    return (
+        key.get("kty") == "RSA"
+        and isinstance(key.get("kid"), str)
+        and key.get("use", "sig") == "sig"
+        and key.get("alg", "RS256") == "RS256"
+    )
+
+
+def _key(described: dict[str, Any]) -> list[Key]:
+    """The key alone, or nothing when it cannot be read: the others of its set still can."""
+    public = {name: described.get(name) for name in ("kty", "n", "e")}
+    try:
+        return [jwk.construct(public, "RS256")]
+    except (JOSEError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        log("key not readable", "ERROR", kid=described["kid"], why=str(error))
+        return []
 
 
 class Verifier:
@@ -102,11 +162,11 @@ class Verifier:
 
         Raises Rejected for a bad one and KeysUnavailable when nobody can tell.
         """
-        key = self._keys.get(_kid(token))
+        keys: Any = self._keys.get(_kid(token))
         try:
             claims = jwt.decode(
                 token,
-                key,
+                keys,
                 algorithms=["RS256"],
                 issuer=self._issuer,
                 options={"verify_aud": False, **REQUIRED},

@@ -1,30 +1,71 @@
 """Starts nodes for who has the right to: the router for its job, the guardian for all others."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import redis
 
-from tlfif import emf, names, nodes
+from tlfif import aws, emf, names, nodes
 from tlfif.log import log
-from tlfif.queue import accepting, scripts
+from tlfif.queue import accepting, guarding, scripts
 
 
 def start(
-    client: "redis.Redis", stack: str, token: str, wanted: int, phases: Mapping[str, str], ec2: Any
+    client: "redis.Redis",
+    stack: str,
+    token: str,
+    wanted: int,
+    phases: Mapping[str, str],
+    ec2: Any,
+    avoid: Collection[str] = (),
 ) -> tuple[nodes.Outcome, str]:
     """Starts up to `wanted` nodes beside those in `phases`; the outcome, EC2's error code or ''.
 
     The right to wake, held under `token`, is kept while a node comes and given back otherwise: the
-    next may try.
+    next may try. Whom EC2 promised to start is noted, and why it did not: `fell_back` asks later.
     """
-    outcome, started, code = nodes.wake(ec2, stack, wanted, phases)
     space = names.NAMESPACE_ROUTER
+    outcome, started, code = nodes.wake(ec2, stack, wanted, phases, avoid)
     if started:
-        emf.emit(space, stack, {names.METRIC_EC2_STARTS: started}, token=token)
+        emf.emit(space, stack, {names.METRIC_EC2_STARTS: len(started)}, token=token)
     if outcome is nodes.Outcome.NO_CAPACITY:
         emf.emit(space, stack, {names.METRIC_EC2_CAPACITY_ERRORS: 1}, token=token, code=code)
-    log("wake", token=token, outcome=outcome.value, started=started, code=code)
-    if outcome not in (nodes.Outcome.STARTED, nodes.Outcome.COMING):
-        scripts.run(client, accepting.release_wake(token))
+    failed = outcome in (nodes.Outcome.NO_CAPACITY, nodes.Outcome.UNKNOWN)
+    why = nodes.explain(code) if failed else ""
+    level = "ERROR" if failed else "INFO"
+    log("wake", level, token=token, outcome=outcome.value, started=started, code=code, why=why)
+    kept = outcome in (nodes.Outcome.STARTED, nodes.Outcome.COMING)
+    if started or not kept:
+        failure = (code, why) if failed else None
+        scripts.run(client, accepting.woken(token, started, kept=kept, failure=failure))
     return outcome, code
+
+
+def fell_back(client: "redis.Redis", stack: str, ec2: Any, started: Mapping[str, int]) -> list[str]:
+    """Finds nodes that EC2 promised to start and that are stopped again; their ids.
+
+    `started`: by id, how many ms ago. They are counted, the reason is noted for `GET /status` and
+    for whose jobs expire meanwhile, and the right to wake is free unless another node comes.
+    """
+    settled = [node for node, ms in started.items() if ms >= names.START_SETTLES_S * 1000]
+    if not settled:
+        return []
+    try:
+        with aws.answering():
+            found = nodes.find(ec2, stack)
+    except aws.Unavailable as error:
+        log("starts not looked at", "ERROR", why=str(error))
+        return []
+    stopped = [node for node in found if node.id in settled and node.state == "stopped"]
+    codes = [node.failure for node in stopped if node.failure]
+    space = names.NAMESPACE_ROUTER
+    if codes:
+        emf.emit(space, stack, {names.METRIC_EC2_STARTS_FAILED: len(codes)}, codes=codes)
+        if capacity := sum(map(nodes.is_capacity, codes)):
+            emf.emit(space, stack, {names.METRIC_EC2_CAPACITY_ERRORS: capacity}, codes=codes)
+    if stopped:
+        ids = [node.id for node in stopped]
+        log("nodes stopped again", "ERROR" if codes else "INFO", nodes=ids, codes=codes)
+        failure = (codes[0], nodes.explain(codes[0])) if codes else None
+        scripts.run(client, guarding.fell_back(ids, failure))
+    return [node.id for node in stopped if node.failure]

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from enum import Enum
 
 from tlfif import names
@@ -107,13 +106,13 @@ class Job:
             await end(*tasks)
 
     async def _generate(self) -> None:
-        values = self._claimed.values or {}
-        options = json.loads(values.get("options") or "{}")
-        async with contextlib.aclosing(self._model.stream(values["prompt"], options)) as chunks:
+        prompt, progress = (self._claimed.values or {})["prompt"], self._progress
+        async with contextlib.aclosing(self._model.stream(prompt, progress.options)) as chunks:
             async for chunk in chunks:
-                self._progress.usage = chunk.usage or self._progress.usage
+                progress.usage = chunk.usage or progress.usage
+                progress.finish_reason = chunk.finish_reason or progress.finish_reason
                 if chunk.text:
-                    self._progress.add(chunk.text)
+                    progress.add(chunk.text)
                     self._grown.set()
 
     async def _publish(self) -> Written:

@@ -28,11 +28,8 @@ class Lease:
         return self.job.entry, self.job.id
 
     async def holds(self) -> bool:
-        """Whether the queue says that it is this worker's; no, when the queue does not say."""
-        try:
-            (answer,) = await self._queue.ask(working.renew(self._queue.consumer, [self.ids]))
-        except RedisError:
-            return False
+        """Whether the queue says that it is this worker's. Raises RedisError: it does not say."""
+        (answer,) = await self._queue.ask(working.renew(self._queue.consumer, [self.ids]))
         return answer != "lost"
 
     async def finish(self, buried: str = "") -> None:

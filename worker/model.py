@@ -1,6 +1,7 @@
 """Asks the model server next door (vLLM, llama.cpp) over its OpenAI-compatible API."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, cast
 
 import httpx
 
+from tlfif import names
 from tlfif.log import log
 
 CONNECT_TIMEOUT_S = 2.0
@@ -90,8 +92,31 @@ class Model:
     async def stream(self, prompt: str, options: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
         """Generates; leaving the iteration early closes the connection, and so ends the generation.
 
+        An engine that refuses `max_tokens` because prompt and answer together would be too long is
+        asked again without: then it takes what the prompt has left, which is less.
+
         Raises JobRefusedError, ModelAwayError before anything was generated, or ModelBrokeError.
         """
+        try:
+            async with contextlib.aclosing(self._generate(prompt, options)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except JobRefusedError as error:
+            if not _is_too_long(error):
+                raise
+            if "max_tokens" not in options:
+                shared = f"prompt and answer share {names.CONTEXT_TOKENS} tokens"
+                raise JobRefusedError(f"{error}; {shared}: send a shorter prompt") from error
+        else:
+            return
+        unbounded = {name: value for name, value in options.items() if name != "max_tokens"}
+        async with contextlib.aclosing(self.stream(prompt, unbounded)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _generate(
+        self, prompt: str, options: Mapping[str, Any]
+    ) -> AsyncGenerator[Chunk, None]:
         request = {
             **options,
             "model": self._name,
@@ -109,6 +134,11 @@ class Model:
             raise ModelAwayError(f"{type(error).__name__}: {error}") from error
         except httpx.HTTPError as error:
             raise ModelBrokeError(f"{type(error).__name__}: {error}") from error
+
+
+def _is_too_long(error: JobRefusedError) -> bool:
+    """Whether the engine refused because of its context, as vLLM and llama.cpp call it."""
+    return "context" in str(error)
 
 
 async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:

@@ -1,8 +1,10 @@
 """What is known of a job's generation so far, as its reply tells it."""
 
+import json
 import time
 from typing import Any
 
+from tlfif import names
 from tlfif.log import log
 from tlfif.queue.working import ClaimedJob
 from worker.model import Usage
@@ -13,7 +15,9 @@ class Progress:
 
     def __init__(self, job: ClaimedJob):
         self.usage: Usage | None = None
+        self.finish_reason: str | None = None
         self._job = job
+        self.options: dict[str, Any] = json.loads((job.values or {}).get("options") or "{}")
         self._pieces: list[str] = []
         self._started_at = _now_ms()
         self._first_token_at: int | None = None
@@ -32,11 +36,21 @@ class Progress:
     def final_body(self, status: str, **why: str) -> dict[str, Any]:
         """A final reply's fields; `why` is its reason or its error."""
         now = _now_ms()
-        return {**self._body(status, now), "finished_at": now, **why}
+        ended = {"finished_at": now, "finish_reason": self.finish_reason, **self._notice()}
+        return {**self._body(status, now), **ended, **why}
+
+    def _notice(self) -> dict[str, str]:
+        """Says so if the answer could not have as many tokens as its caller allowed."""
+        asked = self.options.get("max_tokens")
+        left = names.CONTEXT_TOKENS - self.usage.prompt_tokens if self.usage else None
+        if asked is None or left is None or asked <= left:
+            return {}
+        shared = f"prompt and answer share {names.CONTEXT_TOKENS} tokens"
+        return {"notice": f"max_tokens was lowered from {asked} to {left}: {shared}"}
 
     def log_end(self, body: dict[str, Any]) -> None:
         """Logs a final reply that stands, without its text."""
-        told = ("status", "completion_tokens", "tokens_per_second", "reason", "error")
+        told = ("status", "completion_tokens", "tokens_per_second", "reason", "error", "notice")
         fields = {key: body[key] for key in told if body.get(key) is not None}
         latency = body["finished_at"] - self._created_at
         log(

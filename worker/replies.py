@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Any, TypeVar
 
+from redis.exceptions import RedisError
+
 from tlfif import aws, names, replies
 from tlfif.replies import Author, Failure, Stored, Verdict
 from worker.lease import Lease
@@ -24,7 +26,7 @@ CONFLICT_PAUSE_S = 0.1
 
 
 class StorageError(Exception):
-    """S3 does not answer, or refuses: whether the body was written is unknown."""
+    """S3 or the queue does not answer, or refuses: whether the body was written is unknown."""
 
 
 class Written(Enum):
@@ -132,4 +134,8 @@ class Reply:
         verdict = replies.judge(author, reply)
         if verdict is not Verdict.IF_HELD:
             return verdict
-        return Verdict.REPLACE if await self._lease.holds() else Verdict.LOST
+        try:
+            held = await self._lease.holds()
+        except RedisError as error:
+            raise StorageError(f"whose lease it is the queue does not say: {error}") from error
+        return Verdict.REPLACE if held else Verdict.LOST

@@ -57,16 +57,23 @@ class Guardian:
         return self.give_up_at - time.monotonic()
 
     def _reconcile(self) -> tuple[Reconciliation, nodes.Outcome | None]:
-        fleet = self.fleet
-        found = run(self.redis, guarding.reconcile(self.token, fleet.gpu_count, fleet.gpu_slots))
+        """Starts what is wanted; of nodes that fell back after a start, others in this run."""
+        found = self._compare()
         if found.stop:
             self._stop_nodes()
+        fallen = waking.fell_back(self.redis, self.fleet.stack, self.ec2, found.starts)
+        if fallen:
+            found = self._compare()
         if not found.wake:
             return found, None
         outcome, _ = waking.start(
-            self.redis, fleet.stack, self.token, found.wake, found.phases, self.ec2
+            self.redis, self.fleet.stack, self.token, found.wake, found.phases, self.ec2, fallen
         )
         return found, outcome
+
+    def _compare(self) -> Reconciliation:
+        slots = self.fleet.gpu_slots
+        return run(self.redis, guarding.reconcile(self.token, self.fleet.gpu_count, slots))
 
     def _stop_nodes(self) -> None:
         """Stops a node that was still starting when somebody asked for the stop."""

@@ -89,7 +89,17 @@ def _accepted(event: Event, answer: accepting.Accepted) -> Response:
         body["eta"] = names.BOOT_ETA_S
         body["estimate"] = _estimate_s(answer.estimate_ms)
     body |= {"id": answer.id, "expires_at": answer.expires_at}
-    return respond(event, 202, body, {"X-Request-Id": answer.id, "Location": f"/infer/{answer.id}"})
+    headers = {"X-Request-Id": answer.id, "Location": _location(event, answer.id)}
+    return respond(event, 202, body, headers)
+
+
+def _location(event: Event, job_id: str) -> str:
+    """Where the reply will be, relative to the URI of the request (RFC 9110, 10.2.2).
+
+    What stands before /infer (a stage, a base path, whatever a proxy adds) the caller knows, and
+    nobody else does.
+    """
+    return job_id if str(event.get("path")).endswith("/") else f"infer/{job_id}"
 
 
 def _estimate_s(boot_ms: int | None) -> float:
@@ -147,7 +157,7 @@ def _wake(services: Services, job: accepting.NewJob, accepted: accepting.Accepte
 def _no_node(outcome: nodes.Outcome, code: str) -> Problem | None:
     match outcome:
         case nodes.Outcome.NO_CAPACITY:
-            return Problem(503, "no_capacity", f"EC2 has no GPU now ({code}).", retry_after_s=60)
+            return Problem(503, "no_capacity", nodes.explain(code), retry_after_s=60)
         case nodes.Outcome.ABSENT:
             message = "This stack has no GPU node yet; bake the image, then run pulumi up."
             return Problem(503, "no_node", message, retry_after_s=60)
@@ -213,10 +223,11 @@ def stop(services: Services, event: Event, sub: str) -> Response:
         stopped = nodes.stop(services.ec2, services.settings.stack)
     except aws.Unavailable as error:
         log("stop left to the guardian", "ERROR", why=str(error))
-        stopped = []
+        stopped = None
     answered = _answer_stopped(services, jobs)
     log("stop", sub=sub, jobs=len(jobs), answered=answered, nodes=stopped)
-    return respond(event, 202, {"status": "stopping", "jobs": len(jobs), "nodes": len(stopped)}, {})
+    told = {} if stopped is None else {"nodes": len(stopped)}
+    return respond(event, 202, {"status": "stopping", "jobs": len(jobs), **told}, {})
 
 
 def _answer_stopped(services: Services, jobs: list[accepting.Stopped]) -> int:
@@ -255,6 +266,8 @@ def status(services: Services, event: Event, sub: str) -> Response:
         "gpu_hours_left": None if left is None else round(left, 2),
         "latch": now.latch,
     }
+    if now.failure:
+        body["start_failure"] = now.failure
     return respond(event, 200, body, {})
 
 

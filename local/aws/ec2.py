@@ -50,6 +50,9 @@ class InstanceStates:
         self._client = client
         self._between: dict[str, str] = {}
         self._launched: dict[str, datetime] = {}
+        # Why the next start of an instance will come to nothing, and why its last one did.
+        self._doomed: dict[str, str] = {}
+        self._failed: dict[str, str] = {}
         self._listeners: list[StateListener] = []
         self._transitions: set[asyncio.Task[None]] = set()
         # Of two starts at once the second must see the first's `pending`, not moto's `stopped`.
@@ -98,18 +101,29 @@ class InstanceStates:
             for each in instances
         }
 
+    def doom(self, instance_ids: Iterable[str], code: str) -> None:
+        """Lets the next start of these instances end in `stopped`, as EC2 does when it finds that
+        it has no machine, or may not use the volume's key; `code` is what their StateReason says.
+        """
+        self._doomed |= dict.fromkeys(instance_ids, code)
+
     async def start(self, instance_ids: Sequence[str]) -> bytes:
         """StartInstances: its answer, as XML; raises AwsError."""
         async with self._one_at_a_time:
             before = await self._states(instance_ids)
             _require(before, ("stopped", "pending", "running"), "The", "started")
             moved = [name for name, state in before.items() if state == "stopped"]
-            if moved:
-                await asyncio.to_thread(self._client.start_instances, InstanceIds=moved)
+            await self._start_in_moto([name for name in moved if name not in self._doomed])
             for name in moved:
                 self._launched[name] = datetime.now(UTC)
-                self._begin(name, "pending", "running")
+                doomed = self._doomed.pop(name, "")
+                self._failed[name] = doomed
+                self._begin(name, "pending", "stopped" if doomed else "running")
             return _changes("StartInstances", before, {**before, **dict.fromkeys(moved, "pending")})
+
+    async def _start_in_moto(self, instance_ids: Sequence[str]) -> None:
+        if instance_ids:
+            await asyncio.to_thread(self._client.start_instances, InstanceIds=list(instance_ids))
 
     async def stop(self, instance_ids: Sequence[str]) -> bytes:
         """StopInstances: its answer, as XML; raises AwsError."""
@@ -170,6 +184,7 @@ class InstanceStates:
         for parent in _instance_sets(operation, root):
             for instance in list(parent):
                 self._put_state(instance, _text(instance, "instanceId"))
+                self._put_reason(instance, _text(instance, "instanceId"))
                 if not _wanted(operation, params, _text(instance, "instanceState/name")):
                     parent.remove(instance)
         if operation == "DescribeInstances":
@@ -185,6 +200,18 @@ class InstanceStates:
         # moto keeps the time of the first launch; on EC2 it is the last start's.
         if launched is not None and name in self._launched:
             launched.text = self._launched[name].strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+    def _put_reason(self, instance: ElementTree.Element, name: str) -> None:
+        failed = self._failed.get(name)
+        if not failed or _text(instance, "instanceState/name") != "stopped":
+            return
+        reason = instance.find(_tag("stateReason"))
+        if reason is None:
+            reason = ElementTree.SubElement(instance, _tag("stateReason"))
+        for part in list(reason):
+            reason.remove(part)
+        for tag, text in (("code", failed), ("message", f"{failed}: injected")):
+            ElementTree.SubElement(reason, _tag(tag)).text = text
 
 
 def _refusal(error: ClientError) -> AwsError:

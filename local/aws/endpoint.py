@@ -180,6 +180,8 @@ class Endpoint:
         fault = self.faults.take(request.service, request.operation, principal.role_arn)
         if fault is None:
             return await self._handle(incoming, request)
+        if fault.falls_back:
+            self.instances.doom(request.params.get("InstanceIds", ()), fault.falls_back)
         answer = await self._handle(incoming, request) if fault.after else None
         await fault.strike()
         return answer or await self._handle(incoming, request)

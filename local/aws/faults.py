@@ -23,7 +23,8 @@ class Fault:
 
     `delay_s` comes first; then an error (`status` and `code`), a `hang`, a `reset` or, if none is
     given, the answer. `after`: the call takes effect before that, and only its answer suffers.
-    `times` None: until it is removed.
+    `times` None: until it is removed. `falls_back`: StartInstances answers well, and then the
+    instances stop again, with this as the code of their StateReason.
     """
 
     service: str
@@ -37,6 +38,7 @@ class Fault:
     hang: bool = False
     reset: bool = False
     after: bool = False
+    falls_back: str = ""
     times: int | None = 1
 
     def __post_init__(self) -> None:

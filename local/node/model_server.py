@@ -12,9 +12,8 @@ from typing import Any
 
 from local.machine import ports
 from local.node import model_file
+from tlfif import names
 
-# As `--max-model-len` of vLLM on the node (model.md): longer requests are refused with 400.
-CONTEXT_TOKENS = 2048
 # The engine's threads wait for one another at every step: on a core that others use too, each step
 # waits for those.
 THREADS = max(1, (os.cpu_count() or 2) - 1)
@@ -79,7 +78,7 @@ def serve(path: str, args: argparse.Namespace) -> Any:
     params.hostnames = [ports.LOOPBACK]
     params.port = args.port
     params.n_parallel = args.slots
-    params.n_ctx = args.slots * CONTEXT_TOKENS
+    params.n_ctx = args.slots * names.CONTEXT_TOKENS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
     # Threads that wait leave their core to the rest of the local cloud.
     params.cpuparams.poll = params.cpuparams_batch.poll = 0

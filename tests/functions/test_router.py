@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from support.routes import documented, metrics, only_a_mark_is_left
@@ -39,13 +40,30 @@ async def test_a_job_is_queued_to_a_node_that_is_up(
     assert (answer.status, answer.body["status"]) == (202, "queued")
     assert "eta" not in answer.body
     documented("Accepted", answer.body)
-    assert (answer.headers["X-Request-Id"], answer.headers["Location"]) == (job, f"/infer/{job}")
+    assert (answer.headers["X-Request-Id"], answer.headers["Location"]) == (job, f"infer/{job}")
     stored = world.queue.hgetall(names.job_key(job))
     assert (stored["prompt"], stored["sub"], stored["idle_minutes"]) == ("Hi", "ada", "5")
     assert 295 <= world.queue.ttl(names.job_key(job)) <= 300
     assert uuid.UUID(job).version == 4
     assert list(world.endpoint.calls) == [], "a warm path that asks EC2 would not be one"
     assert "Hi" not in capsys.readouterr().out, "no log has a prompt in it"
+
+
+@pytest.mark.story("LAM-003")
+@pytest.mark.parametrize(
+    "base",
+    [
+        "https://x.execute-api.eu-west-1.amazonaws.com/v1",
+        "https://api.example",
+        "http://[::1]:3/a/b",
+    ],
+)
+@pytest.mark.parametrize("path", ["/infer", "/infer/"])
+async def test_the_location_holds_below_any_base(world: World, base: str, path: str) -> None:
+    world.heartbeat()
+    answer = await world.infer(path=path)
+    found = urljoin(f"{base}{path}", answer.headers["Location"])
+    assert found == f"{base}/infer/{answer.body['id']}"
 
 
 @pytest.mark.story("LAM-004")

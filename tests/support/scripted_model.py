@@ -3,7 +3,7 @@ produce to order.
 
 A prompt is `key=value` words: `tokens` (how many), `every` (seconds between them), `first` (seconds
 before the first), `break_after` (tokens, then the connection dies), `error_after` (tokens, then an
-error event), `refuse` (HTTP status).
+error event), `refuse` (HTTP status), `prompt` (how many tokens it has itself).
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from local.machine.ports import listen
 from local.machine.serving import serving
+from tlfif import names
 
 WORD = "tok "
 
@@ -54,6 +55,14 @@ class ScriptedModel:
                 {"error": {"code": int(script["refuse"]), "message": message}},
                 int(script["refuse"]),
             )
+        if int(script.get("prompt", 7)) + body.get("max_tokens", 0) > names.CONTEXT_TOKENS:
+            # As vLLM 0.10 says it, which refuses what llama.cpp cuts short.
+            message = (
+                f"'max_tokens' or 'max_completion_tokens' is too large: {body['max_tokens']}. "
+                f"This model's maximum context length is {names.CONTEXT_TOKENS} tokens and your "
+                f"request has {script['prompt']} input tokens."
+            )
+            return JSONResponse({"error": {"code": 400, "message": message}}, 400)
         return StreamingResponse(self._stream(request, script), media_type="text/event-stream")
 
     async def _stream(self, request: Request, script: dict[str, str]) -> AsyncIterator[bytes]:
@@ -70,9 +79,8 @@ class ScriptedModel:
                 yield _event({"choices": [{"delta": {"content": WORD}, "finish_reason": None}]})
                 await asyncio.sleep(float(script.get("every", 0)))
             yield _event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-            yield _event(
-                {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": tokens}}
-            )
+            usage = {"prompt_tokens": int(script.get("prompt", 7)), "completion_tokens": tokens}
+            yield _event({"choices": [], "usage": usage})
             yield b"data: [DONE]\n\n"
             ended = True
         finally:

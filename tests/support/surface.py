@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -24,6 +25,9 @@ ORIGINS = (None, "http://localhost:3000", "https://evil.example")
 # Above this many waiting jobs the queue is emptied: the backlog cap has tests of its own.
 FULL = 300
 
+LINK_HEADERS = ("Location", "Content-Location", "Link")
+LINK = re.compile(r"(https?:/)?/\S+")
+
 Answer = requests.Response | httpx.Response
 
 
@@ -40,7 +44,7 @@ class Surface:
         self.http.hooks["response"].append(lambda answer, **_: self._sent.append(answer))
         self.forgeries: list[int] = []
         self.statuses: Counter[int] = Counter()
-        self.server_errors = self.injected_errors = self.violations = 0
+        self.links = self.server_errors = self.injected_errors = self.violations = 0
         self._accepted: set[str] = set()
         self._sent: list[Answer] = []
         self.users = pool_of(cloud)
@@ -138,16 +142,29 @@ class Surface:
         assert named is None or (named == origin and names.LOCALHOST_ORIGIN.fullmatch(named)), shown
         if status >= 400:
             problem(answer)
+        for link in links(answer):
+            self._follow(answer, link, errors)
         if (request.method, status, str(request.url).endswith("/infer")) != ("POST", 202, True):
             return None
         job = answer.json()["id"]
         assert re.fullmatch(names.UUID4, job), shown
-        assert (answer.headers["X-Request-Id"], answer.headers["Location"]) == (
-            job,
-            f"/infer/{job}",
-        ), shown
+        assert answer.headers["X-Request-Id"] == job, shown
+        assert answer.headers["Location"].endswith(job), shown
         assert 0 < self.queue.ttl(names.job_key(job)) <= names.JOB_TTL_S, shown
         return job
+
+    def _follow(self, answer: Answer, link: str, errors: Collection[int]) -> None:
+        """Every link leads, as given, to what the same user may see: a reply, or none yet."""
+        target = urljoin(str(answer.request.url), link)
+        headers = {"Authorization": answer.request.headers["Authorization"]}
+        found = httpx.get(target, headers=headers, trust_env=False)
+        self.links += 1
+        no_reply_yet = found.json().get("message", "").startswith("There is no reply")
+        aws_fails = bool(errors) and found.status_code >= 500
+        assert found.status_code == 200 or no_reply_yet or aws_fails, (
+            f"{answer.request.method} {answer.request.url} names {link!r}, which answers "
+            f"{found.status_code} {found.text[:200]}"
+        )
 
     def count_forgeries(self, statuses: Iterable[int]) -> None:
         """What forged tokens were answered with."""
@@ -160,7 +177,8 @@ class Surface:
         return (
             f"{self.statuses.total()} requests, {self.server_errors} server errors "
             f"(and {self.injected_errors} for injected faults), "
-            f"{self.violations} schema violations; {kinds}; {len(self._accepted)} jobs accepted; "
+            f"{self.violations} schema violations; {kinds}; {self.links} links followed; "
+            f"{len(self._accepted)} jobs accepted; "
             f"{len(self.forgeries)} forged tokens, {let_in} accepted"
         )
 
@@ -171,6 +189,28 @@ def problem(answer: Answer) -> dict[str, Any]:
     assert answer.headers["Content-Type"] == "application/json", answer.headers
     assert {type(body.get("error")), type(body.get("message"))} == {str}, body
     return body
+
+
+def links(answer: Answer) -> list[str]:
+    """Every URL that an answer gives its caller to follow, in its headers or its body."""
+    named = [answer.headers[name] for name in LINK_HEADERS if name in answer.headers]
+    return named + [text for text in _texts(_document(answer)) if LINK.fullmatch(text)]
+
+
+def _document(answer: Answer) -> Any:
+    try:
+        return json.loads(answer.content)
+    except ValueError:
+        return None
+
+
+def _texts(document: Any) -> Iterator[str]:
+    parts = document.values() if isinstance(document, dict) else document
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, (dict, list)):
+        for part in parts:
+            yield from _texts(part)
 
 
 @contextmanager

@@ -167,12 +167,13 @@ class World:
         sub: str = "ada",
         token: str | None = None,
         job: str = "",
+        path: str = "",
         **headers: str,
     ) -> Reply:
         """One request through the router's handler, as API Gateway would hand it over."""
         event = {
             "resource": resource,
-            "path": resource.replace("{id}", job),
+            "path": path or resource.replace("{id}", job),
             "httpMethod": method,
             "headers": {"Authorization": token or self.pool.token(sub), **headers},
             "pathParameters": {"id": job} if job else None,

@@ -282,7 +282,7 @@ def test_a_server_that_lost_its_scripts_is_given_them_again(client: "redis.Redis
 
 def test_status_is_one_read_of_everything(client: "redis.Redis") -> None:
     assert scripts.run(client, accepting.status()) == accepting.Status(
-        [], 0, None, False, None, None
+        [], 0, None, False, None, None, None
     )
     accept(client, new_job())
     assert scripts.run(client, accepting.status()).waking

@@ -15,6 +15,7 @@ def states(*states: str, latched: bool = False) -> list[Node]:
 
 
 READY, DRAINING = {"i-0": "ready"}, {"i-0": "draining"}
+FALLEN = Node("i-0", "stopped", failure="Server.InsufficientInstanceCapacity")
 SILENT = Node("i-0", "running", started_ago_s=names.WAKE_TTL_S)
 
 
@@ -43,6 +44,8 @@ SILENT = Node("i-0", "running", started_ago_s=names.WAKE_TTL_S)
         (states("pending"), 1, DRAINING, (), Outcome.COMING),
         (states("running", "stopped"), 1, DRAINING, ("i-1",), Outcome.STARTED),
         (states("running", latched=True), 1, READY, (), Outcome.LATCHED),
+        ([FALLEN, Node("i-1", "stopped")], 1, {}, ("i-1",), Outcome.STARTED),
+        ([FALLEN], 1, {}, ("i-0",), Outcome.STARTED),
     ],
 )
 def test_decision(
@@ -52,19 +55,27 @@ def test_decision(
     start: tuple[str, ...],
     otherwise: Outcome,
 ) -> None:
-    assert nodes.decide(present, wanted, phases) == nodes.Decision(start, otherwise)
+    decision = nodes.decide(present, wanted, phases)
+    assert decision.candidates[: decision.number] == start
+    assert decision.otherwise == otherwise
 
 
 class Ec2:
     """EC2 with given nodes, answering StartInstances with the given errors in turn."""
 
-    def __init__(self, *states: str, errors: list[Exception | None] | None = None) -> None:
+    def __init__(
+        self,
+        *states: str,
+        errors: list[Exception | None] | None = None,
+        reasons: list[dict[str, Any]] | None = None,
+    ) -> None:
         self.states, self.errors, self.started = states, errors or [], []
+        self.reasons = reasons or [{} for _ in states]
 
     def describe_instances(self, Filters: Any) -> dict[str, Any]:
         now = datetime.datetime.now(datetime.timezone.utc)
         instances = [
-            {"InstanceId": f"i-{n}", "State": {"Name": s}, "LaunchTime": now}
+            {"InstanceId": f"i-{n}", "State": {"Name": s}, "LaunchTime": now, **self.reasons[n]}
             for n, s in enumerate(self.states)
         ]
         return {"Reservations": [{"Instances": instances}]}
@@ -93,11 +104,60 @@ def refusal(code: str) -> ClientError:
     ],
 )
 def test_what_a_refused_start_means(error: Exception, outcome: Outcome) -> None:
-    assert nodes.wake(Ec2("stopped", errors=[error]), "dev", 1, {})[:2] == (outcome, 0)
+    assert nodes.wake(Ec2("stopped", errors=[error]), "dev", 1, {})[:2] == (outcome, [])
 
 
 @pytest.mark.story("LAM-004")
 def test_one_start_that_worked_is_a_start_even_if_the_second_was_refused() -> None:
     ec2 = Ec2("stopped", "stopped", errors=[None, refusal("InsufficientInstanceCapacity")])
-    assert nodes.wake(ec2, "dev", 2, {})[:2] == (Outcome.STARTED, 1)
+    assert nodes.wake(ec2, "dev", 2, {})[:2] == (Outcome.STARTED, ["i-0"])
     assert ec2.started == ["i-0"]
+
+
+@pytest.mark.story("LAM-004")
+def test_where_one_node_is_refused_for_lack_of_machines_the_next_is_asked_for() -> None:
+    ec2 = Ec2("stopped", "stopped", errors=[refusal("InsufficientInstanceCapacity")])
+    assert nodes.wake(ec2, "dev", 1, {})[:2] == (Outcome.STARTED, ["i-1"])
+    throttled = Ec2("stopped", "stopped", errors=[refusal("RequestLimitExceeded")])
+    assert nodes.wake(throttled, "dev", 1, {})[:2] == (Outcome.UNKNOWN, [])
+
+
+@pytest.mark.story("LAM-004")
+def test_a_node_to_avoid_is_not_started() -> None:
+    present = [FALLEN, Node("i-1", "stopped")]
+    assert nodes.decide(present, 1, {}, ["i-0"]).candidates == ("i-1",)
+    assert nodes.decide([FALLEN], 1, {}, ["i-0"]) == nodes.Decision(0, (), Outcome.FAILED)
+
+
+@pytest.mark.story("LAM-004")
+@pytest.mark.parametrize(
+    ("state", "code", "failure"),
+    [
+        ("stopped", "Server.InsufficientInstanceCapacity", True),
+        ("stopped", "Client.InternalError", True),
+        ("stopped", "Client.VolumeLimitExceeded", True),
+        ("stopped", "Client.UserInitiatedShutdown", False),
+        ("stopped", "Client.InstanceInitiatedShutdown", False),
+        ("stopped", None, False),
+        ("pending", "Server.InternalError", False),
+    ],
+)
+def test_a_node_that_nobody_stopped_has_failed(state: str, code: str | None, failure: bool) -> None:
+    ec2 = Ec2(state, reasons=[{"StateReason": {"Code": code, "Message": "…"}} if code else {}])
+    [node] = nodes.find(ec2, "dev")
+    assert node.failure == (code if failure else "")
+
+
+@pytest.mark.story("LAM-004")
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("VcpuLimitExceeded", "L-DB2E81BA"),
+        ("Client.InternalError", "KMS key"),
+        ("Server.InsufficientInstanceCapacity", "no GPU now"),
+        ("UnauthorizedOperation", "did not start"),
+    ],
+)
+def test_a_failed_start_is_explained_with_its_code(code: str, says: str) -> None:
+    assert says in nodes.explain(code)
+    assert code in nodes.explain(code)

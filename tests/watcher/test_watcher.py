@@ -123,7 +123,24 @@ async def test_what_the_model_refuses_fails_with_its_words(bench: Bench) -> None
         reply = await bench.final(bench.submit("refuse=400"))
     assert reply["status"] == "failed"
     assert "exceeds the available context size (2048 tokens)" in reply["error"]
+    assert reply["error"].endswith("share 2048 tokens: send a shorter prompt")
     assert (len(bench.model.asked), bench.redis.xlen(names.DEAD_STREAM)) == (1, 0)
+
+
+async def test_an_answer_gets_what_its_prompt_leaves_and_says_so(bench: Bench) -> None:
+    async with bench.watcher():
+        plain, lowered, refused = [
+            await bench.final(bench.submit(prompt, max_tokens=1024))
+            for prompt in ("tokens=2", "tokens=2 prompt=1500", "refuse=400")
+        ]
+    assert (plain["status"], plain["finish_reason"], "notice" in plain) == ("done", "stop", False)
+    assert lowered["status"] == "done"
+    assert lowered["notice"].startswith("max_tokens was lowered from 1024 to 548")
+    assert refused["status"] == "failed"
+    assert [bench.model.asked.count(each) for each in ("tokens=2 prompt=1500", "refuse=400")] == [
+        2,
+        2,
+    ], "asked once more, without max_tokens, and not again"
 
 
 @pytest.mark.parametrize("how", ["break_after", "error_after"])

@@ -15,6 +15,7 @@ import pytest_asyncio
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redis.exceptions import RedisError
 
 from tlfif import replies as shared
 from tlfif.queue.working import ClaimedJob
@@ -112,7 +113,7 @@ class S3:
 class World:
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self.s3 = S3()
-        self.holder = ""
+        self.holder, self.queue_is_down = "", False
         self._pool = pool
 
     def reply(self, worker: str = "a", attempt: int = 1) -> Reply:
@@ -130,6 +131,8 @@ class HeldBy:
     job: ClaimedJob
 
     async def holds(self) -> bool:
+        if self.world.queue_is_down:
+            raise RedisError("gone")
         return self.world.holder == self.worker
 
 
@@ -250,6 +253,18 @@ async def test_of_equal_attempts_the_lease_decides(world: World) -> None:
     world.holder = "b"
     assert await second.write(RUNNING) is Written.MINE
     assert await first.write(RUNNING) is Written.LOST
+
+
+async def test_while_the_queue_does_not_say_whose_the_lease_is_nothing_is_lost(
+    world: World,
+) -> None:
+    first, second = world.reply("a", 1), world.reply("b", 1)
+    await first.write(RUNNING)
+    world.holder, world.queue_is_down = "b", True
+    with pytest.raises(StorageError, match="does not say"):
+        await second.write(DONE)
+    world.queue_is_down = False
+    assert await second.write(DONE) is Written.MINE
 
 
 async def test_an_s3_that_cannot_be_read_either_is_an_error(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,9 +134,20 @@ def withdraw(job: NewJob) -> Call[str]:
     return Call("accepting/withdraw", keys, [job.id, names.WITHDRAWN_TTL_S], str)
 
 
-def release_wake(token: str) -> Call[int]:
-    """Gives the right to wake back after a start that failed."""
-    return Call("accepting/release_wake", [], [token], int)
+def woken(
+    token: str,
+    started: Sequence[str] = (),
+    *,
+    kept: bool = False,
+    failure: tuple[str, str] | None = None,
+) -> Call[str]:
+    """Notes what came of a wake: the nodes that EC2 promised to start, or why it did not.
+
+    The right to wake is given back unless it is `kept`; `failure` is EC2's code and a message.
+    """
+    code, message = failure or ("", "")
+    bounds = [names.JOB_TTL_S, names.START_FAILURE_TTL_S]
+    return Call("accepting/woken", [], [token, int(kept), code, message, *bounds, *started], str)
 
 
 def cancel(job_id: str, sub: str) -> Call[tuple[str, str]]:
@@ -191,7 +203,8 @@ def _samples(answer: list[str]) -> list[dict[str, Any]]:
 class Status:
     """What the console shows.
 
-    `nodes`: dicts of id, phase, in_flight, timings; `latch` and `money`: dicts or None.
+    `nodes`: dicts of id, phase, in_flight, timings; `latch` and `money`: dicts or None;
+    `failure`: code, message and time of the last start that came to nothing, until one succeeds.
     """
 
     nodes: list[dict[str, Any]]
@@ -200,6 +213,7 @@ class Status:
     waking: bool
     latch: dict[str, Any] | None
     money: dict[str, Any] | None
+    failure: dict[str, Any] | None
 
 
 def status() -> Call[Status]:
@@ -208,9 +222,10 @@ def status() -> Call[Status]:
 
 
 def _status(answer: list[Any]) -> Status:
-    nodes, depth, estimate, waking, latch, money = answer
+    nodes, depth, estimate, waking, latch, money, failure = answer
     known = [{**node, "timings": json.loads(node["timings"])} for node in json.loads(nodes)]
-    return Status(known, depth, _ms(estimate), bool(waking), _document(latch), _document(money))
+    documents = [_document(text) for text in (latch, money, failure)]
+    return Status(known, depth, _ms(estimate), bool(waking), *documents)
 
 
 def _document(text: str) -> dict[str, Any] | None:

@@ -54,13 +54,14 @@ class Reconciliation:
     """What to do about the nodes: how many to start, whether all are to be stopped.
 
     `depth` in stream entries; `phases` by instance id, of the nodes there are, when some must be
-    started.
+    started; `starts` by instance id, for how many ms nodes have been expected.
     """
 
     wake: int
     stop: bool
     depth: int
     phases: dict[str, str] = field(default_factory=dict[str, str])
+    starts: dict[str, int] = field(default_factory=dict[str, int])
 
 
 def reconcile(token: str, node_count: int, slots: int) -> Call[Reconciliation]:
@@ -70,5 +71,15 @@ def reconcile(token: str, node_count: int, slots: int) -> Call[Reconciliation]:
 
 
 def _reconciliation(answer: list[Any]) -> Reconciliation:
-    wake, stop, depth, phases = answer
-    return Reconciliation(wake, bool(stop), depth, pairs(phases))
+    wake, stop, depth, phases, starts = answer
+    ages = {node: int(ms) for node, ms in pairs(starts).items()}
+    return Reconciliation(wake, bool(stop), depth, pairs(phases), ages)
+
+
+def fell_back(nodes: Sequence[str], failure: tuple[str, str] | None) -> Call[str]:
+    """Forgets that these nodes were to start: they are stopped again.
+
+    `failure`: EC2's code and a message, None when somebody stopped them.
+    """
+    args = [*(failure or ("", "")), names.START_FAILURE_TTL_S, *nodes]
+    return Call("guarding/fell_back", [], args, str)

@@ -30,8 +30,8 @@ LUA = Path(__file__).parent / "lua"
 TIMEOUT_S = 0.8
 
 CONSTANTS = (
-    "STREAM", "GROUP", "DEAD_STREAM", "NODES", "STOP", "WAKE", "LATCH", "BOOTS",
-    "PENDING_REPLIES", "MONEY", "SAMPLES", "SAMPLING",
+    "STREAM", "GROUP", "DEAD_STREAM", "NODES", "STOP", "WAKE", "STARTS", "START_FAILURE", "LATCH",
+    "BOOTS", "PENDING_REPLIES", "MONEY", "SAMPLES", "SAMPLING",
 )  # fmt: skip
 KEYS = (names.job_key, names.cancelled_key, names.node_key, names.reply_key)
 

@@ -297,3 +297,23 @@ async def test_metadata_tells_what_the_node_needs(imds: httpx.AsyncClient, node:
         ACCOUNT_ID,
     )
     assert (await imds.get("/meta-data/nothing", headers=headers)).status_code == 404
+
+
+async def test_a_start_that_is_promised_may_come_to_nothing(
+    endpoint: Endpoint, node: str, ec2: Any
+) -> None:
+    code = "Server.InsufficientInstanceCapacity"
+    endpoint.faults.add(Fault("ec2", "StartInstances", falls_back=code))
+    answer = await call(ec2.start_instances, InstanceIds=[node])
+    assert answer["StartingInstances"][0]["CurrentState"]["Name"] == "pending"
+    await until(ec2, "stopped")
+    answer = await call(ec2.describe_instances)
+    [instance] = answer["Reservations"][0]["Instances"]
+    assert instance["StateReason"]["Code"] == code
+    await call(ec2.start_instances, InstanceIds=[node])
+    await until(ec2, "running")
+    await call(ec2.stop_instances, InstanceIds=[node])
+    await until(ec2, "stopped")
+    answer = await call(ec2.describe_instances)
+    [instance] = answer["Reservations"][0]["Instances"]
+    assert instance.get("StateReason", {}).get("Code") != code, "the reason of the last stop counts"

@@ -19,8 +19,8 @@ from support.signals import default_interrupts
 from local.machine.ports import free_port
 from local.machine.processes import Process, Processes
 from local.node import model_file
-from local.node.model_server import CONTEXT_TOKENS
 from local.node.node import ROOT
+from tlfif import names
 from worker.model import JobRefusedError, Model
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
@@ -81,8 +81,59 @@ async def test_more_requests_than_slots_are_all_answered(model: Model) -> None:
 async def test_a_prompt_longer_than_the_context_is_refused_as_the_callers_fault(
     model: Model,
 ) -> None:
-    with pytest.raises(JobRefusedError, match=str(CONTEXT_TOKENS)):
-        await answer(model, "a b " * CONTEXT_TOKENS)
+    with pytest.raises(JobRefusedError, match=str(names.CONTEXT_TOKENS)):
+        await answer(model, "a b " * names.CONTEXT_TOKENS, max_tokens=5)
+
+
+async def test_an_answer_ends_where_the_context_does(model: Model) -> None:
+    """A prompt and a max_tokens that the API takes, and that are too long together."""
+    prompt = "a b " * ((names.CONTEXT_TOKENS - 60) // 2)
+    assert len(prompt) < names.MAX_PROMPT_BYTES
+    usage, reason = None, None
+    # Without its end-of-text token, the model would go on for ever.
+    options = {"max_tokens": names.MAX_TOKENS, "temperature": 0, "logit_bias": [[2, False]]}
+    async for chunk in model.stream(prompt, options):
+        text += chunk.text
+        tokens = chunk.usage.completion_tokens if chunk.usage else tokens
+    return text, tokens
+
+
+async def test_streams_counts_and_keeps_to_the_options(model: Model) -> None:
+    text, tokens = await answer(model, "Tell me about the sea.", max_tokens=12, temperature=0)
+    assert text.strip()
+    assert tokens == 12
+    assert (text, tokens) == await answer(
+        model, "Tell me about the sea.", max_tokens=12, temperature=0
+    )
+
+
+async def test_more_requests_than_slots_are_all_answered(model: Model) -> None:
+    answers = await asyncio.gather(
+        *(answer(model, f"Count from {n} on.", max_tokens=8) for n in range(2 * SLOTS))
+    )
+    assert all(tokens > 0 and text for text, tokens in answers)
+
+
+async def test_a_prompt_longer_than_the_context_is_refused_as_the_callers_fault(
+    model: Model,
+) -> None:
+    with pytest.raises(JobRefusedError, match=str(names.CONTEXT_TOKENS)):
+        await answer(model, "a b " * names.CONTEXT_TOKENS, max_tokens=5)
+
+
+async def test_an_answer_ends_where_the_context_does(model: Model) -> None:
+    """The longest prompt and answer that the API takes: together they are too long."""
+    prompt = "a b " * (names.MAX_PROMPT_BYTES // 4)
+    usage, reason = None, None
+    prompt = prompt[: 2 * (names.CONTEXT_TOKENS - 60)]
+    options = {"max_tokens": names.MAX_TOKENS, "temperature": 0, "logit_bias": [[2, False]]}
+    async for chunk in model.stream(prompt, options):
+        usage, reason = chunk.usage or usage, chunk.finish_reason or reason
+    assert usage is not None
+    assert (reason, usage.prompt_tokens + usage.completion_tokens) == (
+        "length",
+        names.CONTEXT_TOKENS,
+    )
 
 
 async def test_a_client_that_leaves_frees_its_slot(model: Model) -> None:

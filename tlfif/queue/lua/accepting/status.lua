@@ -1,5 +1,5 @@
 -- Everything the console shows, in one read.
--- Returns {nodes JSON, depth, estimate, waking, latch, money JSON}.
+-- Returns {nodes JSON, depth, estimate, waking, latch, money JSON, failure JSON}.
 local nodes = {}
 for _, node in ipairs(redis.call('ZRANGE', NODES, 0, -1)) do
   local phase, in_flight, timings =
@@ -9,6 +9,7 @@ for _, node in ipairs(redis.call('ZRANGE', NODES, 0, -1)) do
     nodes[#nodes + 1] = {id = node, phase = phase, in_flight = in_flight, timings = timings or '{}'}
   end
 end
+local code, message, at = unpack(redis.call('HMGET', START_FAILURE, 'code', 'message', 'at'))
 return {
   #nodes > 0 and cjson.encode(nodes) or '[]',
   redis.call('XLEN', STREAM),
@@ -16,4 +17,5 @@ return {
   redis.call('EXISTS', WAKE),
   redis.call('GET', LATCH) or '',
   redis.call('GET', MONEY) or '',
+  code and cjson.encode({code = code, message = message, at = tonumber(at)}) or '',
 }

@@ -2,7 +2,7 @@
 -- right to wake, or stopped because somebody asked for it and no live job came since.
 -- ARGV: token, TTL of the wake in s, nodes, jobs a node works on at once.
 -- Returns {how many to start now, whether to stop all, entries in the stream, phases of the nodes
--- as claim_wake}.
+-- as claim_wake, nodes that were asked to start and for how many ms, as {instance id, ms, ...}}.
 local token, ttl_s, node_count, slots = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 -- More of them would not make more nodes; the newest, because the oldest expire first.
 local jobs = 0
@@ -19,4 +19,6 @@ if redis.call('EXISTS', LATCH) == 0 then
   local ready, coming = count_nodes()
   wake, phases = claim_wake(token, ttl_s, jobs, ready + coming, node_count, slots)
 end
-return {wake, stop, redis.call('XLEN', STREAM), phases}
+local starts, now = redis.call('HGETALL', STARTS), now_ms()
+for i = 2, #starts, 2 do starts[i] = now - starts[i] end
+return {wake, stop, redis.call('XLEN', STREAM), phases, starts}

@@ -7,6 +7,8 @@
 local cursor, count = ARGV[1], tonumber(ARGV[2])
 local ttl_ms, lost_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
 local now, ended = now_ms(), {}
+local failure = redis.call('HGET', START_FAILURE, 'message')
+local not_taken = 'no worker took it in time' .. (failure and ': ' .. failure or '')
 
 local function end_job(entry, job, reason)
   local cancelled = redis.call('GET', cancelled_key(job.id))
@@ -26,7 +28,7 @@ for _, entry in ipairs(page) do
   if redis.call('EXISTS', job_key(job.id)) == 0 then
     local _, _, silent_ms = holder(entry[1])
     if not silent_ms then
-      end_job(entry[1], job, 'no worker took it in time')
+      end_job(entry[1], job, not_taken)
     elseif silent_ms > lost_ms then
       end_job(entry[1], job, 'its worker was lost')
     end

@@ -4,7 +4,10 @@ local beat, now = cjson.decode(ARGV[1]), now_ms()
 local node, phase = node_key(beat.instance), beat.phase
 local known_boot, known_phase = unpack(redis.call('HMGET', node, 'boot', 'phase'))
 if known_boot == beat.boot and known_phase == 'draining' then phase = 'draining' end
-if known_boot ~= beat.boot then redis.call('DEL', WAKE) end -- the node that was woken is here
+if known_boot ~= beat.boot then -- the node that was woken is here
+  redis.call('DEL', WAKE, START_FAILURE)
+  redis.call('HDEL', STARTS, beat.instance)
+end
 redis.call('HSET', node, 'boot', beat.boot, 'phase', phase, 'in_flight', beat.in_flight,
   'timings', beat.timings, 'at', now)
 redis.call('EXPIRE', node, beat.ttl_s)
