@@ -1,4 +1,4 @@
-"""The local cloud's commands: `python -m local {demo,up,deploy,invoke,postman}`, for the Makefile."""
+"""The local cloud: `python -m local {demo,up,deploy,invoke,postman}`, for the Makefile."""
 
 import argparse
 import asyncio

@@ -50,8 +50,8 @@ async def taking_orders(path: Path, orders: Mapping[str, Order]) -> AsyncIterato
             await writer.drain()
         writer.close()
 
+    # In a folder of this user's own.
     server = await asyncio.start_unix_server(take, path)
-    path.chmod(0o600)
     try:
         yield
     finally:
@@ -59,7 +59,10 @@ async def taking_orders(path: Path, orders: Mapping[str, Order]) -> AsyncIterato
 
 
 def tell(path: Path, order: str, stack: str) -> Any:
-    """Gives an order and waits for its result; raises NoCloudError, or RuntimeError with the error."""
+    """Gives an order and waits for its result.
+
+    Raises NoCloudError, or RuntimeError with what went wrong.
+    """
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(str(path))

@@ -1,4 +1,4 @@
-"""What a deployed stack does on this machine: its functions, its nodes, its API and its schedules."""
+"""What a deployed stack does on this machine: functions, nodes, the API and schedules."""
 
 import asyncio
 import contextlib

@@ -39,8 +39,8 @@ class LocalNode:
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
     ):
-        """`slots` are the model server's, from its next start on; `environment` adds TLFIF_* overrides to the watcher's,
-        such as the clock's.
+        """`slots` are the model server's, from its next start on; `environment` adds TLFIF_*
+        overrides to the watcher's, such as the clock's.
 
         `on_line` receives the watcher's log, one JSON object a line.
         """

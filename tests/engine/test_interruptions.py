@@ -2,7 +2,10 @@
 
 import asyncio
 import signal
+import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.deployments import left
@@ -20,11 +23,15 @@ async def _stopped_in_the_middle(here: Site, signal_: signal.Signals) -> None:
     process = await asyncio.to_thread(here.workspace.start, "up", *QUIET, "--stack", here.stack)
     iam = here.moto.client("iam")
     with process:
-        while process.poll() is None and len(iam.list_roles()["Roles"]) < ENOUGH_ROLES:
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(_until_roles, iam, process)
         assert process.poll() is None, "it was over too soon"
         process.send_signal(signal_)
         await asyncio.to_thread(process.communicate)
+
+
+def _until_roles(iam: Any, process: "subprocess.Popen[str]") -> None:
+    while process.poll() is None and len(iam.list_roles()["Roles"]) < ENOUGH_ROLES:
+        time.sleep(0.05)
 
 
 @pytest.mark.story("OPS-003")

@@ -71,9 +71,13 @@ async def test_a_secret_stays_one_in_every_answer_and_in_the_state(tmp_path: Pat
         said = [await here.do("config", "set", "--secret", "--path", key, SECRET)]
         said += [await here.do("preview", "--json", "--diff"), await here.do("up", *QUIET)]
         said += [await here.do("stack", "output", "--json"), await here.do("stack", "export")]
-        stored = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
+        stored = _files(tmp_path)
 
         assert [each for each in said if SECRET in each.output] == []
         assert [each for each in stored if SECRET.encode() in each.read_bytes()] == []
         subscribed = here.moto.client("sns").list_subscriptions()["Subscriptions"]
         assert [each["Endpoint"] for each in subscribed] == [SECRET], "and AWS is told it"
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]

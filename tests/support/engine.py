@@ -69,7 +69,6 @@ class Site:
 @asynccontextmanager
 async def site(stack: str, folder: Path, *, project: Path | None = None) -> AsyncIterator[Site]:
     """An empty cloud, its image baked, and the stack's workspace."""
-    folder.mkdir(parents=True, exist_ok=True)
     async with Processes(folder) as procs:
         moto, valkey = await asyncio.gather(start_moto(procs, REGION), start_valkey(procs))
         await asyncio.to_thread(bake, moto, stack)

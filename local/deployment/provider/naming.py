@@ -1,4 +1,4 @@
-"""Physical names as the AWS provider gives them: the engine's proposal, within the type's limits."""
+"""Physical names as the AWS provider gives them: what the engine proposes, within the limits."""
 
 import re
 from collections.abc import Mapping

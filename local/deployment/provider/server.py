@@ -29,7 +29,7 @@ _KIND = provider_pb2.PropertyDiff
 
 
 def _told(method: Callable[..., Any]) -> Callable[..., Any]:
-    """What AWS refuses reaches the engine in AWS's words, and the resource counts as not changed."""
+    """What AWS refuses reaches the engine in AWS's words."""
 
     @wraps(method)
     def answered(self: Any, request: Any, context: Any) -> Any:
