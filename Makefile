@@ -25,7 +25,7 @@ local: setup-local ## Keep the local cloud running; prints its URLs, a token and
 	@$(RUN) -m local up --stack "$(STACK)" --engine "$(ENGINE)"
 
 engine: ## Build Pulumi's CLI from its Go module, where there is Go and no pulumi on PATH
-	@$(PYTHON) tools/engine/build.py >/dev/null
+	@$(PYTHON) tools/engine/build.py
 
 up refresh destroy: setup-local ## Pulumi's own CLI against a running `make local` (STACK=…, ARGS=… for the CLI)
 	@$(RUN) -m local deploy --stack "$(STACK)" $@ -- $(ARGS)

@@ -19,8 +19,9 @@ from local.deployment.provider.journal import remove_orphans
 from local.engine import language_host
 from local.engine.recovery import is_pending, known, recover
 from recording.model import ROOT
-from tools.engine import build
 
+# Where tools/engine/build.py leaves the CLI, and what runs a Python program for it.
+BUILT = ROOT / ".cache" / "engine" / "current"
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
 CLOUD = "TLFIF_CLOUD"
 _PROVIDER, _LANGUAGE = "pulumi-resource-aws", "pulumi-language-python"
@@ -55,9 +56,8 @@ def find_engine() -> Engine | None:
     """The CLI on PATH, or the one that `make engine` built."""
     if (installed := shutil.which("pulumi")) and shutil.which(_LANGUAGE):
         return Engine(Path(installed), None)
-    folder = build.built()
-    if (folder / "pulumi").exists():
-        return Engine(folder / "pulumi", folder / build.RUNNER)
+    if (BUILT / "pulumi").exists():
+        return Engine(BUILT / "pulumi", BUILT / "pulumi-language-python-exec")
     return None
 
 

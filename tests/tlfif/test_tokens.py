@@ -111,7 +111,6 @@ def test_when_the_pool_is_down_the_last_keys_serve_within_their_age_and_then_nob
 @pytest.mark.parametrize(
     "document",
     [{}, {"keys": None}, {"keys": []}, {"keys": {"k1": POOL.jwk}}, {"keys": ["x", None]}, [], "k1"],
-    ids=str,
 )
 def test_a_broken_jwks_document_is_an_outage(document: Any) -> None:
     with pytest.raises(tokens.KeysUnavailable):

@@ -1,8 +1,8 @@
 """Builds Pulumi's CLI, engine and all, from its Go module: for machines with Go and without Pulumi.
 
-`python3 tools/engine/build.py` builds once per version of go.mod and go.sum, and prints the folder
-with `pulumi`; where there is a `pulumi` on PATH, or no Go, it says so and builds nothing. Plain
-Python, because nothing of ours is needed.
+`python3 tools/engine/build.py` builds once per version of go.mod and go.sum, and lets
+.cache/engine/current lead there; where there is a `pulumi` on PATH, or no Go, it says so and builds
+nothing. Plain Python, because nothing of ours is needed.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ SDK = "github.com/pulumi/pulumi/sdk/v3"
 RUNNER = "pulumi-language-python-exec"
 
 
-def built() -> Path:
+def _folder() -> Path:
     """The folder that has, or would have, the CLI of the pinned version."""
     pins = b"".join((HERE / name).read_bytes() for name in ("go.mod", "go.sum"))
     return CACHE / hashlib.sha256(pins).hexdigest()[:16]
@@ -58,7 +58,7 @@ def main() -> int:
     if found := shutil.which("pulumi"):
         _say(f"pulumi is on PATH ({found}); nothing to build")
         return 0
-    folder, go = built(), shutil.which("go")
+    folder, go = _folder(), shutil.which("go")
     if not folder.exists():
         if go is None:
             _say("there is neither pulumi nor Go: what needs Pulumi's engine is skipped")
@@ -71,8 +71,15 @@ def main() -> int:
             _say(f"{' '.join(error.cmd[1:3])} failed; is the module proxy reachable?")
             return 1
         _say(f"built in {time.monotonic() - began:.0f} s")
-    print(folder)
+    _point(CACHE / "current", folder)
     return 0
+
+
+def _point(link: Path, folder: Path) -> None:
+    """Makes `link` lead to the folder, whatever it led to before."""
+    scratch = link.with_name(f".current-{os.getpid()}")
+    scratch.symlink_to(folder.name)
+    scratch.replace(link)
 
 
 def _say(text: str) -> None:

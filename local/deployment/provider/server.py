@@ -76,7 +76,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     @_told
     def Invoke(self, request: Any) -> Any:
         question = MockCallArgs(request.tok, plain(request.args), "")
-        return provider_pb2.InvokeResponse(**{"return": struct(self._questions.call(question))})
+        answer: Any = {"return": struct(self._questions.call(question))}
+        return provider_pb2.InvokeResponse(**answer)
 
     @_told
     def Check(self, request: Any) -> Any:
