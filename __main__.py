@@ -15,6 +15,7 @@ from components.guardrails import Guardrails, GuardrailsArgs
 from components.health import Health, HealthArgs
 from components.identity import Identity, IdentityArgs
 from components.lambda_function import VpcPlacement
+from components.naming import fit_everything
 from components.network import Network, NetworkArgs
 from components.node_image import find_image
 from components.queue import Queue, QueueArgs
@@ -29,6 +30,7 @@ from tlfif.names import ENV_TAG, ENV_VALUE, STACK_TAG
 settings = Settings.load()
 region, stack = settings.region, pulumi.get_stack()
 account_id = aws.get_caller_identity().account_id
+fit_everything(pulumi.get_project(), stack, f"{account_id}/{region}")
 tag_everything({ENV_TAG: ENV_VALUE, STACK_TAG: stack})
 
 network = Network(

@@ -10,6 +10,7 @@ import pulumi_aws as aws
 
 from components import billed, bundle, iam, pricing
 from components.component import Component, ServiceRole
+from components.naming import FUNCTION_LIMIT, fitted
 from components.pricing import CostLine
 
 LOG_DAYS = 14
@@ -64,7 +65,8 @@ class LambdaFunction(Component):
         super().__init__(name, opts)
         self._args = args
         # A fixed name: the pipeline, `make invoke` and the log group name the function too.
-        self._function_name = f"tl-fif-{args.stack}-{args.source.replace('_', '-')}"
+        own = f"tl-fif-{args.stack}-{args.source.replace('_', '-')}"
+        self._function_name = fitted(own, FUNCTION_LIMIT)
         self.log_group = aws.cloudwatch.LogGroup(
             f"{name}-logs",
             name=f"/aws/lambda/{self._function_name}",

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from components import prices, pricing
+from components.naming import check_stack
 from components.settings_errors import (
     PROJECT,
     SettingsError,
@@ -254,7 +255,10 @@ class Settings(_Group):
 
     @classmethod
     def load(cls) -> Self:
-        """The running stack's settings; raises SettingsError for an unknown key or a bad value."""
+        """The running stack's settings; raises SettingsError for an unknown key or a bad value, or
+        for the stack's own name.
+        """
+        check_stack(pulumi.get_stack())
         return cls.parse(_stack_config(), pulumi.runtime.get_config_secret_keys_env())
 
     @classmethod

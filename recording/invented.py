@@ -59,9 +59,10 @@ class RecordingBackend:
     def _known(self, args: MockResourceArgs) -> dict[str, Any]:
         digest = hashlib.sha256(f"{self._stack}/{args.typ}/{args.name}".encode()).hexdigest()
         autoname = f"{pulumi.get_project()}-{self._stack}-{args.name}-{digest[:7]}"
+        given = args.inputs.get(kind_of(args.typ).name_property) or args.inputs.get("name")
         return {
             **args.inputs,
-            "name": args.inputs.get("name") or autoname,
+            "name": given or autoname,
             "hex": digest,
             "region": self._region,
             "account": ACCOUNT_ID,

@@ -9,6 +9,7 @@ ACCOUNT = Kind(
 )
 REST_API = Kind(
     token="aws:apigateway/restApi:RestApi",
+    name_limit=1024,
     shape={
         "id": "{hex:.10}",
         "arn": "arn:aws:apigateway:{region}::/restapis/{id}",

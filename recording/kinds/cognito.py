@@ -4,6 +4,8 @@ from recording.kinds.kind import Kind
 
 USER_POOL = Kind(
     token="aws:cognito/userPool:UserPool",
+    name_limit=128,
+    name_pattern=r"[\w\s+=,.@-]+",
     shape={
         "id": "{region}_{hex:.9}",
         "arn": "arn:aws:cognito-idp:{region}:{account}:userpool/{id}",
@@ -12,6 +14,8 @@ USER_POOL = Kind(
 )
 USER_POOL_CLIENT = Kind(
     token="aws:cognito/userPoolClient:UserPoolClient",
+    name_limit=128,
+    name_pattern=r"[\w\s+=,.@-]+",
     shape={"id": "{hex:.26}"},
     replaced_by=frozenset({"generateSecret", "userPoolId"}),
 )

@@ -45,6 +45,8 @@ ROUTE = Kind(
 )
 SECURITY_GROUP = Kind(
     token="aws:ec2/securityGroup:SecurityGroup",
+    name_limit=255,
+    name_pattern=r"(?!sg-)[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]+",
     shape={"id": "sg-{hex:.17}", "arn": _ARN + ":security-group/{id}"},
     replaced_by=frozenset({"description", "name", "vpcId"}),
 )

@@ -21,6 +21,8 @@ class Kind:
     terraform: the Terraform provider's resource type, where no rule derives it from the token.
     attributes: Terraform's attribute for a property, where it is more than case and plural.
     name_property: the property that Pulumi fills in when the program gives the resource no name.
+    name_limit: how many characters AWS allows of that name; 0 for a type without one.
+    name_pattern: a regular expression that the whole name matches, if AWS says one.
     computed_on: outputs that the program computes with: they are never unknown.
     """
 
@@ -32,6 +34,8 @@ class Kind:
     terraform: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     name_property: str = "name"
+    name_limit: int = 0
+    name_pattern: str = ""
     computed_on: frozenset[str] = frozenset()
 
     @property

@@ -6,6 +6,8 @@ _INVOKE_ARN = "arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{arn
 
 FUNCTION = Kind(
     token="aws:lambda/function:Function",
+    name_limit=64,
+    name_pattern=r"[a-zA-Z0-9-_]+",
     shape={
         "id": "{name}",
         "arn": "arn:aws:lambda:{region}:{account}:function:{name}",
@@ -18,6 +20,8 @@ FUNCTION = Kind(
 )
 ALIAS = Kind(
     token="aws:lambda/alias:Alias",
+    name_limit=128,
+    name_pattern=r"(?!^[0-9]+$)([a-zA-Z0-9-_]+)",
     shape={
         "id": "{arn}",
         "arn": "arn:aws:lambda:{region}:{account}:function:{functionName}:{name}",

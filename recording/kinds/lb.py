@@ -5,6 +5,9 @@ Nobody here connects to the nodes from outside, and moto has no TLS to offer.
 
 from recording.kinds.kind import Kind
 
+# Elastic Load Balancing's reference: letters, digits and hyphens, none of these at either end.
+_ALPHANUMERIC = r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?"
+
 _ARN = "arn:aws:elasticloadbalancing:{region}:{account}"
 _NO_CLIENTS = "a node's port 443 has no clients here"
 _VALIDATION_RECORD = {
@@ -15,6 +18,8 @@ _VALIDATION_RECORD = {
 
 LOAD_BALANCER = Kind(
     token="aws:lb/loadBalancer:LoadBalancer",
+    name_limit=32,
+    name_pattern=r"(?!internal-)" + _ALPHANUMERIC,
     shape={
         "id": "{arn}",
         "arn": _ARN + ":loadbalancer/net/{name}/{hex:.16}",
@@ -32,6 +37,8 @@ LISTENER = Kind(
 )
 TARGET_GROUP = Kind(
     token="aws:lb/targetGroup:TargetGroup",
+    name_limit=32,
+    name_pattern=_ALPHANUMERIC,
     shape={"id": "{arn}", "arn": _ARN + ":targetgroup/{name}/{hex:.16}"},
     inert=_NO_CLIENTS,
     replaced_by=frozenset({"name", "port", "protocol", "targetType", "vpcId"}),

@@ -4,11 +4,14 @@ from recording.kinds.kind import Kind
 
 LOG_GROUP = Kind(
     token="aws:cloudwatch/logGroup:LogGroup",
+    name_limit=512,
+    name_pattern=r"[\.\-_/#A-Za-z0-9]+",
     shape={"id": "{name}", "arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
     replaced_by=frozenset({"name"}),
 )
 METRIC_ALARM = Kind(
     token="aws:cloudwatch/metricAlarm:MetricAlarm",
+    name_limit=255,
     attributes={"name": "alarm_name"},
     replaced_by=frozenset({"name"}),
 )
@@ -18,10 +21,13 @@ DASHBOARD = Kind(
 )
 QUERY_DEFINITION = Kind(
     token="aws:cloudwatch/queryDefinition:QueryDefinition",
+    name_limit=255,
     inert="a saved query for the console; moto has no PutQueryDefinition",
 )
 EVENT_RULE = Kind(
     token="aws:cloudwatch/eventRule:EventRule",
+    name_limit=64,
+    name_pattern=r"[\.\-_A-Za-z0-9]+",
     shape={"id": "{name}", "arn": "arn:aws:events:{region}:{account}:rule/{name}"},
     replaced_by=frozenset({"name"}),
 )
@@ -31,11 +37,15 @@ EVENT_TARGET = Kind(
 )
 CANARY = Kind(
     token="aws:synthetics/canary:Canary",
+    name_limit=255,
+    name_pattern=r"[0-9a-z_\-]+",
     inert="a browser of AWS's; moto has no Synthetics, the probe function runs instead",
     replaced_by=frozenset({"name"}),
 )
 TOPIC = Kind(
     token="aws:sns/topic:Topic",
+    name_limit=256,
+    name_pattern=r"[A-Za-z0-9_-]+",
     shape={"id": "{arn}", "arn": "arn:aws:sns:{region}:{account}:{name}"},
     replaced_by=frozenset({"name"}),
 )
@@ -51,5 +61,7 @@ TOPIC_SUBSCRIPTION = Kind(
 )
 BUDGET = Kind(
     token="aws:budgets/budget:Budget",
+    name_limit=100,
+    name_pattern=r"[^:\\]+",
     replaced_by=frozenset({"name"}),
 )

@@ -238,6 +238,49 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
         ),
         ("router-logs", alarm(), "but lines for"),
     ],
+    "names_are_such_as_aws_takes": [
+        ("tls-nodes", with_inputs(name="n" * 33), "tls-nodes: 'nnn"),
+        ("storage-replies", with_inputs(bucket="tl_fif"), "storage-replies: 'tl_fif' is not"),
+        ("queue-group", with_inputs(replicationGroupId="a--b"), "queue-group: 'a--b' is not"),
+        ("router-role", with_inputs(name="tl fif"), "router-role"),
+    ],
+    "tags_are_such_as_aws_takes": [
+        ("queue-group", with_inputs(tags={"env": "what's this"}), "queue-group: tags"),
+        ("queue-group", with_inputs(tags={"aws:env": "a"}), "queue-group: tags"),
+        ("gpu-node-0", with_inputs(volumeTags={"": "a"}), "gpu-node-0: tags"),
+    ],
+    "values_are_such_as_the_reference_says": [
+        (
+            "network-queue-group",
+            with_inputs(description="the queue's"),
+            "network-queue-group: description",
+        ),
+        ("network-node-to-queue", with_inputs(description="a" * 256), "network-node-to-queue"),
+        (
+            "health-canary",
+            with_inputs(schedule={"expression": "rate(8 hours)"}),
+            "health-canary: schedule.expression 'rate(8 hours)'; Synthetics",
+        ),
+        ("guardian-schedule", with_inputs(scheduleExpression="rate(1 minutes)"), "guardian-sche"),
+        ("router-logs", with_inputs(retentionInDays=10), "router-logs: retentionInDays 10"),
+    ],
+    "values_are_such_as_the_api_models_say": [
+        ("router-function", with_inputs(handler="a" * 129), "router-function: handler"),
+        ("router-function", with_inputs(runtime="python3.1"), "router-function: runtime"),
+        (
+            "identity-users",
+            with_inputs(passwordPolicy={"minimumLength": 5}),
+            "identity-users: passwordPolicy.minimumLength '5' is not within 6 to 99",
+        ),
+        ("tls-nodes", with_inputs(targetType="address"), "is none of instance, ip, lambda, alb"),
+        (
+            "router-function",
+            with_inputs(vpcConfig={"securityGroupIds": [f"sg-{n}" for n in range(6)]}),
+            "is not within 0 to 5",
+        ),
+        ("guardrails-budget", with_inputs(name="a:b"), "guardrails-budget: name 'a:b' is not"),
+        ("gateway-slow", with_inputs(alarmDescription="a" * 1025), "gateway-slow"),
+    ],
     "nothing_is_made_before_what_it_needs": [
         ("gpu-node-0", hasty, "gpu-node-0: does not wait for network-public-ipv4: "),
         ("gpu-node-0", hasty, "network-public-association-0"),
