@@ -1,6 +1,6 @@
 """The AWS resource types of the program, one table: a new type is one entry in its service's file.
 
-What a type costs is in components/billed.py; how moto makes it, in local/deployment/kinds/.
+What a type costs is in components/billed.py; its life in moto, in local/deployment/kinds/.
 """
 
 from recording.kinds import (
