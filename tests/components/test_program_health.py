@@ -277,6 +277,17 @@ def test_the_gateway_calls_the_routers_version_that_prod_names(dev: Recording) -
     assert dev.one(PERMISSION, "router-from-api").inputs["qualifier"] == "prod"
 
 
+@pytest.mark.story("CI-004")
+def test_what_is_deployed_serves_unless_a_pipeline_decides(dev: Recording) -> None:
+    alias = kinds.lambda_.ALIAS.token
+    assert dev.one(alias).ignore_changes == []
+    assert dev.one(FUNCTION, "router-function").urn in dev.one(alias).dependencies
+    piped = evaluate("dev", config={"tl-fif:delivery": {"pipeline": True}})
+    assert piped.one(alias).ignore_changes == ["functionVersion", "routingConfig"]
+    permission = [each.one(PERMISSION, "router-from-api").inputs for each in (dev, piped)]
+    assert permission[0] == permission[1]
+
+
 @pytest.mark.story("LAM-005")
 def test_payload_samples_are_kept_for_a_day(dev: Recording) -> None:
     group = dev.one(kinds.monitoring.LOG_GROUP.token, "router-payload-samples-logs").inputs

@@ -2,7 +2,17 @@
 name and fault.
 """
 
-from support.sweeps import access, data, instances, metrics, network, order, owners, whole
+from support.sweeps import (
+    access,
+    data,
+    functions,
+    instances,
+    metrics,
+    network,
+    order,
+    owners,
+    whole,
+)
 from support.sweeps.access import wildcard_reasons
 from support.sweeps.instances import keys_of_create_tags, power_cycled_by, tags_set_by_code
 from support.sweeps.rule import SWEEPS, Sweep
@@ -18,6 +28,7 @@ __all__ = [
     "access",
     "clashes",
     "data",
+    "functions",
     "instances",
     "keys_of_create_tags",
     "metrics",
