@@ -15,6 +15,10 @@ from components.pricing import CostLine
 
 LOG_DAYS = 14
 ALIAS = "prod"
+PIPELINES_OWN = ["functionVersion", "routingConfig"]
+# A schedule comes again in a minute: what could not be delivered or failed is not run later, beside
+# the next.
+STALE_S = 60
 # A function in the VPC has no IPv4 way out; AWS's dual-stack hosts are its only ones.
 DUALSTACK = {"AWS_USE_DUALSTACK_ENDPOINT": "true"}
 # What Lambda itself writes about a call (START, END, REPORT), and one or two lines of ours.
@@ -51,9 +55,10 @@ class LambdaFunctionArgs:
     # A schedule's calls are all alike: their traces would cost more than they say.
     traced: bool = True
     log_days: int = LOG_DAYS
-    # Whether callers see the version that the alias `prod` names, which the pipeline moves, and not
-    # the latest.
+    # Whether callers see the version that the alias `prod` names, and not the latest; and whether
+    # the pipeline moves that alias, step by step, or each `pulumi up` to what it published.
     versioned: bool = False
+    pipeline: bool = False
 
 
 class LambdaFunction(Component):
@@ -94,17 +99,31 @@ class LambdaFunction(Component):
         )
 
     def run_every(self, interval: str) -> None:
-        """Calls the function on a schedule, such as every `1 minute` or `5 minutes`."""
+        """Calls the function on a schedule, such as every `1 minute` or `5 minutes`; once each
+        time, also when it fails.
+        """
         rule = aws.cloudwatch.EventRule(
             f"{self._name}-schedule", schedule_expression=f"rate({interval})", opts=self._child()
         )
         allowed = self.allow_invoke("schedule", "events.amazonaws.com", rule.arn)
+        once = aws.lambda_.FunctionEventInvokeConfig(
+            f"{self._name}-once",
+            function_name=self.function.name,
+            qualifier=self.alias.name if self.alias else None,
+            maximum_retry_attempts=0,
+            maximum_event_age_in_seconds=STALE_S,
+            opts=self._child(),
+        )
         aws.cloudwatch.EventTarget(
             f"{self._name}-target",
             rule=rule.name,
             arn=(self.alias or self.function).arn,
+            retry_policy={
+                "maximum_retry_attempts": 0,
+                "maximum_event_age_in_seconds": STALE_S,
+            },
             # From the first call on it may be called.
-            opts=self._child(depends_on=[allowed]),
+            opts=self._child(depends_on=[allowed, once]),
         )
 
     def _create_alias(self) -> aws.lambda_.Alias:
@@ -113,9 +132,9 @@ class LambdaFunction(Component):
             name=ALIAS,
             function_name=self.function.name,
             function_version=self.function.version,
-            # Which version serves is the pipeline's decision: it shifts traffic step by step, and
-            # back.
-            opts=self._child(ignore_changes=["function_version", "routing_config"]),
+            # With a pipeline it is its decision which version serves: it shifts traffic step by
+            # step, and back.
+            opts=self._child(ignore_changes=PIPELINES_OWN if self._args.pipeline else []),
         )
 
     def _create_role(self) -> ServiceRole:

@@ -224,6 +224,18 @@ class CostSettings(_Group):
     )
 
 
+class DeliverySettings(_Group):
+    """How new code comes to serve."""
+
+    pipeline: bool = Field(
+        default=False,
+        description=(
+            "whether a delivery pipeline moves the alias `prod` to a new version; otherwise each "
+            "`pulumi up` does"
+        ),
+    )
+
+
 class AlertSettings(_Group):
     """Who hears of trouble."""
 
@@ -251,6 +263,7 @@ class Settings(_Group):
     gateway: GatewaySettings = GatewaySettings()
     budget: BudgetSettings = BudgetSettings()
     costs: CostSettings = CostSettings()
+    delivery: DeliverySettings = DeliverySettings()
     alerts: AlertSettings = AlertSettings()
 
     @classmethod

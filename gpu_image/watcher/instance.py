@@ -76,11 +76,17 @@ def parse(user_data: str, identity: str) -> Instance:
 
 def _told(user_data: str) -> dict[str, Any]:
     try:
-        told = cast("dict[str, Any]", json.loads(user_data))
-        if not isinstance(told, dict) or not told.get(variable("stack")):  # pyright: ignore[reportUnnecessaryIsInstance]
+        told = _object(json.loads(user_data))
+        if not told.get(variable("stack")):
             raise ValueError(f"{variable('stack')} is not in it")
     except ValueError as error:
         raise InstanceError(
             f"the user data must be one flat JSON object of TLFIF_* strings: {error}"
         ) from error
     return told
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("it is none")
+    return cast("dict[str, Any]", value)

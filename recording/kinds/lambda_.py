@@ -36,3 +36,8 @@ PERMISSION = Kind(
     attributes={"function": "function_name"},
     replaced_by=frozenset({"action", "function", "principal", "qualifier", "sourceArn"}),
 )
+EVENT_INVOKE_CONFIG = Kind(
+    token="aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig",
+    shape={"id": "{functionName}"},
+    emulated="a schedule's call that failed is not made again",
+)

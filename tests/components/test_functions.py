@@ -78,7 +78,13 @@ def test_a_node_may_stop_only_itself(recording: Recording) -> None:
     assert work["PutMetrics"]["Condition"] == {
         "StringEquals": {"cloudwatch:namespace": names.NAMESPACE_GPU}
     }
-    assert set(work) == {"ReadReplies", "WriteReplies", "SeeMissingReplies", "PutMetrics"}
+    assert set(work) == {
+        "ReadParameter",
+        "ReadReplies",
+        "WriteReplies",
+        "SeeMissingReplies",
+        "PutMetrics",
+    }
 
 
 def test_no_policy_has_a_wildcard_action_and_a_wildcard_resource_only_where_aws_knows_no_other(

@@ -4,7 +4,7 @@ the private API.
 
 import json
 import zipfile
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from support.program import ALARM, FUNCTION, PERMISSION, SUBSCRIPTION, evaluate, statements
@@ -15,6 +15,8 @@ from components.settings import SettingsError
 from local.lambda_ import schedules
 from ping_probe import canary, handler
 from recording import kinds
+from recording.engine import SECRET
+from recording.invented import RecordingBackend
 from recording.model import ROOT, Recording, Resource
 from tlfif import names
 
@@ -147,15 +149,23 @@ def test_three_failed_pings_of_five_wake_somebody(dev: Recording) -> None:
 
 @pytest.mark.story("API-005")
 def test_pagerduty_is_subscribed_by_a_secret() -> None:
-    recording = evaluate("dev", config={"tl-fif:alerts": {"pagerDutyUrl": URL}})
+    class Subscribed(RecordingBackend):
+        endpoints: ClassVar[list[str]] = []
+
+        def new_resource(self, args: Any) -> tuple[str | None, dict[str, Any]]:
+            if args.typ == SUBSCRIPTION:
+                self.endpoints.append(args.inputs["endpoint"])
+            return super().new_resource(args)
+
+    backend = Subscribed("dev", "us-east-1")
+    recording = evaluate("dev", backend, config={"tl-fif:alerts": {"pagerDutyUrl": URL}})
     [subscription] = recording.of_type(SUBSCRIPTION)
     assert (subscription.inputs["protocol"], subscription.inputs["topic"]) == (
         "https",
         topic(recording, "pager"),
     )
-    secret = subscription.inputs["endpoint"]
-    assert secret["value"] == URL
-    assert len(secret) == 2, "Pulumi's mark of a secret"
+    assert subscription.inputs["endpoint"] == SECRET
+    assert backend.endpoints == [URL]
 
 
 def test_a_wrong_pagerduty_address_is_refused_and_not_shown() -> None:
@@ -275,6 +285,17 @@ def test_the_gateway_calls_the_routers_version_that_prod_names(dev: Recording) -
     uri = body["paths"]["/infer"]["post"]["x-amazon-apigateway-integration"]["uri"]
     assert uri == found.outputs["invokeArn"]
     assert dev.one(PERMISSION, "router-from-api").inputs["qualifier"] == "prod"
+
+
+@pytest.mark.story("CI-004")
+def test_what_is_deployed_serves_unless_a_pipeline_decides(dev: Recording) -> None:
+    alias = kinds.lambda_.ALIAS.token
+    assert dev.one(alias).ignore_changes == []
+    assert dev.one(FUNCTION, "router-function").urn in dev.one(alias).dependencies
+    piped = evaluate("dev", config={"tl-fif:delivery": {"pipeline": True}})
+    assert piped.one(alias).ignore_changes == ["functionVersion", "routingConfig"]
+    permission = [each.one(PERMISSION, "router-from-api").inputs for each in (dev, piped)]
+    assert permission[0] == permission[1]
 
 
 @pytest.mark.story("LAM-005")

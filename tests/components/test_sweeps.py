@@ -174,6 +174,18 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
     "instances_answer_metadata_v2_only": [
         ("gpu-node-0", with_inputs(metadataOptions={"httpTokens": "optional"}), "gpu-node-0"),
     ],
+    "a_schedule_that_failed_is_not_run_again": [
+        ("guardian-target", with_inputs(retryPolicy={}), "guardian-target: EventBridge"),
+        ("guardian-once", with_inputs(maximumRetryAttempts=2), "tl-fif-literal-guardian again"),
+        ("guardian-once", with_inputs(maximumEventAgeInSeconds=3600), "guardian again, or later"),
+    ],
+    "somebody_moves_each_alias": [
+        (
+            "router-alias",
+            lambda r: replace(r, ignore_changes=["functionVersion"]),
+            "router-alias: nobody moves it",
+        ),
+    ],
     "nothing_starts_a_stopped_instance": [
         ("gpu-node-0", lambda r: replace(r, ignore_changes=[]), "gpu-node-0: userData starts it"),
         ("gpu-node-0", lambda r: replace(r, replace_on_changes=[]), "instanceType starts it"),

@@ -5,6 +5,7 @@ name and fault.
 from support.sweeps import (
     access,
     data,
+    functions,
     instances,
     metrics,
     network,
@@ -28,6 +29,7 @@ __all__ = [
     "access",
     "clashes",
     "data",
+    "functions",
     "instances",
     "keys_of_create_tags",
     "metrics",
