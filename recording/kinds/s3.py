@@ -5,7 +5,9 @@ from recording.kinds.kind import Kind
 BUCKET = Kind(
     token="aws:s3/bucket:Bucket",
     name_limit=63,
-    name_pattern=r"(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9][a-z0-9.-]+[a-z0-9](?<!-s3alias)(?<!--ol-s3)",
+    name_pattern=(
+        r"(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9][a-z0-9.-]+[a-z0-9](?<!-s3alias)(?<!--ol-s3)"
+    ),
     shape={"id": "{name}", "bucket": "{name}", "arn": "arn:aws:s3:::{name}"},
     name_property="bucket",
     replaced_by=frozenset({"bucket"}),
