@@ -27,7 +27,13 @@ local: setup-local ## Keep the local cloud running; prints its URLs, a token and
 engine: ## Build Pulumi's CLI from its Go module, where there is Go and no pulumi on PATH
 	@$(PYTHON) tools/engine/build.py
 
-up refresh destroy: setup-local ## Pulumi's own CLI against a running `make local` (STACK=…, ARGS=… for the CLI)
+up: setup-local ## Pulumi's own CLI deploys into a running `make local` (STACK=…, ARGS=… for the CLI)
+	@$(RUN) -m local deploy --stack "$(STACK)" $@ -- $(ARGS)
+
+refresh: setup-local ## Pulumi's own CLI looks what there is in a running `make local`
+	@$(RUN) -m local deploy --stack "$(STACK)" $@ -- $(ARGS)
+
+destroy: setup-local ## Pulumi's own CLI destroys what it deployed into a running `make local`
 	@$(RUN) -m local deploy --stack "$(STACK)" $@ -- $(ARGS)
 
 test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0 for this process alone)
