@@ -6,6 +6,7 @@ import logging
 import re
 from typing import Any
 
+import grpc
 import pytest
 import yaml
 from support.program import evaluate
@@ -120,8 +121,8 @@ def test_a_deployment_says_what_costs_something_and_last_what_decides(
     figures = recording.outputs
     fixed, left = figures["cost_fixed_monthly_eur"], figures["cost_gpu_hours_left"]
     assert last == f"€{fixed:.2f} a month fixed, {left:.1f} GPU-hours left under the cap"
-    costly = [value for name, value in figures.items() if name.startswith("cost_")]
-    assert costly == [fixed, left], "the table is no output"
+    costly = {name for name in figures if name.startswith("cost_")}
+    assert costly == {costs.FIXED, costs.LEFT}, "the table is no output"
 
 
 class UnknownStack(grpc.RpcError):
