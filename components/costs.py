@@ -18,6 +18,9 @@ from tlfif import names
 TEST_MINUTES, PIPELINE_MINUTES = 5, 17
 BAKE_HOURS, BAKE_BUILD_MINUTES = 0.2, 3
 WORTH_NAMING_USD = 1.0
+ROUNDS_TO_NOTHING_USD = 0.005
+FIXED, LEFT = "cost_fixed_monthly_eur", "cost_gpu_hours_left"
+READ_OUTPUTS = "pulumi:pulumi:readStackOutputs"
 
 
 def planned(settings: Settings) -> list[CostLine]:
@@ -63,13 +66,45 @@ def table(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, float]) -> st
     """The bill as text, from its `lines` and `figures`: what is due each month, dearest first, and
     what the cap leaves.
     """
-    dearest = sorted(rows, key=lambda row: -row["usd"])
-    fixed = [row for row in dearest if row["per"] == "month"]
-    running = [row for row in dearest if row["per"] == "gpu-hour"]
-    usd = sum(row["usd"] for row in fixed)
-    total = f"{usd:9.2f} $/month     together = €{figures['cost_fixed_monthly_eur']:.2f}"
-    left = f"{figures['cost_gpu_hours_left']:9.1f} GPU-hours     left under the cap"
+    fixed, running = _dearest_first(rows, "month"), _dearest_first(rows, "gpu-hour")
+    total = f"{_usd(fixed):9.2f} $/month     together = €{figures[FIXED]:.2f}"
+    left = f"{figures[LEFT]:9.1f} GPU-hours     left under the cap"
     return "\n".join([*map(_shown, fixed), total, *map(_shown, running), left])
+
+
+def message(
+    rows: Sequence[Mapping[str, Any]],
+    figures: Mapping[str, float],
+    before: Mapping[str, float] | None = None,
+) -> str:
+    """What a deployment says of its bill: the lines that cost something, the others as one, and
+    last what decides, against the figures of the deployment `before`.
+    """
+    fixed, running = _dearest_first(rows, "month"), _dearest_first(rows, "gpu-hour")
+    worth = [row for row in fixed if row["usd"] >= ROUNDS_TO_NOTHING_USD]
+    rest = fixed[len(worth) :]
+    within = "within free tiers" + (" or below half a cent" if _usd(rest) else "")
+    others = [f"{_usd(rest):9.2f} $/month     {len(rest)} more {within}"] if rest else []
+    shown = [*map(_shown, worth), *others, *map(_shown, running)]
+    return "\n".join([*shown, _decisive(figures, before)])
+
+
+def _decisive(figures: Mapping[str, float], before: Mapping[str, float] | None) -> str:
+    now = f"€{figures[FIXED]:.2f} a month fixed, {figures[LEFT]:.1f} GPU-hours left under the cap"
+    if before is None:
+        return now
+    euros, hours = (figures[name] - before[name] for name in (FIXED, LEFT))
+    if round(euros, 2) == round(hours, 1) == 0:
+        return f"{now}; as at the last deployment"
+    return f"{now}; since the last deployment €{euros:+.2f} and {hours:+.1f} GPU-hours"
+
+
+def _dearest_first(rows: Sequence[Mapping[str, Any]], per: str) -> list[Mapping[str, Any]]:
+    return sorted((row for row in rows if row["per"] == per), key=lambda row: -row["usd"])
+
+
+def _usd(rows: Iterable[Mapping[str, Any]]) -> float:
+    return sum(row["usd"] for row in rows)
 
 
 def _shown(line: Mapping[str, Any]) -> str:
@@ -134,15 +169,31 @@ def report(summary: Summary) -> None:
     """Exports the figures and logs the bill, at preview and at up, with the warning if there is
     one.
     """
-    figures = {
-        "cost_fixed_monthly_eur": round(summary.fixed_eur, 2),
-        "cost_gpu_hours_left": round(summary.gpu_hours_left, 1),
-    }
+    figures = {FIXED: round(summary.fixed_eur, 2), LEFT: round(summary.gpu_hours_left, 1)}
     for name, value in figures.items():
         pulumi.export(name, value)
-    pulumi.log.info(f"what this stack costs\n{table(lines(summary), figures)}")
+    said = message(lines(summary), figures, _deployed())
+    pulumi.log.info(f"what this stack costs\n{said}")
     if summary.warning:
         pulumi.log.warn(summary.warning)
+
+
+def _deployed() -> dict[str, float] | None:
+    """The figures that the stack's last deployment exported; None before the first, and where
+    nobody can tell.
+
+    Asked of the engine by the call below a StackReference, which would leave a resource behind.
+    """
+    # What a back end of one's own calls the only organization it has.
+    organization = pulumi.get_organization() or "organization"
+    name = f"{organization}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    try:
+        answer = pulumi.runtime.invoke(READ_OUTPUTS, {"name": name})
+        outputs = (answer.value or {}).get("outputs") or {}
+        return {name: float(outputs[name]) for name in (FIXED, LEFT)}
+    except Exception as error:
+        pulumi.log.debug(f"no last deployment to compare the costs with: {error}")
+        return None
 
 
 def lines(bill: Summary) -> list[dict[str, Any]]:

@@ -75,6 +75,8 @@ class RecordingBackend:
                 return {"accountId": ACCOUNT_ID, "arn": root, "userId": ACCOUNT_ID}
             case "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings":
                 return {"locations": self.zones_offering(args.args)}
+            case "pulumi:pulumi:readStackOutputs":
+                return {"outputs": {}}
             case "aws:ssm/getParametersByPath:getParametersByPath":
                 found = self.parameters_below(args.args["path"])
                 return {"names": list(found), "values": list(found.values())}

@@ -3,7 +3,10 @@ warning with names.
 """
 
 import logging
+import re
+from typing import Any
 
+import grpc
 import pytest
 import yaml
 from support.program import evaluate
@@ -11,6 +14,7 @@ from support.program import evaluate
 from components import costs, prices, pricing
 from components.pricing import bill, line, total_usd
 from components.settings import Settings
+from recording.invented import RecordingBackend
 from recording.model import ROOT
 from tools import literal_costs
 
@@ -97,8 +101,77 @@ def test_the_frugal_stacks_fit_under_the_cap_with_hours_to_spare(
     assert outputs["cost_fixed_monthly_eur"] == pytest.approx(12, abs=0.5)
     assert 16 < outputs["cost_gpu_hours_left"] < 20
     assert "what this stack costs" in caplog.text
-    assert "together" in caplog.text
     assert "leaves" not in caplog.text
+
+
+@pytest.mark.story("OPS-003")
+@pytest.mark.parametrize("stack", ["dev", "literal"])
+def test_a_deployment_says_what_costs_something_and_last_what_decides(
+    stack: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        recording = evaluate(stack)
+    said = next(r.getMessage() for r in caplog.records if r.levelno == logging.INFO)
+    head, *shown, last = said.splitlines()
+    assert head == "what this stack costs"
+    nothing = [each for each in recording.bill if each["usd"] < 0.005 and each["per"] == "month"]
+    assert len(nothing) > 20
+    assert len(shown) == len(recording.bill) - len(nothing) + 1 < 25
+    assert [line for line in shown if f"{len(nothing)} more within free tiers" in line]
+    figures = recording.outputs
+    fixed, left = figures["cost_fixed_monthly_eur"], figures["cost_gpu_hours_left"]
+    assert last == f"€{fixed:.2f} a month fixed, {left:.1f} GPU-hours left under the cap"
+    costly = {name for name in figures if name.startswith("cost_")}
+    assert costly == {costs.FIXED, costs.LEFT}, "the table is no output"
+
+
+class UnknownStack(grpc.RpcError):
+    """What the engine answers where it knows no such stack."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return "unknown stack"
+
+
+@pytest.mark.story("OPS-003")
+@pytest.mark.parametrize(
+    ("deployed", "end"),
+    [
+        (
+            {"cost_fixed_monthly_eur": 10.0, "cost_gpu_hours_left": 20.0},
+            r"€\+[12]\.\d\d and -\d\.\d",
+        ),
+        ({"api_url": "x"}, "under the cap"),
+        (None, "under the cap"),
+    ],
+)
+def test_the_costs_are_compared_with_the_last_deployment(
+    deployed: dict[str, Any] | None, end: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Deployed(RecordingBackend):
+        def call(self, args: Any) -> dict[str, Any]:
+            if args.token != costs.READ_OUTPUTS:
+                return super().call(args)
+            asked.append(args.args)
+            if deployed is None:
+                raise UnknownStack
+            return {"name": args.args["name"], "outputs": deployed}
+
+    with caplog.at_level(logging.INFO):
+        plain = evaluate("dev", Deployed("dev", "us-east-1"))
+    assert asked == [{"name": "organization/tl-fif/dev"}]
+    said = next(r.getMessage() for r in caplog.records if "costs" in r.getMessage())
+    assert re.search(f"{end}( GPU-hours)?$", said)
+    assert "StackReference" not in {r.type.rpartition(":")[2] for r in plain.resources}
+
+
+def test_nothing_new_is_said_so() -> None:
+    figures = {costs.FIXED: 12.0, costs.LEFT: 18.3}
+    assert costs.message([], figures, figures).endswith("; as at the last deployment")
 
 
 def test_the_literal_stack_costs_what_the_backlog_costs() -> None:
