@@ -44,10 +44,11 @@ class Kind:
         return not (self.emulated or self.inert)
 
     def replacing(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:
-        """Those of `replaced_by` in which two versions of the inputs differ; empty: the one becomes
-        the other in place.
+        """The inputs for which the one version of a resource can only become the other by a
+        replacement.
         """
-        return {path for path in self.replaced_by if _at(old, path) != _at(new, path)}
+        differing = (path for path in self.replaced_by if _at(old, path) != _at(new, path))
+        return {path.partition(".")[0] for path in differing}
 
 
 def _at(inputs: Mapping[str, Any], path: str) -> Any:

@@ -40,5 +40,5 @@ EVENT_INVOKE_CONFIG = Kind(
     token="aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig",
     shape={"id": "{functionName}"},
     emulated="a schedule's call that failed is not made again",
-    replaced_by=frozenset({"functionName", "qualifier"}),
+    replaced_by=frozenset({"functionName"}),
 )

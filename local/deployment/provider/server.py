@@ -92,7 +92,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """Which inputs differ, and which of them AWS can only change by a replacement."""
         old, new = plain(request.old_inputs), plain(request.news)
         changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-        replaced = sorted(kind_of(request.type).replaced_by & set(changed))
+        replaced = sorted(kind_of(request.type).replacing(old, new))
         return provider_pb2.DiffResponse(
             changes=_DIFF.DIFF_SOME if changed else _DIFF.DIFF_NONE,
             replaces=replaced,

@@ -155,17 +155,13 @@ def _check_functions(valkey: Valkey, recording: Recording) -> None:
     assert router.inputs["role"] in roles
 
 
-def test_every_made_kind_has_a_maker_and_no_maker_is_without_a_kind() -> None:
-    assert set(MAKERS) == {kind.token for kind in kinds.KINDS.values() if kind.made}
-
-
 async def test_an_unknown_type_is_named(moto: Moto, valkey: Valkey) -> None:
     backend = LocalBackend("dev", moto, valkey)
     args = MockResourceArgs(typ="aws:rds/instance:Instance", name="db", inputs={}, custom=True)
 
     with pytest.raises(
         LookupError,
-        match=r"cannot make aws:rds/instance:Instance \(db\): add it to recording/kinds/",
+        match=r"cannot make aws:rds/instance:Instance \(.*-db-.*\): add it to recording/kinds/",
     ):
         backend.new_resource(args)
 
