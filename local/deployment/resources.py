@@ -2,7 +2,7 @@
 there; all others are what the recordings invent of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from local.aws.moto import Moto
@@ -42,6 +42,10 @@ class Resources:
             # Nothing invented may pass for real.
             return MAKERS[type_](self._moto, name, inputs)
         return {**invented, **self._emulated(type_, inputs)}
+
+    def foreseen(self, type_: str, old: Outputs, new: Inputs) -> Set[str]:
+        """The outputs of which is known beforehand that a change will change them."""
+        return _published(old, new).keys() if type_ == kinds.lambda_.FUNCTION.token else set()
 
     def change(self, type_: str, id_: str, old: Outputs, new: Inputs) -> Outputs:
         """Changes a resource in place, from `old` properties to `new` inputs; returns what else

@@ -17,11 +17,17 @@ SECRET = "https://events.pagerduty.com/integration/5ec4e7/enqueue"
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "dev": (
         {"tl-fif:gpu": {"idleMinutes": 7}},
-        {"gpu-node-settings": "update"},
+        # The router says it to the client, in a version of its own; the node reads it at its boot.
+        {"gpu-node-settings": "update", "router-function": "update", "router-alias": "update"},
     ),
     "prod": (
-        {"tl-fif:gateway": {"extraPingCidrs": ["198.51.100.0/24"]}},
-        {"gateway-api": "update", "gateway-deployment": "replace", "gateway-stage": "update"},
+        {"tl-fif:gateway": {"deletionProtection": False, "extraPingCidrs": ["198.51.100.0/24"]}},
+        {
+            "identity-users": "update",
+            "gateway-api": "update",
+            "gateway-deployment": "replace",
+            "gateway-stage": "update",
+        },
     ),
     "literal": (
         {"tl-fif:queue": {"replicas": 1}},

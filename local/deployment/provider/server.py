@@ -2,9 +2,9 @@
 kinds that recordings and the local cloud use too.
 """
 
-import secrets
 from collections.abc import Callable, Mapping
 from functools import wraps
+from secrets import token_hex
 from typing import Any
 
 import grpc
@@ -16,7 +16,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from local.deployment.backend import LocalBackend
 from local.deployment.provider import naming
 from local.deployment.provider.journal import Journal
-from local.deployment.provider.values import UNKNOWN, plain, struct
+from local.deployment.provider.values import UNKNOWN, plain, secrets_of, struct
 from local.deployment.resources import Resources
 from recording.invented import invented
 from recording.kinds import kind_of
@@ -65,9 +65,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=_DIFF.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> Any:
-        # Secrets come as plain values, and the engine keeps them secret itself.
         return provider_pb2.ConfigureResponse(
-            supportsPreview=True, supports_autonaming_configuration=True
+            supportsPreview=True, supports_autonaming_configuration=True, acceptSecrets=True
         )
 
     def Cancel(self, request: Any, context: Any) -> Any:
@@ -85,7 +84,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         kind = kind_of(request.type)
         inputs, failure = naming.named(kind, plain(request.news), plain(request.olds), request)
         failures = [provider_pb2.CheckFailure(**failure)] if failure else []
-        return provider_pb2.CheckResponse(inputs=struct(inputs), failures=failures)
+        checked = struct(inputs, secrets_of(request.news))
+        return provider_pb2.CheckResponse(inputs=checked, failures=failures)
 
     @_told
     def Diff(self, request: Any) -> Any:
@@ -106,18 +106,19 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     @_told
     def Create(self, request: Any) -> Any:
-        inputs = plain(request.properties)
+        inputs, secret = plain(request.properties), secrets_of(request.properties)
         if request.preview:
             shape = kind_of(request.type).shape
             unknown = {key: UNKNOWN for key in shape if key != "id"}
-            return provider_pb2.CreateResponse(properties=struct({**unknown, **inputs}))
+            return provider_pb2.CreateResponse(properties=struct({**unknown, **inputs}, secret))
         name = naming.physical(kind_of(request.type), inputs, request.name)
-        known = {**inputs, "name": name, "hex": secrets.token_hex(32)}
+        known = {**inputs, "name": name, "hex": token_hex(32)}
         made = invented(request.type, {**known, "region": self._region, "account": ACCOUNT_ID})
         added = self._resources.create(request.type, name, inputs, {**inputs, **made})
         outputs = {**inputs, **added}
-        self._journal.made(request.type, added["id"], outputs)
-        return provider_pb2.CreateResponse(id=added["id"], properties=struct(outputs))
+        open_ = {key: value for key, value in outputs.items() if key not in secret}
+        self._journal.made(request.type, added["id"], open_)
+        return provider_pb2.CreateResponse(id=added["id"], properties=struct(outputs, secret))
 
     @_told
     def Read(self, request: Any) -> Any:
@@ -129,19 +130,23 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         drifted = {key: value for key, value in found.items() if key in inputs or key == "tags"}
         return provider_pb2.ReadResponse(
             id=request.id,
-            properties=struct({**outputs, **found}),
-            inputs=struct(_without_empty({**inputs, **drifted}, inputs)),
+            properties=struct({**outputs, **found}, secrets_of(request.properties)),
+            inputs=struct(
+                _without_empty({**inputs, **drifted}, inputs), secrets_of(request.inputs)
+            ),
         )
 
     @_told
     def Update(self, request: Any) -> Any:
-        old, new = plain(request.olds), plain(request.news)
+        old, new, secret = plain(request.olds), plain(request.news), secrets_of(request.news)
         if request.preview:
-            return provider_pb2.UpdateResponse(properties=struct({**old, **new}))
-        changed = self._resources.change(request.type, request.id, old, new)
+            foreseen = self._resources.foreseen(request.type, old, new)
+            changed = dict.fromkeys(foreseen, UNKNOWN)
+        else:
+            changed = self._resources.change(request.type, request.id, old, new)
         gone = plain(request.old_inputs).keys() - new.keys()
         kept = {key: value for key, value in old.items() if key not in gone}
-        return provider_pb2.UpdateResponse(properties=struct({**kept, **new, **changed}))
+        return provider_pb2.UpdateResponse(properties=struct({**kept, **new, **changed}, secret))
 
     @_told
     def Delete(self, request: Any) -> Any:
