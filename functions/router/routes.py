@@ -43,7 +43,7 @@ class Services:
 
     @cached_property
     def ec2(self) -> Any:
-        return nodes.client()
+        return nodes.client(self.settings.ec2_timeout_s)
 
     @cached_property
     def s3(self) -> Any:

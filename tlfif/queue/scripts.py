@@ -32,9 +32,9 @@ TIMEOUT_S = 0.8
 
 CONSTANTS = (
     "STREAM", "GROUP", "DEAD_STREAM", "NODES", "STOP", "WAKE", "STARTS", "START_FAILURE", "LATCH",
-    "BOOTS", "PENDING_REPLIES", "MONEY", "SAMPLES", "SAMPLING",
+    "BOOTS", "PENDING_REPLIES", "MONEY", "SAMPLES", "SAMPLING", "RUNS", "HEALTH_PROBE",
 )  # fmt: skip
-KEYS = (names.job_key, names.cancelled_key, names.node_key, names.reply_key)
+KEYS = (names.job_key, names.cancelled_key, names.node_key, names.reply_key, names.run_key)
 
 
 @dataclass(frozen=True)
