@@ -11,6 +11,7 @@ import redis
 from guardian.guardian import Guardian
 from tlfif import emf, names, nodes, replies
 from tlfif.environment import Fleet
+from tlfif.log import log
 from tlfif.queue import guarding, scripts
 from tlfif.queue.guarding import Reconciliation
 
@@ -41,7 +42,7 @@ def handler(event: object, context: Any) -> None:
     # Of this run alone: Lambda repeats an event under the same id.
     token = str(uuid.uuid4())
     if not scripts.run(client, guarding.begin_run(names.GUARDIAN, token)):
-        emf.emit(names.NAMESPACE_QUEUE, fleet.stack, {names.METRIC_RUNS_SKIPPED: 1})
+        log("run skipped", why="another is under way")
         return
     done = False
     try:

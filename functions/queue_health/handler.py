@@ -37,19 +37,20 @@ def handler(event: Event, context: Any) -> Response:
     # Where a minute takes longer, the guardian comes later; where it is short, machines are not
     # faster.
     scale = max(1.0, told.seconds_per_minute / 60)
+    facts: dict[str, object] = {}
     try:
         latency_ms, health = ask(client, scale * names.UNSERVED_LIMIT_S)
     except redis.RedisError as error:
-        wrong, code, facts = [f"it does not answer: {type(error).__name__}"], "unavailable", {}
+        message = f"The queue does not answer: {type(error).__name__}."
+        problem = Problem(503, "queue_unavailable", message, retry_after_s=RETRY_AFTER_S)
     else:
-        wrong, code, facts = wrongs(latency_ms, health, scale), "unhealthy", shown(health)
-        facts = {"latencyMs": latency_ms, **facts}
-    emf.emit(names.NAMESPACE_QUEUE, told.stack, {names.METRIC_QUEUE_HEALTHY: int(not wrong)})
-    log("queue health", "ERROR" if wrong else "INFO", wrong=wrong, **facts)
-    if wrong:
+        facts, wrong = shown(latency_ms, health), wrongs(latency_ms, health, scale)
         message = f"The queue is not well: {'; '.join(wrong)}."
-        wait_s = RETRY_AFTER_S
-        problem = Problem(503, f"queue_{code}", message, retry_after_s=wait_s, **facts)
+        unwell = Problem(503, "queue_unhealthy", message, retry_after_s=RETRY_AFTER_S, **facts)
+        problem = unwell if wrong else None
+    emf.emit(names.NAMESPACE_QUEUE, told.stack, {names.METRIC_QUEUE_HEALTHY: int(not problem)})
+    log("queue health", "ERROR" if problem else "INFO", wrong=str(problem or ""), **facts)
+    if problem:
         return problem.response(event, context.aws_request_id)
     return respond(event, 200, {"redis": "ok", **facts}, {"Cache-Control": "no-store"})
 
@@ -80,9 +81,10 @@ def wrongs(latency_ms: float, health: Health, scale: float = 1.0) -> list[str]:
     return [what for what, is_so in found.items() if is_so]
 
 
-def shown(health: Health) -> dict[str, object]:
+def shown(latency_ms: float, health: Health) -> dict[str, object]:
     """The figures, as the answer names them."""
     return {
+        "latencyMs": latency_ms,
         "memoryPercent": health.memory_percent,
         "unservedSeconds": round(health.unserved_s, 1),
         "guardianSeconds": round(health.guardian_ago_s, 1),

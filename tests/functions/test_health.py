@@ -170,6 +170,7 @@ async def test_work_is_no_stall(world: World, node: str, health: Callable[[], An
     assert status == 200, body
     assert 0 <= body["unservedSeconds"] < 5
     assert 0 <= body["guardianSeconds"] < 5
+    assert 0 < world.queue.ttl(names.HEALTH_PROBE) <= 60
 
 
 @pytest_asyncio.fixture

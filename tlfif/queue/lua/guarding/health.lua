@@ -1,5 +1,6 @@
 -- What a queue that answers may hide: refused writes, full memory, jobs that nobody works on, a
--- guardian that does not come. ARGV: ms without a worker after which a job is looked for, who has to come.
+-- guardian that does not come.
+-- ARGV: ms without a worker after which a job is looked for, the guardian's name in RUNS.
 -- Returns {why a write was refused or '', memory in percent, ms that the job without a worker for
 -- longest has waited, ms since the guardian's last run}.
 local now = now_ms()
