@@ -14,10 +14,8 @@ from components.lambda_function import (
     LambdaFunctionArgs,
     VpcPlacement,
 )
-from tlfif import environment
+from tlfif import environment, names
 
-# Within its minute, so that two never run at a time.
-TIMEOUT_S = 50
 FAILURES = 3
 
 
@@ -43,7 +41,7 @@ class Guardian(Component):
             LambdaFunctionArgs(
                 source="guardian",
                 stack=args.fleet.stack,
-                timeout_s=TIMEOUT_S,
+                timeout_s=names.SCHEDULED_TIMEOUT_S,
                 environment={**told, **DUALSTACK},
                 statements=args.fleet.statements,
                 vpc=args.vpc,

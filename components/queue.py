@@ -11,13 +11,11 @@ from components.component import Component
 from components.prices import cache_item
 from components.pricing import CostLine
 from components.settings import QueueSettings
-from tlfif.names import REDIS_PORT
+from tlfif import names
 
 # Engine to version and parameter family. Both have Lua, streams and BLMOVE; Valkey 8 is what Redis
 # 7 became.
 ENGINES = {"valkey": ("8.1", "valkey8"), "redis": ("7.1", "redis7")}
-
-MEMORY_ALARM_PERCENT = 70
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,7 @@ class Queue(Component):
             engine=settings.engine,
             engine_version=version,
             node_type=settings.node_type,
-            port=REDIS_PORT,
+            port=names.REDIS_PORT,
             num_cache_clusters=1 + settings.replicas,
             automatic_failover_enabled=settings.replicas > 0,
             multi_az_enabled=False,
@@ -110,7 +108,7 @@ class Queue(Component):
             statistic="Maximum",
             period=60,
             evaluation_periods=2,
-            threshold=MEMORY_ALARM_PERCENT,
+            threshold=names.MEMORY_LIMIT_PERCENT,
             comparison_operator="GreaterThanOrEqualToThreshold",
             treat_missing_data="notBreaching",
         )

@@ -49,7 +49,8 @@ class QueueHealth(Component):
         self._alarm(
             "fails",
             "the queue's health",
-            "The queue does not answer a ping, or not within 200 ms; or nobody asks it.",
+            "The queue does not answer within 200 ms, refuses jobs, is nearly full, or holds jobs "
+            "that nobody works on; or nobody asks it. GET /queue-health says which.",
             [args.topic_arn],
             namespace=names.NAMESPACE_QUEUE,
             metric_name=names.METRIC_QUEUE_HEALTHY,

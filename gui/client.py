@@ -13,14 +13,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
 FINAL = ("done", "failed", "expired", "cancelled")
 # After these the server can no longer answer (design: "the queue lost its memory"), so the client
-# says "expired".
+# says "expired". The first counts from the server's `expires_at` by the server's own clock, the
+# second from the last change that this client saw, by its monotonic one: the clock on the wall of
+# this machine says nothing about the server's.
 GRACE_S, SILENCE_S = 5, 120
+# Should the server send no Date: longer than any job waits.
+LONGEST_WAIT_S = 600
 MAX_SERVER_ERRORS = 3
 
 
@@ -59,6 +64,7 @@ class Client:
 
     def __init__(self, api_url: str, token: str, *, timeout_s: float = 30) -> None:
         headers = {"Authorization": token, "Accept": "application/json"}
+        self._server_ms: float | None = None
         self._http = httpx.Client(base_url=api_url.rstrip("/"), headers=headers, timeout=timeout_s)
 
     def __enter__(self) -> "Client":
@@ -103,50 +109,69 @@ class Client:
         Three 5xx in a row are raised, no 429 is.
         """
         seen: object = None
+        changed_at = time.monotonic()
         errors = 0
         while True:
             try:
                 reply = self.reply(job.id)
                 errors = 0
-            except ApiError as error:
-                errors += error.status >= 500
-                if errors >= MAX_SERVER_ERRORS or (error.status < 500 and error.status != 429):
-                    raise
+            except (ApiError, httpx.TransportError) as error:
                 # It says nothing about the job.
-                time.sleep(error.retry_after_s or every_s)
+                errors += not isinstance(error, ApiError) or error.status >= 500
+                if errors >= MAX_SERVER_ERRORS or not _may_pass(error):
+                    raise
+                time.sleep(getattr(error, "retry_after_s", None) or every_s)
                 continue
-            reply = _judge(job, reply, time.time() * 1000)
-            if (
-                reply is not None
-                and (reply.get("sequence"), reply["status"], reply.get("updated_at")) != seen
-            ):
-                seen = (reply.get("sequence"), reply["status"], reply.get("updated_at"))
+            reply = self._judge(job, reply, time.monotonic() - changed_at)
+            if reply is not None and _version(reply) != seen:
+                seen, changed_at = _version(reply), time.monotonic()
                 yield reply
                 if reply["status"] in FINAL:
                     return
             time.sleep(every_s)
 
+    def _judge(
+        self, job: Job, reply: dict[str, Any] | None, unchanged_s: float
+    ) -> dict[str, Any] | None:
+        """What the caller may believe: a job that nobody can finish any more has expired (the
+        server can't say so).
+        """
+        if reply is None and self._is_over(job, unchanged_s):
+            why = "nobody took the job in time"
+            return {"id": job.id, "status": "expired", "text": "", "reason": why}
+        if reply and reply["status"] not in FINAL and unchanged_s > SILENCE_S:
+            return {**reply, "status": "expired", "reason": "its worker fell silent"}
+        return reply
+
+    def _is_over(self, job: Job, waited_s: float) -> bool:
+        """Whether a job without a reply should have one by now, by the server's last Date."""
+        if self._server_ms is None:
+            return waited_s > LONGEST_WAIT_S
+        return self._server_ms > job.expires_at + GRACE_S * 1000
+
     def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         response = self._http.request(method, path, **arguments)
+        self._server_ms = _date_ms(response)
         if response.status_code >= 400:
             raise ApiError(response)
         return response.json()
 
 
-def _judge(job: Job, reply: dict[str, Any] | None, now_ms: float) -> dict[str, Any] | None:
-    """What the caller may believe: a job that nobody can finish any more has expired (the server
-    can't say so).
-    """
-    if reply is None and now_ms > job.expires_at + GRACE_S * 1000:
-        return {
-            "id": job.id,
-            "status": "expired",
-            "text": "",
-            "reason": "nobody took the job in time",
-        }
-    if reply and reply["status"] not in FINAL and now_ms - reply["updated_at"] > SILENCE_S * 1000:
-        return {**reply, "status": "expired", "reason": "its worker fell silent"}
-    return reply
+def _may_pass(error: Exception) -> bool:
+    """Whether asking again may help: the server, the network or too many questions are at fault."""
+    return not isinstance(error, ApiError) or error.status >= 500 or error.status == 429
+
+
+def _version(reply: dict[str, Any]) -> tuple[object, ...]:
+    return reply.get("sequence"), reply["status"], reply.get("updated_at")
+
+
+def _date_ms(response: httpx.Response) -> float | None:
+    """The server's clock in epoch ms, whatever this machine's says; None when it does not tell."""
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).timestamp() * 1000
+    except (KeyError, ValueError):
+        return None
 
 
 def sign_in(cognito_url: str, client_id: str, username: str, password: str) -> str:

@@ -35,6 +35,7 @@ class Options:
     delays, processes.
 
     `engine`: whether Pulumi's own engine deploys, and not a recording of the program.
+    `ec2_timeout_s` is how long the router waits for EC2, which takes longer on a loaded machine.
     `watcher` overrides what the watcher is told, by TLFIF_* names.
     """
 
@@ -45,6 +46,7 @@ class Options:
     seconds_per_minute: float = 60.0
     delays: Delays = field(default_factory=Delays)
     workers: int = 2
+    ec2_timeout_s: float = 3.0
     watcher: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -180,6 +182,7 @@ class Running:
             "AWS_ENDPOINT_URL": endpoint.url,
             "TLFIF_JWKS_URL": endpoint.jwks_url(recording.one(USER_POOL).id),
             "TLFIF_SECONDS_PER_MINUTE": str(self._site.options.seconds_per_minute),
+            "TLFIF_EC2_TIMEOUT_S": str(self._site.options.ec2_timeout_s),
         }
 
     # --- nodes

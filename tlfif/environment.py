@@ -91,19 +91,27 @@ class Fleet(Queue):
 
 @dataclass(frozen=True, kw_only=True)
 class Router(Fleet, UserPool):
-    """The router's environment; money in EUR."""
+    """The router's environment; money in EUR.
+
+    Only the local cloud gives `ec2_timeout_s`: there EC2 and functions share two processors.
+    """
 
     backlog_cap: int
     idle_minutes: int
     cap_eur: float
     gpu_eur_per_hour: float
+    ec2_timeout_s: float = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueHealth(Queue):
-    """The environment of the function behind GET /queue-health."""
+    """The environment of the function behind GET /queue-health.
+
+    Only the local cloud, whose minutes may be longer or shorter, gives `seconds_per_minute`.
+    """
 
     stack: str
+    seconds_per_minute: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)

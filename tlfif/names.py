@@ -57,6 +57,12 @@ LEASE_RENEW_S, LEASE_IDLE_S = 5, 20
 LOST_S = 3 * LEASE_IDLE_S  # a worker silent for so long will not come back to its job
 MAX_DELIVERIES = 3
 DEAD_BOUND, BOOTS_BOUND = 1_000, 50
+# A scheduled function that writes runs once at a time: a run holds its lease until it ends, or for
+# a little longer than Lambda lets it live.
+SCHEDULED_TIMEOUT_S, RUN_LEASE_S = 50, 55
+# What GET /queue-health calls unwell: a job that nobody works on for longer than two boots take, a
+# guardian that has missed three minutes, a memory that the alarm rings for.
+UNSERVED_LIMIT_S, GUARDIAN_LIMIT_S, MEMORY_LIMIT_PERCENT = 240, 180, 70
 # Payloads are sampled for a day after a deployment (LAM-005).
 SAMPLING_S, SAMPLES_BOUND = 86_400, 100
 
@@ -72,6 +78,9 @@ LATCH = "budget:latch"
 BOOTS = "boot:history"
 PENDING_REPLIES = "replies:pending"  # final replies that no worker will write
 MONEY = "money"
+RUNS = "runs"  # when scheduled functions last did their work
+HEALTH_PROBE = "health:probe"  # written to find out whether the queue takes writes
+GUARDIAN = "guardian"
 SAMPLES, SAMPLING = "payload:samples", "payload:window"
 # Below this are all replies, in the bucket.
 REPLIES = "replies"
@@ -102,6 +111,11 @@ def cancelled_key(job_id: str) -> str:
 def withdrawn_key(job_id: str) -> str:
     """The mark of a job that was taken back."""
     return f"withdrawn:{job_id}"
+
+
+def run_key(name: str) -> str:
+    """The lease of the run that a scheduled function is in."""
+    return f"run:{name}"
 
 
 def node_key(instance: str) -> str:

@@ -39,7 +39,6 @@ REASONS = {
     "Client.VolumeLimitExceeded": "The account's quota of EBS storage is used up; raise it in "
     "Service Quotas",
 }
-CALL_TIMEOUT_S = 0.8
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def decide(
     return Decision(0, (), Outcome.LATCHED if present else Outcome.ABSENT)
 
 
-def client(timeout_s: float = CALL_TIMEOUT_S) -> Any:
+def client(timeout_s: float) -> Any:
     """Makes an EC2 client that gives up in time for the caller to answer."""
     return aws.client("ec2", connect_s=timeout_s, read_s=timeout_s)
 

@@ -1,6 +1,8 @@
 """Every minute: no live job without a node on its way, and no dead one without an answer."""
 
+import contextlib
 import time
+import uuid
 from functools import cache
 from typing import Any
 
@@ -9,7 +11,9 @@ import redis
 from guardian.guardian import Guardian
 from tlfif import emf, names, nodes, replies
 from tlfif.environment import Fleet
-from tlfif.queue import scripts
+from tlfif.log import log
+from tlfif.queue import guarding, scripts
+from tlfif.queue.guarding import Reconciliation
 
 # Of the function's 50 s: the last batch of replies may take a moment after that.
 WORK_S = 40.0
@@ -31,9 +35,26 @@ def services() -> tuple[Fleet, "redis.Redis", Any, Any]:
 def handler(event: object, context: Any) -> None:
     """The Lambda entry point.
 
-    A queue that does not answer fails the run, which counts as an error of the function.
+    A queue that does not answer fails the run, which counts as an error of the function. While
+    another run is under way (Lambda may deliver an event twice), there is nothing to do.
     """
-    fleet, client, ec2, s3 = services()
-    guardian = Guardian(fleet, client, ec2, s3, context.aws_request_id, time.monotonic() + WORK_S)
-    found = guardian.run()
+    fleet, client, _, _ = services()
+    # Of this run alone: Lambda repeats an event under the same id.
+    token = str(uuid.uuid4())
+    if not scripts.run(client, guarding.begin_run(names.GUARDIAN, token)):
+        log("run skipped", why="another is under way")
+        return
+    done = False
+    try:
+        found = _guard(token)
+        done = True
+    finally:
+        # Should the queue not hear of it, the lease ends by itself.
+        with contextlib.suppress(redis.RedisError):
+            scripts.run(client, guarding.end_run(names.GUARDIAN, token, done=done))
     emf.emit(names.NAMESPACE_QUEUE, fleet.stack, {names.METRIC_QUEUE_DEPTH: found.depth})
+
+
+def _guard(token: str) -> Reconciliation:
+    fleet, client, ec2, s3 = services()
+    return Guardian(fleet, client, ec2, s3, token, time.monotonic() + WORK_S).run()

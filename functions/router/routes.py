@@ -4,7 +4,7 @@ import math
 import re
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +34,7 @@ class Services:
     redis: "redis.Redis"
     verifier: tokens.Verifier
     sampler: Sampler = field(default_factory=Sampler)
+    clock: scripts.Clock = field(default_factory=scripts.Clock)
 
     @cached_property
     def limits(self) -> accepting.Limits:
@@ -42,7 +43,7 @@ class Services:
 
     @cached_property
     def ec2(self) -> Any:
-        return nodes.client()
+        return nodes.client(self.settings.ec2_timeout_s)
 
     @cached_property
     def s3(self) -> Any:
@@ -60,19 +61,33 @@ def infer(services: Services, event: Event, sub: str) -> Response:
         idle_minutes=request.idle_minutes or settings.idle_minutes,
         options=request.options(),
         idempotency_key=_idempotency_key(event),
-        deadline_ms=int(time.time() * 1000) + DEADLINE_MS,
     )
-    answer = scripts.run(services.redis, accepting.accept(job, services.limits))
+    answer = _accept(services, job)
     if isinstance(answer, accepting.Refused):
-        if answer.why == "late" and time.time() * 1000 < job.deadline_ms:
-            ahead = "clocks differ: the queue's is ahead of the router's"
-            log(ahead, "ERROR", deadlineMs=job.deadline_ms)
         raise _refusal(services, answer)
     if answer.wake:
         _wake(services, job, answer)
     else:
         services.sampler.see(services.redis, job, answer.state)
     return _accepted(event, answer)
+
+
+def _accept(services: Services, job: accepting.NewJob) -> accepting.Accepted | accepting.Refused:
+    """Asks the queue, which must not accept what its caller has given up.
+
+    The deadline is told in the queue's time. Whose clock is wrong when it calls a question late
+    that is not, nobody can tell; the queue is asked what its own says, and then once more.
+    """
+    clock, given_up_at = services.clock, time.monotonic() + DEADLINE_MS / 1000
+    timely = replace(job, deadline_ms=clock.now_ms() + DEADLINE_MS)
+    answer = scripts.run(services.redis, accepting.accept(timely, services.limits))
+    late = isinstance(answer, accepting.Refused) and answer.why == "late"
+    if not late or time.monotonic() >= given_up_at:
+        return answer
+    ahead_ms = clock.ask(services.redis)
+    log("clocks differ: the queue's is ahead of the router's", "ERROR", aheadMs=ahead_ms)
+    timely = replace(job, deadline_ms=clock.now_ms() + DEADLINE_MS)
+    return scripts.run(services.redis, accepting.accept(timely, services.limits))
 
 
 def _idempotency_key(event: Event) -> str:

@@ -1,7 +1,6 @@
 """Tells the queue that this node is there, and in which phase; hears when it is to drain."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from redis.exceptions import RedisError
@@ -9,6 +8,7 @@ from redis.exceptions import RedisError
 from tlfif import names
 from tlfif.log import log
 from tlfif.queue import working
+from watcher.uptime import Uptime
 from worker.queue import Queue
 from worker.tasks import poll
 
@@ -23,14 +23,17 @@ class Heartbeat:
         queue: Queue,
         instance: str,
         boot: str,
-        started_at: float,
+        uptime: Uptime,
         in_flight: Callable[[], int],
     ):
-        """`boot` names this process; `started_at` is when EC2 started the machine, in epoch s."""
+        """`boot` names this process."""
         self.draining = asyncio.Event()
         self._queue, self._instance, self._boot, self._in_flight = queue, instance, boot, in_flight
         self._phase = "booting"
-        self._timings: dict[str, float] = {"started": int(started_at * 1000)}
+        self._uptime = uptime
+        self._timings: dict[str, float] = {
+            "started": uptime.epoch_ms() - int(uptime.seconds() * 1000)
+        }
         self._boot_ms: int | None = None
         self._first_boot = True
 
@@ -42,12 +45,14 @@ class Heartbeat:
             known = await self._queue.client.exists(names.node_key(self._instance))
             self._first_boot = not known
         except RedisError as error:
+            # It may have had one: a boot that cannot be told from a restart is not measured.
+            self._first_boot = False
             log("heartbeat_failed", "WARNING", why=str(error))
         await self.enter("booting")
 
     async def enter(self, phase: str) -> None:
         """Changes the phase and says so at once; a boot's first `ready` goes into the history."""
-        now_ms = int(time.time() * 1000)
+        now_ms = self._uptime.epoch_ms()
         self._phase = phase
         if phase not in self._timings:
             self._timings[phase] = now_ms

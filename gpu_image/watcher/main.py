@@ -28,6 +28,7 @@ from watcher.heartbeat import Heartbeat
 from watcher.idle import IdleTimer
 from watcher.instance import Instance, InstanceError
 from watcher.settings import Settings, SettingsError
+from watcher.uptime import Uptime
 from worker import replies
 from worker.backoff import Backoff
 from worker.consumer import Consumer
@@ -125,18 +126,19 @@ class Watcher:
             lease_renew_s=settings.lease_renew_s,
             lease_idle_s=settings.lease_idle_s,
         )
+        uptime = Uptime(settings.started_at, settings.booted_at)
         self._heartbeat = Heartbeat(
             self._queue,
             settings.instance_id,
             self._boot,
-            settings.started_at,
+            uptime,
             lambda: self._consumer.in_flight,
         )
         self._idle = IdleTimer(settings.idle_s(settings.idle_minutes), time.monotonic())
         self._told_to_stop, self._hurry = asyncio.Event(), asyncio.Event()
-        up_s = max(0.0, time.time() - settings.started_at)
         # Early enough to hand back what runs: the lifetime is a promise about money.
-        self._last_moment = time.monotonic() + settings.max_lifetime_s - settings.grace_s - up_s
+        left_s = settings.max_lifetime_s - settings.grace_s - uptime.seconds()
+        self._last_moment = time.monotonic() + left_s
 
     async def run(self) -> int:
         """Serves until told to stop.

@@ -51,6 +51,8 @@ class Settings(BaseModel):
 
     instance_id: str
     started_at: float = Field(description="when EC2 last started the instance, in epoch s")
+    # On a machine of its own the monotonic clock starts with it.
+    booted_at: float = Field(default=0, description="when the machine booted, by that clock, in s")
 
     def idle_s(self, minutes: float) -> float:
         """Idle minutes in seconds of this node's clock."""

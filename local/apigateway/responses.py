@@ -5,6 +5,7 @@ line.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from email.utils import formatdate
 from typing import Any
 
 from local.apigateway.call import ApiCall, Response, at, ms
@@ -69,7 +70,8 @@ def front_end_response(error: FrontEndError) -> Response:
 
 def complete(call: ApiCall, response: Response) -> Response:
     """With the request's ids, and the length of its body where it may have one."""
-    headers = [("x-amzn-RequestId", call.request_id), ("x-amz-apigw-id", call.extended_id)]
+    headers = [("Date", formatdate(usegmt=True)), ("x-amzn-RequestId", call.request_id)]
+    headers.append(("x-amz-apigw-id", call.extended_id))
     body = b"" if response.status in (204, 304) else response.body
     if response.status not in (204, 304):
         headers.append(("Content-Length", str(len(body))))

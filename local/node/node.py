@@ -93,6 +93,8 @@ class LocalNode:
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": self._imds_endpoint,
             "AWS_ENDPOINT_URL": self._aws_endpoint,
             "TLFIF_MODEL_URL": f"http://{LOOPBACK}:{model_port}",
+            # This machine is older than the node.
+            "TLFIF_BOOTED_AT": str(time.monotonic()),
             **self._overrides,
         }
         argv = [sys.executable, "-m", "watcher"]

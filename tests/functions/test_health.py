@@ -5,14 +5,17 @@ servers.
 import asyncio
 import json
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.world import Outage, World, hung, refused, slow_link
+from support.routes import documented
+from support.world import Outage, World, full, hung, read_only, refused, slow_link
 
 from payload_samples import handler as payload_samples
 from ping_probe import handler as ping_probe
@@ -77,6 +80,97 @@ async def test_a_queue_slower_than_200_ms_is_a_503(
             status, body = await asyncio.to_thread(health)
             queue_health.services()[1].close()
         assert status == expected, body
+
+
+@asynccontextmanager
+async def nearly_full(world: World) -> AsyncIterator[None]:
+    used = world.queue.info("memory")["used_memory"]
+    world.queue.config_set("maxmemory", int(used / 0.75))
+    yield
+    world.queue.config_set("maxmemory", 0)
+
+
+@asynccontextmanager
+async def a_job_nobody_reads(world: World) -> AsyncIterator[None]:
+    world.queue.xadd(names.STREAM, {"id": "1", "reply_key": "r"}, id=f"{long_ago()}-1")
+    scripts.run(world.queue, working.create_group())
+    yield
+
+
+@asynccontextmanager
+async def a_job_behind_one_that_runs(world: World) -> AsyncIterator[None]:
+    world.queue.xadd(names.STREAM, {"id": "1", "reply_key": "r"}, id=f"{long_ago()}-1")
+    world.claim()
+    world.queue.xadd(names.STREAM, {"id": "2", "reply_key": "r"}, id=f"{long_ago()}-2")
+    yield
+
+
+@asynccontextmanager
+async def a_worker_that_fell_silent(world: World) -> AsyncIterator[None]:
+    for _ in range(2):
+        await world.infer()
+    _, silent = world.claim()
+    world.queue.execute_command(
+        "XCLAIM", names.STREAM, names.GROUP, "i-1:b1", 0, silent.entry, "IDLE", 250_000, "JUSTID"
+    )
+    yield
+
+
+@asynccontextmanager
+async def no_guardian(world: World) -> AsyncIterator[None]:
+    await world.guard()
+    world.queue.hset(names.RUNS, names.GUARDIAN, long_ago())
+    yield
+
+
+def long_ago() -> int:
+    return int(time.time() * 1000) - 250_000
+
+
+@pytest.mark.story("RED-004")
+@pytest.mark.parametrize(
+    ("stall", "says"),
+    [
+        (full, "takes no writes (OOM"),
+        (read_only, "takes no writes (READONLY"),
+        (nearly_full, "% full"),
+        (a_job_nobody_reads, "a job waits for 25"),
+        (a_job_behind_one_that_runs, "a job waits for 25"),
+        (a_worker_that_fell_silent, "a job waits for 25"),
+        (no_guardian, "the guardian has done nothing for 25"),
+    ],
+)
+async def test_a_queue_that_answers_a_ping_and_stalls_is_a_503_that_says_why(
+    world: World,
+    node: str,
+    stall: Outage,
+    says: str,
+    health: Callable[[], Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, body = await asyncio.to_thread(health)
+    assert status == 200, body
+    documented("QueueHealth", body)
+    async with stall(world):
+        status, body = await asyncio.to_thread(health)
+    assert (status, body["error"]) == (503, "queue_unhealthy")
+    assert says in body["message"]
+    assert body["message"].count(";") == (stall is full), "and nothing else"
+    assert emitted(capsys.readouterr().out, names.METRIC_QUEUE_HEALTHY) == [1, 0]
+
+
+@pytest.mark.story("RED-004")
+async def test_work_is_no_stall(world: World, node: str, health: Callable[[], Any]) -> None:
+    """Jobs that wait for a boot, jobs that run for long, a guardian a minute ago."""
+    world.queue.xadd(names.STREAM, {"id": "1", "reply_key": "r"}, id=f"{long_ago()}-1")
+    world.claim()
+    await world.infer()
+    await world.guard()
+    status, body = await asyncio.to_thread(health)
+    assert status == 200, body
+    assert 0 <= body["unservedSeconds"] < 5
+    assert 0 <= body["guardianSeconds"] < 5
+    assert 0 < world.queue.ttl(names.HEALTH_PROBE) <= 60
 
 
 @pytest_asyncio.fixture

@@ -3,6 +3,7 @@ expired.
 """
 
 from collections.abc import Iterator
+from email.utils import formatdate
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from gui import client as client_module
 from gui.client import ApiError, Client, Job
 
 NOW_S = 1_800_000_000
+DATE = {"Date": formatdate(NOW_S, usegmt=True)}
 JOB = Job("id", "queued", (NOW_S + 300) * 1000, {})
 LATE = Job("id", "queued", (NOW_S - 6) * 1000, {})
 
@@ -24,35 +26,40 @@ def reply(status: str, sequence: int = 1, ago_s: int = 0) -> httpx.Response:
         "sequence": sequence,
         "updated_at": (NOW_S - ago_s) * 1000,
     }
-    return httpx.Response(200, json=body)
+    return httpx.Response(200, json=body, headers=DATE)
 
 
 def refusal(status: int, retry_after: str = "") -> httpx.Response:
-    headers = {"Retry-After": retry_after} if retry_after else {}
+    headers = DATE | ({"Retry-After": retry_after} if retry_after else {})
     return httpx.Response(status, json={"error": "no", "message": "not now"}, headers=headers)
 
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the client paused; no time passes."""
+    """How long the client paused; only that passes. Nobody can ask for the clock on the wall."""
     slept: list[float] = []
-    monkeypatch.setattr(
-        client_module, "time", SimpleNamespace(time=lambda: NOW_S, sleep=slept.append)
-    )
+    clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append)
+    monkeypatch.setattr(client_module, "time", clock)
     return slept
 
 
+def _said(answer: httpx.Response | Exception) -> httpx.Response:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 def follow(
-    monkeypatch: pytest.MonkeyPatch, job: Job, *answers: httpx.Response
+    monkeypatch: pytest.MonkeyPatch, job: Job, *answers: httpx.Response | Exception
 ) -> Iterator[dict[str, Any]]:
     """Follows a job on a server with these answers."""
     script = iter(answers)
     with Client("http://api", "token") as client:
-        monkeypatch.setattr(client._http, "request", lambda *_, **__: next(script))
+        monkeypatch.setattr(client._http, "request", lambda *_, **__: _said(next(script)))
         yield from client.follow(job, every_s=0.5)
 
 
-def statuses(monkeypatch: pytest.MonkeyPatch, job: Job, *answers: httpx.Response) -> list[str]:
+def statuses(monkeypatch: pytest.MonkeyPatch, job: Job, *answers: Any) -> list[str]:
     return [each["status"] for each in follow(monkeypatch, job, *answers)]
 
 
@@ -107,5 +114,34 @@ def test_a_job_nobody_took_has_expired_but_not_because_the_server_failed(
 def test_a_reply_that_fell_silent_has_expired(
     monkeypatch: pytest.MonkeyPatch, slept: list[float]
 ) -> None:
-    assert statuses(monkeypatch, JOB, reply("running", ago_s=121)) == ["expired"]
-    assert statuses(monkeypatch, JOB, reply("done", ago_s=121)) == ["done"]
+    silent = [reply("running")] * 243
+    assert statuses(monkeypatch, JOB, *silent) == ["running", "expired"]
+    assert statuses(monkeypatch, JOB, *silent[:240], reply("done", 2)) == ["running", "done"]
+
+
+def test_a_running_job_is_no_matter_of_clocks(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
+    """Neither of the node's, which stamps replies, nor of the client's, which nobody asks."""
+    for off_s in (-3600, 121, 3600):
+        answers = [reply("running", 1, off_s), reply("running", 2, off_s), reply("done", 3, off_s)]
+        assert statuses(monkeypatch, JOB, *answers) == ["running", "running", "done"]
+
+
+def test_without_a_date_a_job_nobody_took_is_waited_for_longer_than_any_waits(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
+    nothing = httpx.Response(404, json={"error": "not_found", "message": "not yet"})
+    assert statuses(monkeypatch, LATE, *[nothing] * 10, reply("done")) == ["done"]
+    slept.clear()
+    assert statuses(monkeypatch, LATE, *[nothing] * 1300) == ["expired"]
+    assert 600 < sum(slept) < 610
+
+
+def test_a_network_that_fails_says_nothing_about_the_job(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
+    gone = httpx.ConnectError("no route")
+    assert statuses(monkeypatch, LATE, gone, gone, reply("done")) == ["done"]
+    with pytest.raises(httpx.ConnectError):
+        statuses(monkeypatch, LATE, gone, gone, gone)

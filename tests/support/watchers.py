@@ -99,6 +99,7 @@ class Bench:
             "gpu_slots": 4, "max_lifetime_hours": 4, "model_url": self.model.url,
             "lease_renew_s": 0.1, "lease_idle_s": LEASE_IDLE_S, "grace_s": 5,
             "instance_id": "i-0a", "started_at": time.time(),
+            "booted_at": time.monotonic(),
         }  # fmt: skip
         return Settings(**{**usual, **changes})
 

@@ -21,6 +21,7 @@ READERS: dict[str, type[Environment]] = {
     "queue_health": environment.QueueHealth,
     "router": environment.Router,
 }
+LOCAL_ONLY = {"TLFIF_JWKS_URL", "TLFIF_SECONDS_PER_MINUTE", "TLFIF_EC2_TIMEOUT_S"}
 FUNCTION = kinds.lambda_.FUNCTION.token
 
 
@@ -36,7 +37,7 @@ def declared(function: Resource) -> dict[str, str]:
 
 def required(told: Environment) -> set[str]:
     """The variables of its fields but those that the local cloud alone sets."""
-    return {variable(name) for name in asdict(told)} - {"TLFIF_JWKS_URL"}
+    return {variable(name) for name in asdict(told)} - LOCAL_ONLY
 
 
 def test_every_function_reads_what_it_is_told_and_is_told_no_more(recording: Recording) -> None:

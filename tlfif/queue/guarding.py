@@ -83,3 +83,37 @@ def fell_back(nodes: Sequence[str], failure: tuple[str, str] | None) -> Call[str
     """
     args = [*(failure or ("", "")), names.START_FAILURE_TTL_S, *nodes]
     return Call("guarding/fell_back", [], args, str)
+
+
+def begin_run(function: str, token: str) -> Call[bool]:
+    """Claims the one run that a scheduled function may be in; False while another has it."""
+    return Call("guarding/begin_run", [], [function, token, names.RUN_LEASE_S], bool)
+
+
+def end_run(function: str, token: str, *, done: bool) -> Call[int]:
+    """Lets another run begin; `done` if this one has done its work."""
+    return Call("guarding/end_run", [], [function, token, int(done)], int)
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a queue that answers says of itself.
+
+    `refused`: why it takes no writes, '' when it does. `unserved_s`: how long the job has waited
+    that nobody has worked on for longest.
+    """
+
+    refused: str
+    memory_percent: int
+    unserved_s: float
+    guardian_ago_s: float
+
+
+def health(limit_s: float) -> Call[Health]:
+    """Looks for what is wrong, at once; `limit_s` is how long a job may be unserved."""
+    return Call("guarding/health", [], [int(limit_s * 1000), names.GUARDIAN], _health)
+
+
+def _health(answer: list[Any]) -> Health:
+    refused, memory_percent, unserved_ms, ago_ms = answer
+    return Health(refused, memory_percent, unserved_ms / 1000, ago_ms / 1000)

@@ -11,6 +11,7 @@ prints a script as it is sent.
 import hashlib
 import inspect
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,9 +32,9 @@ TIMEOUT_S = 0.8
 
 CONSTANTS = (
     "STREAM", "GROUP", "DEAD_STREAM", "NODES", "STOP", "WAKE", "STARTS", "START_FAILURE", "LATCH",
-    "BOOTS", "PENDING_REPLIES", "MONEY", "SAMPLES", "SAMPLING",
+    "BOOTS", "PENDING_REPLIES", "MONEY", "SAMPLES", "SAMPLING", "RUNS", "HEALTH_PROBE",
 )  # fmt: skip
-KEYS = (names.job_key, names.cancelled_key, names.node_key, names.reply_key)
+KEYS = (names.job_key, names.cancelled_key, names.node_key, names.reply_key, names.run_key)
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,24 @@ async def arun(client: Any, call: Call[T]) -> T:
         await client.connection_pool.disconnect()
         raise
     return call.parse(answer)
+
+
+class Clock:
+    """The queue's clock as this process believes it to be: its own, until the queue was asked."""
+
+    def __init__(self) -> None:
+        self._ahead_ms = 0
+
+    def now_ms(self) -> int:
+        """In epoch ms."""
+        return int(time.time() * 1000) + self._ahead_ms
+
+    def ask(self, client: "redis.Redis") -> int:
+        """Asks the queue for its time; by how many ms it is ahead. Raises redis.RedisError."""
+        untyped: Any = client
+        seconds, microseconds = untyped.time()
+        self._ahead_ms = seconds * 1000 + microseconds // 1000 - int(time.time() * 1000)
+        return self._ahead_ms
 
 
 def pairs(flat: Sequence[str]) -> dict[str, str]:

@@ -93,41 +93,6 @@ async def test_an_answer_ends_where_the_context_does(model: Model) -> None:
     # Without its end-of-text token, the model would go on for ever.
     options = {"max_tokens": names.MAX_TOKENS, "temperature": 0, "logit_bias": [[2, False]]}
     async for chunk in model.stream(prompt, options):
-        text += chunk.text
-        tokens = chunk.usage.completion_tokens if chunk.usage else tokens
-    return text, tokens
-
-
-async def test_streams_counts_and_keeps_to_the_options(model: Model) -> None:
-    text, tokens = await answer(model, "Tell me about the sea.", max_tokens=12, temperature=0)
-    assert text.strip()
-    assert tokens == 12
-    assert (text, tokens) == await answer(
-        model, "Tell me about the sea.", max_tokens=12, temperature=0
-    )
-
-
-async def test_more_requests_than_slots_are_all_answered(model: Model) -> None:
-    answers = await asyncio.gather(
-        *(answer(model, f"Count from {n} on.", max_tokens=8) for n in range(2 * SLOTS))
-    )
-    assert all(tokens > 0 and text for text, tokens in answers)
-
-
-async def test_a_prompt_longer_than_the_context_is_refused_as_the_callers_fault(
-    model: Model,
-) -> None:
-    with pytest.raises(JobRefusedError, match=str(names.CONTEXT_TOKENS)):
-        await answer(model, "a b " * names.CONTEXT_TOKENS, max_tokens=5)
-
-
-async def test_an_answer_ends_where_the_context_does(model: Model) -> None:
-    """The longest prompt and answer that the API takes: together they are too long."""
-    prompt = "a b " * (names.MAX_PROMPT_BYTES // 4)
-    usage, reason = None, None
-    prompt = prompt[: 2 * (names.CONTEXT_TOKENS - 60)]
-    options = {"max_tokens": names.MAX_TOKENS, "temperature": 0, "logit_bias": [[2, False]]}
-    async for chunk in model.stream(prompt, options):
         usage, reason = chunk.usage or usage, chunk.finish_reason or reason
     assert usage is not None
     assert (reason, usage.prompt_tokens + usage.completion_tokens) == (
