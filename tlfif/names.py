@@ -20,7 +20,9 @@ NAMESPACE_API = "TLFIF/Api"
 METRIC_RATE_LIMIT_BREACHES = "RateLimitBreaches"
 METRIC_REDIS_ENQUEUE_FAIL = "RedisEnqueueFail"
 METRIC_EC2_STARTS = "EC2Starts"
-METRIC_EC2_STARTS_FAILED = "EC2StartsFailed"
+# Starts that came to nothing, refused or taken back; the line's code says why. One metric for all,
+# because each costs.
+METRIC_EC2_CAPACITY_ERRORS = "EC2StartCapacityErrors"
 METRIC_AUTO_STOPS = "AutoStops"
 METRIC_QUEUE_DEPTH = "QueueDepth"
 METRIC_QUEUE_HEALTHY = "QueueHealthy"

@@ -29,7 +29,7 @@ def start(
     if started:
         emf.emit(space, stack, {names.METRIC_EC2_STARTS: len(started)}, token=token)
     if outcome is nodes.Outcome.NO_CAPACITY:
-        emf.emit(space, stack, {names.METRIC_EC2_STARTS_FAILED: 1}, token=token, code=code)
+        emf.emit(space, stack, {names.METRIC_EC2_CAPACITY_ERRORS: 1}, token=token, code=code)
     failed = outcome in (nodes.Outcome.NO_CAPACITY, nodes.Outcome.UNKNOWN)
     why = nodes.explain(code) if failed else ""
     level = "ERROR" if failed else "INFO"
@@ -60,7 +60,7 @@ def fell_back(client: "redis.Redis", stack: str, ec2: Any, started: Mapping[str,
     codes = [node.failure for node in stopped if node.failure]
     space = names.NAMESPACE_ROUTER
     if codes:
-        emf.emit(space, stack, {names.METRIC_EC2_STARTS_FAILED: len(codes)}, codes=codes)
+        emf.emit(space, stack, {names.METRIC_EC2_CAPACITY_ERRORS: len(codes)}, codes=codes)
     if stopped:
         ids = [node.id for node in stopped]
         log("nodes stopped again", "ERROR" if codes else "INFO", nodes=ids, codes=codes)

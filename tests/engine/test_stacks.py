@@ -34,8 +34,8 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         },
     ),
     "literal": (
-        {"tl-fif:gateway": {"probe": "lambda"}},
-        {},
+        {"tl-fif:gpu": {"idleMinutes": 9}},
+        {"gpu-node-settings": "update", "router-function": "update", "router-alias": "update"},
     ),
 }
 

@@ -45,7 +45,7 @@ async def test_a_node_that_falls_back_is_counted_said_and_started_again_a_minute
     await world.state(node, "stopped")
     assert (await status(world))["node"] == "starting"
     await world.guard()
-    assert metrics(capsys.readouterr().out)[names.METRIC_EC2_STARTS_FAILED] == 1
+    assert metrics(capsys.readouterr().out)[names.METRIC_EC2_CAPACITY_ERRORS] == 1
     now = await status(world)
     assert (now["node"], now["start_failure"]["code"]) == ("off", code)
     assert says in now["start_failure"]["message"]
@@ -56,7 +56,7 @@ async def test_a_node_that_falls_back_is_counted_said_and_started_again_a_minute
     world.heartbeat(node=node)
     assert "start_failure" not in await status(world)
     await world.guard()
-    assert names.METRIC_EC2_STARTS_FAILED not in metrics(capsys.readouterr().out)
+    assert names.METRIC_EC2_CAPACITY_ERRORS not in metrics(capsys.readouterr().out)
 
 
 async def test_another_node_is_started_in_its_place_at_once(world: World) -> None:
@@ -95,7 +95,7 @@ async def test_a_node_that_somebody_stopped_has_not_failed(
     await world.state(node, "running")
     world.moto.client("ec2").stop_instances(InstanceIds=[node])
     await world.guard()
-    assert names.METRIC_EC2_STARTS_FAILED not in metrics(capsys.readouterr().out)
+    assert names.METRIC_EC2_CAPACITY_ERRORS not in metrics(capsys.readouterr().out)
     assert "start_failure" not in await status(world)
     await world.guard()
     await world.state(node, "running")
@@ -111,7 +111,7 @@ async def test_while_ec2_does_not_say_a_start_has_not_failed(
     with world.endpoint.faults.injected(silent):
         await world.guard()
     assert world.queue.exists(names.WAKE, names.STARTS) == 2
-    assert names.METRIC_EC2_STARTS_FAILED not in metrics(capsys.readouterr().out)
+    assert names.METRIC_EC2_CAPACITY_ERRORS not in metrics(capsys.readouterr().out)
     await world.guard()
     assert world.queue.exists(names.WAKE, names.STARTS) == 0
 
