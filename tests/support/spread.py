@@ -12,8 +12,8 @@ TOGETHER = {
     "tests/local/commands/test_commands.py::test_a_second_cloud": "cloud",
     "tests/fuzz/": "surface",
 }
-# Each test of these files is long, and shares nothing with the others.
-APART = ("tests/local/commands/test_commands.py",)
+# Each test of these is long, and shares nothing with the others.
+APART = ("tests/engine/", "tests/local/commands/test_commands.py")
 # After all others: it judges what they did.
 LAST = "tests/system/test_permissions_used.py"
 # What takes longest, in this order; everything else is shorter.
@@ -34,7 +34,7 @@ def group(test: str) -> str:
     file = test.partition("::")[0]
     if file == LAST:
         return LAST
-    alone = test if file in APART else file
+    alone = test if file.startswith(APART) else file
     return next((name for start, name in TOGETHER.items() if test.startswith(start)), alone)
 
 
