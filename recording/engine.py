@@ -88,6 +88,8 @@ class Monitor(MockMonitor):
                 custom=request.custom,
                 ignore_changes=list(request.ignoreChanges),
                 replace_on_changes=list(request.replaceOnChanges),
+                protect=request.protect,
+                delete_before_replace=request.deleteBeforeReplace,
             )
         )
         properties = asyncio.run(rpc.serialize_properties(outputs, {}))

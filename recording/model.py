@@ -14,6 +14,8 @@ AMI_ID = "ami-0f1f0f1f0f1f0f1f0"
 class Resource:
     """One declared resource; `inputs` and `outputs` have the provider's camelCase names,
     `dependencies` are URNs, `ignore_changes` and `replace_on_changes` paths of inputs.
+
+    `protect` refuses the deletion, `delete_before_replace` makes way for a replacement first.
     """
 
     urn: str
@@ -27,6 +29,8 @@ class Resource:
     custom: bool
     ignore_changes: list[str] = field(default_factory=list)
     replace_on_changes: list[str] = field(default_factory=list)
+    protect: bool = False
+    delete_before_replace: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class ReferenceBackend(RecordingBackend):
         super().__init__(stack, region)
         self.references: dict[str, Reference] = {}
         self.names: dict[tuple[str, str], str] = {}
+        self.networks: dict[str, Reference] = {}
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         id_, outputs = super().new_resource(args)
@@ -42,8 +43,13 @@ class ReferenceBackend(RecordingBackend):
         return self._token(args, "id"), unknown
 
     def _output(self, args: MockResourceArgs, name: str, value: Any) -> Any:
-        known = args.inputs.get(name) is not None or name in kind_of(args.typ).computed_on
-        return value if known else self._token(args, name)
+        if args.inputs.get(name) is not None:
+            return value
+        if name not in kind_of(args.typ).computed_on:
+            return self._token(args, name)
+        if name.endswith("CidrBlock"):
+            self.networks[value] = Reference(args.typ, args.name, name)
+        return value
 
     def _token(self, args: MockResourceArgs, output: str) -> str:
         reference = Reference(args.typ, args.name, output)
@@ -55,13 +61,14 @@ class ReferenceBackend(RecordingBackend):
 @dataclass(frozen=True, kw_only=True)
 class Linked:
     """A recording whose inputs hold the tokens of `references`; `names` are those that Pulumi would
-    invent.
+    invent, `networks` those that AWS hands out and of which the inputs have parts.
     """
 
     recording: Recording
     region: str
     references: Mapping[str, Reference]
     names: Mapping[tuple[str, str], str]
+    networks: Mapping[str, Reference] = field(default_factory=dict[str, Reference])
 
 
 def link(
@@ -72,5 +79,9 @@ def link(
     backend = ReferenceBackend(stack, region)
     recording = evaluate(stack, backend, project_dir=project_dir, config=config)
     return Linked(
-        recording=recording, region=region, references=backend.references, names=backend.names
+        recording=recording,
+        region=region,
+        references=backend.references,
+        names=backend.names,
+        networks=backend.networks,
     )

@@ -63,8 +63,10 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
 
 
 def _linked(resources: Iterable[Resource], region: str) -> Linked:
-    """Resources as they are, ids and all: in a state nothing is unknown."""
-    found = [replace(each, dependencies=[]) for each in resources]
+    """Resources as they are, ids and all: in a state nothing is unknown. Of what is protected the
+    question is still whether it would be replaced.
+    """
+    found = [replace(each, dependencies=[], protect=False) for each in resources]
     names = {(each.type, each.name): str(each.outputs.get("name")) for each in found}
     recording = Recording(stack="", resources=found, outputs={})
     return Linked(recording=recording, region=region, references={}, names=names)

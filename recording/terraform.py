@@ -53,7 +53,7 @@ class Terraform:
     """Terraform with the provider of one mirror, in a folder of its own."""
 
     def __init__(self, folder: Path, *, program: str, plugins: Path) -> None:
-        self._folder, self._program, self._plugins = folder, program, plugins
+        self.folder, self._program, self._plugins = folder, program, plugins
         (folder / "empty.tfrc").touch()
 
     def schema(self) -> Json:
@@ -68,8 +68,8 @@ class Terraform:
         return json.loads(cached.read_text())
 
     def _fetch_schema(self, to: Path) -> None:
-        self._write({"terraform": {"required_providers": {"aws": {"source": PROVIDER}}}})
-        whole = json.loads(self._run("providers", "schema", "-json").stdout)
+        self.write({"terraform": {"required_providers": {"aws": {"source": PROVIDER}}}})
+        whole = json.loads(self.run("providers", "schema", "-json").stdout)
         to.parent.mkdir(parents=True, exist_ok=True)
         scratch = to.with_suffix(f".{os.getpid()}")
         scratch.write_text(json.dumps(whole["provider_schemas"][PROVIDER]["resource_schemas"]))
@@ -77,21 +77,21 @@ class Terraform:
 
     def judge(self, configuration: Json) -> Verdict:
         """A plan, which validates first; no request leaves the machine."""
-        self._write(configuration)
+        self.write(configuration)
         messages = self._plan()
         planned = [m["changes"]["add"] for m in messages if m["type"] == "change_summary"]
-        return Verdict(errors=_diagnostics(messages), planned=next(iter(planned), 0))
+        return Verdict(errors=diagnostics(messages), planned=next(iter(planned), 0))
 
     def replacing(self, configuration: Json, state: Json) -> dict[str, set[str]]:
         """Address to the attributes for which a plan from `state` replaces it.
 
         Raises RuntimeError if it is refused.
         """
-        (self._folder / "terraform.tfstate").write_text(json.dumps(state))
-        self._write(configuration)
-        if errors := _diagnostics(self._plan("-out=plan")):
+        (self.folder / "terraform.tfstate").write_text(json.dumps(state))
+        self.write(configuration)
+        if errors := diagnostics(self._plan("-out=plan")):
             raise RuntimeError("\n".join(errors))
-        plan = json.loads(self._run("show", "-json", "plan").stdout)
+        plan = json.loads(self.run("show", "-json", "plan").stdout)
         changes = [(each["address"], each["change"]) for each in plan.get("resource_changes", ())]
         return {
             address: {path[0] for path in change.get("replace_paths", ())}
@@ -99,43 +99,55 @@ class Terraform:
         }
 
     def _plan(self, *options: str) -> list[Json]:
-        done = self._run(
+        done = self.run(
             "plan", "-json", "-input=false", "-refresh=false", "-lock=false", *options, ok=(0, 1)
         )
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
-    def _write(self, configuration: Json) -> None:
-        (self._folder / "main.tf.json").write_text(
+    def write(self, configuration: Json) -> None:
+        """Makes the configuration that of the folder."""
+        (self.folder / "main.tf.json").write_text(
             json.dumps(configuration, indent=1, sort_keys=True)
         )
-        if not (self._folder / ".terraform").exists():
-            self._run("init", "-no-color", "-input=false", f"-plugin-dir={self._plugins}")
+        if not (self.folder / ".terraform").exists():
+            self.run("init", "-no-color", "-input=false", f"-plugin-dir={self._plugins}")
 
-    def _run(self, *arguments: str, ok: Sequence[int] = (0,)) -> "subprocess.CompletedProcess[str]":
-        command = [self._program, *arguments]
-        done = subprocess.run(
-            command,
-            cwd=self._folder,
-            env=self._environment(),
+    def run(
+        self, *arguments: str, ok: Sequence[int] = (0,), url: str | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Runs Terraform to its end; `url` answers for AWS, if anything may.
+
+        Raises RuntimeError with what it said, unless the exit code is `ok`.
+        """
+        with self.start(*arguments, url=url) as process:
+            out, err = process.communicate()
+        if process.returncode not in ok:
+            raise RuntimeError(f"terraform {arguments[0]} failed: {err.strip() or out.strip()}")
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def start(self, *arguments: str, url: str | None = None) -> "subprocess.Popen[str]":
+        """Starts Terraform, with pipes for what it says."""
+        return subprocess.Popen(
+            [self._program, *arguments],
+            cwd=self.folder,
+            env=self._environment(url),
             text=True,
-            capture_output=True,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        if done.returncode not in ok:
-            said = done.stderr.strip() or done.stdout.strip()
-            raise RuntimeError(f"terraform {arguments[0]} failed: {said}")
-        return done
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, url: str | None) -> dict[str, str]:
         """Nothing of this machine's AWS or Terraform settings may reach the verdict."""
         private = ("AWS_", "TF_")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(private)}
-        own = {"TF_CLI_CONFIG_FILE": str(self._folder / "empty.tfrc"), "CHECKPOINT_DISABLE": "1"}
+        own = {"TF_CLI_CONFIG_FILE": str(self.folder / "empty.tfrc"), "CHECKPOINT_DISABLE": "1"}
+        asked = {"AWS_ENDPOINT_URL": url} if url else {}
         # A plan takes seconds; collecting the garbage of the provider's schemas would take a sixth.
-        return kept | own | {"GOGC": "400"}
+        return kept | own | asked | {"GOGC": "400"}
 
 
-def _diagnostics(messages: Sequence[Json]) -> list[str]:
+def diagnostics(messages: Sequence[Json]) -> list[str]:
+    """Every error among Terraform's messages, with the address that it is about."""
     found = [
         each for m in messages for each in (*m.get("diagnostics", ()), m.get("diagnostic")) if each
     ]

@@ -8,16 +8,19 @@ provider gives of itself.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Network, ip_network
 from typing import Any
 
 from recording.kinds import kind_of
+from recording.kinds.kind import Kind
 from recording.model import Resource
-from recording.references import Linked
+from recording.references import Linked, Reference
 
 PROVIDER = "registry.terraform.io/hashicorp/aws"
 Json = dict[str, Any]
 
 _TOKEN = re.compile(r"ref[0-9a-f]{24}")
+_NETWORK = re.compile(r"[0-9a-f]{1,4}(?::[0-9a-f]{0,4})+/\d+")
 _OFFLINE = {
     "access_key": "none",
     "secret_key": "none",
@@ -139,8 +142,26 @@ class _Translation:
         attribute = _attribute(kind.attributes, kind.name_property)
         if attribute not in body and _settable(block["attributes"].get(attribute)):
             body[attribute] = self._linked.names[resource.type, resource.name]
+        if lifecycle := self._lifecycle(resource, kind, block):
+            body["lifecycle"] = lifecycle
         waits = {self._address(urn) for urn in resource.dependencies} - self._referenced
         return {**body, "depends_on": sorted(waits)} if waits else body
+
+    def _lifecycle(self, resource: Resource, kind: Kind, block: Json) -> Json:
+        """What Pulumi's options say; its engine makes the new one first unless told otherwise."""
+        known = [*block.get("attributes", {}), *block.get("block_types", {})]
+        places = [(path, _path(path, kind.attributes, known)) for path in resource.ignore_changes]
+        self.problems += [
+            f"{resource.name}: ignores {path}, which has no place"
+            for path, found in places
+            if not found
+        ]
+        options = {
+            "create_before_destroy": not resource.delete_before_replace,
+            "prevent_destroy": resource.protect,
+            "ignore_changes": [found for _, found in places if found],
+        }
+        return {name: value for name, value in options.items() if value}
 
     def _address(self, urn: str) -> str:
         *_, types, name = urn.split("::")
@@ -202,14 +223,32 @@ class _Translation:
         if not isinstance(value, str):
             return value
         escaped = value.replace("${", "$${").replace("%{", "%%{")
-        return _TOKEN.sub(self._reference, escaped)
+        return _TOKEN.sub(self._token, _NETWORK.sub(self._network, escaped))
 
-    def _reference(self, found: re.Match[str]) -> str:
-        reference = self._linked.references[found[0]]
+    def _token(self, found: re.Match[str]) -> str:
+        return f"${{{self._reference(self._linked.references[found[0]])}}}"
+
+    def _network(self, found: re.Match[str]) -> str:
+        """A part of a network that AWS hands out as a function of it, any other as it is."""
+        try:
+            part = ip_network(found[0])
+        except ValueError:
+            return found[0]
+        for known, reference in self._linked.networks.items():
+            whole = ip_network(known)
+            if (
+                isinstance(part, IPv6Network)
+                and isinstance(whole, IPv6Network)
+                and part.subnet_of(whole)
+            ):
+                return f"${{{_part(self._reference(reference), whole, part)}}}"
+        return found[0]
+
+    def _reference(self, reference: Reference) -> str:
         address = f"{self._type(reference.type) or reference.type}.{reference.name}"
         self._referenced.add(address)
         attribute = _attribute(kind_of(reference.type).attributes, reference.output)
-        return f"${{{address}.{attribute}}}"
+        return f"{address}.{attribute}"
 
 
 @dataclass(frozen=True)
@@ -249,6 +288,25 @@ def _find(name: str, known: Sequence[str]) -> str | None:
     snake = _snake(name)
     singular = (re.sub(r"ies$", "y", snake), re.sub(r"es$", "", snake), re.sub(r"s$", "", snake))
     return next((candidate for candidate in (snake, *singular) if candidate in known), None)
+
+
+def _path(path: str, renamed: Mapping[str, str], known: Sequence[str]) -> str | None:
+    """A property or one key of a map, such as `tags["owner"]` or `tags.owner`, in Terraform's
+    terms; None for what has no such place.
+    """
+    parts = re.fullmatch(r"""(\w+)(?:\.([\w:-]+)|\["([^"]+)"\])?""", path)
+    found = parts and (renamed.get(parts[1]) or _find(parts[1], known))
+    if not (parts and found):
+        return None
+    key = parts[2] or parts[3]
+    return f'{found}["{key}"]' if key else found
+
+
+def _part(reference: str, whole: IPv6Network, part: IPv6Network) -> str:
+    if whole == part:
+        return reference
+    number = (int(part.network_address) - int(whole.network_address)) >> (128 - part.prefixlen)
+    return f"cidrsubnet({reference}, {part.prefixlen - whole.prefixlen}, {number})"
 
 
 def _settable(attribute: Json | None) -> bool:

@@ -1,0 +1,247 @@
+"""The real AWS provider makes each stack in moto, finds nothing to change afterwards, changes what
+changed and no more, and leaves nothing behind.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from support.applied import ONLY_MOTO, differences, start_fuller_moto, stood_in
+from support.leftovers import inventory
+
+from local.aws.moto import Moto
+from local.machine.processes import Processes
+from recording import kinds
+from recording.applying import Change, Deployment, Outcome
+from recording.model import Resource
+from recording.references import Linked, link
+from recording.terraform import Terraform, find_plugins, find_terraform
+from recording.translation import Json, translate
+from tlfif import names
+
+pytestmark = pytest.mark.integration
+
+NODE, API = "aws_instance.gpu-node-0", "aws_api_gateway_rest_api.gateway-api"
+ROUTER, ALIAS = "aws_lambda_function.router-function", "aws_lambda_alias.router-alias"
+DEPLOYMENT = "aws_api_gateway_deployment.gateway-deployment"
+
+
+@dataclass(frozen=True)
+class Place:
+    """An account without anything but an image, and a folder that remembers what is made in it."""
+
+    moto: Moto
+    image: str
+    terraform: Terraform
+
+    @property
+    def deployment(self) -> Deployment:
+        return Deployment(self.terraform, self.moto.url)
+
+    def program(self, stack: str, **gpu: Any) -> Linked:
+        return link(stack, config={"tl-fif:gpu": {"amiId": self.image, **gpu}})
+
+    def configured(self, linked: Linked) -> Json:
+        return stood_in(translate(linked, self.terraform.schema())[0])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Moto]:
+    if find_terraform() is None or find_plugins() is None:
+        pytest.skip(
+            "Terraform with a mirror of its AWS provider was not found; "
+            "TFLIF_TF_PLUGINS may name the mirror"
+        )
+    async with Processes(tmp_path_factory.mktemp("fuller-moto")) as procs:
+        yield await start_fuller_moto(procs, "us-east-1")
+
+
+def place(server: Moto, folder: Path) -> Place:
+    server.reset()
+    program, plugins = find_terraform(), find_plugins()
+    assert program is not None
+    assert plugins is not None
+    terraform = Terraform(folder, program=program, plugins=plugins)
+    return Place(server, server.publish_image("/tl-fif/applied"), terraform)
+
+
+# --- a life: made, the same again, gone
+
+
+@pytest.mark.story("RED-001", "RED-002", "OPS-003", "API-001")
+@pytest.mark.parametrize("stack", ["literal", "prod"])
+def test_a_stack_is_made_stays_as_it_is_and_is_gone(
+    stack: str, server: Moto, tmp_path: Path
+) -> None:
+    here = place(server, tmp_path)
+    empty, wanted = inventory(here.moto), here.configured(here.program(stack))
+    made = here.deployment.apply(wanted)
+    assert made.errors == []
+    assert made.count == sum(len(named) for named in wanted["resource"].values())
+    assert differences(here.deployment.plan(wanted)) == {}
+    gone = here.deployment.destroy()
+    assert (gone.errors, gone.count) == ([], made.count)
+    assert inventory(here.moto) - empty == set()
+    print(f"{stack}: apply {made.seconds:.0f} s, destroy {gone.seconds:.0f} s")
+
+
+# --- a life with everything that happens to one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """What was seen of dev: interrupted, refused, finished, planned, changed and destroyed."""
+
+    wanted: int
+    interrupted: Outcome
+    refused: Outcome
+    finished: Outcome
+    again: Mapping[str, Change]
+    planned: Mapping[str, Change]
+    changed: Outcome
+    policies: tuple[str | None, str | None]
+    node: Mapping[str, Any]
+    versions: tuple[str, str]
+    destroyed: Outcome
+    left: set[str]
+
+
+@pytest.fixture(scope="module")
+def life(server: Moto, tmp_path_factory: pytest.TempPathFactory) -> Life:
+    here = place(server, tmp_path_factory.mktemp("dev"))
+    deployment, moto, empty = here.deployment, here.moto, inventory(server)
+    wanted = here.configured(here.program("dev"))
+    interrupted = deployment.apply(wanted, interrupt_after=20)
+    refused = deployment.apply(here.configured(here.program("dev", amiId="ami-0123456789abcdef0")))
+    finished = deployment.apply(wanted)
+    assert finished.errors == []
+    again = deployment.plan(wanted)
+    before = policy(moto)
+    rest(moto)
+    changed = here.configured(other(here.program("dev", idleMinutes=11)))
+    planned = deployment.plan(changed)
+    outcome = deployment.apply(changed)
+    policies, seen, versions = (before, policy(moto)), node(moto), served(moto)
+    destroyed = deployment.destroy()
+    return Life(
+        wanted=sum(len(named) for named in wanted["resource"].values()),
+        interrupted=interrupted,
+        refused=refused,
+        finished=finished,
+        again=again,
+        planned=planned,
+        changed=outcome,
+        policies=policies,
+        node=seen,
+        versions=versions,
+        destroyed=destroyed,
+        left=inventory(moto) - empty,
+    )
+
+
+def other(linked: Linked) -> Linked:
+    """The program with another text in its OpenAPI document and another router."""
+
+    def edit(each: Resource) -> Resource:
+        if each.type == kinds.apigateway.REST_API.token:
+            body = json.loads(each.inputs["body"])
+            body["info"]["description"] = "Another text."
+            return replace(each, inputs={**each.inputs, "body": json.dumps(body)})
+        if each.type == kinds.apigateway.DEPLOYMENT.token:
+            return replace(each, inputs={**each.inputs, "triggers": {"content": "another"}})
+        if each.name == "router-function":
+            source = {"code": "dist/lambda/router-other.zip", "sourceCodeHash": "b3RoZXI="}
+            return replace(each, inputs={**each.inputs, **source})
+        return each
+
+    resources = [edit(each) for each in linked.recording.resources]
+    return replace(linked, recording=replace(linked.recording, resources=resources))
+
+
+def rest(moto: Moto) -> None:
+    """The node stops, as it does when nothing is asked, and the guardian's latch is set on it."""
+    ec2 = moto.client("ec2")
+    ec2.stop_instances(InstanceIds=[node(moto)["InstanceId"]])
+    tag = {"Key": names.LATCH_TAG, "Value": "somebody else's"}
+    ec2.create_tags(Resources=[node(moto)["InstanceId"]], Tags=[tag])
+
+
+def node(moto: Moto) -> Mapping[str, Any]:
+    (reservation,) = moto.client("ec2").describe_instances()["Reservations"]
+    return reservation["Instances"][0]
+
+
+def policy(moto: Moto) -> str | None:
+    """The policy of the only API, as GetRestApi tells it."""
+    (api,) = moto.client("apigateway").get_rest_apis()["items"]
+    return moto.client("apigateway").get_rest_api(restApiId=api["id"]).get("policy")
+
+
+def served(moto: Moto) -> tuple[str, str]:
+    """The router's newest version, and the one that the alias names."""
+    client, name = moto.client("lambda"), "tl-fif-dev-router"
+    versions = client.list_versions_by_function(FunctionName=name)["Versions"]
+    newest = max((each["Version"] for each in versions if each["Version"].isdigit()), key=int)
+    return newest, client.get_alias(FunctionName=name, Name="prod")["FunctionVersion"]
+
+
+def test_an_interrupted_and_a_refused_apply_are_finished_by_the_next(life: Life) -> None:
+    assert 20 <= life.interrupted.count < life.wanted
+    assert [each for each in life.refused.errors if each.startswith(NODE)]
+    assert life.finished.errors == []
+    together = life.interrupted.count + life.refused.count + life.finished.count
+    assert together == life.wanted, "and nothing is made twice"
+
+
+def test_a_second_plan_changes_nothing(life: Life) -> None:
+    assert differences(life.again) == {}
+
+
+def test_what_only_moto_tells_otherwise_is_still_told_so(life: Life) -> None:
+    told = {
+        (address.partition(".")[0], attribute)
+        for address, change in life.again.items()
+        for attribute in change.differing
+    }
+    assert set(ONLY_MOTO) <= told, "remove what is no longer needed from ONLY_MOTO"
+
+
+@pytest.mark.story("API-001", "LAM-001")
+def test_a_change_changes_what_it_is_about(life: Life) -> None:
+    assert life.changed.errors == []
+    changes = differences(life.planned)
+    assert {API, ROUTER, DEPLOYMENT} <= changes.keys()
+    about = ("aws_api_gateway_", "aws_lambda_", "aws_instance.", "aws_ssm_parameter.")
+    assert [each for each in changes if not each.startswith(about)] == []
+    assert NODE not in changes or "user_data" not in changes[NODE]
+
+
+@pytest.mark.story("API-004")
+def test_a_changed_body_leaves_the_fence(life: Life) -> None:
+    before, after = life.policies
+    assert before
+    assert after == before
+
+
+@pytest.mark.story("EC2-005")
+def test_a_changed_setting_starts_no_stopped_node(life: Life) -> None:
+    assert life.node["State"]["Name"] == "stopped"
+
+
+def test_a_tag_that_somebody_else_set_stays(life: Life) -> None:
+    assert names.LATCH_TAG in {each["Key"] for each in life.node["Tags"]}
+
+
+def test_a_changed_router_is_live(life: Life) -> None:
+    newest, serving = life.versions
+    assert int(newest) > 1
+    assert serving == newest
+
+
+def test_nothing_is_left(life: Life) -> None:
+    assert life.destroyed.errors == []
+    assert life.left == set()
