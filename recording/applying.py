@@ -51,14 +51,16 @@ class Deployment:
     def __init__(self, terraform: Terraform, url: str) -> None:
         self._terraform, self._url = terraform, url
 
-    def apply(self, configuration: Json, *, interrupt_after: int = 0) -> Outcome:
-        """Makes it so; interrupted as by Ctrl-C once so many resources are done, 0 for never."""
+    def apply(self, configuration: Json, *, interrupt_at: str | None = None) -> Outcome:
+        """Makes it so; interrupted as by Ctrl-C once the resource of this address alone is under way:
+        of another call under way the state would not say whether it came through.
+        """
         self._write(configuration)
-        return self._run("apply", interrupt_after)
+        return self._run("apply", interrupt_at)
 
     def destroy(self) -> Outcome:
         """Deletes all that the state knows."""
-        return self._run("destroy", 0, "-refresh=false")
+        return self._run("destroy", None, "-refresh=false")
 
     def plan(self, configuration: Json) -> dict[str, Change]:
         """What an apply would do now, after a look at what there is; without what stays as it is.
@@ -84,7 +86,7 @@ class Deployment:
                     if path:
                         _stand_in(self._terraform.folder / path)
 
-    def _run(self, command: str, interrupt_after: int, *options: str) -> Outcome:
+    def _run(self, command: str, interrupt_at: str | None, *options: str) -> Outcome:
         started = time.monotonic()
         process = self._terraform.start(
             command, "-auto-approve", *_OPTIONS, *options, url=self._url
@@ -94,15 +96,23 @@ class Deployment:
         with process:
             for line in process.stdout:
                 messages.append(json.loads(line))
-                count = sum(each["type"] in _DONE for each in messages)
-                if interrupt_after and count == interrupt_after and messages[-1]["type"] in _DONE:
+                if interrupt_at and _under_way(messages) == {interrupt_at}:
                     process.send_signal(signal.SIGINT)
+                    interrupt_at = None
         done: dict[str, list[str]] = {}
         for each in messages:
             if each["type"] == "apply_complete":
                 hook = each["hook"]
                 done.setdefault(hook["action"], []).append(hook["resource"]["addr"])
         return Outcome(done=done, errors=diagnostics(messages), seconds=time.monotonic() - started)
+
+
+def _under_way(messages: Sequence[Json]) -> set[str]:
+    found: dict[str, list[str]] = {"apply_start": []}
+    for each in messages:
+        if each["type"] in ("apply_start", *_DONE):
+            found.setdefault(each["type"], []).append(each["hook"]["resource"]["addr"])
+    return {*found.pop("apply_start")} - {each for done in found.values() for each in done}
 
 
 def _reaching(configuration: Json) -> Json:
