@@ -52,8 +52,9 @@ class Deployment:
         self._terraform, self._url = terraform, url
 
     def apply(self, configuration: Json, *, interrupt_at: str | None = None) -> Outcome:
-        """Makes it so; interrupted as by Ctrl-C once the resource of this address alone is under way:
-        of another call under way the state would not say whether it came through.
+        """Makes it so; interrupted as by Ctrl-C once the resource of one address alone is under way.
+
+        Of any other under way the state would not say whether it was made.
         """
         self._write(configuration)
         return self._run("apply", interrupt_at)
