@@ -52,7 +52,7 @@ class Deployment:
         self._terraform, self._url = terraform, url
 
     def apply(self, configuration: Json, *, interrupt_at: str | None = None) -> Outcome:
-        """Makes it so; interrupted as by Ctrl-C once the resource of one address alone is under way.
+        """Makes it so; by Ctrl-C interrupted while only the resource of one address is under way.
 
         Of any other under way the state would not say whether it was made.
         """

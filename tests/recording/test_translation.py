@@ -1,4 +1,4 @@
-"""What the program asks of its engine is asked of Terraform too; and moto's list of gaps is true."""
+"""What the program asks of its engine is asked of Terraform; the list of moto's gaps is true."""
 
 import importlib
 import re
