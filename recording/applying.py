@@ -51,17 +51,18 @@ class Deployment:
     def __init__(self, terraform: Terraform, url: str) -> None:
         self._terraform, self._url = terraform, url
 
-    def apply(self, configuration: Json, *, interrupt_at: str | None = None) -> Outcome:
-        """Makes it so; by Ctrl-C interrupted while only the resource of one address is under way.
+    def apply(self, configuration: Json, *, interrupt_in: Sequence[str] = ()) -> Outcome:
+        """Makes it so; by Ctrl-C interrupted while only resources of some types are under way.
 
-        Of any other under way the state would not say whether it was made.
+        Of a resource whose call is under way the state would not say whether it was made: name
+        types for which the provider waits long after the call.
         """
         self._write(configuration)
-        return self._run("apply", interrupt_at)
+        return self._run("apply", interrupt_in)
 
     def destroy(self) -> Outcome:
         """Deletes all that the state knows."""
-        return self._run("destroy", None, "-refresh=false")
+        return self._run("destroy", (), "-refresh=false")
 
     def plan(self, configuration: Json) -> dict[str, Change]:
         """What an apply would do now, after a look at what there is; without what stays as it is.
@@ -87,7 +88,7 @@ class Deployment:
                     if path:
                         _stand_in(self._terraform.folder / path)
 
-    def _run(self, command: str, interrupt_at: str | None, *options: str) -> Outcome:
+    def _run(self, command: str, interrupt_in: Sequence[str], *options: str) -> Outcome:
         started = time.monotonic()
         process = self._terraform.start(
             command, "-auto-approve", *_OPTIONS, *options, url=self._url
@@ -97,9 +98,10 @@ class Deployment:
         with process:
             for line in process.stdout:
                 messages.append(json.loads(line))
-                if interrupt_at and _under_way(messages) == {interrupt_at}:
+                waiting = {address.partition(".")[0] for address in _under_way(messages)}
+                if waiting and waiting <= {*interrupt_in}:
                     process.send_signal(signal.SIGINT)
-                    interrupt_at = None
+                    interrupt_in = ()
         done: dict[str, list[str]] = {}
         for each in messages:
             if each["type"] == "apply_complete":

@@ -19,7 +19,6 @@ _LISTS = (
         "EgressOnlyInternetGateways",
         "EgressOnlyInternetGatewayId",
     ),
-    ("ec2", "describe_network_interfaces", {}, "NetworkInterfaces", "NetworkInterfaceId"),
     ("ec2", "describe_security_groups", {}, "SecurityGroups", "GroupId"),
     ("ec2", "describe_volumes", {}, "Volumes", "VolumeId"),
     ("elbv2", "describe_load_balancers", {}, "LoadBalancers", "LoadBalancerName"),
@@ -48,7 +47,7 @@ def inventory(moto: Moto) -> set[str]:
     }
     budgets = moto.client("budgets").describe_budgets(AccountId="123456789012")
     found |= {f"budgets: {each['BudgetName']}" for each in budgets.get("Budgets", ())}
-    return found | _running(moto) | _endpoints(moto)
+    return found | _running(moto) | _endpoints(moto) | _interfaces(moto)
 
 
 def _running(moto: Moto) -> set[str]:
@@ -63,3 +62,14 @@ def _endpoints(moto: Moto) -> set[str]:
     endpoints = moto.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
     kept = [each for each in endpoints if each.get("State", "").lower() not in _GONE]
     return {f"ec2: {each['VpcEndpointId']}" for each in kept}
+
+
+def _interfaces(moto: Moto) -> set[str]:
+    """Without those whose subnet is gone: AWS deletes no subnet below an interface, and moto keeps
+    those of terminated instances.
+    """
+    ec2 = moto.client("ec2")
+    subnets = {each["SubnetId"] for each in ec2.describe_subnets()["Subnets"]}
+    interfaces = ec2.describe_network_interfaces()["NetworkInterfaces"]
+    kept = [each for each in interfaces if each["SubnetId"] in subnets]
+    return {f"ec2: {each['NetworkInterfaceId']}" for each in kept}
