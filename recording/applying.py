@@ -16,7 +16,6 @@ from recording.translation import Json
 
 # The provider waits for most of an apply, so that more at once is only faster.
 _OPTIONS = ("-json", "-input=false", "-lock=false", "-parallelism=64")
-_DONE = ("apply_complete", "apply_errored")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +50,24 @@ class Deployment:
     def __init__(self, terraform: Terraform, url: str) -> None:
         self._terraform, self._url = terraform, url
 
-    def apply(self, configuration: Json, *, interrupt_in: Sequence[str] = ()) -> Outcome:
-        """Makes it so; by Ctrl-C interrupted while only resources of some types are under way.
+    def apply(self, configuration: Json) -> Outcome:
+        """Makes it so."""
+        self._write(configuration)
+        return self._run("apply")
 
-        Of a resource whose call is under way the state would not say whether it was made: name
-        types for which the provider waits long after the call.
+    def interrupt(self, configuration: Json, at: str, others: Sequence[str]) -> Outcome:
+        """Begins with `at` and `others`, addresses; as by Ctrl-C interrupted when the provider has
+        waited 10 s for `at`.
+
+        The others are made by then: of a call under way the state would not say what came of it.
         """
         self._write(configuration)
-        return self._run("apply", interrupt_in)
+        targets = [f"-target={address}" for address in (at, *others)]
+        return self._run("apply", *targets, interrupt_at=at)
 
     def destroy(self) -> Outcome:
         """Deletes all that the state knows."""
-        return self._run("destroy", (), "-refresh=false")
+        return self._run("destroy", "-refresh=false")
 
     def plan(self, configuration: Json) -> dict[str, Change]:
         """What an apply would do now, after a look at what there is; without what stays as it is.
@@ -88,20 +93,16 @@ class Deployment:
                     if path:
                         _stand_in(self._terraform.folder / path)
 
-    def _run(self, command: str, interrupt_in: Sequence[str], *options: str) -> Outcome:
+    def _run(self, command: str, *options: str, interrupt_at: str = "") -> Outcome:
         started = time.monotonic()
-        process = self._terraform.start(
-            command, "-auto-approve", *_OPTIONS, *options, url=self._url
-        )
+        arguments = (command, "-auto-approve", *_OPTIONS, *options)
         messages: list[Json] = []
-        assert process.stdout is not None
-        with process:
+        with self._terraform.start(*arguments, url=self._url) as process:
+            assert process.stdout is not None
             for line in process.stdout:
                 messages.append(json.loads(line))
-                waiting = {address.partition(".")[0] for address in _under_way(messages)}
-                if waiting and waiting <= {*interrupt_in}:
+                if _still(messages[-1]) == interrupt_at:
                     process.send_signal(signal.SIGINT)
-                    interrupt_in = ()
         done: dict[str, list[str]] = {}
         for each in messages:
             if each["type"] == "apply_complete":
@@ -110,12 +111,10 @@ class Deployment:
         return Outcome(done=done, errors=diagnostics(messages), seconds=time.monotonic() - started)
 
 
-def _under_way(messages: Sequence[Json]) -> set[str]:
-    found: dict[str, list[str]] = {"apply_start": []}
-    for each in messages:
-        if each["type"] in ("apply_start", *_DONE):
-            found.setdefault(each["type"], []).append(each["hook"]["resource"]["addr"])
-    return {*found.pop("apply_start")} - {each for done in found.values() for each in done}
+def _still(message: Json) -> str | None:
+    """The address for which Terraform says that it is still being made, as every 10 s."""
+    still = message["type"] == "apply_progress"
+    return message["hook"]["resource"]["addr"] if still else None
 
 
 def _reaching(configuration: Json) -> Json:

@@ -29,6 +29,8 @@ MISSING = {
 # What moto alone tells otherwise than it was told, and the provider wants to correct each time.
 ONLY_MOTO = {
     ("aws_instance", "vpc_security_group_ids"): "it tells no groups of an interface of our own",
+    ("aws_vpc_security_group_egress_rule", "description"): "it drops that of a new rule to a group",
+    ("aws_vpc_security_group_ingress_rule", "description"): "it drops that of a new rule, too",
 }
 
 
