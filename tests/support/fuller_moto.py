@@ -1,7 +1,6 @@
 """moto's server with what the real AWS provider needs and moto does not do, done as AWS does it.
 
-Run as `python -m support.fuller_moto`, with the server's own arguments. `tests/recording/` shows of
-each addition that plain moto still lacks it.
+Run as `python -m support.fuller_moto`, with the server's own arguments.
 """
 
 import json
