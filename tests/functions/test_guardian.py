@@ -138,6 +138,17 @@ async def test_an_answer_that_was_given_stands(world: World) -> None:
     assert world.queue.xlen(names.STREAM) == 0
 
 
+@pytest.mark.story("LAM-003")
+async def test_an_answer_that_is_gone_when_it_is_looked_at_is_written(world: World) -> None:
+    """S3 refuses to write over something, and then has nothing: who may list sees a 404 there."""
+    (job,) = accept(world)
+    expire(world, [job])
+    refused = Fault("s3", "PutObject", status=412, code="PreconditionFailed")
+    with world.endpoint.faults.injected(refused):
+        await world.guard()
+    assert ending(world, job)[0] == "expired"
+
+
 def test_a_sweep_is_done_in_pages(world: World) -> None:
     jobs = accept(world, 25)
     expire(world, jobs[:20])

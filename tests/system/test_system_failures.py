@@ -1,6 +1,7 @@
 """The whole system while a part of it fails: a killed worker, S3 that refuses, no queue."""
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -97,8 +98,10 @@ async def the_client_says_expired(user: User, job: Job, monkeypatch: pytest.Monk
     is too late.
     """
     assert (await user.reply(job) or {})["status"] == "running"
-    later = SimpleNamespace(time=lambda: time.time() + 310, sleep=time.sleep)
+    minutes = itertools.count(step=client_module.SILENCE_S + 1)
+    later = SimpleNamespace(monotonic=lambda: float(next(minutes)), sleep=time.sleep)
     monkeypatch.setattr(client_module, "time", later)
-    for lost in (job, Job(NOBODYS_ID, "queued", job.expires_at, {})):
+    long_ago_ms = int((time.time() - client_module.GRACE_S - 2) * 1000)
+    for lost in (job, Job(NOBODYS_ID, "queued", long_ago_ms, {})):
         replies = await user.ask(lambda lost=lost: list(user.client.follow(lost, every_s=POLL_S)))
         assert [reply["status"] for reply in replies] == ["expired"]
