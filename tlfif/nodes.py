@@ -198,12 +198,13 @@ def explain(code: str) -> str:
 
 
 def stop(ec2: Any, stack: str) -> list[str]:
-    """Stops the nodes of the stack that run; their ids.
+    """Stops the nodes of the stack that run; the ids of all that are stopping now.
 
-    One that is still pending can't be. Raises aws.Unavailable.
+    Of two who stop at once, router and guardian, the second finds them stopping. One that is still
+    pending can't be stopped. Raises aws.Unavailable.
     """
     with aws.answering():
-        running = [node.id for node in find(ec2, stack) if node.state == "running"]
-        if running:
+        found = find(ec2, stack)
+        if running := [node.id for node in found if node.state == "running"]:
             ec2.stop_instances(InstanceIds=running)
-    return running
+    return [node.id for node in found if node.state in ("running", "stopping")]

@@ -62,7 +62,6 @@ async def test_a_stack_goes_up_changes_and_goes_without_a_trace(stack: str, tmp_
         assert await here.steps() == reached
         await here.do("up", *QUIET)
         await here.do("refresh", *QUIET, "--expect-no-changes")
-        await here.do("preview", "--expect-no-changes")
 
         await here.do("destroy", *QUIET)
         assert not (await here.state())["deployment"].get("resources")

@@ -61,6 +61,17 @@ async def test_stop_cancels_answers_and_stops(world: World, node: str) -> None:
     assert (await world.send("POST", "/stop")).body == {"status": "stopping", "jobs": 0, "nodes": 0}
 
 
+@pytest.mark.story("EC2-004")
+async def test_stop_names_a_node_that_the_guardian_stopped_before_it(
+    world: World, node: str
+) -> None:
+    await world.infer()
+    await world.state(node, "running")
+    world.endpoint.instances.delays.stopping_s = 1
+    await world.endpoint.instances.stop([node])
+    assert (await world.send("POST", "/stop")).body["nodes"] == 1
+
+
 async def test_status_shows_everything(world: World, node: str) -> None:
     async def phase() -> Any:
         answer = await world.send("GET", "/status")

@@ -123,8 +123,10 @@ def _each_changed(resource: Resource, named: str | None) -> Iterator[tuple[str, 
 def _questions(schema: Mapping[str, Any]) -> dict[str, Pair]:
     """Pairs of resources that differ in one input, by what they are."""
     examples = {type_: _resource(type_, inputs) for type_, inputs in SAMPLES.items()}
+    # What the program ignores is asked too.
+    whole = [replace(e, ignore_changes=[]) for stack in stacks() for e in evaluate(stack).resources]
     asked: dict[str, tuple[Resource, Inputs, Inputs]] = {}
-    for each in (each for stack in stacks() for each in evaluate(stack).resources if each.custom):
+    for each in (each for each in whole if each.custom):
         examples.setdefault(each.type, each)
         for path, before, after in _each_changed(each, _name_of(KINDS[each.type], schema)):
             asked.setdefault(f"{each.type} {path}", (each, before, after))
