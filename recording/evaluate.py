@@ -22,6 +22,7 @@ from recording.invented import RecordingBackend
 from recording.model import ROOT, Recording
 
 DEFAULT_REGION = "us-east-1"
+STOOD_IN = "encrypted, and without the passphrase a stand-in was taken"
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +43,9 @@ def evaluate(
     it again, or from a running event loop.
     """
     project = yaml.safe_load((project_dir / "Pulumi.yaml").read_text())["name"]
-    encrypted_keys = encrypted.keys(_file(project_dir, stack))
-    if encrypted_keys:
-        _log.warning(
-            "encrypted, and without the passphrase a stand-in was taken: %s",
-            ", ".join(encrypted_keys),
-        )
-    settings = _merged(_stack_config(project_dir, stack), config or {})
+    settings = configuration(stack, project_dir=project_dir, config=config)
+    if encrypted_keys := encrypted.keys(_file(project_dir, stack)):
+        _log.warning("%s: %s", STOOD_IN, ", ".join(encrypted_keys))
     monitor = Monitor(
         backend or RecordingBackend(stack, settings.get("aws:region", DEFAULT_REGION))
     )
@@ -76,13 +73,18 @@ def stack_region(
     stack: str, *, project_dir: Path = ROOT, config: Mapping[str, Any] | None = None
 ) -> str:
     """The AWS region of a stack, as its file or `config` says."""
-    return _merged(_stack_config(project_dir, stack), config or {}).get(
-        "aws:region", DEFAULT_REGION
-    )
+    settings = configuration(stack, project_dir=project_dir, config=config)
+    return settings.get("aws:region", DEFAULT_REGION)
 
 
-def _stack_config(project_dir: Path, stack: str) -> dict[str, Any]:
-    return encrypted.with_stand_ins(_file(project_dir, stack))
+def configuration(
+    stack: str, *, project_dir: Path = ROOT, config: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A stack's configuration, with stand-ins for what is encrypted, and keys of `config` instead.
+
+    Raises FileNotFoundError and SettingsError.
+    """
+    return merged(encrypted.with_stand_ins(_file(project_dir, stack)), config or {})
 
 
 def _file(project_dir: Path, stack: str) -> dict[str, Any]:
@@ -100,12 +102,13 @@ def _file(project_dir: Path, stack: str) -> dict[str, Any]:
         raise SettingsError(f"{path.name} is no stack file with a map `config`: {what}") from None
 
 
-def _merged(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(config)
+def merged(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with some keys set otherwise; a group given as a mapping, key by key."""
+    result = dict(config)
     for key, value in override.items():
-        mapped = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = {**merged[key], **value} if mapped else value
-    return merged
+        mapped = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = {**result[key], **value} if mapped else value
+    return result
 
 
 def _as_text(config: Mapping[str, Any]) -> dict[str, str]:

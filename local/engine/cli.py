@@ -18,6 +18,7 @@ from local.deployment.provider.cloud import CloudFile, journal_of
 from local.deployment.provider.journal import remove_orphans
 from local.engine import language_host
 from local.engine.recovery import is_pending, known, recover
+from recording.evaluate import configuration
 from recording.model import ROOT
 
 # Where tools/engine/build.py leaves the CLI, and what runs a Python program for it.
@@ -125,10 +126,11 @@ class Workspace:
         recover(self.state, self.name, stack)
         file = self.copy / f"Pulumi.{stack}.yaml"
         kept = _salt(file)
-        source = self.project / file.name
-        settings = (yaml.safe_load(source.read_text()) or {}) if source.exists() else {}
-        settings["config"] = merged(settings.get("config", {}), config or {})
-        file.write_text(yaml.safe_dump({**settings, **kept}, sort_keys=False))
+        settings = dict(config or {})
+        if (self.project / file.name).exists():
+            # Without the project's own salt: the copy's secrets are under another passphrase.
+            settings = configuration(stack, project_dir=self.project, config=config)
+        file.write_text(yaml.safe_dump({"config": settings, **kept}, sort_keys=False))
         if not kept:
             self._must("stack", "init", "--stack", stack)
         self._settle(stack)
@@ -202,12 +204,3 @@ def _is_stack_file(path: Path) -> bool:
 def _salt(file: Path) -> dict[str, str]:
     settings = yaml.safe_load(file.read_text()) if file.exists() else {}
     return {key: settings[key] for key in ("encryptionsalt",) if key in settings}
-
-
-def merged(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with some keys set otherwise; a group given as a mapping, key by key."""
-    result = dict(config)
-    for key, value in override.items():
-        mapped = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = {**result[key], **value} if mapped else value
-    return result

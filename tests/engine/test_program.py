@@ -40,6 +40,23 @@ async def test_without_its_environment_it_says_how_to_make_it(here: Site) -> Non
     assert "Traceback" not in done.output
 
 
+async def test_what_is_encrypted_for_aws_gets_a_stand_in_here(here: Site, tmp_path: Path) -> None:
+    project = tmp_path / "encrypted"
+    project.mkdir()
+    for path in here.workspace.copy.iterdir():
+        (project / path.name).symlink_to(path.resolve())
+    stack_file = project / "Pulumi.dev.yaml"
+    stack_file.unlink()
+    stack_file.write_text(
+        "encryptionsalt: v1:AAAAAAAAAAA=:v1:AAAAAAAAAAAAAAAA:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
+        "config: {aws:region: us-east-1, tl-fif:alerts: {pagerDutyUrl: {secure: v1:AAAA:AAAA}}}\n"
+    )
+    async with site("dev", tmp_path / "there", project=project) as there:
+        await there.configure()
+        done = await there.do("preview")
+        assert "alerts-pagerduty" in done.output
+
+
 def _wrong() -> dict[str, dict[str, Any]]:
     """Every documented key with a value that no key takes."""
     groups = {name: field.annotation for name, field in Settings.model_fields.items()}
