@@ -114,7 +114,7 @@ class Workspace:
 
     def _plugin(self, name: str, module: str) -> None:
         path = self.folder / "bin" / name
-        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m {module} "$@"\n')
         path.chmod(0o755)
 
     def select(self, stack: str, config: Mapping[str, Any] | None = None) -> None:
