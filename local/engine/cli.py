@@ -102,6 +102,8 @@ class Workspace:
         """Makes the copy, the folders of state and home, and the plugins; again does no harm."""
         for name in ("project", "state", "home", "bin"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        # The program builds its bundles there, and the CLI reads them in the copy.
+        (self.project / "dist").mkdir(exist_ok=True)
         for path in self.project.iterdir():
             link = self.copy / path.name
             if _is_stack_file(path):
