@@ -34,7 +34,7 @@ def _until_roles(iam: Any, process: "subprocess.Popen[str]") -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.story("OPS-003")
+@pytest.mark.story("RED-001")
 async def test_after_ctrl_c_the_next_up_completes_the_stack(tmp_path: Path) -> None:
     async with site("dev", tmp_path) as here:
         nothing = left(here.moto)
@@ -47,7 +47,7 @@ async def test_after_ctrl_c_the_next_up_completes_the_stack(tmp_path: Path) -> N
         assert left(here.moto) == nothing, "and nothing was made twice"
 
 
-@pytest.mark.story("OPS-003")
+@pytest.mark.story("RED-001")
 async def test_after_a_kill_the_next_up_completes_the_stack(tmp_path: Path) -> None:
     async with site("dev", tmp_path) as here:
         nothing = left(here.moto)
@@ -60,7 +60,7 @@ async def test_after_a_kill_the_next_up_completes_the_stack(tmp_path: Path) -> N
         assert left(here.moto) == nothing, "and nothing was made twice"
 
 
-@pytest.mark.story("OPS-003")
+@pytest.mark.story("RED-001")
 async def test_a_refused_resource_is_named_and_the_next_up_completes_the_stack(
     tmp_path: Path,
 ) -> None:

@@ -24,7 +24,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Site]:
         yield here
 
 
-@pytest.mark.story("OPS-003")
+@pytest.mark.story("RED-001")
 async def test_it_previews_from_another_folder(here: Site, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -67,7 +67,7 @@ def _wrong() -> dict[str, dict[str, Any]]:
     }
 
 
-@pytest.mark.story("OPS-003")
+@pytest.mark.story("RED-001")
 async def test_every_key_set_wrongly_is_named_with_its_fix_and_without_a_traceback(
     here: Site,
 ) -> None:
@@ -91,7 +91,7 @@ EVERYTHING = {
 }
 
 
-@pytest.mark.story("OPS-003")
+@pytest.mark.story("RED-001")
 @pytest.mark.parametrize("stack", ["dev", "production", "a-stack-of-20-letter", LONGEST])
 async def test_names_of_every_length_fit_with_every_option_on(stack: str, tmp_path: Path) -> None:
     assert len(stack) in (3, 10, 20, 40)

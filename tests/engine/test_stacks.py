@@ -40,7 +40,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 }
 
 
-@pytest.mark.story("OPS-003", "CI-003")
+@pytest.mark.story("RED-001")
 @pytest.mark.parametrize("stack", stacks())
 async def test_a_stack_goes_up_changes_and_goes_without_a_trace(stack: str, tmp_path: Path) -> None:
     async with site(stack, tmp_path) as here:
@@ -72,7 +72,7 @@ def test_every_stack_is_changed_here() -> None:
     assert set(CHANGES) == set(stacks())
 
 
-@pytest.mark.story("OPS-002")
+@pytest.mark.story("API-005")
 async def test_a_secret_stays_one_in_every_answer_and_in_the_state(tmp_path: Path) -> None:
     async with site("dev", tmp_path) as here:
         await here.configure()
