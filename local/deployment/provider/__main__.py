@@ -25,7 +25,8 @@ MAX_MESSAGE = 400 * 1024 * 1024
 def main() -> None:
     """Prints the port, as the engine expects, and serves."""
     file = Path(os.environ["TLFIF_CLOUD"])
-    served = provider(CloudFile.read(file), Journal(journal_of(file)))
+    journal = Journal(journal_of(file))
+    served = provider(CloudFile.read(file), journal)
     options = [("grpc.max_receive_message_length", MAX_MESSAGE)]
     server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
@@ -35,6 +36,7 @@ def main() -> None:
     until_orphaned()
     # What is being made is made, and noted.
     server.stop(GRACE_S).wait()
+    journal.close()
 
 
 def provider(cloud: CloudFile, journal: Journal) -> Provider:

@@ -29,6 +29,10 @@ class Journal:
             self._file.write(line + "\n")
             self._file.flush()
 
+    def close(self) -> None:
+        """Lets the next one have the file."""
+        self._file.close()
+
 
 def remove_orphans(path: Path, known: Set[tuple[str, str]], remove: Remove) -> None:
     """Removes what was made and is not known, by (type, id), newest first, and empties the journal.

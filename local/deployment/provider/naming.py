@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from local.deployment.provider.values import is_known
 from recording.kinds.kind import Kind
 
 Failure = dict[str, str]
@@ -23,7 +24,7 @@ def named(
         proposed = request.autonaming.proposed_name
         inputs[kind.name_property] = olds.get(kind.name_property) or proposed
     name = inputs[kind.name_property]
-    return inputs, _failure(kind, name)
+    return inputs, _failure(kind, name) if is_known(name) else None
 
 
 def physical(kind: Kind, inputs: Mapping[str, Any], logical: str) -> str:

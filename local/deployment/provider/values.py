@@ -34,6 +34,11 @@ def struct(values: Mapping[str, Any], secret: Collection[str] = ()) -> struct_pb
     return result
 
 
+def is_known(value: Any) -> bool:
+    """Whether a value is known before `up`."""
+    return value != UNKNOWN
+
+
 def _hides(value: Any) -> bool:
     if isinstance(value, dict):
         return value.get(SIGNATURE) == SECRET or any(map(_hides, value.values()))
