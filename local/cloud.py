@@ -23,11 +23,14 @@ from local.machine.serving import serving
 from local.machine.valkey import Valkey, start_valkey
 from local.node.node import LocalNode
 from local.running import Options, Running, Site, build_bundles
+from recording import kinds
 from recording.evaluate import evaluate, stack_region
 from recording.model import Recording
 
 MAX_LINES = 10_000
 VPC_LOOPBACK = "::1"
+# What depends on everything that an API needs: the last to come, and the first to go.
+STAGE = kinds.apigateway.STAGE.token
 
 __all__ = ["LocalCloud", "Options"]
 
@@ -161,7 +164,7 @@ class LocalCloud:
     async def adopt(self) -> bool:
         """Runs what Pulumi's engine has deployed; False when that is no whole stack."""
         recording = await asyncio.to_thread(self.deployment.recording)
-        if not recording.outputs.get("api_url"):
+        if not recording.of_type(STAGE):
             await self._running.close()
             return False
         self.recording = recording

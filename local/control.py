@@ -25,6 +25,10 @@ class NoCloudError(RuntimeError):
         )
 
 
+class OrderFailedError(RuntimeError):
+    """The running local cloud could not do what it was told; the message says what went wrong."""
+
+
 def cloud_file(stack: str) -> Path:
     """Where the running local cloud of a stack says where its parts are."""
     return ROOT / ".cache" / "local" / f"{stack}.json"
@@ -61,7 +65,7 @@ async def taking_orders(path: Path, orders: Mapping[str, Order]) -> AsyncIterato
 def tell(path: Path, order: str, stack: str) -> Any:
     """Gives an order and waits for its result.
 
-    Raises NoCloudError, or RuntimeError with what went wrong.
+    Raises NoCloudError and OrderFailedError.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         try:
@@ -72,5 +76,5 @@ def tell(path: Path, order: str, stack: str) -> Any:
         pieces = iter(lambda: connection.recv(65536), b"")
         answer = json.loads(b"".join(pieces) or b'{"error": "it ended meanwhile"}')
     if "error" in answer:
-        raise RuntimeError(f"the local cloud could not {order}: {answer['error']}")
+        raise OrderFailedError(f"the local cloud could not {order}: {answer['error']}")
     return answer["result"]

@@ -2,7 +2,7 @@
 
 from components.bundle import BundleError
 from components.settings_errors import SettingsError
-from local.control import NoCloudError
+from local.control import NoCloudError, OrderFailedError
 from local.engine.cli import EngineMissingError
 from local.engine.deployment import DeploymentError
 from local.machine.ports import PortTakenError
@@ -26,6 +26,7 @@ EXPECTED = (
     FileNotFoundError,
     ModelMissingError,
     NoCloudError,
+    OrderFailedError,
     PortTakenError,
     ProcessError,
     SettingsError,

@@ -44,7 +44,7 @@ async def stay_up(arguments: argparse.Namespace) -> int:
         file.parent.mkdir(parents=True, exist_ok=True)
         cloud.described.write(file)
         try:
-            async with taking_orders(Path(cloud.described.control), _orders(cloud)):
+            async with taking_orders(Path(cloud.described.control), orders(cloud)):
                 await asyncio.Event().wait()
         finally:
             if file.exists() and CloudFile.read(file) == cloud.described:
@@ -52,7 +52,9 @@ async def stay_up(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _orders(cloud: LocalCloud) -> dict[str, Order]:
+def orders(cloud: LocalCloud) -> dict[str, Order]:
+    """What other terminals may tell a running cloud to do."""
+
     async def look() -> None:
         pass
 
