@@ -28,14 +28,16 @@ def main() -> None:
     journal = Journal(journal_of(file))
     served = provider(CloudFile.read(file), journal)
     options = [("grpc.max_receive_message_length", MAX_MESSAGE)]
-    server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
+    calls = ThreadPoolExecutor(THREADS)
+    server = grpc.server(calls, options=options)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
     port = server.add_insecure_port(f"{LOOPBACK}:0")
     server.start()
     print(port, flush=True)
     until_orphaned()
-    # What is being made is made, and noted.
+    # What is being made is made, and noted, though the one who asked for it is gone.
     server.stop(GRACE_S).wait()
+    calls.shutdown(wait=True)
     journal.close()
 
 
