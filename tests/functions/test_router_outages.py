@@ -17,6 +17,12 @@ from tlfif.queue import guarding, scripts
 pytestmark = pytest.mark.integration
 
 
+@pytest.fixture(autouse=True)
+def as_deployed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here it counts how long the router waits for EC2."""
+    monkeypatch.delenv("TLFIF_EC2_TIMEOUT_S")
+
+
 # --- the queue fails: every route says so within two seconds
 
 
