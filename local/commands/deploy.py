@@ -7,7 +7,8 @@ from pathlib import Path
 from local.commands.shared import say
 from local.control import NoCloudError, cloud_file, tell
 from local.deployment.provider.cloud import CloudFile
-from local.engine.deployment import QUIET, Deployment
+from local.engine.cli import QUIET
+from local.engine.deployment import Deployment
 
 # What the CLI is told to do without asking, by the name of the command.
 COMMANDS = {

@@ -3,8 +3,7 @@
 from components.bundle import BundleError
 from components.settings_errors import SettingsError
 from local.control import NoCloudError, OrderFailedError
-from local.engine.cli import EngineMissingError
-from local.engine.deployment import DeploymentError
+from local.engine.cli import DeploymentError, EngineMissingError
 from local.machine.ports import PortTakenError
 from local.machine.processes import ProcessError
 from local.node.model_file import ModelMissingError

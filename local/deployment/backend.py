@@ -24,13 +24,15 @@ def bake(moto: Moto, stack: str) -> None:
 class LocalBackend(RecordingBackend):
     """Give it to `recording.evaluate`; it calls moto from Pulumi's worker threads.
 
-    `api_url` is where the local gateway will listen, the stage's `invokeUrl`.
+    `api_url` is where the local gateway will listen, the stage's `invokeUrl`; `resources` is what
+    makes each.
     """
 
     def __init__(self, stack: str, moto: Moto, queue: Configurable, *, api_url: str | None = None):
         super().__init__(stack, moto.region)
+        self.region = moto.region
         self._moto = moto
-        self._resources = Resources(moto, queue, api_url=api_url)
+        self.resources = Resources(moto, queue, api_url=api_url)
         self._queues: list[str] = []
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
@@ -41,7 +43,7 @@ class LocalBackend(RecordingBackend):
         if args.typ == kinds.elasticache.REPLICATION_GROUP.token:
             self._claim_queue(args.name)
         name = recorded["name"]
-        made = self._resources.create(args.typ, name, args.inputs, recorded)
+        made = self.resources.create(args.typ, name, args.inputs, recorded)
         return made["id"], {**args.inputs, "name": name, **made}
 
     def _claim_queue(self, name: str) -> None:

@@ -23,6 +23,7 @@ from recording.model import ROOT
 
 # Where tools/engine/build.py leaves the CLI, and what runs a Python program for it.
 BUILT = ROOT / ".cache" / "engine" / "current"
+QUIET = ("--yes", "--skip-preview")
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
 CLOUD = "TLFIF_CLOUD"
 _PROVIDER, _LANGUAGE = "pulumi-resource-aws", "pulumi-language-python"
@@ -31,8 +32,11 @@ _SETTINGS = {
     "PULUMI_SKIP_UPDATE_CHECK": "true",
     "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     "PULUMI_DISABLE_REGISTRY_RESOLVE": "true",
-    "PULUMI_EXPERIMENTAL": "",
 }
+
+
+class DeploymentError(RuntimeError):
+    """Pulumi could not do what it was told; the message has its last words."""
 
 
 class EngineMissingError(RuntimeError):
@@ -123,7 +127,7 @@ class Workspace:
         """Makes the stack unless it is there, with the project's configuration of today; puts right
         what a killed CLI has left.
 
-        `config` overrides single keys. Raises RuntimeError with what the CLI has against it.
+        `config` overrides single keys. Raises DeploymentError with what the CLI has against it.
         """
         recover(self.state, self.name, stack)
         file = self.copy / f"Pulumi.{stack}.yaml"
@@ -139,17 +143,16 @@ class Workspace:
 
     def _settle(self, stack: str) -> None:
         """Removes what a killed CLI never heard of, and forgets what it was about to make."""
-        resources = CloudFile.read(self.cloud).resources()
+        resources = CloudFile.read(self.cloud).backend().resources
         known_ = known(self.state, self.name, stack)
         remove_orphans(journal_of(self.cloud), known_, resources.remove)
         if is_pending(self.state, self.name, stack):
-            quiet = ("--yes", "--skip-preview")
-            self._must("refresh", "--stack", stack, *quiet, "--clear-pending-creates")
+            self._must("refresh", "--stack", stack, *QUIET, "--clear-pending-creates")
 
     def _must(self, *words: str) -> None:
         done = self.run(*words)
         if done.code:
-            raise RuntimeError(f"pulumi {' '.join(words[:2])} failed: {done.output.strip()}")
+            raise DeploymentError(f"pulumi {' '.join(words[:2])} failed: {done.output.strip()}")
 
     def run(self, *arguments: str, cwd: Path | None = None) -> Done:
         """Runs a command of the CLI to its end, its output and errors together."""

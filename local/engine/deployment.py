@@ -6,19 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from local.deployment.provider.cloud import CloudFile
-from local.engine.cli import Done, Workspace
+from local.deployment.provider.values import SIGNATURE
+from local.engine.cli import QUIET, DeploymentError, Done, Workspace
+from recording.engine import STACK_TYPE
 from recording.model import Recording, Resource
 
-STACK_TYPE = "pulumi:pulumi:Stack"
 PROVIDERS = "pulumi:providers:"
-QUIET = ("--yes", "--skip-preview")
-# What a property's value is wrapped in when it is secret (sdk/go/common/resource).
-_SIGNATURE = "4dabf18193072939515e22adb298388d"
+# What marks an archive (sdk/go/common/resource).
 _ARCHIVE = "0def7320c3a5731c473e5ecbe6d01bc7"
-
-
-class DeploymentError(RuntimeError):
-    """Pulumi could not do what it was told; the message has its last words."""
 
 
 class Deployment:
@@ -35,6 +30,11 @@ class Deployment:
 
         Raises EngineMissingError, or DeploymentError.
         """
+        workspace = self._prepared()
+        workspace.select(self.stack, config)
+        return workspace
+
+    def _prepared(self) -> Workspace:
         if self._workspace is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = self.folder / "cloud.json"
@@ -42,7 +42,6 @@ class Deployment:
             workspace = Workspace(folder=self.folder, cloud=file)
             workspace.prepare()
             self._workspace = workspace
-        self._workspace.select(self.stack, config)
         return self._workspace
 
     def up(self, config: Mapping[str, Any] | None = None) -> Recording:
@@ -54,7 +53,7 @@ class Deployment:
 
     def recording(self) -> Recording:
         """What the state says is deployed, as a recording of the program would have it."""
-        done = self.workspace().run("stack", "export", "--stack", self.stack, "--show-secrets")
+        done = self._prepared().run("stack", "export", "--stack", self.stack, "--show-secrets")
         return read_state(self.stack, _exported(done))
 
 
@@ -97,8 +96,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if not isinstance(value, dict):
         return value
-    if _SIGNATURE in value:
-        if value[_SIGNATURE] == _ARCHIVE:
+    if SIGNATURE in value:
+        if value[SIGNATURE] == _ARCHIVE:
             return value.get("path", "")
         return _plain(json.loads(value["plaintext"])) if "plaintext" in value else None
     return {key: _plain(item) for key, item in value.items()}

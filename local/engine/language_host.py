@@ -10,22 +10,19 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grpc
 from google.protobuf import empty_pb2
 from pulumi._version import version
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
-from local.machine.parent import until_orphaned
-from local.machine.ports import LOOPBACK
+from local.machine.plugin import serve
 
 RUNNER = "TLFIF_PYTHON_RUNNER"
 # The program has said itself what is wrong (pulumi-language-python-exec).
 BAILED = 32
-MAX_MESSAGE = 400 * 1024 * 1024
 
 
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
@@ -110,17 +107,8 @@ def _response(code: int) -> Any:
 
 def main() -> None:
     """Serves until the engine goes: `language_host [options] <the engine's address>`."""
-    server = grpc.server(
-        ThreadPoolExecutor(8),
-        options=[("grpc.max_receive_message_length", MAX_MESSAGE)],
-    )
     host = LanguageHost(sys.argv[-1])
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
-    port = server.add_insecure_port(f"{LOOPBACK}:0")
-    server.start()
-    print(port, flush=True)
-    until_orphaned()
-    host.end()
+    serve(partial(language_pb2_grpc.add_LanguageRuntimeServicer_to_server, host), host.end)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from support.deployments import left
-from support.engine import QUIET, Site, lines, needs_engine, site
+from support.engine import Site, lines, needs_engine, site
 
+from local.engine.cli import QUIET
 from recording.model import ACCOUNT_ID
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, needs_engine]

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from pydantic import BaseModel
-from support.engine import QUIET, Site, needs_engine, site
+from support.engine import Site, needs_engine, site
 
 from components.settings import Settings
+from local.engine.cli import QUIET
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, needs_engine]
 

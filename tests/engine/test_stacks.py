@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from support.deployments import left
-from support.engine import QUIET, lines, needs_engine, site
+from support.engine import lines, needs_engine, site
 from support.recordings import evaluate
 
+from local.engine.cli import QUIET
 from local.engine.deployment import read_state
 from recording import kinds
 from recording.evaluate import stacks

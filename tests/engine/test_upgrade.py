@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from support.engine import QUIET, needs_engine, site
+from support.engine import needs_engine, site
 
+from local.engine.cli import QUIET
 from recording.model import ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, needs_engine]

@@ -21,7 +21,6 @@ from local.machine.valkey import start_valkey
 from recording.model import Recording
 
 API_URL = "http://127.0.0.1:9/v1"
-QUIET = ("--yes", "--skip-preview")
 
 needs_engine = pytest.mark.skipif(
     find_engine() is None, reason="there is no pulumi on PATH and `make engine` has built none"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from local.aws.moto import Moto
-from local.deployment.resources import Resources
+from local.deployment.backend import LocalBackend
 from local.machine.valkey import Server
 
 
@@ -37,14 +37,11 @@ class CloudFile:
         """Reads the file; raises FileNotFoundError."""
         return cls(**json.loads(path.read_text()))
 
-    def clients(self) -> tuple[Moto, Server]:
-        """The way to moto and to the queue."""
+    def backend(self) -> LocalBackend:
+        """What makes resources in this cloud, and answers questions about it."""
         moto = Moto(self.moto_url, self.region)
-        return moto, Server(self.queue_host, self.queue_port, self.queue_password)
-
-    def resources(self) -> Resources:
-        """The life of resources in this cloud."""
-        return Resources(*self.clients(), api_url=self.api_url or None)
+        queue = Server(self.queue_host, self.queue_port, self.queue_password)
+        return LocalBackend(self.stack, moto, queue, api_url=self.api_url or None)
 
 
 def journal_of(file: Path) -> Path:

@@ -17,7 +17,6 @@ from local.deployment.backend import LocalBackend
 from local.deployment.provider import naming
 from local.deployment.provider.journal import Journal
 from local.deployment.provider.values import UNKNOWN, plain, secrets_of, struct
-from local.deployment.resources import Resources
 from recording.invented import invented
 from recording.kinds import kind_of
 from recording.model import ACCOUNT_ID
@@ -44,13 +43,10 @@ def _told(method: Callable[..., Any]) -> Callable[..., Any]:
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """AWS as the local cloud has it; the engine calls it from many threads."""
 
-    def __init__(
-        self, resources: Resources, questions: LocalBackend, journal: Journal, region: str
-    ) -> None:
-        self._resources = resources
-        self._questions = questions
+    def __init__(self, backend: LocalBackend, journal: Journal) -> None:
+        self._backend = backend
+        self._resources = backend.resources
         self._journal = journal
-        self._region = region
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
         return plugin_pb2.PluginInfo(version=VERSION)
@@ -75,7 +71,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     @_told
     def Invoke(self, request: Any) -> Any:
         question = MockCallArgs(request.tok, plain(request.args), "")
-        answer: Any = {"return": struct(self._questions.call(question))}
+        answer: Any = {"return": struct(self._backend.call(question))}
         return provider_pb2.InvokeResponse(**answer)
 
     @_told
@@ -113,7 +109,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.CreateResponse(properties=struct({**unknown, **inputs}, secret))
         name = naming.physical(kind_of(request.type), inputs, request.name)
         known = {**inputs, "name": name, "hex": token_hex(32)}
-        made = invented(request.type, {**known, "region": self._region, "account": ACCOUNT_ID})
+        made = invented(
+            request.type, {**known, "region": self._backend.region, "account": ACCOUNT_ID}
+        )
         added = self._resources.create(request.type, name, inputs, {**inputs, **made})
         outputs = {**inputs, **added}
         open_ = {key: value for key, value in outputs.items() if key not in secret}
