@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.deployments import left
 from support.engine import Site, lines, needs_engine, site
+from support.leftovers import inventory
 
 from local.engine.cli import QUIET
 from recording.model import ACCOUNT_ID
@@ -38,27 +38,27 @@ def _until_roles(iam: Any, process: "subprocess.Popen[str]") -> None:
 @pytest.mark.story("RED-001")
 async def test_after_ctrl_c_the_next_up_completes_the_stack(tmp_path: Path) -> None:
     async with site("dev", tmp_path) as here:
-        nothing = left(here.moto)
+        nothing = inventory(here.moto)
         await here.configure()
         await _stopped_in_the_middle(here, signal.SIGINT)
         assert not (await here.state())["deployment"].get("pending_operations")
 
         await here.do("up", *QUIET)
         await here.do("destroy", *QUIET)
-        assert left(here.moto) == nothing, "and nothing was made twice"
+        assert inventory(here.moto) == nothing, "and nothing was made twice"
 
 
 @pytest.mark.story("RED-001")
 async def test_after_a_kill_the_next_up_completes_the_stack(tmp_path: Path) -> None:
     async with site("dev", tmp_path) as here:
-        nothing = left(here.moto)
+        nothing = inventory(here.moto)
         await here.configure()
         await _stopped_in_the_middle(here, signal.SIGKILL)
         await here.configure()
 
         await here.do("up", *QUIET)
         await here.do("destroy", *QUIET)
-        assert left(here.moto) == nothing, "and nothing was made twice"
+        assert inventory(here.moto) == nothing, "and nothing was made twice"
 
 
 @pytest.mark.story("RED-001")

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.deployments import left
 from support.engine import lines, needs_engine, site
+from support.leftovers import inventory
 from support.recordings import evaluate
 
 from local.engine.cli import QUIET
@@ -45,7 +45,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 @pytest.mark.parametrize("stack", stacks())
 async def test_a_stack_goes_up_changes_and_goes_without_a_trace(stack: str, tmp_path: Path) -> None:
     async with site(stack, tmp_path) as here:
-        nothing = left(here.moto)
+        nothing = inventory(here.moto)
         await here.configure()
         declared = evaluate(stack)
 
@@ -66,7 +66,7 @@ async def test_a_stack_goes_up_changes_and_goes_without_a_trace(stack: str, tmp_
 
         await here.do("destroy", *QUIET)
         assert not (await here.state())["deployment"].get("resources")
-        assert left(here.moto) == nothing
+        assert inventory(here.moto) == nothing
 
 
 def test_every_stack_is_changed_here() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from support.applied import ONLY_MOTO, differences, start_fuller_moto, stood_in
-from support.leftovers import inventory
+from support.leftovers import inventory, stray_interfaces
 
 from local.aws.moto import Moto
 from local.machine.processes import Processes
@@ -89,7 +89,7 @@ def test_a_stack_is_made_stays_as_it_is_and_is_gone(
     assert set(ONLY_MOTO) == told(again), "remove what is no longer needed from ONLY_MOTO"
     gone = here.deployment.destroy()
     assert (gone.errors, gone.count) == ([], made.count)
-    assert inventory(here.moto) - empty == set()
+    assert inventory(here.moto) - stray_interfaces(here.moto) - empty == set()
     print(f"{stack}: apply {made.seconds:.0f} s, destroy {gone.seconds:.0f} s")
 
 
@@ -152,7 +152,7 @@ def life(server: Moto, tmp_path_factory: pytest.TempPathFactory) -> Life:
         node=seen,
         versions=versions,
         destroyed=destroyed,
-        left=inventory(moto) - empty,
+        left=inventory(moto) - stray_interfaces(moto) - empty,
     )
 
 

@@ -12,7 +12,7 @@ from local.deployment.backend import LocalBackend
 from local.deployment.kinds import CHANGERS, MAKERS, READERS, REMOVERS
 from local.machine.valkey import Valkey
 from recording.kinds import KINDS
-from recording.model import ACCOUNT_ID, Resource
+from recording.model import Resource
 
 
 def deploy(stack: str, moto: Moto) -> list[Resource]:
@@ -83,60 +83,3 @@ def make(moto: Moto, kind: str, name: str, inputs: dict[str, Any]) -> Resource:
         dependencies=[],
         custom=True,
     )
-
-
-# What is listed of each service: the operation, the answer's list, and what names one.
-_LISTED = (
-    ("ec2", "describe_vpcs", "Vpcs", "VpcId"),
-    ("ec2", "describe_subnets", "Subnets", "SubnetId"),
-    ("ec2", "describe_security_groups", "SecurityGroups", "GroupId"),
-    ("ec2", "describe_security_group_rules", "SecurityGroupRules", "SecurityGroupRuleId"),
-    ("ec2", "describe_route_tables", "RouteTables", "RouteTableId"),
-    ("ec2", "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
-    (
-        "ec2",
-        "describe_egress_only_internet_gateways",
-        "EgressOnlyInternetGateways",
-        "EgressOnlyInternetGatewayId",
-    ),
-    ("ec2", "describe_volumes", "Volumes", "VolumeId"),
-    ("ec2", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"),
-    ("iam", "list_roles", "Roles", "RoleName"),
-    ("iam", "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
-    ("s3", "list_buckets", "Buckets", "Name"),
-    ("ssm", "describe_parameters", "Parameters", "Name"),
-    ("logs", "describe_log_groups", "logGroups", "logGroupName"),
-    ("sns", "list_topics", "Topics", "TopicArn"),
-    ("events", "list_rules", "Rules", "Name"),
-    ("cognito-idp", "list_user_pools", "UserPools", "Id"),
-    ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
-    ("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
-)
-_ARGUMENTS: dict[str, dict[str, Any]] = {"list_user_pools": {"MaxResults": 60}}
-
-
-def left(moto: Moto) -> dict[str, set[str]]:
-    """Everything that there is in moto, by what lists it."""
-    found = {
-        operation: _names(moto, service, operation, list_, name)
-        for service, operation, list_, name in _LISTED
-    }
-    budgets = moto.client("budgets").describe_budgets(AccountId=ACCOUNT_ID)["Budgets"]
-    endpoints = moto.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
-    reservations = moto.client("ec2").describe_instances()["Reservations"]
-    instances = [each for reservation in reservations for each in reservation["Instances"]]
-    return found | {
-        "budgets": {each["BudgetName"] for each in budgets},
-        # moto goes on showing both for ever.
-        "endpoints": {e["VpcEndpointId"] for e in endpoints if e["State"] != "deleted"},
-        "instances": {i["InstanceId"] for i in instances if i["State"]["Name"] != "terminated"},
-    }
-
-
-def _names(moto: Moto, service: str, operation: str, list_: str, name: str) -> set[str]:
-    client = moto.client(service)
-    arguments = _ARGUMENTS.get(operation, {})
-    if not client.can_paginate(operation):
-        return {each[name] for each in getattr(client, operation)(**arguments)[list_]}
-    pages = client.get_paginator(operation).paginate(**arguments)
-    return {each[name] for page in pages for each in page.get(list_, ())}

@@ -1,13 +1,18 @@
 """What is left in moto, service by service."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from local.aws.moto import Moto
+from recording.model import ACCOUNT_ID
 
 # Service, operation, its parameters, the list in its answer, and what names an item.
 _LISTS = (
     ("acm", "list_certificates", {}, "CertificateSummaryList", "CertificateArn"),
     ("apigateway", "get_rest_apis", {}, "items", "name"),
     ("cloudwatch", "describe_alarms", {}, "MetricAlarms", "AlarmName"),
-    ("cognito-idp", "list_user_pools", {"MaxResults": 60}, "UserPools", "Name"),
+    ("cloudwatch", "list_dashboards", {}, "DashboardEntries", "DashboardName"),
+    ("cognito-idp", "list_user_pools", {"MaxResults": 60}, "UserPools", "Id"),
     ("ec2", "describe_vpcs", {}, "Vpcs", "VpcId"),
     ("ec2", "describe_subnets", {}, "Subnets", "SubnetId"),
     ("ec2", "describe_route_tables", {}, "RouteTables", "RouteTableId"),
@@ -20,7 +25,9 @@ _LISTS = (
         "EgressOnlyInternetGatewayId",
     ),
     ("ec2", "describe_security_groups", {}, "SecurityGroups", "GroupId"),
+    ("ec2", "describe_security_group_rules", {}, "SecurityGroupRules", "SecurityGroupRuleId"),
     ("ec2", "describe_volumes", {}, "Volumes", "VolumeId"),
+    ("ec2", "describe_network_interfaces", {}, "NetworkInterfaces", "NetworkInterfaceId"),
     ("elbv2", "describe_load_balancers", {}, "LoadBalancers", "LoadBalancerName"),
     ("elbv2", "describe_target_groups", {}, "TargetGroups", "TargetGroupName"),
     ("events", "list_rules", {}, "Rules", "Name"),
@@ -42,12 +49,22 @@ def inventory(moto: Moto) -> set[str]:
     found = {
         f"{service}: {each[named]}"
         for service, operation, options, listed, named in _LISTS
-        for each in getattr(moto.client(service), operation)(**options).get(listed, ())
+        for each in _listed(moto.client(service), operation, options, listed)
         if each.get("State") not in _GONE
     }
-    budgets = moto.client("budgets").describe_budgets(AccountId="123456789012")
+    budgets = moto.client("budgets").describe_budgets(AccountId=ACCOUNT_ID)
     found |= {f"budgets: {each['BudgetName']}" for each in budgets.get("Budgets", ())}
-    return found | _running(moto) | _endpoints(moto) | _interfaces(moto)
+    return found | _running(moto) | _endpoints(moto)
+
+
+def _listed(
+    client: Any, operation: str, options: dict[str, Any], listed: str
+) -> Iterator[dict[str, Any]]:
+    if not client.can_paginate(operation):
+        yield from getattr(client, operation)(**options).get(listed, ())
+        return
+    for page in client.get_paginator(operation).paginate(**options):
+        yield from page.get(listed, ())
 
 
 def _running(moto: Moto) -> set[str]:
@@ -64,12 +81,12 @@ def _endpoints(moto: Moto) -> set[str]:
     return {f"ec2: {each['VpcEndpointId']}" for each in kept}
 
 
-def _interfaces(moto: Moto) -> set[str]:
-    """Without those whose subnet is gone: AWS deletes no subnet below an interface, and moto keeps
-    those of terminated instances.
+def stray_interfaces(moto: Moto) -> set[str]:
+    """The interfaces whose subnet is gone, as `inventory` names them: AWS deletes no subnet below
+    an interface, and moto keeps those of terminated instances.
     """
     ec2 = moto.client("ec2")
     subnets = {each["SubnetId"] for each in ec2.describe_subnets()["Subnets"]}
     interfaces = ec2.describe_network_interfaces()["NetworkInterfaces"]
-    kept = [each for each in interfaces if each["SubnetId"] in subnets]
-    return {f"ec2: {each['NetworkInterfaceId']}" for each in kept}
+    stray = [each for each in interfaces if each["SubnetId"] not in subnets]
+    return {f"ec2: {each['NetworkInterfaceId']}" for each in stray}

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from support.deployments import change, deploy, drift, left, make, read, remove
+from support.deployments import change, deploy, drift, make, read, remove
+from support.leftovers import inventory
 
 from components.naming import stack_name
 from local.aws.moto import Moto
@@ -139,7 +140,7 @@ def test_each_is_changed_in_some_test() -> None:
 @pytest.mark.parametrize("stack", stacks())
 def test_a_stack_lives_and_leaves_nothing_behind(stack: str, moto: Moto) -> None:
     moto.publish_image(stack_name(AMI_PARAMETER, stack))
-    empty = left(moto)
+    empty = inventory(moto)
     resources = deploy(stack, moto)
     resources += [
         make(moto, kind, inputs.get("name", "other"), inputs) for kind, inputs in OTHERS.items()
@@ -156,7 +157,7 @@ def test_a_stack_lives_and_leaves_nothing_behind(stack: str, moto: Moto) -> None
     for each in reversed(resources):
         remove(moto, each)
         assert read(moto, each) is None, each.urn
-    assert left(moto) == empty
+    assert inventory(moto) == empty
 
 
 def _check_told(moto: Moto, resource: Resource) -> None:
