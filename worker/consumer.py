@@ -34,6 +34,8 @@ class Consumer:
     - `replies`: where the answers go
     - `host`: who is told of ended jobs and of the engine
     - `slots`: how many jobs at once; at least 1
+    - `engine`: its name in replies, such as "vllm"
+    - `eur_per_hour`: what the machine costs while it runs, in EUR; None: unknown
     - `lease_renew_s`: seconds between two renewals of a lease (default 5)
     - `lease_idle_s`: seconds without renewal after which others may claim it (default 20)
 
@@ -48,6 +50,8 @@ class Consumer:
         host: Host,
         slots: int,
         *,
+        engine: str,
+        eur_per_hour: float | None,
         lease_renew_s: float = names.LEASE_RENEW_S,
         lease_idle_s: float = names.LEASE_IDLE_S,
     ):
@@ -67,9 +71,9 @@ class Consumer:
         return len(self._jobs)
 
     @property
-    def is_ready(self) -> bool:
-        """Whether the engine answers."""
-        return self._gate.is_open
+    def obstacle(self) -> str:
+        """Why it can take no job now, '' when it can; at first that its engine loads."""
+        return "" if self._gate.is_open else "the engine does not answer"
 
     async def run(self) -> None:
         """Claims jobs until closed, and looks after them.
@@ -188,7 +192,7 @@ class Consumer:
         finally:
             del self._jobs[job]
             self._changed.set()
-            self._host.job_ended(job.idle_minutes)
+            self._host.job_ended(job.idle_minutes, job.lease.answered)
 
     # --- looking after leases
 

@@ -10,11 +10,18 @@ class Host(Protocol):
     worker asks nothing of its host and knows nothing else of it.
     """
 
-    def job_ended(self, idle_minutes: float | None) -> None:
+    def job_ended(self, idle_minutes: float | None, answered: bool) -> None:
         """Hears that a job is over here, however it ended.
 
         `idle_minutes` are what it asked its node to wait after it; None when it had expired.
+        `answered`: the engine generated its answer to the end.
         """
 
     async def engine_changed(self, ready: bool) -> None:
         """Hears that the engine answers (again), or was found away."""
+
+    async def restart_engine(self, why: str) -> None:
+        """Ends the engine's process, which does not answer, so that a new one takes its place.
+
+        The worker goes on probing meanwhile; a host that cannot do it only says so.
+        """

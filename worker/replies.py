@@ -56,11 +56,13 @@ def client(region: str, connections: int) -> Any:
 
 
 class Replies:
-    """The replies of one worker. `s3` is a boto3 client; its calls run in `pool`."""
+    """The replies of one worker. `make_s3` makes a boto3 client, whose calls run in `pool`."""
 
-    def __init__(self, s3: Any, bucket: str, worker: str, pool: ThreadPoolExecutor):
+    def __init__(
+        self, make_s3: Callable[[], Any], bucket: str, worker: str, pool: ThreadPoolExecutor
+    ):
         self.worker, self.bucket = worker, bucket
-        self._s3, self._pool = s3, pool
+        self._s3, self._pool = make_s3(), pool
 
     async def warm_up(self) -> None:
         """Opens a connection and fetches the credentials before a first token waits for them.

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -83,16 +83,21 @@ def _settings(this: Instance) -> Settings | None:
 
 async def run(settings: Settings) -> int:
     """Serves until told to stop; the exit code."""
-    s3 = replies.client(settings.region, connections=settings.gpu_slots + 2)
-    async with watching(settings, s3) as watcher:
+
+    def make_s3() -> Any:
+        return replies.client(settings.region, connections=settings.gpu_slots + 2)
+
+    async with watching(settings, make_s3) as watcher:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, watcher.stop)
         return await watcher.run()
 
 
 @contextlib.asynccontextmanager
-async def watching(settings: Settings, s3: Any) -> AsyncGenerator["Watcher", None]:
-    """A watcher with its connections; `s3` is a boto3 client."""
+async def watching(
+    settings: Settings, make_s3: Callable[[], Any]
+) -> AsyncGenerator["Watcher", None]:
+    """A watcher with its connections; `make_s3` makes a boto3 client."""
     redis = Redis(
         host=settings.redis_host,
         port=settings.redis_port,
@@ -105,14 +110,19 @@ async def watching(settings: Settings, s3: Any) -> AsyncGenerator["Watcher", Non
     )
     with ThreadPoolExecutor(settings.gpu_slots + 2, thread_name_prefix="s3") as pool:
         async with redis, Model(settings.model_url, settings.model) as model:
-            yield Watcher(settings, redis, model, s3, pool)
+            yield Watcher(settings, redis, model, make_s3, pool)
 
 
 class Watcher:
     """The node as its worker's host: what its process consists of, and when it ends."""
 
     def __init__(
-        self, settings: Settings, redis: "Redis", model: Model, s3: Any, pool: ThreadPoolExecutor
+        self,
+        settings: Settings,
+        redis: "Redis",
+        model: Model,
+        make_s3: Callable[[], Any],
+        pool: ThreadPoolExecutor,
     ):
         self._settings, self._boot = settings, secrets.token_hex(4)
         name = working.consumer_name(settings.instance_id, self._boot)
@@ -120,9 +130,11 @@ class Watcher:
         self._consumer = Consumer(
             self._queue,
             model,
-            replies.Replies(s3, settings.replies_bucket, name, pool),
+            replies.Replies(make_s3, settings.replies_bucket, name, pool),
             self,
             settings.gpu_slots,
+            engine=settings.engine,
+            eur_per_hour=settings.gpu_eur_per_hour,
             lease_renew_s=settings.lease_renew_s,
             lease_idle_s=settings.lease_idle_s,
         )
@@ -168,7 +180,7 @@ class Watcher:
 
     # --- what the worker tells its host
 
-    def job_ended(self, idle_minutes: float | None) -> None:
+    def job_ended(self, idle_minutes: float | None, answered: bool) -> None:
         """Counts the idle time from now on, as the job asked."""
         idle_s = None if idle_minutes is None else self._settings.idle_s(idle_minutes)
         self._idle.job_ended(time.monotonic(), idle_s)
@@ -177,6 +189,10 @@ class Watcher:
         """Says so in the heartbeat, unless the node is leaving."""
         if not self._heartbeat.draining.is_set():
             await self._heartbeat.enter("ready" if ready else "loading")
+
+    async def restart_engine(self, why: str) -> None:
+        """Has supervisord start the engine anew."""
+        log("engine_restart", "ERROR", why=why)
 
     # --- serving and resting
 
@@ -203,7 +219,7 @@ class Watcher:
             return "lifetime"
         if self._heartbeat.draining.is_set():
             return "told"
-        if self._consumer.in_flight or not self._consumer.is_ready:
+        if self._consumer.in_flight or self._consumer.obstacle:
             self._idle.busy(now)
         elif self._idle.due(now):
             if await self._consumer.close_if(self._may_drain):

@@ -39,6 +39,9 @@ class Settings(BaseModel):
         default=names.DEFAULT_IDLE_MINUTES, ge=names.MIN_IDLE_MINUTES, le=names.MAX_IDLE_MINUTES
     )
     max_lifetime_hours: float = Field(gt=0, le=names.MAX_LIFETIME_HOURS)
+    # None on a node whose parameter was written before replies told what they cost.
+    gpu_eur_per_hour: float | None = Field(default=None, ge=0)
+    engine: str = "vllm"
 
     model_url: str = f"http://127.0.0.1:{names.MODEL_PORT}"
     # The local cloud runs minutes faster: idle time and lifetime are counted in these.

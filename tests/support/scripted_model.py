@@ -1,14 +1,25 @@
-"""An OpenAI-compatible model that does what the prompt says: for failures that a real one does not
-produce to order.
+"""An OpenAI-compatible engine that does what the prompt says, for failures that a real one does not
+produce to order: in this process, or as one of its own (`python -m support.scripted_model`).
 
-A prompt is `key=value` words: `tokens` (how many), `every` (seconds between them), `first` (seconds
-before the first), `break_after` (tokens, then the connection dies), `error_after` (tokens, then an
-error event), `refuse` (HTTP status), `prompt` (how many tokens it has itself).
+A prompt is `key=value` words:
+
+- `tokens` how many, `every` seconds between them, `first` seconds before the first, `prompt` how
+  many tokens it has itself
+- `finish` another reason than "stop" at its end; "none" leaves it out, "mute" the end marker too
+- `refuse` answers with this HTTP status
+- after so many tokens: `break_after` the connection dies, `error_after` an error event comes (of
+  code `code`, 500), `hang_after` nothing more comes, `garbage_after` what is no completion
+  (`garbage`: a key of GARBAGE), `kill_after` the whole process dies
+- `faults` on how many tries it fails so; every time without it
 """
 
+import argparse
 import asyncio
 import contextlib
 import json
+import os
+import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -22,39 +33,58 @@ from local.machine.serving import serving
 from tlfif import names
 
 WORD = "tok "
+FAULTS = ("refuse", "break_after", "error_after", "hang_after", "garbage_after", "kill_after")
+GARBAGE = {
+    "text": b"data: so it goes\n\n",
+    "number": b"data: 7\n\n",
+    "null": b"data: null\n\n",
+    "list": b"data: [1]\n\n",
+    "object": b'data: {"status": "fine"}\n\n',
+    "choices": b'data: {"choices": "none"}\n\n',
+    "bytes": b"data: \xff\xfe\x00\n\n",
+    "half": b'data: {"choices": [{"delta": {"content": "to\n\n',
+    "detail": b'data: {"detail": "internal"}\n\n',
+    "object_error": b'data: {"object": "error", "message": "internal", "code": null}\n\n',
+}
 
 
 class ScriptedModel:
-    """`away` makes every answer 503; `running` counts generations, `aborted` those whose client
-    left, `asked` all.
+    """`mode` is what becomes of everybody: "" as their prompts say, "away" 503, "dead" 500, "hung"
+    200 and silence, "aborting" ends with that reason after a token.
+
+    `running` counts generations, `aborted` those whose client left, `asked` holds the prompts of
+    all, `probes` counts requests for one token of a prompt that is no script.
     """
 
     def __init__(self) -> None:
         self.url = ""
-        self.away = False
-        self.running = self.aborted = 0
+        self.mode = ""
+        self.running = self.aborted = self.probes = 0
         self.asked: list[str] = []
+        self._tries = Counter[str]()
         self.app = Starlette(
             routes=[Route("/v1/chat/completions", self._complete, methods=["POST"])]
         )
 
     async def _complete(self, request: Request) -> Response:
         body = await request.json()
-        if self.away:
-            return JSONResponse({"error": {"code": 503, "message": "Loading model"}}, 503)
-        if not body.get("stream"):
-            return JSONResponse(
-                {"choices": [{"message": {"content": "x"}, "finish_reason": "length"}]}
-            )
         prompt = body["messages"][0]["content"]
-        self.asked.append(prompt)
-        script = dict(word.split("=") for word in prompt.split())
+        script = dict(word.split("=", 1) for word in prompt.split() if "=" in word)
+        if not script:
+            self.probes += 1
+            script = {"tokens": "1", "finish": "length"}
+        else:
+            self.asked.append(prompt)
+            self._tries[prompt] += 1
+            if self._tries[prompt] > int(script.get("faults", 10**9)):
+                script = {key: value for key, value in script.items() if key not in FAULTS}
+                script.pop("finish", None)
+        if self.mode in ("away", "dead"):
+            status = 503 if self.mode == "away" else 500
+            return _error(status, "Loading model" if self.mode == "away" else "EngineDeadError")
         if "refuse" in script:
             message = "request (4031 tokens) exceeds the available context size (2048 tokens)"
-            return JSONResponse(
-                {"error": {"code": int(script["refuse"]), "message": message}},
-                int(script["refuse"]),
-            )
+            return _error(int(script["refuse"]), message)
         if int(script.get("prompt", 7)) + body.get("max_tokens", 0) > names.CONTEXT_TOKENS:
             # As vLLM 0.10 says it, which refuses what llama.cpp cuts short.
             message = (
@@ -62,30 +92,63 @@ class ScriptedModel:
                 f"This model's maximum context length is {names.CONTEXT_TOKENS} tokens and your "
                 f"request has {script['prompt']} input tokens."
             )
-            return JSONResponse({"error": {"code": 400, "message": message}}, 400)
+            return _error(400, message)
+        if not body.get("stream"):
+            return JSONResponse(
+                {"choices": [{"message": {"content": "x"}, "finish_reason": "length"}]}
+            )
         return StreamingResponse(self._stream(request, script), media_type="text/event-stream")
 
     async def _stream(self, request: Request, script: dict[str, str]) -> AsyncIterator[bytes]:
         self.running += 1
         ended = False
         try:
+            if self.mode == "hung":
+                await asyncio.Event().wait()
             await asyncio.sleep(float(script.get("first", 0)))
             tokens = int(script.get("tokens", 1))
             for number in range(tokens):
-                if number == int(script.get("break_after", -1)):
-                    request.scope["state"]["transport"].abort()
-                if number == int(script.get("error_after", -1)):
-                    yield _event({"error": {"code": 500, "message": "out of memory"}})
+                async for piece in self._fault(request, script, number):
+                    yield piece
                 yield _event({"choices": [{"delta": {"content": WORD}, "finish_reason": None}]})
                 await asyncio.sleep(float(script.get("every", 0)))
-            yield _event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+                if self.mode == "aborting":
+                    script, tokens = {**script, "finish": "abort"}, number + 1
+                    break
+            async for piece in self._fault(request, script, tokens):
+                yield piece
+            finish = script.get("finish", "stop")
+            if finish not in ("none", "mute"):
+                yield _event({"choices": [{"delta": {}, "finish_reason": finish}]})
             usage = {"prompt_tokens": int(script.get("prompt", 7)), "completion_tokens": tokens}
             yield _event({"choices": [], "usage": usage})
-            yield b"data: [DONE]\n\n"
+            if finish != "mute":
+                yield b"data: [DONE]\n\n"
             ended = True
         finally:
             self.running -= 1
             self.aborted += not ended
+
+    async def _fault(
+        self, request: Request, script: dict[str, str], number: int
+    ) -> AsyncIterator[bytes]:
+        """What happens before the token of this number."""
+        due = [name for name in FAULTS if script.get(name) == str(number)]
+        if "break_after" in due:
+            request.scope["state"]["transport"].abort()
+        if "error_after" in due:
+            code = int(script.get("code", 500))
+            yield _event({"error": {"code": code, "message": "out of memory"}})
+        if "hang_after" in due:
+            await asyncio.Event().wait()
+        if "garbage_after" in due:
+            yield GARBAGE[script.get("garbage", "text")]
+        if "kill_after" in due:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": {"code": status, "message": message}}, status)
 
 
 def _event(document: dict[str, Any]) -> bytes:
@@ -103,8 +166,19 @@ async def scripted_model(port: int = 0) -> AsyncIterator[ScriptedModel]:
 @contextlib.contextmanager
 def away(model: ScriptedModel) -> Iterator[None]:
     """The model is loading within a block."""
-    model.away = True
+    model.mode = "away"
     try:
         yield
     finally:
-        model.away = False
+        model.mode = ""
+
+
+async def _serve(port: int) -> None:
+    async with scripted_model(port):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    asyncio.run(_serve(parser.parse_args().port))

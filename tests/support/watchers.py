@@ -105,10 +105,12 @@ class Bench:
 
     def constructed(self, **changes: Any) -> "contextlib.AbstractAsyncContextManager[Watcher]":
         """A watcher that does not run yet."""
-        s3 = self.client_of(
+        return watching(self.settings(**changes), self._make_s3)
+
+    def _make_s3(self) -> Any:
+        return self.client_of(
             "s3", connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}
         )
-        return watching(self.settings(**changes), s3)
 
     @contextlib.asynccontextmanager
     async def watcher(self, **changes: Any) -> AsyncIterator[Watcher]:

@@ -41,7 +41,7 @@ async def test_the_second_stop_hands_back_without_counting_the_delivery(bench: B
 
 @pytest.mark.parametrize("after_s", [0, 0.002, 0.005, 0.02, 0.05])
 async def test_a_watcher_can_be_stopped_while_it_boots(bench: Bench, after_s: float) -> None:
-    bench.model.away = True
+    bench.model.mode = "away"
     async with bench.watcher():
         await asyncio.sleep(after_s)
     assert bench.nodes() == {}

@@ -193,7 +193,7 @@ async def test_nothing_is_taken_before_the_model_is_ready(bench: Bench) -> None:
             await asyncio.sleep(0.3)
             assert scripts.run(bench.redis, accepting.status()).depth == 1
             assert bench.reply(job) is None
-            bench.model.away = False
+            bench.model.mode = ""
             assert (await bench.final(job))["status"] == "done"
     (boot_ms,) = bench.redis.lrange(names.BOOTS, 0, -1)
     assert 0 < int(boot_ms) < 5000

@@ -118,7 +118,7 @@ class World:
 
     def reply(self, worker: str = "a", attempt: int = 1) -> Reply:
         job = ClaimedJob("1-0", "1", KEY, attempt, "", {})
-        mine = Replies(self.s3, "bucket", worker, self._pool)
+        mine = Replies(lambda: self.s3, "bucket", worker, self._pool)
         return Reply(mine, HeldBy(self, worker, job))
 
 
