@@ -57,6 +57,18 @@ def status(error: Exception) -> int | None:
     return response["ResponseMetadata"]["HTTPStatusCode"] if response else None
 
 
+def is_without_credentials(error: Exception) -> bool:
+    """Whether a client had none to sign its call with, or could not have them renewed."""
+    from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
+        CredentialRetrievalError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
+
+    kinds = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
+    return isinstance(error, kinds)
+
+
 def _response(error: Exception) -> dict[str, Any] | None:
     response: object = getattr(error, "response", None)
     return cast("dict[str, Any]", response) if isinstance(response, dict) else None

@@ -12,13 +12,16 @@ from tlfif.queue import working
 from tlfif.queue.working import ClaimedJob
 from worker import lease as leases
 from worker.backoff import Backoff
+from worker.gate import Gate
 from worker.host import Host
-from worker.job import Job
+from worker.job import Job, Workplace
 from worker.lease import Lease
-from worker.model import Gate, Model
+from worker.meter import Meter
+from worker.model import Model
 from worker.queue import Queue
 from worker.replies import Replies, Reply, StorageError
 from worker.tasks import end, poll
+from worker.turns import Turns
 
 # How long one read waits for a job: a stop waits for it, and abandoned jobs are looked for after
 # each.
@@ -55,15 +58,17 @@ class Consumer:
         lease_renew_s: float = names.LEASE_RENEW_S,
         lease_idle_s: float = names.LEASE_IDLE_S,
     ):
-        self._queue, self._model, self._replies, self._host = queue, model, replies, host
+        self._queue, self._replies, self._host = queue, replies, host
         self._slots, self._renew_s = slots, lease_renew_s
         self._abandoned_ms = int(lease_idle_s * 1000)
-        self._gate = Gate(model, host.engine_changed)
+        self._gate = Gate(model, host)
         self._jobs: dict[Job, asyncio.Task[None]] = {}
         self._read: list[str] = []
         self._reading = asyncio.Lock()
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
+        meter = Meter(eur_per_hour)
+        self._workplace = Workplace(model, self._gate, Turns(), meter, engine, self._closing)
 
     @property
     def in_flight(self) -> int:
@@ -73,7 +78,7 @@ class Consumer:
     @property
     def obstacle(self) -> str:
         """Why it can take no job now, '' when it can; at first that its engine loads."""
-        return "" if self._gate.is_open else "the engine does not answer"
+        return self._replies.why_not if self._gate.is_open else self._gate.why
 
     async def run(self) -> None:
         """Claims jobs until closed, and looks after them.
@@ -118,7 +123,7 @@ class Consumer:
         if job.lease.answered or task is None:
             return
         await end(task)
-        await job.lease.hand_back()
+        await job.give_up()
 
     async def _warm_up(self) -> None:
         try:
@@ -131,8 +136,9 @@ class Consumer:
     async def _claim_jobs(self) -> None:
         backoff = Backoff()
         while True:
-            await self._gate.wait()
+            await self._replies.until_well()
             await self._free_slot()
+            await self._gate.wait()
             async with self._reading:
                 if self._closing.is_set():
                     return
@@ -147,7 +153,7 @@ class Consumer:
             await backoff.pause()
 
     async def _free_slot(self) -> None:
-        while len(self._jobs) >= self._slots:
+        while len(self._jobs) >= self._slots or any(job.is_suspect for job in self._jobs):
             self._changed.clear()
             await self._changed.wait()
 
@@ -179,7 +185,7 @@ class Consumer:
 
     def _begin(self, claimed: ClaimedJob) -> None:
         lease = Lease(self._queue, claimed, self._abandoned_ms)
-        job = Job(lease, Reply(self._replies, lease), self._model, self._gate, self._closing)
+        job = Job(lease, Reply(self._replies, lease), self._workplace)
         in_flight = len(self._jobs) + 1
         log("job_claimed", id=claimed.id, attempt=claimed.deliveries, in_flight=in_flight)
         self._jobs[job] = asyncio.create_task(self._run(job))
@@ -192,7 +198,7 @@ class Consumer:
         finally:
             del self._jobs[job]
             self._changed.set()
-            self._host.job_ended(job.idle_minutes, job.lease.answered)
+            self._host.job_ended(job.idle_minutes, job.is_done)
 
     # --- looking after leases
 
@@ -204,6 +210,8 @@ class Consumer:
         for job, answer in zip(jobs, answers, strict=True):
             if answer == "lost":
                 self._let_go(job)
+            elif answer == "gone":
+                job.outlive_queue()
             elif answer != "held":
                 job.cancel(answer)
 

@@ -2,45 +2,82 @@
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from enum import Enum
 
 from tlfif import names
 from tlfif.log import log
 from worker.backoff import Backoff
+from worker.completions import JobRefusedError, ModelAwayError, ModelError
+from worker.gate import Gate, Verdict
 from worker.lease import Lease
-from worker.model import Gate, JobRefusedError, Model, ModelAwayError
+from worker.meter import Meter
+from worker.model import Model
 from worker.progress import Progress
 from worker.replies import Reply, StorageError, Written
 from worker.tasks import end
+from worker.turns import Turns
 
 PARTIAL_EVERY_S = 1.0
 # A first token that takes longer than this is announced by a reply without text.
 ANNOUNCE_AFTER_S = 0.25
+# A reply says at least as often that its job lives; clients give up one that is silent for 120 s.
+STILL_THERE_EVERY_S = 30.0
+# An engine's failures of which a job is not thought guilty: then it runs alone.
+CRASHES_FORGIVEN = 2
+# How long a job waits that failed by itself, for each delivery that it has had.
+RETRY_AFTER_S = 1.0
 
 
 class Ending(Enum):
     """How the work on a job ended."""
 
     ANSWERED = "answered"  # its final reply stands
-    FAILED = "failed"  # this delivery did
-    UNTRIED = "untried"  # the model took no request
+    FAILED = "failed"  # this delivery did, by the job's own fault as far as is known
+    CRASHED = "crashed"  # the engine failed while it had the job
+    UNTRIED = "untried"  # the engine took no request
     LOST = "lost"  # the job is another worker's now
 
 
-class Job:
-    """A job that this worker has claimed, with the lease on it."""
+class _FailedError(Exception):
+    """An attempt that came to nothing: how, and in which words."""
 
-    def __init__(
-        self, lease: Lease, reply: Reply, model: Model, gate: Gate, closing: asyncio.Event
-    ):
-        """`closing` is set once this worker claims no more: it may be the model that is stopped."""
+    def __init__(self, ending: Ending, why: str):
+        super().__init__(why)
+        self.ending = ending
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What the jobs of one worker share.
+
+    `closing` is set once it claims no more: then it may be the engine that is being stopped.
+    """
+
+    model: Model
+    gate: Gate
+    turns: Turns
+    meter: Meter
+    engine: str
+    closing: asyncio.Event
+
+
+class Job:
+    """A job that this worker has claimed, with the lease on it.
+
+    `is_suspect`: it was with the engine more than once when that failed. `is_done`: its answer was
+    generated to the end.
+    """
+
+    def __init__(self, lease: Lease, reply: Reply, workplace: Workplace):
         self.lease = lease
-        self._claimed = lease.job
-        self._reply, self._model, self._gate, self._closing = reply, model, gate, closing
-        self._cancelled = self._buried = self._failure = ""
-        self._generation: asyncio.Task[None] | None = None
+        self.is_suspect = lease.job.crashes >= CRASHES_FORGIVEN
+        self.is_done = False
+        self._claimed, self._reply, self._at = lease.job, reply, workplace
+        self._cancelled = self._buried = ""
+        self._attempt: asyncio.Task[None] | None = None
         self._grown, self._ended = asyncio.Event(), asyncio.Event()
-        self._progress = Progress(lease.job)
+        self._progress = Progress(lease.job, workplace.engine)
 
     @property
     def idle_minutes(self) -> float | None:
@@ -51,8 +88,14 @@ class Job:
     def cancel(self, why: str) -> None:
         """Ends the generation with a `cancelled` reply; too late when it has ended by itself."""
         self._cancelled = self._cancelled or why
-        if self._generation is not None:
-            self._generation.cancel()
+        if self._attempt is not None:
+            self._attempt.cancel()
+
+    def outlive_queue(self) -> None:
+        """Hears that the queue knows this job no more: nobody else will answer it."""
+        if not self._progress.queue_lost_it:
+            log("queue_lost_job", "ERROR", id=self._claimed.id)
+            self._progress.queue_lost_it = True
 
     async def run(self) -> None:
         """Brings the job to its end, and its lease with it.
@@ -60,19 +103,27 @@ class Job:
         Cancelling the task that runs this leaves the job unanswered and the lease as it is.
         """
         ending = await self._work()
-        if ending is Ending.FAILED and self._is_last_delivery and not self._closing.is_set():
-            ending = await self._bury(self._failure)
         if ending is Ending.ANSWERED:
             await self.lease.finish(self._buried)
-        elif ending is Ending.UNTRIED or (ending is Ending.FAILED and self._closing.is_set()):
-            # Another worker may claim it at once; a model that is being stopped as well is not the
-            # job's failure.
-            await self.lease.hand_back()
-        # A failed delivery's lease runs out, and whoever claims the job next counts it.
+        elif ending is not Ending.LOST:
+            await self._return(ending)
 
-    @property
-    def _is_last_delivery(self) -> bool:
-        return self._claimed.deliveries >= names.MAX_DELIVERIES
+    async def _return(self, ending: Ending) -> None:
+        """Gives the job back for another try, here or elsewhere; only its own failure counts."""
+        own = ending is Ending.FAILED and not self._at.closing.is_set()
+        crashed = ending is Ending.CRASHED and not self._at.closing.is_set()
+        after_s = RETRY_AFTER_S * self._claimed.deliveries if own else 0.0
+        answer = await self.lease.hand_back(counted=own, crashed=crashed, after_s=after_s)
+        if answer == "gone":
+            await self._finish("expired", reason="the queue lost it, and its worker failed")
+
+    async def give_up(self) -> None:
+        """Hands back what this worker has no time to finish; call it when nothing runs any more.
+
+        A job that the queue has lost nobody would claim: it ends here.
+        """
+        if await self.lease.hand_back() == "gone":
+            await self._finish("expired", reason="the queue lost it, and its worker had to stop")
 
     async def _work(self) -> Ending:
         if self._claimed.cancelled:
@@ -91,23 +142,38 @@ class Job:
         )
 
     async def _answer(self) -> Ending:
-        self._generation = asyncio.create_task(self._generate())
+        self._attempt = asyncio.create_task(self._try())
         partials = asyncio.create_task(self._publish())
-        tasks = (self._generation, partials)
+        tasks = (self._attempt, partials)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if not self._generation.done():
+            if not self._attempt.done():
                 return _ending(partials.result())
             self._ended.set()
             self._grown.set()
             await asyncio.wait(tasks)
-            return await self._conclude(self._generation)
+            return await self._conclude(self._attempt)
         finally:
             await end(*tasks)
 
+    # --- with the engine
+
+    async def _try(self) -> None:
+        """Generates the answer. Raises JobRefusedError or _FailedError."""
+        async with self._at.turns.taken(self.is_suspect) as turn:
+            try:
+                with self._at.meter.running() as self._progress.share:
+                    await self._generate()
+                return
+            except ModelError as caught:
+                error = caught
+        verdict = await self._at.gate.doubt(self._claimed.id, error)
+        ending = self._blame(error, verdict, turn.alone)
+        raise _FailedError(ending, f"{type(error).__name__}: {error}") from error
+
     async def _generate(self) -> None:
         prompt, progress = (self._claimed.values or {})["prompt"], self._progress
-        async with contextlib.aclosing(self._model.stream(prompt, progress.options)) as chunks:
+        async with contextlib.aclosing(self._at.model.stream(prompt, progress.options)) as chunks:
             async for chunk in chunks:
                 progress.usage = chunk.usage or progress.usage
                 progress.finish_reason = chunk.finish_reason or progress.finish_reason
@@ -115,11 +181,25 @@ class Job:
                     progress.add(chunk.text)
                     self._grown.set()
 
+    def _blame(self, error: ModelError, verdict: Verdict, alone: bool) -> Ending:
+        """Whose failure it was.
+
+        An engine that fails again and again with the same job, and with no other, fails by the job.
+        """
+        if isinstance(error, ModelAwayError) and verdict is Verdict.AWAY:
+            return Ending.UNTRIED
+        guilty = verdict is Verdict.JOB and not isinstance(error, ModelAwayError)
+        again = alone and self._claimed.crashes > 0
+        return Ending.FAILED if guilty or again or self.is_suspect else Ending.CRASHED
+
+    # --- its replies
+
     async def _publish(self) -> Written:
         """Writes partial replies until the generation ends, or the reply is not this worker's."""
         written = await self._announce()
         while written is Written.MINE:
-            await self._grown.wait()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._grown.wait(), STILL_THERE_EVERY_S)
             self._grown.clear()
             if self._ended.is_set():
                 break
@@ -143,21 +223,32 @@ class Job:
             log("partial_lost", "WARNING", id=self._claimed.id, why=str(error))
             return Written.MINE
 
-    async def _conclude(self, generation: "asyncio.Task[None]") -> Ending:
-        if generation.cancelled():
+    async def _conclude(self, attempt: "asyncio.Task[None]") -> Ending:
+        if attempt.cancelled():
             return await self._finish("cancelled", reason=self._cancelled)
-        error = generation.exception()
+        error = attempt.exception()
         if error is None:
+            self.is_done = True
+            self._at.gate.answered()
             return await self._finish("done")
         if isinstance(error, JobRefusedError):
             return await self._finish("failed", error=f"the model refused the request: {error}")
-        if isinstance(error, ModelAwayError):
-            self._gate.shut(str(error))
-            return Ending.UNTRIED
-        self._failure = f"{type(error).__name__}: {error}"
+        if not isinstance(error, _FailedError):
+            raise error
+        return await self._after_failure(error.ending, str(error))
+
+    async def _after_failure(self, ending: Ending, why: str) -> Ending:
         attempt = self._claimed.deliveries
-        log("delivery_failed", "ERROR", id=self._claimed.id, attempt=attempt, why=self._failure)
-        return Ending.FAILED
+        log(
+            "attempt_failed",
+            "ERROR",
+            id=self._claimed.id,
+            attempt=attempt,
+            how=ending.value,
+            why=why,
+        )
+        last = attempt >= names.MAX_DELIVERIES and not self._at.closing.is_set()
+        return await self._bury(why) if last and ending is Ending.FAILED else ending
 
     async def _finish(self, status: str, **why: str) -> Ending:
         body = self._progress.final_body(status, **why)

@@ -14,12 +14,13 @@ class Lease:
     """One delivery of a job to this worker; the consumer makes it, and the job carries it.
 
     `answered`: the final reply stands, so that nothing is left to renew or to hand back.
+    `returned`: it was handed back.
     """
 
     def __init__(self, queue: Queue, job: ClaimedJob, abandoned_ms: int):
         """`abandoned_ms` after its last renewal a lease may be claimed by others."""
         self.job = job
-        self.answered = False
+        self.answered = self.returned = False
         self._queue, self._abandoned_ms = queue, abandoned_ms
 
     @property
@@ -37,21 +38,32 @@ class Lease:
         self.answered = True
         await self._queue.insist(working.finish(*self.ids, buried=buried))
 
-    async def hand_back(self) -> None:
-        """Lets another worker claim the job at once; if the queue is away, the lease runs out."""
+    async def hand_back(
+        self, *, counted: bool = False, crashed: bool = False, after_s: float = 0.0
+    ) -> str:
+        """Lets any worker claim the job, after `after_s`; if the queue is away, the lease runs out.
+
+        `counted`: as a failed delivery. `crashed`: noted as there when the engine failed. 'gone':
+        the queue knows the job no more.
+        """
+        silent_ms = max(0, self._abandoned_ms - int(after_s * 1000))
         call = working.hand_back(
-            self._queue.consumer, self.job.entry, abandoned_ms=self._abandoned_ms
+            self._queue.consumer, *self.ids, silent_ms=silent_ms, counted=counted, crashed=crashed
         )
+        if self.returned:
+            return "handed back"
         try:
             answer = await self._queue.ask(call)
+            self.returned = True
         except RedisError as error:
             answer = str(error)
-        log("handed_back", id=self.job.id, answer=answer)
+        log("handed_back", id=self.job.id, counted=counted, crashed=crashed, answer=answer)
+        return answer
 
 
 async def renew(queue: Queue, leases: Sequence[Lease]) -> list[str]:
     """Renews many at once, however long the queue takes.
 
-    Per lease: 'held', 'lost', or why its job was cancelled.
+    Per lease: 'held', 'lost', 'gone' (from the queue), or why its job was cancelled.
     """
     return await queue.insist(working.renew(queue.consumer, [lease.ids for lease in leases]))

@@ -2,65 +2,61 @@
 
 import asyncio
 import contextlib
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import httpx
 
 from tlfif import names
-from tlfif.log import log
+from worker import completions
+from worker.completions import (
+    Chunk,
+    JobRefusedError,
+    ModelAwayError,
+    ModelBrokeError,
+    ModelError,
+    ModelSilentError,
+    ModelStuckError,
+)
 
 CONNECT_TIMEOUT_S = 2.0
-# Between two tokens; a full engine lets a request wait for its first one.
-READ_TIMEOUT_S = 60.0
-PROBE_EVERY_S = 0.2
-_CALLERS_FAULT = (400, 413, 422)
-_NOT_NOW = (401, 403, 404, 408, 429, 502, 503, 504)
+# One real token: the engine may say that it is healthy and be unable to generate.
+PROBE = "Hi"
 
 
-class JobRefusedError(Exception):
-    """The request itself is at fault, such as too long a prompt: trying again is pointless."""
+@dataclass(frozen=True)
+class Patience:
+    """How long an engine may be silent, in seconds, before it has failed.
 
-
-class ModelAwayError(Exception):
-    """The server took no request: it is down, loading or misconfigured.
-
-    The job has not been tried.
+    - `silence_s`: a request, between two events of its stream; also a probe of an engine that still
+      loads, because the first generation may compile something
+    - `probe_s`: a probe of one that has answered before, with a sequence free for it
     """
 
-
-class ModelBrokeError(Exception):
-    """The server took the request and failed; the job may be why."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens read and written."""
-
-    prompt_tokens: int
-    completion_tokens: int
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """One event of the stream; any of the three may be there."""
-
-    text: str = ""
-    finish_reason: str | None = None
-    usage: Usage | None = None
+    silence_s: float = 60.0
+    probe_s: float = 10.0
 
 
 class Model:
     """One served model. Use as an async context manager."""
 
-    def __init__(self, url: str, name: str, transport: httpx.AsyncBaseTransport | None = None):
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        patience: Patience | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ):
+        self.patience = patience or Patience()
         self._name = name
+        # When any job last heard of the engine, by time.monotonic().
+        self.heard_at = 0.0
         # A connection each: the server closes idle ones after seconds, perhaps just when a request
         # goes out.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        timeout = httpx.Timeout(self.patience.silence_s, connect=CONNECT_TIMEOUT_S)
         self._client = httpx.AsyncClient(
             base_url=url, limits=limits, timeout=timeout, trust_env=False, transport=transport
         )
@@ -71,23 +67,22 @@ class Model:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def probe(self) -> str:
-        """Asks for one real token: '' when it comes, else why not.
-
-        Servers report health that cannot generate.
-        """
-        request = {
-            "model": self._name,
-            "messages": [{"role": "user", "content": "Hi"}],
-            "max_tokens": 1,
-        }
+    async def probe(self, timeout_s: float) -> ModelError | None:
+        """Asks for one real token, as a job does; None when it comes in time, else why not."""
         try:
-            answer = await self._client.post("/v1/chat/completions", json=request)
-        except httpx.HTTPError as error:
-            return f"{type(error).__name__}: {error}"
-        if answer.status_code == 200:
-            return ""
-        return f"{answer.status_code}: {_message(answer.content)}"
+            await asyncio.wait_for(self._one_token(), timeout_s)
+        except asyncio.TimeoutError:
+            return ModelSilentError(f"no token within {timeout_s:g} s")
+        except ModelError as error:
+            return error
+        except JobRefusedError as error:
+            return ModelAwayError(f"it refuses the simplest request: {error}")
+        return None
+
+    async def _one_token(self) -> None:
+        async with contextlib.aclosing(self._generate(PROBE, {"max_tokens": 1})) as chunks:
+            async for _ in chunks:
+                pass
 
     async def stream(self, prompt: str, options: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
         """Generates; leaving the iteration early closes the connection, and so ends the generation.
@@ -95,11 +90,13 @@ class Model:
         An engine that refuses `max_tokens` because prompt and answer together would be too long is
         asked again without: then it takes what the prompt has left, which is less.
 
-        Raises JobRefusedError, ModelAwayError before anything was generated, or ModelBrokeError.
+        Ends when the answer is complete. Raises JobRefusedError, ModelAwayError before anything was
+        generated, or ModelBrokeError.
         """
         try:
             async with contextlib.aclosing(self._generate(prompt, options)) as chunks:
                 async for chunk in chunks:
+                    self.heard_at = time.monotonic()
                     yield chunk
         except JobRefusedError as error:
             if not _is_too_long(error):
@@ -124,115 +121,31 @@ class Model:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+        finished = False
         try:
             async with self._client.stream("POST", "/v1/chat/completions", json=request) as answer:
                 if answer.status_code != 200:
-                    raise _failure(answer.status_code, _message(await answer.aread()))
-                async for event in _events(answer):
-                    yield _chunk(event)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise ModelAwayError(f"{type(error).__name__}: {error}") from error
+                    raise completions.refusal(answer.status_code, await answer.aread())
+                events = completions.chunks(answer.aiter_bytes(), self.patience.silence_s)
+                async for chunk in events:
+                    finished = finished or chunk.finish_reason is not None
+                    yield chunk
+        except httpx.ConnectError as error:
+            raise ModelAwayError(_words(error)) from error
+        except httpx.ConnectTimeout as error:
+            raise ModelStuckError(_words(error)) from error
+        except httpx.ReadTimeout as error:
+            raise ModelSilentError(f"no event within {self.patience.silence_s:g} s") from error
         except httpx.HTTPError as error:
-            raise ModelBrokeError(f"{type(error).__name__}: {error}") from error
+            # A complete answer stays one, though its figures or the end marker are missing.
+            if not finished:
+                raise ModelBrokeError(_words(error)) from error
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _is_too_long(error: JobRefusedError) -> bool:
     """Whether the engine refused because of its context, as vLLM and llama.cpp call it."""
     return "context" in str(error)
-
-
-async def _events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
-    """The JSON documents of a server-sent event stream, up to [DONE].
-
-    Raises ModelBrokeError if that never comes.
-    """
-    rest = b""
-    # Not aiter_lines(): it also splits at U+2028 and the like, which JSON may contain unescaped.
-    async for data in answer.aiter_bytes():
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            if not line.startswith(b"data:"):
-                continue
-            payload = line.removeprefix(b"data:").strip()
-            if payload == b"[DONE]":
-                return
-            yield json.loads(payload)
-    raise ModelBrokeError("the stream ended early")
-
-
-def _chunk(event: Mapping[str, Any]) -> Chunk:
-    if event.get("error") is not None:
-        error = event["error"]
-        raise _failure(int(error.get("code") or 500), str(error.get("message") or error))
-    choices: list[dict[str, Any]] = event.get("choices") or []
-    choice = choices[0] if choices else {}
-    delta: dict[str, Any] = choice.get("delta") or {}
-    usage: dict[str, int] | None = event.get("usage")
-    counted = Usage(usage["prompt_tokens"], usage["completion_tokens"]) if usage else None
-    return Chunk(delta.get("content") or "", choice.get("finish_reason"), counted)
-
-
-def _failure(status: int, message: str) -> Exception:
-    if status in _CALLERS_FAULT:
-        return JobRefusedError(message)
-    kind = ModelAwayError if status in _NOT_NOW else ModelBrokeError
-    return kind(f"{status}: {message}")
-
-
-def _message(body: bytes) -> str:
-    """What an OpenAI-compatible error says; both servers' shapes."""
-    try:
-        document: dict[str, Any] = json.loads(body)
-        error: Any = document.get("error", document)
-        if isinstance(error, dict):
-            return str(cast("dict[str, Any]", error)["message"])
-        return str(error)
-    except (ValueError, AttributeError, KeyError):
-        return body.decode(errors="replace")[:200]
-
-
-class Gate:
-    """Open while the model answers.
-
-    Whoever finds it away shuts the gate; `run` probes until it can be opened again.
-    """
-
-    def __init__(self, model: Model, on_change: Callable[[bool], Awaitable[None]]):
-        self._model = model
-        self._on_change = on_change
-        self._open = asyncio.Event()
-        self._doubted = asyncio.Event()
-
-    @property
-    def is_open(self) -> bool:
-        return self._open.is_set()
-
-    async def wait(self) -> None:
-        """Returns when the gate is open."""
-        await self._open.wait()
-
-    def shut(self, why: str) -> None:
-        """Nobody passes before the next successful probe."""
-        if self.is_open:
-            log("model_away", "WARNING", why=why)
-        self._open.clear()
-        self._doubted.set()
-
-    async def run(self) -> None:
-        """Probes; never returns."""
-        while True:
-            await self._until_ready()
-            self._doubted.clear()
-            self._open.set()
-            await self._on_change(True)
-            await self._doubted.wait()
-            await self._on_change(False)
-            await asyncio.sleep(PROBE_EVERY_S)
-
-    async def _until_ready(self) -> None:
-        told = None
-        while why := await self._model.probe():
-            if why != told:
-                log("model_not_ready", why=why)
-                told = why
-            await asyncio.sleep(PROBE_EVERY_S)

@@ -7,16 +7,35 @@ from typing import Any
 from tlfif import names
 from tlfif.log import log
 from tlfif.queue.working import ClaimedJob
-from worker.model import Usage
+from worker.completions import Usage
+from worker.meter import Share
+
+_LOGGED = (
+    "status",
+    "engine",
+    "finish_reason",
+    "completion_tokens",
+    "tokens_per_second",
+    "eur",
+    "reason",
+    "error",
+    "notice",
+)
 
 
 class Progress:
-    """Text, tokens and times of one delivery; times in epoch ms."""
+    """Text, tokens, times and price of one delivery; times in epoch ms, price in EUR.
 
-    def __init__(self, job: ClaimedJob):
+    `queue_lost_it`: the queue knows the job no more.
+    """
+
+    def __init__(self, job: ClaimedJob, engine: str):
+        """`engine` is the name of what generates."""
         self.usage: Usage | None = None
         self.finish_reason: str | None = None
-        self._job = job
+        self.share: Share | None = None
+        self.queue_lost_it = False
+        self._job, self._engine = job, engine
         self.options: dict[str, Any] = json.loads((job.values or {}).get("options") or "{}")
         self._pieces: list[str] = []
         self._started_at = _now_ms()
@@ -40,22 +59,31 @@ class Progress:
         return {**self._body(status, now), **ended, **why}
 
     def _notice(self) -> dict[str, str]:
-        """Says so if the answer could not have as many tokens as its caller allowed."""
+        """What its caller should know about an answer that is there."""
+        notices = [each for each in (self._shortened(), self._outlived()) if each]
+        return {"notice": "; ".join(notices)} if notices else {}
+
+    def _shortened(self) -> str:
+        """Says so if the answer could not have, or would have had, more tokens."""
         asked = self.options.get("max_tokens")
         left = names.CONTEXT_TOKENS - self.usage.prompt_tokens if self.usage else None
-        if asked is None or left is None or asked <= left:
-            return {}
         shared = f"prompt and answer share {names.CONTEXT_TOKENS} tokens"
-        return {"notice": f"max_tokens was lowered from {asked} to {left}: {shared}"}
+        if asked is not None and left is not None and asked > left:
+            return f"max_tokens was lowered from {asked} to {left}: {shared}"
+        if self.finish_reason != "length":
+            return ""
+        return f"the answer was cut off: {shared if asked is None else f'max_tokens is {asked}'}"
+
+    def _outlived(self) -> str:
+        return "the queue lost its memory meanwhile" if self.queue_lost_it else ""
 
     def log_end(self, body: dict[str, Any]) -> None:
         """Logs a final reply that stands, without its text."""
-        told = ("status", "completion_tokens", "tokens_per_second", "reason", "error", "notice")
-        fields = {key: body[key] for key in told if body.get(key) is not None}
+        fields = {key: body[key] for key in _LOGGED if body.get(key) is not None}
+        waited = self._started_at - self._created_at
         latency = body["finished_at"] - self._created_at
-        log(
-            "job_ended", id=self._job.id, attempt=self._job.deliveries, latency_ms=latency, **fields
-        )
+        ended = {"attempt": self._job.deliveries, "queued_ms": waited, "latency_ms": latency}
+        log("job_ended", id=self._job.id, **ended, **fields)
 
     def _body(self, status: str, now: int) -> dict[str, Any]:
         usage = self.usage
@@ -70,6 +98,8 @@ class Progress:
             "prompt_tokens": usage.prompt_tokens if usage else None,
             "completion_tokens": usage.completion_tokens if usage else None,
             "tokens_per_second": _speed(usage, self._first_token_at, now),
+            "engine": self._engine,
+            "eur": self.share.eur if self.share else None,
         }
 
     @property

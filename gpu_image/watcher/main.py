@@ -32,7 +32,7 @@ from watcher.uptime import Uptime
 from worker import replies
 from worker.backoff import Backoff
 from worker.consumer import Consumer
-from worker.model import Model
+from worker.model import Model, Patience
 from worker.queue import Queue
 from worker.tasks import end, poll
 
@@ -109,7 +109,8 @@ async def watching(
         retry=Retry(NoBackoff(), 0),
     )
     with ThreadPoolExecutor(settings.gpu_slots + 2, thread_name_prefix="s3") as pool:
-        async with redis, Model(settings.model_url, settings.model) as model:
+        patience = Patience(settings.engine_silence_s, settings.engine_probe_s)
+        async with redis, Model(settings.model_url, settings.model, patience) as model:
             yield Watcher(settings, redis, model, make_s3, pool)
 
 

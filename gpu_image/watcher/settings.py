@@ -43,6 +43,8 @@ class Settings(BaseModel):
     gpu_eur_per_hour: float | None = Field(default=None, ge=0)
     engine: str = "vllm"
 
+    engine_silence_s: float = Field(default=60, gt=0)
+    engine_probe_s: float = Field(default=10, gt=0)
     model_url: str = f"http://127.0.0.1:{names.MODEL_PORT}"
     # The local cloud runs minutes faster: idle time and lifetime are counted in these.
     seconds_per_minute: float = Field(default=60, gt=0)

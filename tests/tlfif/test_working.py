@@ -29,7 +29,7 @@ def test_a_lease_is_renewed_while_it_is_held_and_claimed_by_another_when_it_is_n
     [stolen] = scripts.run(client, working.claim("i-2:b", [], 1, abandoned_ms=10))
     assert (stolen.id, stolen.deliveries) == (job.id, 2)
     assert scripts.run(client, working.renew(WORKER, [(claimed.entry, claimed.id)])) == ["lost"]
-    assert scripts.run(client, working.hand_back(WORKER, claimed.entry)) == "lost"
+    assert scripts.run(client, working.hand_back(WORKER, claimed.entry, claimed.id)) == "lost"
 
 
 @pytest.mark.story("LAM-003")
@@ -50,7 +50,9 @@ def test_a_job_that_is_handed_back_is_claimed_at_once_and_not_counted(
 ) -> None:
     accept(client, new_job())
     [claimed] = read(client)
-    assert scripts.run(client, working.hand_back(WORKER, claimed.entry)) == "handed back"
+    assert (
+        scripts.run(client, working.hand_back(WORKER, claimed.entry, claimed.id)) == "handed back"
+    )
     [again] = scripts.run(client, working.claim("i-2:b", [], 1))
     assert again.deliveries == 1
 

@@ -105,16 +105,58 @@ async def test_no_more_jobs_than_slots(bench: Bench) -> None:
     assert most == 2
 
 
-async def test_a_queue_that_lost_its_memory_is_served_again(bench: Bench) -> None:
+async def test_what_a_queue_forgets_its_worker_finishes_and_says_so(bench: Bench) -> None:
+    async with bench.watcher():
+        lost = bench.submit("tokens=40 every=0.05")
+        await until(lambda: bench.reply(lost))
+        await forget(bench)
+        later = await bench.final(bench.submit("tokens=2"))
+        assert later["status"] == "done"
+        reply = await bench.final(lost)
+    assert (reply["status"], reply["text"]) == ("done", 40 * WORD)
+    assert reply["notice"] == "the queue lost its memory meanwhile"
+    assert "notice" not in later
+
+
+async def test_what_a_queue_forgets_ends_with_its_worker(bench: Bench) -> None:
     async with bench.watcher():
         lost = bench.submit("tokens=1000 every=0.05")
         await until(lambda: bench.reply(lost))
-        await bench.valkey.stop()
-        await asyncio.sleep(0.5)
-        await bench.valkey.start()
-        reply = await bench.final(bench.submit("tokens=2"))
-        assert reply["status"] == "done"
-        await until(lambda: bench.model.running == 0)
+        await forget(bench)
+        await bench.final(bench.submit("tokens=2"))
+    reply = await bench.final(lost)
+    assert (reply["status"], reply["reason"]) == (
+        "expired",
+        "the queue lost it, and its worker had to stop",
+    )
+
+
+async def test_what_a_queue_forgets_can_be_cancelled(bench: Bench) -> None:
+    async with bench.watcher():
+        lost = bench.submit("tokens=1000 every=0.05")
+        await until(lambda: bench.reply(lost))
+        await forget(bench)
+        bench.redis.set(names.cancelled_key(lost.id), "user")
+        await until(lambda: (bench.reply(lost) or {})["status"] == "cancelled", 2)
+        reply = await bench.final(lost)
+    assert (reply["status"], reply["reason"]) == ("cancelled", "user")
+
+
+async def test_a_queue_that_forgot_who_has_a_job_is_told(bench: Bench) -> None:
+    """As after a restart with data that is a second old."""
+    async with bench.watcher(lease_idle_s=60):
+        job = bench.submit("tokens=30 every=0.05")
+        await until(lambda: bench.reply(job))
+        bench.redis.xgroup_destroy(names.STREAM, names.GROUP)
+        await until(bench.pending)
+        reply = await bench.final(job)
+    assert (reply["status"], reply["attempt"], len(bench.model.asked)) == ("done", 1, 1)
+
+
+async def forget(bench: Bench) -> None:
+    await bench.valkey.stop()
+    await asyncio.sleep(0.5)
+    await bench.valkey.start()
 
 
 async def test_a_queue_that_hangs_delays_and_loses_nothing(

@@ -41,10 +41,10 @@ async def test_a_loading_node_does_not_rest(bench: Bench, node_machine: Machine)
 async def test_a_job_that_was_handed_back_is_served_before_those_that_came_after_it(
     bench: Bench,
 ) -> None:
-    bench.submit("tokens=1 job=first")
+    first = bench.submit("tokens=1 job=first")
     scripts.run(bench.redis, working.create_group())
     read: Any = bench.redis.xreadgroup(names.GROUP, "i-gone:1", {names.STREAM: ">"})
-    scripts.run(bench.redis, working.hand_back("i-gone:1", read[0][1][0][0]))
+    scripts.run(bench.redis, working.hand_back("i-gone:1", read[0][1][0][0], first.id))
     for number in range(20):
         bench.submit(f"tokens=1 job={number}")
     async with bench.watcher(gpu_slots=1):

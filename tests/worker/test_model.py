@@ -11,15 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
-from worker.model import (
+from worker.completions import (
     Chunk,
-    Gate,
     JobRefusedError,
-    Model,
     ModelAwayError,
     ModelBrokeError,
     Usage,
 )
+from worker.model import Model
 
 pytestmark = pytest.mark.story("EC2-003")
 
@@ -28,6 +27,9 @@ DONE = b"data: [DONE]\n\n"
 
 def event(**document: Any) -> bytes:
     return b"data: " + json.dumps(document, ensure_ascii=False).encode() + b"\n\n"
+
+
+STOP = event(choices=[{"delta": {}, "finish_reason": "stop"}])
 
 
 def text(content: str | None) -> bytes:
@@ -72,10 +74,12 @@ async def test_the_request_is_openai_s_and_the_options_cannot_bend_it() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.update(json.loads(request.content), path=request.url.path)
-        return httpx.Response(200, stream=Stream(DONE))
+        return httpx.Response(200, stream=Stream(STOP, DONE))
 
     options = {"temperature": 0.2, "max_tokens": 9, "model": "other", "stream": False}
-    assert [chunk async for chunk in model_that(answer).stream("Hello", options)] == []
+    assert [chunk async for chunk in model_that(answer).stream("Hello", options)] == [
+        Chunk(finish_reason="stop")
+    ]
     assert seen == {
         "path": "/v1/chat/completions",
         "model": "tinyllama",
@@ -98,15 +102,15 @@ async def test_text_finish_reason_and_usage_come_out() -> None:
 async def test_any_split_of_the_bytes_gives_the_same_text() -> None:
     """Including line separators that JSON leaves unescaped and characters cut in half."""
     wanted = "na\u2028\u00efve \x85 \U0001f999 \r\n end"
-    body = b": ping\n\n" + text(wanted) + b"\n" + DONE
+    body = b": ping\n\n" + text(wanted) + b"\n" + STOP + DONE
     for size in (1, 2, 3, 7, len(body)):
         pieces = [body[start : start + size] for start in range(0, len(body), size)]
         assert "".join(chunk.text for chunk in await chunks(model_streaming(*pieces))) == wanted
 
 
 async def test_carriage_returns_end_lines_too() -> None:
-    body = (text("a") + DONE).replace(b"\n", b"\r\n")
-    assert [chunk.text for chunk in await chunks(model_streaming(body))] == ["a"]
+    body = (text("a") + STOP + DONE).replace(b"\n", b"\r\n")
+    assert [chunk.text for chunk in await chunks(model_streaming(body))] == ["a", ""]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +177,7 @@ async def test_a_server_that_is_down_is_away(failure: Exception) -> None:
     model = model_that(answer)
     with pytest.raises(ModelAwayError):
         await chunks(model)
-    assert type(failure).__name__ in await model.probe()
+    assert type(failure).__name__ in str(await model.probe(1))
 
 
 async def test_leaving_early_closes_the_stream() -> None:
@@ -183,38 +187,3 @@ async def test_leaving_early_closes_the_stream() -> None:
         async for _ in stream:
             break
     assert body.closed
-
-
-async def test_ready_means_that_a_token_came_out() -> None:
-    asked: list[dict[str, Any]] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(json.loads(request.content))
-        return httpx.Response(200, json={"choices": [{"message": {"content": "x"}}]})
-
-    assert await model_that(answer).probe() == ""
-    assert asked[0]["max_tokens"] == 1
-
-
-async def test_the_gate_opens_when_the_model_answers_and_shuts_when_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("worker.model.PROBE_EVERY_S", 0.001)
-    statuses = iter([503, 503, 200, 503, 200])
-    changes: list[bool] = []
-
-    async def on_change(ready: bool) -> None:
-        changes.append(ready)
-
-    gate = Gate(model_that(lambda request: httpx.Response(next(statuses), json={})), on_change)
-    running = asyncio.create_task(gate.run())
-    assert not gate.is_open
-    await gate.wait()
-    gate.shut("it refused a connection")
-    gate.shut("and another")
-    assert not gate.is_open
-    await gate.wait()
-    assert next(statuses, None) is None
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    assert changes == [True, False, True]

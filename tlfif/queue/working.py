@@ -19,6 +19,11 @@ class ClaimedJob:
     `deliveries` counts this one: above `names.MAX_DELIVERIES` it has failed as often as it may.
     """
 
+    @property
+    def crashes(self) -> int:
+        """How often an engine failed that had it."""
+        return int((self.values or {}).get("crashes") or 0)
+
     entry: str
     id: str
     reply_key: str
@@ -56,7 +61,8 @@ def _claimed_job(
 def renew(consumer: str, leases: Sequence[tuple[str, str]]) -> Call[list[str]]:
     """Renews (entry, id) leases.
 
-    Per lease: 'held', 'lost', or why the job was cancelled ('user', 'stopped').
+    Per lease: 'held', 'lost' to another worker, 'gone' from the queue, or why the job was cancelled
+    ('user', 'stopped').
     """
     flat = [part for lease in leases for part in lease]
     return Call("working/renew", [], [consumer, names.JOB_TTL_S, *flat], list[str])
@@ -70,12 +76,22 @@ def finish(entry: str, job_id: str, *, buried: str = "") -> Call[int]:
     return Call("working/finish", [], [entry, job_id, buried, names.DEAD_BOUND], int)
 
 
-def hand_back(consumer: str, entry: str, *, abandoned_ms: int = ABANDONED_MS) -> Call[str]:
-    """Returns an unfinished job to the queue without counting the delivery.
+def hand_back(
+    consumer: str,
+    entry: str,
+    job_id: str,
+    *,
+    silent_ms: int = ABANDONED_MS,
+    counted: bool = False,
+    crashed: bool = False,
+) -> Call[str]:
+    """Returns an unfinished job to the queue, as if its worker had been silent for `silent_ms`.
 
-    'handed back' or 'lost'.
+    `counted`: as a failed delivery. `crashed`: noted as there when an engine failed.
+    'handed back', 'lost' to another worker, or 'gone' from the queue.
     """
-    return Call("working/hand_back", [], [consumer, entry, abandoned_ms], str)
+    args = [consumer, entry, job_id, names.JOB_TTL_S, silent_ms, int(counted), int(crashed)]
+    return Call("working/hand_back", [], args, str)
 
 
 def heartbeat(
