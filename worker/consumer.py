@@ -23,9 +23,9 @@ from worker.replies import Replies, Reply, StorageError
 from worker.tasks import end, poll
 from worker.turns import Turns
 
-# How long one read waits for a job: a stop waits for it, and abandoned jobs are looked for after
-# each.
-BLOCK_MS = 1000
+# How long one read waits for a job: whoever closes waits for it, and jobs that come back are looked
+# for after each.
+BLOCK_MS = 250
 CANCEL_POLL_S = 0.4
 
 

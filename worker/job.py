@@ -27,6 +27,8 @@ STILL_THERE_EVERY_S = 30.0
 CRASHES_FORGIVEN = 2
 # How long a job waits that failed by itself, for each delivery that it has had.
 RETRY_AFTER_S = 1.0
+# How long a worker that closes tries to hand a job back, while the queue is away.
+LAST_WORDS_S = 3.0
 
 
 class Ending(Enum):
@@ -120,9 +122,12 @@ class Job:
     async def give_up(self) -> None:
         """Hands back what this worker has no time to finish; call it when nothing runs any more.
 
-        A job that the queue has lost nobody would claim: it ends here.
+        A job that the queue has lost nobody would claim: it ends here. While the queue is away, the
+        lease runs out.
         """
-        if await self.lease.hand_back() == "gone":
+        with contextlib.suppress(asyncio.TimeoutError):
+            if await asyncio.wait_for(self.lease.hand_back(), LAST_WORDS_S) != "gone":
+                return
             await self._finish("expired", reason="the queue lost it, and its worker had to stop")
 
     async def _work(self) -> Ending:

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from redis.exceptions import RedisError
-
 from tlfif.log import log
 from tlfif.queue import working
 from tlfif.queue.working import ClaimedJob
@@ -41,7 +39,7 @@ class Lease:
     async def hand_back(
         self, *, counted: bool = False, crashed: bool = False, after_s: float = 0.0
     ) -> str:
-        """Lets any worker claim the job, after `after_s`; if the queue is away, the lease runs out.
+        """Lets any worker claim the job, after `after_s`, however long the queue takes.
 
         `counted`: as a failed delivery. `crashed`: noted as there when the engine failed. 'gone':
         the queue knows the job no more.
@@ -52,11 +50,8 @@ class Lease:
         )
         if self.returned:
             return "handed back"
-        try:
-            answer = await self._queue.ask(call)
-            self.returned = True
-        except RedisError as error:
-            answer = str(error)
+        answer = await self._queue.insist(call)
+        self.returned = True
         log("handed_back", id=self.job.id, counted=counted, crashed=crashed, answer=answer)
         return answer
 

@@ -9,7 +9,8 @@ A prompt is `key=value` words:
 - `refuse` answers with this HTTP status
 - after so many tokens: `break_after` the connection dies, `error_after` an error event comes (of
   code `code`, 500), `hang_after` nothing more comes, `garbage_after` what is no completion
-  (`garbage`: a key of GARBAGE), `kill_after` the whole process dies
+  (`garbage`: a key of GARBAGE), `drop_after` everybody's connection dies, `kill_after` the whole
+  process does
 - `faults` on how many tries it fails so; every time without it
 """
 
@@ -33,7 +34,15 @@ from local.machine.serving import serving
 from tlfif import names
 
 WORD = "tok "
-FAULTS = ("refuse", "break_after", "error_after", "hang_after", "garbage_after", "kill_after")
+FAULTS = (
+    "refuse",
+    "break_after",
+    "error_after",
+    "hang_after",
+    "garbage_after",
+    "drop_after",
+    "kill_after",
+)
 GARBAGE = {
     "text": b"data: so it goes\n\n",
     "number": b"data: 7\n\n",
@@ -53,15 +62,16 @@ class ScriptedModel:
     200 and silence, "aborting" ends with that reason after a token.
 
     `running` counts generations, `aborted` those whose client left, `asked` holds the prompts of
-    all, `probes` counts requests for one token of a prompt that is no script.
+    all that are scripts.
     """
 
     def __init__(self) -> None:
         self.url = ""
         self.mode = ""
-        self.running = self.aborted = self.probes = 0
+        self.running = self.aborted = 0
         self.asked: list[str] = []
         self._tries = Counter[str]()
+        self._streams: set[Request] = set()
         self.app = Starlette(
             routes=[Route("/v1/chat/completions", self._complete, methods=["POST"])]
         )
@@ -71,7 +81,6 @@ class ScriptedModel:
         prompt = body["messages"][0]["content"]
         script = dict(word.split("=", 1) for word in prompt.split() if "=" in word)
         if not script:
-            self.probes += 1
             script = {"tokens": "1", "finish": "length"}
         else:
             self.asked.append(prompt)
@@ -101,6 +110,7 @@ class ScriptedModel:
 
     async def _stream(self, request: Request, script: dict[str, str]) -> AsyncIterator[bytes]:
         self.running += 1
+        self._streams.add(request)
         ended = False
         try:
             if self.mode == "hung":
@@ -127,6 +137,7 @@ class ScriptedModel:
             ended = True
         finally:
             self.running -= 1
+            self._streams.remove(request)
             self.aborted += not ended
 
     async def _fault(
@@ -134,8 +145,10 @@ class ScriptedModel:
     ) -> AsyncIterator[bytes]:
         """What happens before the token of this number."""
         due = [name for name in FAULTS if script.get(name) == str(number)]
-        if "break_after" in due:
-            request.scope["state"]["transport"].abort()
+        dropped = self._streams if "drop_after" in due else {request}
+        if "break_after" in due or "drop_after" in due:
+            for each in dropped:
+                each.scope["state"]["transport"].abort()
         if "error_after" in due:
             code = int(script.get("code", 500))
             yield _event({"error": {"code": code, "message": "out of memory"}})

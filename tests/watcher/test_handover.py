@@ -112,6 +112,7 @@ async def test_what_a_queue_forgets_its_worker_finishes_and_says_so(bench: Bench
         await forget(bench)
         later = await bench.final(bench.submit("tokens=2"))
         assert later["status"] == "done"
+        await until(lambda: (bench.reply(lost) or {})["status"] != "running")
         reply = await bench.final(lost)
     assert (reply["status"], reply["text"]) == ("done", 40 * WORD)
     assert reply["notice"] == "the queue lost its memory meanwhile"
