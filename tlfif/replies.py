@@ -145,6 +145,15 @@ def write_final(s3: Any, bucket: str, reply: PendingReply, writer: str) -> str:
     )
 
 
+def end_unchanged(s3: Any, bucket: str, reply: PendingReply, found: Stored, writer: str) -> bool:
+    """Ends a job as `reply` says if its reply is still as it was `found`; whether it did.
+
+    Raises aws.Unavailable.
+    """
+    with aws.answering():
+        return _put_over(s3, bucket, reply, Author(writer), found)
+
+
 def _put_over(
     s3: Any, bucket: str, reply: PendingReply, author: Author, found: Stored | None
 ) -> bool:
