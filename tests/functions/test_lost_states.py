@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    initialize,
     multiple,
     rule,
     run_state_machine_as_test,
@@ -38,7 +39,7 @@ class Worker:
     """Has one job; writes its reply as a worker does, under S3's conditions."""
 
     def __init__(self, s3: Any, bucket: str, claimed: ClaimedJob, status: str) -> None:
-        self.claimed, self.over = claimed, False
+        self.claimed, self.over, self.dead = claimed, False, False
         self._s3, self._bucket, self._etag = s3, bucket, None
         self.write(status)
 
@@ -101,10 +102,17 @@ class Machine(RuleBasedStateMachine):
         vars(self.services)["s3"] = self.routers_s3
         self.world.heartbeat()
 
+    @initialize(target=jobs)
+    def begin(self) -> accepting.NewJob:
+        job = self._accept()
+        self.claim()
+        return job
+
     @rule(target=jobs)
     def accept(self) -> Any:
-        if len(self.all) == 3:
-            return multiple()
+        return self._accept() if len(self.all) < 3 else multiple()
+
+    def _accept(self) -> accepting.NewJob:
         job = new_job()
         scripts.run(self.world.queue, accepting.accept(job, lost.UNLIMITED))
         self.all.append(job)
@@ -134,19 +142,19 @@ class Machine(RuleBasedStateMachine):
 
     def _work(self, job: accepting.NewJob, status: str) -> None:
         worker = self.workers.get(job.id)
-        if worker and not worker.over:
+        if worker and not worker.over and not worker.dead:
             worker.write(status)
 
     @rule(job=jobs)
     def acknowledge(self, job: accepting.NewJob) -> None:
         worker = self.workers.get(job.id)
-        if worker and worker.over:
+        if worker and worker.over and not worker.dead:
             lost.finish(self.world, worker.claimed)
 
     @rule(job=jobs)
     def die(self, job: accepting.NewJob) -> None:
         if job.id in self.workers:
-            self.workers[job.id].over = True
+            self.workers[job.id].dead = True
 
     @rule()
     def wipe(self) -> None:
@@ -238,7 +246,7 @@ def test_whatever_happens_in_whatever_order(world: World, monkeypatch: pytest.Mo
     run_state_machine_as_test(  # pyright: ignore
         Machine,
         settings=settings(
-            max_examples=60,
+            max_examples=80,
             stateful_step_count=14,
             deadline=None,
             suppress_health_check=list(HealthCheck),
