@@ -246,7 +246,7 @@ def test_whatever_happens_in_whatever_order(world: World, monkeypatch: pytest.Mo
     run_state_machine_as_test(  # pyright: ignore
         Machine,
         settings=settings(
-            max_examples=80,
+            max_examples=40,
             stateful_step_count=14,
             deadline=None,
             suppress_health_check=list(HealthCheck),
