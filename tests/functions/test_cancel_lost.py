@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from support import lost
-from support.lost import ending, start
+from support.lost import LOSSES, ending, start
 from support.routes import documented
 from support.world import Reply, World
 
@@ -33,35 +33,6 @@ async def delete(world: World, job: str, sub: str = "ada") -> Reply:
 def told(answer: Reply) -> tuple[int, str]:
     documented("Cancelled", answer.body)
     return answer.status, answer.body["status"]
-
-
-def hash_expired(world: World, claimed: ClaimedJob) -> None:
-    world.queue.delete(names.job_key(claimed.id))
-
-
-def entry_and_hash_gone(world: World, claimed: ClaimedJob) -> None:
-    world.queue.delete(names.STREAM, names.job_key(claimed.id))
-
-
-def entry_gone(world: World, claimed: ClaimedJob) -> None:
-    world.queue.delete(names.STREAM)
-
-
-def group_gone(world: World, claimed: ClaimedJob) -> None:
-    world.queue.xgroup_destroy(names.STREAM, names.GROUP)
-
-
-def everything_gone(world: World, claimed: ClaimedJob) -> None:
-    lost.wipe(world)
-
-
-def nothing_gone(world: World, claimed: ClaimedJob) -> None:
-    pass
-
-
-LOSSES = (
-    everything_gone, entry_and_hash_gone, hash_expired, entry_gone, group_gone, nothing_gone,
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("lose", LOSSES)

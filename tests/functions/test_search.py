@@ -4,18 +4,20 @@ nothing is looked for while nothing was lost.
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support import lost
-from support.lost import ending, start
+from support.lost import LOSSES, ending, start
 from support.world import BUCKET, World
 
-from guardian import search
+from guardian import guardian, search
 from guardian.search import REASON, Search
 from local.aws.faults import Fault
 from tlfif import names, replies
 from tlfif.queue import accepting, guarding, scripts
+from tlfif.queue.working import ClaimedJob
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("RED-003")]
 
@@ -46,6 +48,26 @@ async def test_what_ran_when_the_memory_was_lost_ends_with_its_text(world: World
     lost.a_day_later(world)
     await world.guard()
     assert world.calls("PutObject") == written, "nothing is ended twice"
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+async def test_nothing_runs_for_ever_whatever_was_lost_of_it(
+    world: World, lose: Callable[[World, ClaimedJob], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker is lost as well, and the next search is a day later at the latest."""
+    monkeypatch.setattr(guardian, "PENDING_TOO_LONG_S", 0)
+    for _ in range(2):
+        await world.guard()
+    [claimed] = start(world)
+    lose(world, claimed)
+    world.queue.delete(names.job_key(claimed.id))
+    await asyncio.sleep(0.002)
+    scripts.run(world.queue, guarding.sweep(ttl_s=0, lost_s=-1))
+    await world.guard()
+    lost.a_day_later(world)
+    await world.guard()
+    assert ending(world, claimed)[0] == "expired"
+    assert not world.queue.exists(names.PENDING_REPLIES)
 
 
 async def test_an_ordinary_minute_asks_s3_nothing(world: World) -> None:

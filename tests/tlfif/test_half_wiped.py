@@ -48,7 +48,7 @@ CALLS: dict[str, Call[Any]] = {
         working.create_group(),
         working.drain(NODE, BOOT),
         working.finish(ENTRY, RUNNING.id, buried="why"),
-        working.hand_back(WORKER, ENTRY),
+        working.hand_back(WORKER, ENTRY, RUNNING.id),
         working.heartbeat(NODE, BOOT, "ready", 1, {}, 60_000),
         working.leave(NODE, BOOT, WORKER),
         working.renew(WORKER, [(ENTRY, RUNNING.id)]),

@@ -20,7 +20,8 @@ if owner ~= sub then
   return {'running', key}
 end
 redis.call('SET', cancelled_key(id), 'user', 'EX', ttl_s)
-if holder(entry) then return {'running', key} end
+local there = #redis.call('XRANGE', STREAM, entry, entry) > 0
+if holder(entry) and there then return {'running', key} end
 add_pending_reply(id, key, 'cancelled', 'user', now_ms())
 redis.call('XDEL', STREAM, entry)
 redis.call('DEL', job_key(id))
