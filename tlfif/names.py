@@ -56,6 +56,10 @@ START_FAILURE_TTL_S = 600
 HEARTBEAT_TTL_S = 15
 LEASE_RENEW_S, LEASE_IDLE_S = 5, 20
 LOST_S = 3 * LEASE_IDLE_S  # a worker silent for so long will not come back to its job
+# A `running` reply unchanged for so long has lost its worker: one that lives writes more often.
+SILENT_S = 120
+# Replies are looked through after a restart of the queue, and else so often.
+SEARCH_EVERY_S = 86_400
 MAX_DELIVERIES = 3
 DEAD_BOUND, BOOTS_BOUND = 1_000, 50
 # A scheduled function that writes runs once at a time: a run holds its lease until it ends, or for
@@ -78,6 +82,7 @@ START_FAILURE = "node:failure"  # why the last start came to nothing
 LATCH = "budget:latch"
 BOOTS = "boot:history"
 PENDING_REPLIES = "replies:pending"  # final replies that no worker will write
+SEARCH = "replies:search"  # the guardian's search for replies that nobody will end
 MONEY = "money"
 RUNS = "runs"  # when scheduled functions last did their work
 HEALTH_PROBE = "health:probe"  # written to find out whether the queue takes writes

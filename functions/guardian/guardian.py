@@ -7,6 +7,7 @@ from typing import Any
 
 import redis
 
+from guardian.search import Search
 from tlfif import aws, names, nodes, replies, waking
 from tlfif.environment import Fleet
 from tlfif.log import log
@@ -18,6 +19,8 @@ from tlfif.queue.scripts import Call, run
 # storage has.
 PENDING_TOO_LONG_S = 10
 RETRY_S = 3.0
+# Of a run, for a search of the bucket: a node that is still stopping waits for the rest.
+SEARCH_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class Guardian:
         found, outcome = self._reconcile()
         # Nothing is swept while replies cannot be written: the stream has a bound, pending replies
         # have none.
-        if self._answer_all("pending", self._pending):
-            self._answer_all("expired", self._sweep)
+        if self._answer_all("pending", self._pending) and self._answer_all("expired", self._sweep):
+            self._search()
         # A node that is still stopping can be started soon: its job would not live through many
         # more minutes.
         again = (nodes.Outcome.STOPPING, nodes.Outcome.UNKNOWN)
@@ -83,6 +86,10 @@ class Guardian:
             log("nodes not stopped", "ERROR", why=str(error))
         else:
             log("stop", nodes=stopped)
+
+    def _search(self) -> None:
+        give_up_at = min(self.give_up_at, time.monotonic() + SEARCH_S)
+        Search(self.redis, self.s3, self.fleet.replies_bucket, give_up_at).run()
 
     def _pending(self, cursor: str) -> Call[Page]:
         return guarding.pending(cursor, older_than_s=PENDING_TOO_LONG_S)

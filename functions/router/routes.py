@@ -189,17 +189,27 @@ def cancel(services: Services, event: Event, sub: str) -> Response:
     job_id = (event.get("pathParameters") or {}).get("id", "")
     if not re.fullmatch(names.UUID4, job_id):
         raise Problem(404, "not_found", "You have no such job.")
-    outcome, key = scripts.run(services.redis, accepting.cancel(job_id, sub))
-    match outcome:
-        case "cancelled":
-            reply = guarding.PendingReply(job_id, key, "cancelled", "user")
-            status = _answer_cancelled(services, reply)
-        case "running":
-            status = "cancelling"
-        case _:
-            status = _ended(services, names.reply_key(sub, job_id))
+    status = _cancel(services, job_id, sub)
     body = {"status": status, "id": job_id}
     return respond(event, 202 if status == "cancelling" else 200, body, {"X-Request-Id": job_id})
+
+
+def _cancel(services: Services, job_id: str, sub: str) -> str:
+    """A final status, or 'cancelling'.
+
+    A job that the queue lost while it ran is cancelled like any other: who calls owns it, because
+    its reply is below their own `sub`.
+    """
+    outcome, key = scripts.run(services.redis, accepting.cancel(job_id, sub))
+    if outcome == "unknown":
+        status = _reply_status(services, names.reply_key(sub, job_id))
+        if status in replies.FINAL:
+            return status
+        outcome, key = scripts.run(services.redis, accepting.cancel(job_id, sub, runs=True))
+    if outcome == "running":
+        return "cancelling"
+    reply = guarding.PendingReply(job_id, key, "cancelled", "user")
+    return _answer_cancelled(services, reply)
 
 
 def _answer_cancelled(services: Services, reply: guarding.PendingReply) -> str:
@@ -216,7 +226,8 @@ def _answer_cancelled(services: Services, reply: guarding.PendingReply) -> str:
     return status
 
 
-def _ended(services: Services, key: str) -> str:
+def _reply_status(services: Services, key: str) -> str:
+    """What its reply says of a job that the queue does not know; a 404 Problem without one."""
     try:
         with aws.answering():
             found = replies.read(services.s3, services.settings.replies_bucket, key)

@@ -150,13 +150,14 @@ def woken(
     return Call("accepting/woken", [], [token, int(kept), code, message, *bounds, *started], str)
 
 
-def cancel(job_id: str, sub: str) -> Call[tuple[str, str]]:
+def cancel(job_id: str, sub: str, *, runs: bool = False) -> Call[tuple[str, str]]:
     """Cancels a job of this user's.
 
     ('unknown', ''), ('running', reply key): its worker is told, or ('cancelled', reply key): its
-    reply is pending.
+    reply is pending. A job that `runs`, by its reply below this user's `sub`, is never unknown.
     """
-    return Call("accepting/cancel", [], [job_id, sub, names.CANCELLED_TTL_S], _cancelled)
+    args = [job_id, sub, names.CANCELLED_TTL_S, int(runs)]
+    return Call("accepting/cancel", [], args, _cancelled)
 
 
 def _cancelled(answer: list[str]) -> tuple[str, str]:

@@ -49,6 +49,33 @@ def clear(job_ids: Sequence[str]) -> Call[int]:
     return Call("guarding/clear", [], list(job_ids), int)
 
 
+def search() -> Call[str | None]:
+    """Asks whether to look for replies of jobs that the queue lost while they ran.
+
+    The key in the bucket to go on after ('' = the beginning); None when it is not time.
+    """
+    return Call("guarding/search", [], [names.SILENT_S * 1000], _cursor)
+
+
+def _cursor(answer: list[Any]) -> str | None:
+    due, cursor = answer
+    return cursor if due else None
+
+
+def searched(cursor: str, left: int) -> Call[str]:
+    """Notes that the search has come to `cursor` ('' = the end), and left so many replies running.
+
+    'OK', or 'lost': so was what the queue knew of the search.
+    """
+    args = [cursor, left, names.SEARCH_EVERY_S * 1000]
+    return Call("guarding/searched", [], args, str)
+
+
+def known(job_ids: Sequence[str]) -> Call[list[str]]:
+    """Whether the queue will bring these jobs to an end: 'known', why it was cancelled, or ''."""
+    return Call("guarding/known", [], list(job_ids), list[str])
+
+
 @dataclass(frozen=True)
 class Reconciliation:
     """What to do about the nodes: how many to start, whether all are to be stopped.

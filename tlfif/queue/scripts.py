@@ -32,7 +32,7 @@ TIMEOUT_S = 0.8
 
 CONSTANTS = (
     "STREAM", "GROUP", "DEAD_STREAM", "NODES", "STOP", "WAKE", "STARTS", "START_FAILURE", "LATCH",
-    "BOOTS", "PENDING_REPLIES", "MONEY", "SAMPLES", "SAMPLING", "RUNS", "HEALTH_PROBE",
+    "BOOTS", "PENDING_REPLIES", "SEARCH", "MONEY", "SAMPLES", "SAMPLING", "RUNS", "HEALTH_PROBE",
 )  # fmt: skip
 KEYS = (names.job_key, names.cancelled_key, names.node_key, names.reply_key, names.run_key)
 

@@ -1,18 +1,27 @@
 -- Cancels one job of one user: queued -> removed, its reply pending; running -> its worker is told.
--- ARGV: id, sub, TTL of the mark in s. Returns {outcome, reply key}, or {'unknown'}.
-local id, sub, ttl_s = ARGV[1], ARGV[2], ARGV[3]
+-- A job that runs and is not known here was lost: a worker that may still have it is told, and its
+-- reply is pending, should there be none.
+-- ARGV: id, sub, TTL of the mark in s, 1 if its reply says that it runs.
+-- Returns {outcome, reply key}, or {'unknown'}.
+local id, sub, ttl_s, runs = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local owner, entry, key = unpack(redis.call('HMGET', job_key(id), 'sub', 'entry', 'reply_key'))
 if owner ~= sub then
-  -- The same call again: cancelled already, and its reply still to be written.
+  key = reply_key(sub, id)
   local pending = redis.call('HGET', PENDING_REPLIES, id)
   local reply = pending and cjson.decode(pending)
-  if reply and reply.status == 'cancelled' and reply.reply_key == reply_key(sub, id) then
-    return {'cancelled', reply.reply_key}
+  -- The same call again: cancelled already, and its reply still to be written.
+  if reply and reply.status == 'cancelled' and reply.reply_key == key then
+    return {'cancelled', key}
   end
-  return {'unknown'}
+  if not runs then return {'unknown'} end
+  redis.call('SET', cancelled_key(id), 'user', 'EX', ttl_s)
+  -- Ended otherwise already, if there is a reply pending: the first ending counts.
+  if not reply then add_pending_reply(id, key, 'cancelled', 'user', now_ms()) end
+  return {'running', key}
 end
 redis.call('SET', cancelled_key(id), 'user', 'EX', ttl_s)
-if holder(entry) then return {'running', key} end
+local there = #redis.call('XRANGE', STREAM, entry, entry) > 0
+if holder(entry) and there then return {'running', key} end
 add_pending_reply(id, key, 'cancelled', 'user', now_ms())
 redis.call('XDEL', STREAM, entry)
 redis.call('DEL', job_key(id))
