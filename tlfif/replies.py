@@ -30,7 +30,7 @@ Stored = tuple[dict[str, Any], str]
 
 @dataclass(frozen=True)
 class Author:
-    """Who writes a body: the `sequence`-th of a worker's `attempt` at a job, and a `final` one?
+    """Who writes a body: the `sequence`-th of a worker's `attempt` at a job.
 
     Router and guardian name no attempt: they write for a worker that will not, whichever it was.
     """
@@ -38,12 +38,6 @@ class Author:
     worker: str
     attempt: int | None = None
     sequence: int = 0
-    final: bool = False
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """What a worker's body says of it; its status says whether it is final."""
-        return {"worker": self.worker, "attempt": self.attempt, "sequence": self.sequence}
 
 
 class Failure(Enum):
@@ -82,12 +76,9 @@ def judge(author: Author, reply: Mapping[str, Any] | None) -> Verdict:
     if reply is None:
         return Verdict.REPLACE
     own = (reply.get("worker"), reply.get("attempt")) == (author.worker, author.attempt)
-    final = reply["status"] in FINAL
-    # A job that was handed back may come to the same worker under the same number, and if that was
-    # restarted, its sequence begins again: the partial reply of before is not the final one of now.
-    if own and (reply.get("sequence"), final) == (author.sequence, author.final):
+    if own and reply.get("sequence") == author.sequence:
         return Verdict.MINE
-    if final:
+    if reply["status"] in FINAL:
         return Verdict.ENDED if own else Verdict.FINAL
     if own or author.attempt is None:
         return Verdict.REPLACE
@@ -143,7 +134,7 @@ def write_final(s3: Any, bucket: str, reply: PendingReply, writer: str) -> str:
     found: Stored | None = None
     with aws.answering():
         for attempt in range(ATTEMPTS):
-            author = Author(f"{writer}/{attempt}", final=True)
+            author = Author(f"{writer}/{attempt}")
             if _put_over(s3, bucket, reply, author, found):
                 return reply.status
             found = read(s3, bucket, reply.reply_key)
@@ -160,7 +151,7 @@ def end_unchanged(s3: Any, bucket: str, reply: PendingReply, found: Stored, writ
     Raises aws.Unavailable.
     """
     with aws.answering():
-        return _put_over(s3, bucket, reply, Author(writer, final=True), found)
+        return _put_over(s3, bucket, reply, Author(writer), found)
 
 
 def _put_over(

@@ -155,9 +155,8 @@ class Reply:
     async def write(self, fields: Mapping[str, Any]) -> Written:
         """Writes one body, partial or final, and finds out what stands. Raises StorageError."""
         sequence = self._replies.next_sequence(self._key)
-        final = fields["status"] in replies.FINAL
-        author = Author(self._replies.worker, self._lease.job.deliveries, sequence, final)
-        body = json.dumps({**fields, **author.fields}, ensure_ascii=False).encode()
+        author = Author(self._replies.worker, self._lease.job.deliveries, sequence)
+        body = json.dumps({**fields, **vars(author)}, ensure_ascii=False).encode()
         for _ in range(CONFLICTS):
             written = await self._try(author, body)
             if written:

@@ -24,6 +24,7 @@ def reply(
     [
         (None, Verdict.REPLACE),
         (reply(), Verdict.MINE),
+        (reply("done"), Verdict.MINE),
         (reply(sequence=2), Verdict.REPLACE),
         (reply("done", sequence=2), Verdict.ENDED),
         (reply(worker="b", attempt=1), Verdict.REPLACE),
@@ -38,13 +39,6 @@ def test_an_attempt_replaces_earlier_ones_and_yields_to_later_ones(
     found: dict[str, Any] | None, verdict: Verdict
 ) -> None:
     assert judge(ME, found) is verdict
-
-
-def test_a_partial_reply_is_never_mistaken_for_the_final_one() -> None:
-    final = Author("a", 2, 3, final=True)
-    assert judge(final, reply()) is Verdict.REPLACE
-    assert judge(final, reply("done")) is Verdict.MINE
-    assert judge(ME, reply("done")) is Verdict.ENDED
 
 
 @pytest.mark.parametrize("status", FINAL)

@@ -255,19 +255,6 @@ async def test_of_equal_attempts_the_lease_decides(world: World) -> None:
     assert await first.write(RUNNING) is Written.LOST
 
 
-@pytest.mark.parametrize("status", shared.FINAL)
-async def test_a_job_that_comes_back_to_a_worker_that_was_restarted_ends(
-    world: World, status: str
-) -> None:
-    """Under the same number after a hand-back: its first write is no repetition of the last
-    delivery's first.
-    """
-    first, second = world.reply("a", 1), world.reply("a", 1)
-    await first.write(RUNNING)
-    assert await second.write({"status": status}) is Written.MINE
-    assert [body["status"] for body in world.s3.versions] == ["running", status]
-
-
 async def test_while_the_queue_does_not_say_whose_the_lease_is_nothing_is_lost(
     world: World,
 ) -> None:
