@@ -55,6 +55,7 @@ START_SETTLES_S = 10
 START_FAILURE_TTL_S = 600
 HEARTBEAT_TTL_S = 15
 LEASE_RENEW_S, LEASE_IDLE_S = 5, 20
+LET_GO_S = 12  # a lease not renewed for so long was handed back, or its worker died
 LOST_S = 3 * LEASE_IDLE_S  # a worker silent for so long will not come back to its job
 # A `running` reply unchanged for so long has lost its worker: one that lives writes more often.
 SILENT_S = 120

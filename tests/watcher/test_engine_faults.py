@@ -152,6 +152,17 @@ async def test_a_cancelled_job_does_not_wait_for_the_verdict(
     assert (reply["status"], reply["reason"]) == ("cancelled", "user")
 
 
+async def test_a_job_that_waits_for_the_engine_is_cancelled_at_once(bench: Bench) -> None:
+    """It was handed back: no worker would hear of it before the engine answers again."""
+    async with bench.watcher(lease_idle_s=names.LEASE_IDLE_S, **QUICK):
+        await until(lambda: bench.nodes() == {"i-0a": "ready"})
+        bench.model.mode = "dead"
+        job = bench.submit("tokens=3")
+        await until(lambda: [each["times_delivered"] for each in bench.pending()] == [0])
+        assert scripts.run(bench.redis, accepting.cancel(job.id, "ada"))[0] == "cancelled"
+        assert bench.pending() == []
+
+
 async def test_a_reply_says_where_its_time_and_money_went(bench: Bench) -> None:
     async with bench.watcher(gpu_eur_per_hour=3600.0, engine="llama.cpp"):
         together = [bench.submit("tokens=10 every=0.1") for _ in range(4)]

@@ -156,7 +156,7 @@ def cancel(job_id: str, sub: str, *, runs: bool = False) -> Call[tuple[str, str]
     ('unknown', ''), ('running', reply key): its worker is told, or ('cancelled', reply key): its
     reply is pending. A job that `runs`, by its reply below this user's `sub`, is never unknown.
     """
-    args = [job_id, sub, names.CANCELLED_TTL_S, int(runs)]
+    args = [job_id, sub, names.CANCELLED_TTL_S, int(runs), names.LET_GO_S * 1000]
     return Call("accepting/cancel", [], args, _cancelled)
 
 

@@ -1,11 +1,13 @@
 -- Cancels one job of one user: queued -> removed, its reply pending; running -> its worker is told.
 -- A job that runs and is not known here was lost: a worker that may still have it is told, and its
 -- reply is pending, should there be none.
--- ARGV: id, sub, TTL of the mark in s, 1 if its reply says that it runs.
+-- A lease that nobody renewed was handed back, or its worker is dead: nobody would hear of it.
+-- ARGV: id, sub, TTL of the mark in s, 1 if its reply says that it runs, ms after which a lease that
+-- was not renewed is nobody's.
 -- Returns {outcome, reply key}, or {'unknown'}.
 local id, sub, ttl_s, runs = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
-local owner, entry, key = unpack(redis.call('HMGET', job_key(id), 'sub', 'entry', 'reply_key'))
-if owner ~= sub then
+local user, entry, key = unpack(redis.call('HMGET', job_key(id), 'sub', 'entry', 'reply_key'))
+if user ~= sub then
   key = reply_key(sub, id)
   local pending = redis.call('HGET', PENDING_REPLIES, id)
   local reply = pending and cjson.decode(pending)
@@ -21,8 +23,10 @@ if owner ~= sub then
 end
 redis.call('SET', cancelled_key(id), 'user', 'EX', ttl_s)
 local there = #redis.call('XRANGE', STREAM, entry, entry) > 0
-if holder(entry) and there then return {'running', key} end
+local owner, _, silent_ms = holder(entry)
+if owner and silent_ms < tonumber(ARGV[5]) and there then return {'running', key} end
 add_pending_reply(id, key, 'cancelled', 'user', now_ms())
+pcall(redis.call, 'XACK', STREAM, GROUP, entry)
 redis.call('XDEL', STREAM, entry)
 redis.call('DEL', job_key(id))
 return {'cancelled', key}
