@@ -67,11 +67,11 @@ class Valkey:
         self.operator = self.server.operator
         self._procs = procs
         self._name = name
+        self._data = procs.log_dir / f"{name}-data"
         self._settings: dict[str, str] = {}
         if durable:
             # Not `everysec`: that answers before it has written whenever a sync takes long.
             self._settings |= {"appendonly": "yes", "appendfsync": "always"}
-        self._settings["appenddirname"] = f"{name}-data"
         self._process: Process | None = None
 
     async def start(self) -> None:
@@ -94,7 +94,7 @@ class Valkey:
 
     def wipe(self) -> None:
         """Forgets what a durable server has kept, while it does not run."""
-        shutil.rmtree(self._procs.log_dir / self._settings["appenddirname"], ignore_errors=True)
+        shutil.rmtree(self._data, ignore_errors=True)
 
     def configure(self, **settings: Any) -> None:
         """Sets server parameters, now and after every start."""
@@ -112,7 +112,8 @@ class Valkey:
             "port": self.port,
             "save": '""',
             "appendonly": "no",
-            "dir": self._procs.log_dir,
+            "dir": self._data.parent,
+            "appenddirname": self._data.name,
         }
         settings = {**own, **self._settings}
         return "\n".join([*users, *(f"{name} {value}" for name, value in settings.items()), ""])

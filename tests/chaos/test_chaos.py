@@ -63,7 +63,7 @@ async def test_every_accepted_job_ends_once_as_it_should(
         with capfd.disabled():
             print(account, flush=True)
         shown = [f"{each.job}: {each.what}" for each in account.violations]
-        for each in account.violations[:SHOWN_LINES]:
-            shown += ["", each.job, *stack.log_lines(each.job)[-SHOWN_LINES:]] if each.job else []
+        for job in dict.fromkeys(each.job for each in account.violations if each.job):
+            shown += ["", *stack.log_lines(job)[-SHOWN_LINES:]]
     assert not shown, "\n".join([again, f"logs: {tmp_path}", *shown])
     await asyncio.to_thread(shutil.rmtree, tmp_path)

@@ -43,9 +43,9 @@ class Account:
             yield Violation("", "nothing ended for a minute")
         if len(outcome.accepted) != len(self._plan.jobs):
             yield Violation("", f"{len(outcome.accepted)} of {len(self._plan.jobs)} accepted")
-        for what in ("jobs", "depth", "held", "pending replies"):
-            if outcome.left[what]:
-                yield Violation("", f"left in the queue: {what} {outcome.left[what]}")
+        for what, left in outcome.left.items():
+            if left and what != "dead":
+                yield Violation("", f"left in the end: {what} {left}")
 
     # --- each job
 
@@ -83,6 +83,9 @@ class Account:
         fates = set(job.fates)
         if job.id in self._outcome.stopped:
             fates.add("cancelled")
+        elif self._outcome.cancels.get(job.id) == "cancelled" and job.id not in self._outcome.wiped:
+            # No worker had it, and none may have had it since.
+            fates = {"cancelled"}
         if job.id in self._outcome.wiped:
             fates.add("expired")
         return fates

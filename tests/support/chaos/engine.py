@@ -2,7 +2,8 @@
 
     python -m support.chaos.engine --port 8000 --evidence FILE
 
-`PUT /mode/{mode}` sets `ScriptedModel.mode` ("none": as the prompts say), until this process ends.
+`PUT /mode/{mode}` sets `ScriptedModel.mode` ("none": as the prompts say), until this process ends;
+`GET /running` tells how many answers it is generating.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from support.scripted_model import WORD, ScriptedModel
 
@@ -56,12 +57,18 @@ class Engine(ScriptedModel):
     def __init__(self, evidence: Evidence) -> None:
         super().__init__()
         self._evidence = evidence
-        self.app.router.routes.append(Route("/mode/{mode}", self._set_mode, methods=["PUT"]))
+        self.app.router.routes += [
+            Route("/mode/{mode}", self._set_mode, methods=["PUT"]),
+            Route("/running", self._tell_running),
+        ]
 
     async def _set_mode(self, request: Request) -> Response:
         mode = request.path_params["mode"]
         self.mode = "" if mode == "none" else mode
         return Response()
+
+    async def _tell_running(self, _: Request) -> Response:
+        return JSONResponse(self.running)
 
     async def _complete(self, request: Request) -> Response:
         if self.mode == "hung" and not (await request.json()).get("stream"):

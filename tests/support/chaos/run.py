@@ -1,5 +1,5 @@
-"""Carries a plan out: sends and cancels the jobs, strikes the blows, runs the guardian meanwhile, and
-waits until nothing is left to happen.
+"""Carries a plan out: sends and cancels the jobs, strikes the blows, runs the guardian meanwhile,
+and waits until nothing is left to happen.
 """
 
 import asyncio
@@ -7,15 +7,15 @@ import contextlib
 import signal
 import time
 import uuid
-from collections import Counter
-from collections.abc import Coroutine
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from support.chaos.plan import FLEETING_TTL_S, NODES, Blow, Plan, PlannedJob
 from support.chaos.stack import BUCKET, SLOTS, STACK, Stack
 
@@ -30,6 +30,9 @@ POLL_S = 0.02
 GUARDIAN_EVERY_S = 1.0
 # Nothing has ended for so long: nothing will.
 STALLED_S = 60.0
+# What has ended is over for the engines too, but for a frozen watcher's.
+LAST_S = 2.0
+BOUNDED = {names.STREAM, names.DEAD_STREAM, names.RUNS, names.MONEY}
 
 
 @dataclass
@@ -66,6 +69,10 @@ class Run:
         # Held while the queue forgets: who is accepted then is accepted before or after.
         self._remembering = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._cancels: defaultdict[int, list[PlannedJob]] = defaultdict(list)
+        for job in plan.jobs:
+            if job.cancelled_after is not None:
+                self._cancels[job.number + job.cancelled_after].append(job)
 
     async def run(self) -> Outcome:
         """Returns when every job has ended, or none has for STALLED_S."""
@@ -76,36 +83,41 @@ class Run:
         try:
             self.outcome.stalled = not await self._settled(sending)
         finally:
-            for task in (sending, striking, *self._tasks):
-                task.cancel()
-            await asyncio.gather(sending, striking, *self._tasks, return_exceptions=True)
+            await self._end(sending, striking, *self._tasks)
         self.outcome.left = await self._left()
-        guardian.cancel()
-        await asyncio.gather(guardian, return_exceptions=True)
+        await self._end(guardian)
         await self._redis.aclose()
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
+
+    @staticmethod
+    async def _end(*tasks: "asyncio.Task[None]") -> None:
+        """Raises what one of them has failed with."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
 
     # --- the callers
 
     async def _send_all(self) -> None:
         for job in self._plan.jobs:
-            while self._under_way >= job.backlog:
-                await asyncio.sleep(POLL_S)
+            await _until(lambda backlog=job.backlog: self._under_way < backlog)
             await self._send(job)
-            for each in self._plan.jobs[: job.number + 1]:
-                due = each.cancelled_after
-                if due is not None and each.number + due == job.number:
-                    self._begin(self._cancel(each))
-        for each in self._plan.jobs:
-            if each.cancelled_after is not None and each.id not in self.outcome.cancels:
-                self._begin(self._cancel(each))
+            self._cancel_all(job.number)
+        for number in range(len(self._plan.jobs), max(self._cancels, default=0) + 1):
+            self._cancel_all(number)
+
+    def _cancel_all(self, number: int) -> None:
+        """Cancels whatever is to be cancelled once the job of this number has been accepted."""
+        for job in self._cancels.get(number, ()):
+            self._begin(self._cancel(job))
 
     @property
     def _under_way(self) -> int:
-        outcome = self.outcome
-        open_jobs = set(outcome.accepted) - self._stack.endpoint.ended - outcome.wiped
-        return len(open_jobs)
+        return len(self.outcome.accepted) - self._ended
 
     async def _send(self, job: PlannedJob) -> None:
         """As the router does: a caller whom nobody answers asks again, with the same id."""
@@ -122,8 +134,11 @@ class Run:
                     answer = await self._ask(accepting.accept(new, limits))
                     assert isinstance(answer, accepting.Accepted), answer
                     self.outcome.accepted.append(job.id)
-                    return
+                    break
             await asyncio.sleep(POLL_S)
+        if answer.wake:
+            # The right to start a node goes back at once: here the guardian starts them all.
+            await self._insist(accepting.woken(job.id))
 
     async def _cancel(self, job: PlannedJob) -> None:
         self.outcome.cancels[job.id] = ""
@@ -148,8 +163,7 @@ class Run:
 
     async def _strike_all(self) -> None:
         for blow in self._plan.blows:
-            while self._ended < blow.after:
-                await asyncio.sleep(POLL_S)
+            await _until(lambda after=blow.after: self._ended >= after)
             if blow.kind.endswith("queue"):
                 await self._strike_queue(blow)
             else:
@@ -160,26 +174,33 @@ class Run:
         return len(self._stack.endpoint.ended | self.outcome.wiped)
 
     async def _strike(self, blow: Blow) -> None:
-        node, what = self._stack.nodes[blow.node], blow.kind.split(" ")
-        struck = True
-        match what:
+        """Waits for whom it is meant for, should it be down."""
+        node = self._stack.nodes[blow.node]
+        match blow.kind.split(" "):
             case ["kill", "watcher"]:
-                struck = node.signal("watcher", signal.SIGKILL)
+                await _until(lambda: node.signal("watcher", signal.SIGKILL))
             case ["kill", "engine"]:
-                struck = node.signal("model", signal.SIGKILL)
+                await _until(lambda: node.signal("model", signal.SIGKILL))
             case ["freeze", "watcher"]:
-                struck = node.signal("watcher", signal.SIGSTOP)
-                await asyncio.sleep(blow.seconds)
-                node.signal("watcher", signal.SIGCONT)
+                await _until(lambda: node.signal("watcher", signal.SIGSTOP))
+                try:
+                    await asyncio.sleep(blow.seconds)
+                finally:
+                    node.signal("watcher", signal.SIGCONT)
             case ["engine", mode]:
-                struck = await node.set_mode(mode)
+                while not await node.set_mode(mode):  # noqa: ASYNC110
+                    await asyncio.sleep(POLL_S)
                 await asyncio.sleep(blow.seconds)
                 await node.set_mode("none")
             case _:
-                async with self._remembering:
-                    self.outcome.stopped |= set(self.outcome.accepted) - self._stack.endpoint.ended
-                    await self._insist(accepting.stop())
-        self.outcome.struck[blow.kind] += struck
+                await self._stop()
+        self.outcome.struck[blow.kind] += 1
+
+    async def _stop(self) -> None:
+        """`POST /stop`; its replies and the nodes are the guardian's."""
+        async with self._remembering:
+            self.outcome.stopped |= set(self.outcome.accepted) - self._stack.endpoint.ended
+            await self._insist(accepting.stop())
 
     async def _strike_queue(self, blow: Blow) -> None:
         """Its server is killed; with or without what it has written down it comes back."""
@@ -244,16 +265,24 @@ class Run:
         return not depth and not pending and set(endpoint.bodies) <= endpoint.ended
 
     async def _left(self) -> dict[str, Any]:
-        """What the queue still has of jobs, and which engines still generate."""
-        keys = [key async for key in self._redis.scan_iter(count=1000)]
-        pending = 0
-        with contextlib.suppress(RedisError):
-            pending = (await self._redis.xpending(names.STREAM, names.GROUP))["pending"]
-        dead = await self._redis.xrange(names.DEAD_STREAM)
+        """What there still is: in the queue, and under way in the engines."""
+        await asyncio.sleep(LAST_S)
+        keys = {key: await self._redis.ttl(key) async for key in self._redis.scan_iter()}
+        held = 0
+        with contextlib.suppress(ResponseError):
+            held = (await self._redis.xpending(names.STREAM, names.GROUP))["pending"]
         return {
-            "jobs": sorted(key for key in keys if key.startswith("job:")),
-            "depth": await self._redis.xlen(names.STREAM),
-            "held": pending,
-            "pending replies": await self._redis.hlen(names.PENDING_REPLIES),
-            "dead": [entry["id"] for _, entry in dead],
+            "jobs": sorted(key for key in keys if key.startswith(names.job_key(""))),
+            "keys without an end": sorted(
+                key for key, ttl_s in keys.items() if ttl_s < 0 and key not in BOUNDED
+            ),
+            "waiting": await self._redis.xlen(names.STREAM),
+            "held": held,
+            "generating": sum([await node.generating() for node in self._stack.nodes]),
+            "dead": [entry["id"] for _, entry in await self._redis.xrange(names.DEAD_STREAM)],
         }
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(POLL_S)

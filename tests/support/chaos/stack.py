@@ -89,11 +89,20 @@ class Node(LocalNode):
 
     async def set_mode(self, mode: str) -> bool:
         """Whether there was an engine to be told."""
+        return await self._ask_engine("PUT", f"mode/{mode}") is not None
+
+    async def generating(self) -> int:
+        """How many answers its engine is working on."""
+        answer = await self._ask_engine("GET", "running")
+        return answer.json() if answer else 0
+
+    async def _ask_engine(self, method: str, path: str) -> httpx.Response | None:
         async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
             try:
-                return (await client.put(f"{self.engine_url}/mode/{mode}")).is_success
+                answer = await client.request(method, f"{self.engine_url}/{path}")
+                return answer.raise_for_status()
             except httpx.HTTPError:
-                return False
+                return None
 
 
 class Stack:
