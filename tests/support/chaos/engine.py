@@ -83,7 +83,7 @@ class Engine(ScriptedModel):
 
     async def _stream(self, request: Request, script: dict[str, str]) -> AsyncIterator[bytes]:
         async for piece in super()._stream(request, script):
-            if f'"{WORD}"'.encode() in piece:
+            if "job" in script and f'"{WORD}"'.encode() in piece:
                 self._evidence.write(GENERATED, script["job"])
             yield piece
 

@@ -170,10 +170,18 @@ class Stack:
             Name=names.node_parameter(STACK), Type="String", Value=json.dumps(told)
         )
         tags = {names.ENV_TAG: names.ENV_VALUE, names.STACK_TAG: STACK}
+        image = self.moto.publish_image(names.AMI_PARAMETER)
+        # One by one: of several at once moto gives the first alone its profile.
+        instances = [self._make_instance(ec2, image, tags) for _ in range(NODES)]
+        ec2.stop_instances(InstanceIds=instances)
+        return instances
+
+    @staticmethod
+    def _make_instance(ec2: Any, image: str, tags: dict[str, str]) -> str:
         made = ec2.run_instances(
-            ImageId=self.moto.publish_image(names.AMI_PARAMETER),
-            MinCount=NODES,
-            MaxCount=NODES,
+            ImageId=image,
+            MinCount=1,
+            MaxCount=1,
             UserData=json.dumps({"TLFIF_STACK": STACK}),
             IamInstanceProfile={"Name": "node-profile"},
             TagSpecifications=[
@@ -183,9 +191,7 @@ class Stack:
                 }
             ],
         )
-        instances = [each["InstanceId"] for each in made["Instances"]]
-        ec2.stop_instances(InstanceIds=instances)
-        return instances
+        return made["Instances"][0]["InstanceId"]
 
 
 @contextlib.asynccontextmanager
