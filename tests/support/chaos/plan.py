@@ -20,8 +20,8 @@ KINDS = {
     "short": 40,  # ends with finish_reason "length"
     "fleeting": 30,  # lives FLEETING_TTL_S unless a worker claims it
     "cancelled": 60,
-    "passing": 150,  # fails once or twice, then not
-    "lasting": 20,  # fails whenever it is tried
+    "passing": 100,  # fails once or twice, then not
+    "lasting": 15,  # fails whenever it is tried
     "poison": 4,  # kills its engine whenever it is tried
     "refused": 10,  # the engine says that the request is at fault
 }
@@ -57,7 +57,7 @@ LASTING_S = {
     "wipe queue": (0.0, 2.0),
 }
 # How many jobs are under way at most, for so many jobs on end.
-BACKLOGS, PHASE = (2, 8, 24, 60), 30
+BACKLOGS, PHASE = (4, 16, 32, 64), 30
 
 
 @dataclass(frozen=True)
