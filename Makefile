@@ -4,6 +4,7 @@ RUN := .venv/bin/python
 STACK ?= dev
 ENGINE ?= recording
 EXAMPLES ?= 500
+JOBS ?= 2000
 WORKERS ?= auto
 FUNCTION ?= router
 EVENT ?= docs/events/router-infer.json
@@ -13,7 +14,7 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local engine up refresh destroy test fuzz postman invoke user check preview format pins lambda-package docs clean setup-local setup-dev
+.PHONY: help demo local engine up refresh destroy test fuzz chaos postman invoke user check preview format pins lambda-package docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0
 
 fuzz: setup-dev ## Send the API requests nobody thought of (EXAMPLES=…, per route)
 	@TLFIF_FUZZ_EXAMPLES="$(EXAMPLES)" $(RUN) -m pytest -q tests/fuzz $(ARGS)
+
+chaos: setup-dev ## Kill and break everything under the jobs, and account for each of them (JOBS=…, SEED=… repeats a run)
+	@TLFIF_CHAOS_JOBS="$(JOBS)" TLFIF_CHAOS_SEED="$(SEED)" $(RUN) -m pytest -q tests/chaos $(ARGS)
 
 postman: setup-local ## Run the Postman collection against a local cloud (needs npm)
 	@$(RUN) -m local postman --stack "$(STACK)"

@@ -100,6 +100,9 @@ class Endpoint:
     ) -> None:
         """The ASGI app."""
         incoming = await messages.read(scope, receive)
+        if incoming is None:
+            # AWS does nothing for half a request.
+            return
         answering = asyncio.ensure_future(self._answer(incoming))
         leaving = asyncio.ensure_future(messages.disconnected(receive))
         try:

@@ -28,11 +28,13 @@ class Answer(NamedTuple):
     body: bytes = b""
 
 
-async def read(scope: Mapping[str, Any], receive: Callable[..., Any]) -> Incoming:
-    """The whole request of an ASGI scope."""
+async def read(scope: Mapping[str, Any], receive: Callable[..., Any]) -> Incoming | None:
+    """The whole request of an ASGI scope; None when its client left before it had sent it."""
     body, more = b"", True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += message.get("body", b"")
         more = message.get("more_body", False)
     path, query = scope["raw_path"], scope["query_string"]

@@ -1,6 +1,7 @@
 """The queue's server: a real Valkey as a child process, refusing what ElastiCache refuses."""
 
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -57,16 +58,20 @@ def _by_server_names(settings: Mapping[str, Any]) -> dict[str, str]:
 
 class Valkey:
     """One server with nothing on disk: `stop` loses its memory, `start` brings it back on the same
-    port.
+    port. One that is `durable` keeps there whatever it has answered, until `wipe`.
     """
 
-    def __init__(self, procs: Processes, name: str, port: int):
+    def __init__(self, procs: Processes, name: str, port: int, *, durable: bool = False):
         self.server = Server(LOOPBACK, port, secrets.token_urlsafe())
         self.host, self.port = self.server.host, self.server.port
         self.operator = self.server.operator
         self._procs = procs
         self._name = name
+        self._data = procs.log_dir / f"{name}-data"
         self._settings: dict[str, str] = {}
+        if durable:
+            # Not `everysec`: that answers before it has written whenever a sync takes long.
+            self._settings |= {"appendonly": "yes", "appendfsync": "always"}
         self._process: Process | None = None
 
     async def start(self) -> None:
@@ -80,6 +85,16 @@ class Valkey:
         """Stops the server; clients are refused from now on."""
         if self._process is not None:
             await self._process.stop()
+
+    async def kill(self) -> None:
+        """Ends the server without a chance to tidy up, as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            await self._process.wait()
+
+    def wipe(self) -> None:
+        """Forgets what a durable server has kept, while it does not run."""
+        shutil.rmtree(self._data, ignore_errors=True)
 
     def configure(self, **settings: Any) -> None:
         """Sets server parameters, now and after every start."""
@@ -97,14 +112,17 @@ class Valkey:
             "port": self.port,
             "save": '""',
             "appendonly": "no",
-            "dir": self._procs.log_dir,
+            "dir": self._data.parent,
+            "appenddirname": self._data.name,
         }
         settings = {**own, **self._settings}
         return "\n".join([*users, *(f"{name} {value}" for name, value in settings.items()), ""])
 
 
-async def start_valkey(procs: Processes, name: str = "valkey", port: int = 0) -> Valkey:
+async def start_valkey(
+    procs: Processes, name: str = "valkey", port: int = 0, *, durable: bool = False
+) -> Valkey:
     """Starts a server on this port, or on any free one; raises ProcessError."""
-    valkey = Valkey(procs, name, port or free_port())
+    valkey = Valkey(procs, name, port or free_port(), durable=durable)
     await valkey.start()
     return valkey

@@ -83,9 +83,7 @@ class ScriptedModel:
         if not script:
             script = {"tokens": "1", "finish": "length"}
         else:
-            self.asked.append(prompt)
-            self._tries[prompt] += 1
-            if self._tries[prompt] > int(script.get("faults", 10**9)):
+            if self._count(prompt, script) > int(script.get("faults", 10**9)):
                 script = {key: value for key, value in script.items() if key not in FAULTS}
                 script.pop("finish", None)
         if self.mode in ("away", "dead"):
@@ -107,6 +105,12 @@ class ScriptedModel:
                 {"choices": [{"message": {"content": "x"}, "finish_reason": "length"}]}
             )
         return StreamingResponse(self._stream(request, script), media_type="text/event-stream")
+
+    def _count(self, prompt: str, script: dict[str, str]) -> int:
+        """Notes that this is asked; which try of it that is."""
+        self.asked.append(prompt)
+        self._tries[prompt] += 1
+        return self._tries[prompt]
 
     async def _stream(self, request: Request, script: dict[str, str]) -> AsyncIterator[bytes]:
         self.running += 1

@@ -13,7 +13,7 @@ TOGETHER = {
     "tests/fuzz/": "surface",
 }
 # Each test of these is long, and shares nothing with the others.
-APART = ("tests/engine/", "tests/local/commands/test_commands.py")
+APART = ("tests/engine/", "tests/local/commands/test_commands.py", "tests/chaos/")
 # After all others: it judges what they did.
 LAST = "tests/system/test_permissions_used.py"
 # What takes longest, in this order; everything else is shorter.

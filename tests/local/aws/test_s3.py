@@ -75,6 +75,23 @@ async def test_presigned_addresses_work(endpoint: Endpoint, s3: Any) -> None:
         assert (await http.get(url)).content == b"x"
 
 
+async def test_half_a_request_writes_nothing(endpoint: Endpoint, s3: Any) -> None:
+    """Whoever is killed while he writes leaves what was there before."""
+    params = {"Bucket": "replies", "Key": "half"}
+    await call(s3.put_object, **params, Body=b"before")
+    url = httpx.URL(await call(s3.generate_presigned_url, ClientMethod="put_object", Params=params))
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    head = b"PUT %s HTTP/1.1\r\nhost: s3\r\ncontent-length: 100\r\n\r\n" % url.raw_path
+    writer.write(head + b"af")
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.close()
+    assert await reader.read() == b""
+    await asyncio.sleep(0.1)
+    got = await call(s3.get_object, **params)
+    assert await asyncio.to_thread(got["Body"].read) == b"before"
+
+
 async def test_conditional_writes_answer_as_s3_does(s3: Any) -> None:
     async def write(key: str, **condition: str) -> tuple[int, str]:
         try:

@@ -1,0 +1,69 @@
+"""No job is lost, doubled or half answered, whatever is killed under it: seeded runs on real
+processes, whose every reply is kept (EC2-003).
+
+`make chaos SEED=7 JOBS=2000` runs a big one; a run that fails prints the command that repeats it.
+"""
+
+import asyncio
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from support.chaos.account import Account
+from support.chaos.plan import BLOWS, KINDS, make_plan
+from support.chaos.run import Run
+from support.chaos.stack import running_stack
+
+from guardian import guardian
+from local.node import node
+
+JOBS, SEED = (os.environ.get(f"TLFIF_CHAOS_{name}") for name in ("JOBS", "SEED"))
+SMALL = 60
+RUNS = [(int(SEED or random.randrange(10**6)), int(JOBS))] if JOBS else [(1, SMALL), (2, SMALL)]
+SHOWN_LINES = 12
+
+
+@pytest.mark.story("EC2-003")
+def test_a_seed_makes_the_same_plan_byte_for_byte() -> None:
+    plans = [repr(make_plan(7, 300)) for _ in range(2)]
+    assert plans[0] == plans[1] != repr(make_plan(8, 300))
+    # Made on another machine, with another Python.
+    assert make_plan(7, 300).digest == "?"
+
+
+def test_every_plan_has_every_kind_of_job_and_blow() -> None:
+    plan = make_plan(1, SMALL)
+    assert {job.kind for job in plan.jobs} == {*KINDS, "plain"}
+    assert {blow.kind for blow in plan.blows} == set(BLOWS)
+    assert len({job.id for job in plan.jobs}) == len(plan.jobs) == SMALL
+
+
+@pytest.mark.integration
+@pytest.mark.story("EC2-003")
+@pytest.mark.parametrize(("seed", "jobs"), RUNS)
+async def test_every_accepted_job_ends_once_as_it_should(
+    seed: int,
+    jobs: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # A second for the guardian's minute.
+    monkeypatch.setattr(guardian, "PENDING_TOO_LONG_S", 0.2)
+    monkeypatch.setattr(node, "LAST_RESTART_S", 1.0)
+    plan = make_plan(seed, jobs)
+    again = f"make chaos SEED={seed} JOBS={jobs}"
+    with capfd.disabled():
+        print(f"\nchaos: plan {plan.digest} of {again}", flush=True)
+    async with running_stack(tmp_path) as stack:
+        outcome = await Run(plan, stack).run()
+        account = Account(plan, outcome, stack)
+        with capfd.disabled():
+            print(account, flush=True)
+        shown = [f"{each.job}: {each.what}" for each in account.violations]
+        for job in dict.fromkeys(each.job for each in account.violations if each.job):
+            shown += ["", *stack.log_lines(job)[-SHOWN_LINES:]]
+    assert not shown, "\n".join([again, f"logs: {tmp_path}", *shown])
+    await asyncio.to_thread(shutil.rmtree, tmp_path)

@@ -1,0 +1,288 @@
+"""Carries a plan out: sends and cancels the jobs, strikes the blows, runs the guardian meanwhile,
+and waits until nothing is left to happen.
+"""
+
+import asyncio
+import contextlib
+import signal
+import time
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+from support.chaos.plan import FLEETING_TTL_S, NODES, Blow, Plan, PlannedJob
+from support.chaos.stack import BUCKET, SLOTS, STACK, Stack
+
+from guardian.guardian import Guardian
+from tlfif import names
+from tlfif.environment import Fleet
+from tlfif.queue import accepting, scripts
+from tlfif.queue.scripts import Call
+
+LIMITS = {"burst": 10**4, "sustained": 10**4, "backlog_cap": 10**4, "node_count": NODES}
+POLL_S = 0.02
+GUARDIAN_EVERY_S = 1.0
+# Nothing has ended for so long: nothing will.
+STALLED_S = 60.0
+# What has ended is over for the engines too, but for a frozen watcher's.
+LAST_S = 2.0
+BOUNDED = {names.STREAM, names.DEAD_STREAM, names.RUNS, names.MONEY}
+
+
+@dataclass
+class Outcome:
+    """What the callers were told and did, by job id, and what was struck."""
+
+    accepted: list[str] = field(default_factory=list[str])
+    cancels: dict[str, str] = field(default_factory=dict[str, str])
+    # Unfinished when the queue lost its memory, when somebody asked for a stop.
+    wiped: set[str] = field(default_factory=set[str])
+    stopped: set[str] = field(default_factory=set[str])
+    # When watchers were killed or frozen, by time.monotonic().
+    struck: Counter[str] = field(default_factory=Counter[str])
+    left: dict[str, Any] = field(default_factory=dict[str, Any])
+    seconds: float = 0.0
+    stalled: bool = False
+
+
+class Run:
+    """One run of a plan on a stack."""
+
+    def __init__(self, plan: Plan, stack: Stack) -> None:
+        self.outcome = Outcome()
+        self._plan, self._stack = plan, stack
+        self._redis: Any = Redis(
+            host=stack.valkey.host,
+            port=stack.valkey.port,
+            decode_responses=True,
+            protocol=2,
+            socket_connect_timeout=1,
+            socket_timeout=1,
+            retry=Retry(NoBackoff(), 0),
+        )
+        # Held while the queue forgets: who is accepted then is accepted before or after.
+        self._remembering = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._cancels: defaultdict[int, list[PlannedJob]] = defaultdict(list)
+        for job in plan.jobs:
+            if job.cancelled_after is not None:
+                self._cancels[job.number + job.cancelled_after].append(job)
+
+    async def run(self) -> Outcome:
+        """Returns when every job has ended, or none has for STALLED_S."""
+        began = time.monotonic()
+        guardian = asyncio.create_task(self._guard())
+        sending = asyncio.create_task(self._send_all())
+        striking = asyncio.create_task(self._strike_all())
+        try:
+            self.outcome.stalled = not await self._settled(sending)
+        finally:
+            await self._end(sending, striking, *self._tasks)
+        self.outcome.left = await self._left()
+        await self._end(guardian)
+        await self._redis.aclose()
+        self.outcome.seconds = time.monotonic() - began
+        return self.outcome
+
+    @staticmethod
+    async def _end(*tasks: "asyncio.Task[None]") -> None:
+        """Raises what one of them has failed with."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+
+    # --- the callers
+
+    async def _send_all(self) -> None:
+        for job in self._plan.jobs:
+            await _until(lambda backlog=job.backlog: self._under_way < backlog)
+            await self._send(job)
+            self._cancel_all(job.number)
+        for number in range(len(self._plan.jobs), max(self._cancels, default=0) + 1):
+            self._cancel_all(number)
+
+    def _cancel_all(self, number: int) -> None:
+        """Cancels whatever is to be cancelled once the job of this number has been accepted."""
+        for job in self._cancels.get(number, ()):
+            self._begin(self._cancel(job))
+
+    @property
+    def _under_way(self) -> int:
+        return len(self.outcome.accepted) - self._ended
+
+    async def _send(self, job: PlannedJob) -> None:
+        """As the router does: a caller whom nobody answers asks again, with the same id."""
+        new = accepting.NewJob(
+            id=job.id,
+            sub=job.sub,
+            prompt=job.prompt,
+            idle_minutes=names.MAX_IDLE_MINUTES,
+        )
+        limits = accepting.Limits(**LIMITS, slots=SLOTS, ttl_s=job.ttl_s)
+        while True:
+            async with self._remembering:
+                with contextlib.suppress(RedisError):
+                    answer = await self._ask(accepting.accept(new, limits))
+                    assert isinstance(answer, accepting.Accepted), answer
+                    self.outcome.accepted.append(job.id)
+                    break
+            await asyncio.sleep(POLL_S)
+        if answer.wake:
+            # The right to start a node goes back at once: here the guardian starts them all.
+            await self._insist(accepting.woken(job.id))
+
+    async def _cancel(self, job: PlannedJob) -> None:
+        self.outcome.cancels[job.id] = ""
+        answer, _ = await self._insist(accepting.cancel(job.id, job.sub))
+        self.outcome.cancels[job.id] = answer
+
+    async def _ask(self, call: Call[Any]) -> Any:
+        return await scripts.arun(self._redis, call)
+
+    async def _insist(self, call: Call[Any]) -> Any:
+        while True:
+            with contextlib.suppress(RedisError):
+                return await self._ask(call)
+            await asyncio.sleep(POLL_S)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- the blows
+
+    async def _strike_all(self) -> None:
+        for blow in self._plan.blows:
+            await _until(lambda after=blow.after: self._ended >= after)
+            if blow.kind.endswith("queue"):
+                await self._strike_queue(blow)
+            else:
+                self._begin(self._strike(blow))
+
+    @property
+    def _ended(self) -> int:
+        return len(self._stack.endpoint.ended | self.outcome.wiped)
+
+    async def _strike(self, blow: Blow) -> None:
+        """Waits for whom it is meant for, should it be down."""
+        node = self._stack.nodes[blow.node]
+        match blow.kind.split(" "):
+            case ["kill", "watcher"]:
+                await _until(lambda: node.signal("watcher", signal.SIGKILL))
+            case ["kill", "engine"]:
+                await _until(lambda: node.signal("model", signal.SIGKILL))
+            case ["freeze", "watcher"]:
+                await _until(lambda: node.signal("watcher", signal.SIGSTOP))
+                try:
+                    await asyncio.sleep(blow.seconds)
+                finally:
+                    node.signal("watcher", signal.SIGCONT)
+            case ["engine", mode]:
+                while not await node.set_mode(mode):  # noqa: ASYNC110
+                    await asyncio.sleep(POLL_S)
+                await asyncio.sleep(blow.seconds)
+                await node.set_mode("none")
+            case _:
+                await self._stop()
+        self.outcome.struck[blow.kind] += 1
+
+    async def _stop(self) -> None:
+        """`POST /stop`; its replies and the nodes are the guardian's."""
+        async with self._remembering:
+            self.outcome.stopped |= set(self.outcome.accepted) - self._stack.endpoint.ended
+            await self._insist(accepting.stop())
+
+    async def _strike_queue(self, blow: Blow) -> None:
+        """Its server is killed; with or without what it has written down it comes back."""
+        valkey = self._stack.valkey
+        async with contextlib.AsyncExitStack() as forgetting:
+            if blow.kind == "wipe queue":
+                await forgetting.enter_async_context(self._remembering)
+            await valkey.kill()
+            if blow.kind == "wipe queue":
+                valkey.wipe()
+                self.outcome.wiped |= set(self.outcome.accepted) - self._stack.endpoint.ended
+            await asyncio.sleep(blow.seconds)
+            await valkey.start()
+        self.outcome.struck[blow.kind] += 1
+
+    # --- the guardian
+
+    async def _guard(self) -> None:
+        """Its function's runs, a second apart instead of a minute."""
+        fleet = Fleet(
+            redis_host=self._stack.valkey.host,
+            redis_port=self._stack.valkey.port,
+            stack=STACK,
+            replies_bucket=BUCKET,
+            gpu_count=NODES,
+            gpu_slots=SLOTS,
+        )
+        ec2, s3 = await asyncio.to_thread(
+            lambda: (self._stack.client("ec2"), self._stack.client("s3"))
+        )
+        queue = scripts.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0)
+        while True:
+            guardian = Guardian(
+                fleet, queue, ec2, s3, str(uuid.uuid4()), time.monotonic() + 10, FLEETING_TTL_S
+            )
+            with contextlib.suppress(RedisError):
+                await asyncio.to_thread(guardian.run)
+            await asyncio.sleep(GUARDIAN_EVERY_S)
+
+    # --- the end
+
+    async def _settled(self, sending: "asyncio.Task[None]") -> bool:
+        """Whether all has come to an end."""
+        ended, since = -1, time.monotonic()
+        while time.monotonic() - since < STALLED_S:
+            await asyncio.sleep(0.2)
+            if sending.done() and await self._is_empty():
+                sending.result()
+                return True
+            if ended != (now := len(self._stack.endpoint.ended)):
+                ended, since = now, time.monotonic()
+        return False
+
+    async def _is_empty(self) -> bool:
+        """Nothing waits, nobody works, and every reply that there is is final."""
+        try:
+            depth = await self._redis.xlen(names.STREAM)
+            pending = await self._redis.hlen(names.PENDING_REPLIES)
+        except RedisError:
+            return False
+        endpoint = self._stack.endpoint
+        return not depth and not pending and set(endpoint.bodies) <= endpoint.ended
+
+    async def _left(self) -> dict[str, Any]:
+        """What there still is: in the queue, and under way in the engines."""
+        await asyncio.sleep(LAST_S)
+        keys = {key: await self._redis.ttl(key) async for key in self._redis.scan_iter()}
+        held = 0
+        with contextlib.suppress(ResponseError):
+            held = (await self._redis.xpending(names.STREAM, names.GROUP))["pending"]
+        return {
+            "jobs": sorted(key for key in keys if key.startswith(names.job_key(""))),
+            "keys without an end": sorted(
+                key for key, ttl_s in keys.items() if ttl_s < 0 and key not in BOUNDED
+            ),
+            "waiting": await self._redis.xlen(names.STREAM),
+            "held": held,
+            "generating": sum([await node.generating() for node in self._stack.nodes]),
+            "dead": [entry["id"] for _, entry in await self._redis.xrange(names.DEAD_STREAM)],
+        }
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(POLL_S)
