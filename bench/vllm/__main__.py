@@ -158,13 +158,13 @@ class Check:
         """Starts vLLM, and again when it has ended or the watcher wants it to."""
         heard = 0
         while True:
-            wanted = [line["event"] for line in self._node.log[heard:]].count("engine_restart")
-            heard = len(self._node.log)
-            if wanted:
+            if "engine_restart" in [line["event"] for line in self._node.log[heard:]]:
                 await self._vllm.stop()
             if self._vllm.ended:
                 self.starts += 1
                 await self._vllm.start()
+                # What was wanted of one that started is no news.
+                heard = len(self._node.log)
             await asyncio.sleep(0.1)
 
 
