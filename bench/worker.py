@@ -31,7 +31,7 @@ IN_FLIGHT = (1, 8, 16)
 JOBS = {1: 4, 8: 16, 16: 32}
 ONE_AT_A_TIME_JOBS = 8
 MAX_TOKENS = 64
-ROUNDS = 4
+ROUNDS = 3
 PLACES = (
     "lighthouse", "harbour", "mountain village", "desert town", "space station", "old library",
     "river boat", "night train", "glass house", "winter forest", "clock tower", "quiet island",
