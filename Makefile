@@ -14,7 +14,7 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local engine up refresh destroy test fuzz chaos postman invoke user check preview format pins lambda-package docs clean setup-local setup-dev
+.PHONY: help demo local engine up refresh destroy test bench vllm-check fuzz chaos postman invoke user check preview format pins lambda-package docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,12 @@ destroy: setup-local ## Pulumi's own CLI destroys what it deployed into a runnin
 
 test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0 for this process alone)
 	@$(RUN) -m pytest -n "$(WORKERS)" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
+
+bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, idle_stops, edge, router, queue, cold_start)
+	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS))
+
+vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
+	@$(RUN) -m bench.vllm
 
 fuzz: setup-dev ## Send the API requests nobody thought of (EXAMPLES=…, per route)
 	@TLFIF_FUZZ_EXAMPLES="$(EXAMPLES)" $(RUN) -m pytest -q tests/fuzz $(ARGS)

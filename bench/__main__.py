@@ -1,0 +1,39 @@
+"""Runs one bench, or each of them briefly.
+
+python -m bench [NAME [HOW_MANY]]
+"""
+
+import argparse
+import subprocess
+import sys
+
+# What each counts, and how many of it make a brief run.
+BENCHES = {
+    "worker": ("rounds", 2),
+    "idle_stops": ("stops", 20),
+    "edge": ("calls", 200),
+    "router": ("calls", 300),
+    "queue": ("jobs", 2_000),
+    "cold_start": ("repeats", 3),
+}
+
+
+def main() -> int:
+    """0 if every one ran to its end."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="?", choices=BENCHES, help="all of them without it")
+    parser.add_argument("how_many", nargs="?", type=int, help="rounds, stops, calls, jobs, repeats")
+    args = parser.parse_args()
+    failed = 0
+    for name in [args.name] if args.name else BENCHES:
+        what, brief = BENCHES[name]
+        # One that is named runs as its figures are published, unless told otherwise.
+        count = args.how_many or (None if args.name else brief)
+        print(f"== {name}" + (f", {count} {what}" if count else ""), flush=True)
+        argv = [sys.executable, "-m", f"bench.{name}", *([str(count)] if count else [])]
+        failed += subprocess.run(argv).returncode != 0
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

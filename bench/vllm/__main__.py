@@ -1,0 +1,233 @@
+"""Jobs through the watcher on the real vLLM, in order and while its parts fail: check → seen.
+
+The first time it installs vLLM and converts the model (`setup`); then it takes about five minutes,
+most of them vLLM's three starts on a CPU. What supervisord does on the node is done here: an API
+server that has ended is started again, and one that the watcher wants restarted.
+
+    python -m bench.vllm
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from bench.nodes import Node, Nodes, nodes, until
+from bench.vllm import setup
+from bench.vllm.server import Vllm
+from local.machine.processes import Processes
+from tlfif.queue import accepting, scripts
+
+STORY = "Write a long story about a lighthouse keeper and his cat."
+# Longer than the watcher may doubt an engine and vLLM may take to start.
+RECOVERY_S = 400.0
+JOBS_AT_ONCE = 4
+
+Seen = tuple[bool, str]
+
+
+class Check:
+    """A node whose engine is vLLM."""
+
+    def __init__(self, stack: Nodes, node: Node, vllm: Vllm):
+        self._stack, self._node, self._vllm = stack, node, vllm
+        self.starts = 0
+
+    # --- in order
+
+    async def answers(self) -> Seen:
+        """Done, with partial replies meanwhile and the engine's reason at its end."""
+        job = self._node.submit("Count from one to thirty in words.", max_tokens=200, temperature=0)
+        reply = await self._node.final(job)
+        partials = sum(bool(body["text"]) for body in self._stack.history(job)) - 1
+        good = (reply["status"], reply.get("finish_reason")) == ("done", "stop") and partials > 0
+        return good, f"{_told(reply)}, {partials} partial replies"
+
+    async def length(self) -> Seen:
+        """An answer that max_tokens cuts off says so."""
+        reply = await self._node.final(self._node.submit(STORY, max_tokens=8, temperature=0))
+        good = (reply["status"], reply.get("finish_reason")) == ("done", "length")
+        return good and reply["completion_tokens"] == 8, _told(reply)
+
+    async def cancel(self) -> Seen:
+        """A cancelled job ends, and vLLM generates nothing more for it."""
+        job = self._node.submit(STORY, max_tokens=1000)
+        await self._begun(job)
+        before, asked = await self._vllm.running(), time.monotonic()
+        await self._node.cancel(job)
+        reply = await self._node.final(job)
+        replied_s = time.monotonic() - asked
+        with contextlib.suppress(TimeoutError):
+            await until(self._engine_rests, 5)
+        left = await self._vllm.running()
+        good = (reply["status"], before, left) == ("cancelled", 1, 0) and replied_s <= 1
+        return (
+            good,
+            f"{_told(reply)} after {replied_s:.1f} s; running in vLLM: {before}, then {left}",
+        )
+
+    async def too_long(self) -> Seen:
+        """A prompt longer than the context is refused, in vLLM's words."""
+        reply = await self._node.final(self._node.submit("a b " * 3000, max_tokens=5))
+        good = reply["status"] == "failed" and "maximum context length" in reply["error"]
+        return good, f"{_told(reply)}: {reply.get('error', '')}"
+
+    async def lowered(self) -> Seen:
+        """A max_tokens that does not fit beside its prompt is lowered, with a notice."""
+        # Little is left beside it: a small model may not find its end.
+        job = self._node.submit("a b " * 960, max_tokens=1024)
+        reply = await self._node.final(job, RECOVERY_S)
+        good = reply["status"] == "done" and "was lowered from 1024" in reply.get("notice", "")
+        return good, f"{_told(reply)}: {reply.get('notice', 'no notice')}"
+
+    async def refused(self) -> Seen:
+        """An option out of vLLM's range fails the job at once, in its words."""
+        reply = await self._node.final(self._node.submit("Hi", max_tokens=5, top_p=0))
+        good = reply["status"] == "failed" and "top_p" in reply["error"] and reply["attempt"] == 1
+        return good, f"{_told(reply)}: {reply.get('error', '')}"
+
+    # --- while its parts fail
+
+    async def core_killed(self) -> Seen:
+        """kill -9 of the engine core: the jobs that ran are done once vLLM is back."""
+        return await self._while_harmed(lambda: self._vllm.harm(signal.SIGKILL))
+
+    async def core_hangs(self) -> Seen:
+        """A stopped engine core, which takes requests and says nothing: the watcher has it
+        restarted, and the jobs are done.
+        """
+        return await self._while_harmed(lambda: self._vllm.harm(signal.SIGSTOP))
+
+    async def server_killed(self) -> Seen:
+        """kill -9 of the API server: the jobs that ran are done once vLLM is back."""
+
+        def kill() -> None:
+            assert self._vllm.process is not None
+            self._vllm.process.kill()
+
+        return await self._while_harmed(kill)
+
+    async def _while_harmed(self, harm: Callable[[], None]) -> Seen:
+        jobs = [self._node.submit(f"{STORY} {n}", max_tokens=150) for n in range(JOBS_AT_ONCE)]
+        await asyncio.gather(*map(self._begun, jobs))
+        starts, first = self.starts, len(self._node.log)
+        harm()
+        began = time.monotonic()
+        phases = asyncio.create_task(self._first_other_phase(began))
+        late = self._node.submit(f"{STORY} late", max_tokens=20)
+        try:
+            replies = [await self._node.final(job, RECOVERY_S) for job in (*jobs, late)]
+        finally:
+            phases.cancel()
+        took_s = time.monotonic() - began
+        ended = [reply["status"] for reply in replies]
+        whys = [line.get("why", "") for line in self._node.log[first:]]
+        notes = [
+            f"{ended.count('done')} of {len(ended)} done after {took_s:.0f} s",
+            f"attempts {[reply['attempt'] for reply in replies]}",
+            f"vLLM started {self.starts - starts} times",
+            phases.result() if phases.done() and not phases.cancelled() else "node stayed ready",
+            *dict.fromkeys(f"heard: {why[:160]}" for why in whys if why),
+            *dict.fromkeys(f"error: {reply['error']}" for reply in replies if reply.get("error")),
+        ]
+        return ended == ["done"] * len(ended), "; ".join(notes)
+
+    async def _first_other_phase(self, began: float) -> str:
+        async def other() -> bool:
+            nodes = scripts.run(self._node.redis, accepting.status()).nodes
+            return [node["phase"] for node in nodes] != ["ready"]
+
+        await until(other, RECOVERY_S)
+        return f"node no longer ready after {time.monotonic() - began:.1f} s"
+
+    async def _begun(self, job: accepting.NewJob) -> None:
+        async def so() -> bool:
+            return bool(self._stack.reply(job).get("text"))
+
+        await until(so, 60)
+
+    async def _engine_rests(self) -> bool:
+        return not await self._vllm.running()
+
+    # --- as supervisord
+
+    async def supervise(self) -> None:
+        """Starts vLLM, and again when it has ended or the watcher wants it to."""
+        heard = 0
+        while True:
+            if "engine_restart" in [line["event"] for line in self._node.log[heard:]]:
+                await self._vllm.stop()
+            if self._vllm.ended:
+                self.starts += 1
+                await self._vllm.start()
+                # What was wanted of one that started is no news.
+                heard = len(self._node.log)
+            await asyncio.sleep(0.1)
+
+
+@contextlib.asynccontextmanager
+async def checking(folder: Path) -> AsyncIterator[Check]:
+    """vLLM and a node that is ready."""
+    async with Processes(folder / "vllm") as procs, nodes(folder / "node") as stack:
+        node, vllm = await stack.add(), Vllm(procs)
+        check = Check(stack, node, vllm)
+        supervisor = asyncio.create_task(check.supervise())
+        try:
+            await node.boot(vllm.url)
+            _say("starting vLLM")
+            await asyncio.wait(
+                {supervisor, asyncio.create_task(node.ready(400))}, return_when="FIRST_COMPLETED"
+            )
+            if supervisor.done():
+                supervisor.result()
+            yield check
+        finally:
+            supervisor.cancel()
+            await asyncio.gather(supervisor, return_exceptions=True)
+
+
+async def main() -> bool:
+    """Prints check → seen; whether all was well."""
+    await asyncio.to_thread(setup.prepare)
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder:
+        async with checking(Path(folder)) as check:
+            checks: list[Callable[[], Awaitable[Seen]]] = [
+                check.answers, check.length, check.cancel, check.too_long, check.lowered,
+                check.refused, check.core_killed, check.server_killed, check.core_hangs,
+            ]  # fmt: skip
+            for each in checks:
+                good, seen = await _tried(each)
+                bad += not good
+                print(f"{'ok ' if good else 'BAD'} {each.__name__:14} {seen}", flush=True)
+    print(f"{len(checks) - bad} passed, {bad} failed")
+    return not bad
+
+
+async def _tried(check: Callable[[], Awaitable[Seen]]) -> Seen:
+    try:
+        return await check()
+    except (TimeoutError, AssertionError) as error:
+        return False, f"{type(error).__name__}: {error}"
+
+
+def _told(reply: dict[str, Any]) -> str:
+    told = [reply["status"]]
+    if reply.get("finish_reason"):
+        told.append(f"finish_reason {reply['finish_reason']}")
+    if reply.get("completion_tokens"):
+        told.append(f"{reply['completion_tokens']} tokens")
+    return ", ".join(told)
+
+
+def _say(what: str) -> None:
+    print(f"vllm-check: {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if asyncio.run(main()) else 1)
