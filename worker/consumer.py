@@ -20,9 +20,9 @@ from worker.queue import Queue
 from worker.replies import Replies, Reply, StorageError
 from worker.tasks import end, poll
 
-# How long one read waits for a job: a stop waits for it, and abandoned jobs are looked for after
-# each.
-BLOCK_MS = 1000
+# How long one read waits for a job: a stop waits for it, so that it is late by as much, and
+# abandoned jobs are looked for after each.
+BLOCK_MS = 500
 CANCEL_POLL_S = 0.4
 
 
