@@ -51,9 +51,10 @@ class Supervisor:
     def _ask(self, method: str, *args: Any) -> Any:
         if not self._path:
             raise SupervisorError("this process runs under no supervisord")
-        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixSocket(self._path))
+        transport = _UnixSocket(self._path)
         try:
-            return getattr(proxy.supervisor, method)(*args)
+            with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+                return getattr(proxy.supervisor, method)(*args)
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
             raise SupervisorError(f"supervisord at {self._path}: {error}") from error
 
@@ -67,6 +68,8 @@ class _UnixSocket(xmlrpc.client.Transport):
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection("localhost", timeout=_TIMEOUT_S)
+        # Where the base class closes it.
+        self._connection = host, connection
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.sock.settimeout(_TIMEOUT_S)
         connection.sock.connect(self._path)

@@ -63,7 +63,7 @@ class LocalNode:
         self._supervisor: Supervisor | None = None
         self._process: Process | None = None
         self._telling: set[asyncio.Future[None]] = set()
-        self._closed = False
+        self._stopping = self._closed = False
 
     @property
     def pids(self) -> dict[str, int]:
@@ -92,6 +92,7 @@ class LocalNode:
 
     async def _start(self) -> None:
         await self._stop()
+        self._stopping = False
         # In /tmp: a socket's path has a hundred characters at most.
         folder = Path(tempfile.mkdtemp(prefix="tlfif-node-"))
         log = self._procs.log_dir / f"{self.instance_id}-supervisord.log"
@@ -149,19 +150,20 @@ class LocalNode:
     async def _stop(self, grace_s: float = GRACE_S) -> None:
         """As a machine that shuts down: the watcher first, which may be finishing an answer."""
         process, supervisor = self._process, self._supervisor
-        self._process = self._supervisor = None
         if process is None or supervisor is None:
             return
+        self._stopping = True
         if grace_s:
             # It may be on its way out already.
             with contextlib.suppress(OSError, HTTPException, Fault):
                 await asyncio.to_thread(supervisor.shut_down)
         await process.stop(grace_s)
         shutil.rmtree(supervisor.folder, ignore_errors=True)
+        self._process = self._supervisor = None
 
     def _on_exit(self, code: int) -> None:
         """supervisord ended: by itself, unless it was stopped here. Then so does its machine."""
-        if self._process is None or self._closed:
+        if self._stopping:
             return
         _log.warning("%s powers off: supervisord ended with %s", self.instance_id, code)
         if self._on_power_off is not None:

@@ -45,15 +45,14 @@ class Supervisor:
         """
         parser = RawConfigParser()
         parser.read(CONFIGURATION)
-        for section in parser.values():
+        for section in parser.sections():
             for option in _NOT_HERE:
-                section.pop(option, None)
-        parser["supervisord"] |= {
-            "logfile": _escaped(self.log),
-            # stdout is the watcher's alone.
-            "silent": "true",
-            "pidfile": _escaped(self.folder / "supervisord.pid"),
-        }
+                parser.remove_option(section, option)
+        supervisord = parser["supervisord"]
+        supervisord["logfile"] = _escaped(self.log)
+        supervisord["pidfile"] = _escaped(self.folder / "supervisord.pid")
+        # stdout is the watcher's alone.
+        supervisord["silent"] = "true"
         parser["unix_http_server"]["file"] = _escaped(self._socket)
         parser.remove_section("supervisorctl")
         parser["eventlistener:power_off"]["command"] = _line(listener)
@@ -94,7 +93,8 @@ class Supervisor:
         give_up = time.monotonic() + within_s
         while time.monotonic() < give_up:
             try:
-                self._api().supervisor.getState()
+                with self._api() as api:
+                    api.supervisor.getState()
                 return
             except (OSError, xmlrpc.client.Error):
                 time.sleep(0.02)
@@ -104,7 +104,8 @@ class Supervisor:
 
         Raises OSError when it is not there (any more).
         """
-        self._api().supervisor.shutdown()
+        with self._api() as api:
+            api.supervisor.shutdown()
 
     def _api(self) -> ServerProxy:
         transport = SupervisorTransport(None, None, f"unix://{self._socket}")
