@@ -73,4 +73,5 @@ async def _give_up(this: Instance, error: SettingsError) -> None:
         async with Redis(host=host, port=port, protocol=2, socket_timeout=5.0) as client:
             queue = Queue(client, working.consumer_name(this.id, boot))
             await giving_up.tell(queue, this.id, boot, "settings", str(error), PATIENCE_S)
-    await machine.rest(this.region, this.id, this.stack, Supervisor(os.environ))
+    patience_s = machine.STOP_PATIENCE_S
+    await machine.rest(this.region, this.id, this.stack, Supervisor(os.environ), patience_s)

@@ -21,7 +21,13 @@ class StopFailedError(Exception):
     """EC2 did not take the request; the machine goes on costing money."""
 
 
-async def rest(region: str, instance_id: str, stack: str, supervisor: Supervisor) -> None:
+async def rest(
+    region: str,
+    instance_id: str,
+    stack: str,
+    supervisor: Supervisor,
+    patience_s: float,
+) -> None:
     """Stops this machine, for which this process is ended; returns only if that failed.
 
     EC2 is asked first, because its answer says that the machine goes down whatever runs on it. The
@@ -32,7 +38,7 @@ async def rest(region: str, instance_id: str, stack: str, supervisor: Supervisor
         # A thread ends what it has begun, even when this process is told to stop meanwhile.
         await asyncio.to_thread(function, *args)
 
-    backoff, give_up = Backoff(first_s=1.0), time.monotonic() + STOP_PATIENCE_S
+    backoff, give_up = Backoff(first_s=1.0), time.monotonic() + patience_s
     stopped = False
     while not stopped and time.monotonic() < give_up:
         try:

@@ -204,7 +204,13 @@ class Watcher:
         await self._heartbeat.enter("draining")
         await self._consumer.close(self._settings.grace_s, self._hurry)
         settings = self._settings
-        await machine.rest(settings.region, settings.instance_id, settings.stack, self._supervisor)
+        await machine.rest(
+            settings.region,
+            settings.instance_id,
+            settings.stack,
+            self._supervisor,
+            settings.stop_patience_s,
+        )
         # A new process serves again: accept would otherwise wait for a start of a machine that
         # runs.
         log("not_stopped", "ERROR")

@@ -71,7 +71,8 @@ class Store:
 
 def _is_sane(memory: Memory) -> bool:
     """Raises TypeError for what is no number."""
-    counted = (memory.at, memory.idled_s, memory.obstructed_s, memory.wish_s or 0.0)
+    wish_s = 0.0 if memory.wish_s is None else memory.wish_s
+    counted = (memory.at, memory.idled_s, memory.obstructed_s, wish_s)
     return all(0 <= each < math.inf for each in counted) and math.isfinite(memory.give_up_at)
 
 

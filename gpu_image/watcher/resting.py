@@ -33,7 +33,8 @@ class Policy:
         self._limits, self._at = limits, now
         self._wish_s = limits.idle_s
         self._idled_s = self._obstructed_s = 0.0
-        self._in_flight, self._obstacle, self._refused = False, "", False
+        # Until the first `note` the node can take no job, whatever the reason will be.
+        self._in_flight, self._obstacle, self._refused = False, "engine", False
         if memory is not None:
             away_s = now - memory.at
             self._obstructed_s = memory.obstructed_s + away_s

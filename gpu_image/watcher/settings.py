@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from tlfif import aws, names
 from tlfif.log import log
+from watcher import machine
 from watcher.instance import Instance
 
 
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     # Less than supervisord's stopwaitsecs, which is less than what EC2 gives a machine to shut
     # down.
     grace_s: float = Field(default=25, ge=0)
+    stop_patience_s: float = Field(default=machine.STOP_PATIENCE_S, gt=0)
 
     instance_id: str
     started_at: float = Field(description="when EC2 last started the instance, in epoch s")
