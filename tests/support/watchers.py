@@ -98,7 +98,8 @@ class Bench:
             "stack": "dev", "region": "us-east-1", "replies_bucket": BUCKET,
             "redis_host": "127.0.0.1", "redis_port": self.valkey.port,
             "gpu_slots": 4, "max_lifetime_hours": 4, "model_url": self.model.url,
-            "lease_renew_s": 0.1, "lease_idle_s": LEASE_IDLE_S, "grace_s": 5, "stop_patience_s": 0.3,
+            "lease_renew_s": 0.1, "lease_idle_s": LEASE_IDLE_S, "grace_s": 5,
+            "stop_patience_s": 0.3,
             "instance_id": "i-0a", "started_at": time.time(),
             "booted_at": time.monotonic(),
         }  # fmt: skip

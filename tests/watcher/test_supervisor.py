@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from support.node_stack import alive
 from support.watchers import until
 
 from local.machine.processes import Process, Processes
 from local.node.supervisor import CONFIGURATION, Program
 from local.node.supervisor import Supervisor as LocalSupervisor
 from recording.model import ROOT
+from tlfif import names
 from watcher.engine import EngineRestarts
 from watcher.supervisor import Supervisor, SupervisorError
 
@@ -72,12 +74,10 @@ async def supervise(tmp_path: Path) -> AsyncIterator[Supervise]:
         yield start
 
 
-def alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def group_of(leader: int) -> list[int]:
+    """The processes of a group that run."""
+    pids = [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]
+    return [pid for pid in pids if alive(pid) and os.getpgid(pid) == leader]
 
 
 async def test_an_engine_that_hangs_is_killed_with_all_its_processes_and_started_again(
@@ -86,11 +86,12 @@ async def test_an_engine_that_hangs_is_killed_with_all_its_processes_and_started
     node = await supervise(HUNG, SLEEP)
     await until(lambda: node.pid("vllm"))
     first = node.pid("vllm")
+    await until(lambda: len(group_of(first)) == 2)
     begun = time.monotonic()
     node.supervisor.restart_engine()
     await until(lambda: node.pid("vllm") not in (0, first))
     assert time.monotonic() - begun < 5, "not supervisord's stopwaitsecs"
-    assert not alive(first)
+    assert not group_of(first)
     assert "watcher" not in node.log().split("spawned: 'watcher'", 1)[1], "only the engine"
 
 
@@ -171,7 +172,5 @@ async def test_an_engine_is_not_restarted_while_it_may_still_load() -> None:
 
 
 def test_the_engine_takes_as_many_sequences_as_a_node_may_have_jobs() -> None:
-    from tlfif import names
-
     text = CONFIGURATION.read_text()
     assert f"--max-num-seqs {names.ENGINE_SEQUENCES} " in text
