@@ -114,6 +114,7 @@ nodes = GpuNodes(
     "gpu-node",
     GpuNodesArgs(
         settings=settings.gpu,
+        eur_per_hour=settings.gpu_eur_per_hour,
         region=region,
         stack=stack,
         ami_id=image.ami_id,

@@ -38,11 +38,14 @@ IGNORED = [
 class GpuNodesArgs:
     """`ami_id` is None before there is an image, which fills `image_gb` GB of a disk.
 
+    `eur_per_hour` is what a node costs while it runs.
+
     `queue` says where the queue is, `subnet_id` and `security_group_id` are where the nodes are,
     and `ways` what must be there before they boot.
     """
 
     settings: GpuSettings
+    eur_per_hour: float
     region: str
     stack: str
     ami_id: str | None
@@ -158,6 +161,8 @@ class GpuNodes(Component):
             gpu_slots=args.settings.slots,
             idle_minutes=args.settings.idle_minutes,
             max_lifetime_hours=args.settings.max_lifetime_hours,
+            boot_allowance_minutes=args.settings.boot_allowance_minutes,
+            gpu_eur_per_hour=round(args.eur_per_hour, 4),
         )
 
 

@@ -80,10 +80,10 @@ class GpuSettings(_Group):
         description="an image to use instead of the baked one",
     )
     slots: int = Field(
-        default=32,
+        default=names.ENGINE_SEQUENCES,
         ge=1,
-        le=256,
-        description="how many jobs a node works on at once (vLLM's max-num-seqs)",
+        le=names.ENGINE_SEQUENCES,
+        description="how many jobs a node works on at once; its engine takes no more",
     )
     idle_minutes: int = Field(
         default=names.DEFAULT_IDLE_MINUTES,
@@ -98,6 +98,15 @@ class GpuSettings(_Group):
         ge=names.MIN_LIFETIME_HOURS,
         le=names.MAX_LIFETIME_HOURS,
         description="hours after which a node stops, whatever it does",
+    )
+    boot_allowance_minutes: int = Field(
+        default=names.DEFAULT_BOOT_ALLOWANCE_MINUTES,
+        ge=names.MIN_BOOT_ALLOWANCE_MINUTES,
+        le=names.MAX_BOOT_ALLOWANCE_MINUTES,
+        description=(
+            "minutes without an answer that a node's engine may load or be away; then the node "
+            "stops itself and says why"
+        ),
     )
     disk_gb: int = Field(
         default=30, ge=20, le=1000, description="the size of each node's disk in GB"
@@ -312,14 +321,15 @@ class Settings(_Group):
     def _check_together(self) -> None:
         """Refuses values that are good alone and not with one another."""
         gpu, costs = self.gpu, self.costs
-        needed_min = names.LONGEST_BOOT_S / 60 + gpu.idle_minutes
+        boot_min = max(names.LONGEST_BOOT_S // 60, gpu.boot_allowance_minutes)
+        needed_min = boot_min + gpu.idle_minutes
         if gpu.max_lifetime_hours * 60 < needed_min:
             raise together(
                 {
                     "gpu:maxLifetimeHours": gpu.max_lifetime_hours,
                     "gpu:idleMinutes": gpu.idle_minutes,
                 },
-                f"a boot may take {names.LONGEST_BOOT_S // 60} minutes, so that a node would stop "
+                f"a boot may take {boot_min} minutes, so that a node would stop "
                 "before it has been idle for so long",
                 f"gpu.maxLifetimeHours' {needed_min / 60:g}",
             )

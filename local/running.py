@@ -211,6 +211,7 @@ class Running:
                 **site.options.watcher,
             },
             on_line=lambda line: site.log("watcher", line),
+            on_power_off=site.endpoint.instances.power_off,
         )
         site.endpoint.on_instance_state(node.on_state)
         return node

@@ -146,3 +146,5 @@ class Node(Queue):
     gpu_slots: int
     idle_minutes: int
     max_lifetime_hours: float
+    boot_allowance_minutes: int
+    gpu_eur_per_hour: float

@@ -44,6 +44,11 @@ BACKLOG_PER_NODE = 500
 BOOT_ETA_S, LONGEST_BOOT_S = 90, 900
 # A shorter life could pass in booting: started again for the same jobs, and again.
 MIN_LIFETIME_HOURS, MAX_LIFETIME_HOURS = 0.5, 24
+# How long an engine may load, or be away, before its node gives up; a load takes 60 to 90 s.
+MIN_BOOT_ALLOWANCE_MINUTES, MAX_BOOT_ALLOWANCE_MINUTES = 3, 60
+DEFAULT_BOOT_ALLOWANCE_MINUTES = 10
+# How many sequences the engine works on at once (--max-num-seqs in gpu_image/supervisord.conf).
+ENGINE_SEQUENCES = 32
 
 # The queue (RED-003): one job lives this long unless a worker holds its lease.
 JOB_TTL_S = 300
@@ -53,6 +58,8 @@ WAKE_TTL_S = 120
 # EC2 shows what became of a start by then: a node that is stopped (again) did not come up.
 START_SETTLES_S = 10
 START_FAILURE_TTL_S = 600
+# A node that gave up is woken again for the next job, and may take its allowance to give up again.
+GAVE_UP_TTL_S = 2 * MAX_BOOT_ALLOWANCE_MINUTES * 60
 HEARTBEAT_TTL_S = 15
 LEASE_RENEW_S, LEASE_IDLE_S = 5, 20
 LET_GO_S = 12  # a lease not renewed for so long was handed back, or its worker died

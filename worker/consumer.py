@@ -77,8 +77,10 @@ class Consumer:
 
     @property
     def obstacle(self) -> str:
-        """Why it can take no job now, '' when it can; at first that its engine loads."""
-        return self._replies.why_not if self._gate.is_open else self._gate.why
+        """What keeps it from taking jobs now, '' for nothing: "engine: …" or "storage: …"."""
+        if not self._gate.is_open:
+            return f"engine: {self._gate.why}"
+        return f"storage: {self._replies.why_not}" if self._replies.why_not else ""
 
     async def run(self) -> None:
         """Claims jobs until closed, and looks after them.

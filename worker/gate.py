@@ -46,7 +46,7 @@ class Gate:
     """
 
     def __init__(self, model: Model, host: Host):
-        self.why = "the engine loads"
+        self.why = "it loads"
         self._model, self._host = model, host
         self._open, self._doubted = asyncio.Event(), asyncio.Event()
         self._doubt: _Doubt | None = None
@@ -163,6 +163,6 @@ class Gate:
         return at is None or time.monotonic() - at >= RESTART_AGAIN_S
 
     async def _restart(self, why: str) -> None:
-        log("engine_restart", "ERROR", why=why)
+        log("engine_restart_wanted", "ERROR", why=why)
         self._restarted_at = time.monotonic()
         await self._host.restart_engine(why)

@@ -16,7 +16,11 @@ EVERY_S = 3.0
 
 
 class Heartbeat:
-    """The node's key in the queue. `draining` is set once the queue says so, whoever wanted it."""
+    """The node's key in the queue.
+
+    `draining` is set once the queue says so, whoever wanted it; `failure` is why the queue did not
+    take the last heartbeat, '' when it did.
+    """
 
     def __init__(
         self,
@@ -25,9 +29,13 @@ class Heartbeat:
         boot: str,
         uptime: Uptime,
         in_flight: Callable[[], int],
+        restarted: bool = False,
     ):
-        """`boot` names this process."""
+        """`boot` names this process; `restarted`: the machine has had another one, so that this
+        one cannot tell how long a boot takes.
+        """
         self.draining = asyncio.Event()
+        self.failure = ""
         self._queue, self._instance, self._boot, self._in_flight = queue, instance, boot, in_flight
         self._phase = "booting"
         self._uptime = uptime
@@ -35,20 +43,7 @@ class Heartbeat:
             "started": uptime.epoch_ms() - int(uptime.seconds() * 1000)
         }
         self._boot_ms: int | None = None
-        self._first_boot = True
-
-    async def begin(self) -> None:
-        """Says that the machine is booting."""
-        try:
-            # Its predecessor's key: this process was restarted, so it cannot tell how long a boot
-            # takes.
-            known = await self._queue.client.exists(names.node_key(self._instance))
-            self._first_boot = not known
-        except RedisError as error:
-            # It may have had one: a boot that cannot be told from a restart is not measured.
-            self._first_boot = False
-            log("heartbeat_failed", "WARNING", why=str(error))
-        await self.enter("booting")
+        self._restarted = restarted
 
     async def enter(self, phase: str) -> None:
         """Changes the phase and says so at once; a boot's first `ready` goes into the history."""
@@ -63,7 +58,7 @@ class Heartbeat:
     def _note_boot(self, phase: str, now_ms: int) -> None:
         boot_ms = int(now_ms - self._timings["started"])
         # A longer time since the machine's start is not a boot but a restart of this process.
-        if phase == "ready" and self._first_boot and 0 < boot_ms < names.LONGEST_BOOT_S * 1000:
+        if phase == "ready" and not self._restarted and 0 < boot_ms < names.LONGEST_BOOT_S * 1000:
             self._boot_ms = boot_ms
 
     async def beat(self) -> None:
@@ -75,8 +70,9 @@ class Heartbeat:
             phase = await self._queue.ask(call)
         except RedisError as error:
             log("heartbeat_failed", "WARNING", why=str(error))
+            self.failure = f"queue: it does not answer ({error})"
             return
-        self._boot_ms = None
+        self.failure, self._boot_ms = "", None
         if phase == "draining":
             self._phase = phase
             self.draining.set()

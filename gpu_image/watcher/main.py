@@ -22,72 +22,45 @@ from redis.exceptions import RedisError
 
 from tlfif.log import log
 from tlfif.queue import working
-from watcher import instance, machine
-from watcher import settings as settings_module
+from watcher import boot, giving_up, machine
+from watcher.engine import EngineRestarts
 from watcher.heartbeat import Heartbeat
-from watcher.idle import IdleTimer
-from watcher.instance import Instance, InstanceError
-from watcher.settings import Settings, SettingsError
+from watcher.memory import Store
+from watcher.resting import Limits, Policy
+from watcher.settings import Settings
+from watcher.supervisor import Supervisor
 from watcher.uptime import Uptime
 from worker import replies
-from worker.backoff import Backoff
 from worker.consumer import Consumer
 from worker.model import Model, Patience
 from worker.queue import Queue
-from worker.tasks import end, poll
+from worker.tasks import end
 
-# How long, and how often, a node asks what it is told before it stops its machine instead.
-SETTINGS_PATIENCE_S, SETTINGS_EVERY_S = 120.0, 5.0
+# How often the node looks whether it is to rest; when that is due sooner, it looks then.
 IDLE_POLL_S = 0.25
 DRAIN_EVERY_S = 1.0
+# What a next process of this boot has to know is at most so old.
+SAVE_EVERY_S = 1.0
 # Longer than a read of the stream blocks.
 REDIS_TIMEOUT_S = 5.0
-STOP_TRIES = 5
-# How long EC2 may take to shut this machine down before this process concludes that it goes on.
-STOPPING_S = 180.0
 
 
-def main() -> None:
-    """Runs until SIGTERM (exit 0) or until it cannot go on (exit 1)."""
-    try:
-        this = instance.ask(os.environ)
-    except InstanceError as error:
-        log("instance", "ERROR", why=str(error))
-        sys.exit(1)
-    settings = _settings(this)
-    sys.exit(asyncio.run(run(settings)) if settings else 1)
+def main(restarted: bool = False) -> None:
+    """Runs until SIGTERM (exit 0) or until it cannot go on (exit 1).
 
-
-def _settings(this: Instance) -> Settings | None:
-    """What this node is told, as soon as it can be had; None if it stops instead: a node that
-    cannot work must not cost money.
+    `restarted`: the machine has had another watcher since it booted.
     """
-    give_up = time.monotonic() + SETTINGS_PATIENCE_S
-    while True:
-        try:
-            return settings_module.load(this, os.environ)
-        except SettingsError as error:
-            log("settings", "ERROR", why=str(error))
-        if time.monotonic() >= give_up:
-            break
-        # The network may come late, and `pulumi up` may be about to mend it.
-        time.sleep(SETTINGS_EVERY_S)
-    try:
-        machine.stop(this.region, this.id, this.stack)
-        log("resting", reason="no settings")
-        time.sleep(STOPPING_S)
-    except machine.StopFailedError as error:
-        log("stop_failed", "ERROR", why=str(error))
-    return None
+    settings = boot.settings()
+    sys.exit(asyncio.run(run(settings, restarted)) if settings else 1)
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, restarted: bool = False) -> int:
     """Serves until told to stop; the exit code."""
 
     def make_s3() -> Any:
         return replies.client(settings.region, connections=settings.gpu_slots + 2)
 
-    async with watching(settings, make_s3) as watcher:
+    async with watching(settings, make_s3, restarted) as watcher:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, watcher.stop)
         return await watcher.run()
@@ -95,7 +68,7 @@ async def run(settings: Settings) -> int:
 
 @contextlib.asynccontextmanager
 async def watching(
-    settings: Settings, make_s3: Callable[[], Any]
+    settings: Settings, make_s3: Callable[[], Any], restarted: bool = False
 ) -> AsyncGenerator["Watcher", None]:
     """A watcher with its connections; `make_s3` makes a boto3 client."""
     redis = Redis(
@@ -111,7 +84,7 @@ async def watching(
     with ThreadPoolExecutor(settings.gpu_slots + 2, thread_name_prefix="s3") as pool:
         patience = Patience(settings.engine_silence_s, settings.engine_probe_s)
         async with redis, Model(settings.model_url, settings.model, patience) as model:
-            yield Watcher(settings, redis, model, make_s3, pool)
+            yield Watcher(settings, redis, model, make_s3, pool, restarted)
 
 
 class Watcher:
@@ -124,6 +97,7 @@ class Watcher:
         model: Model,
         make_s3: Callable[[], Any],
         pool: ThreadPoolExecutor,
+        restarted: bool = False,
     ):
         self._settings, self._boot = settings, secrets.token_hex(4)
         name = working.consumer_name(settings.instance_id, self._boot)
@@ -146,12 +120,25 @@ class Watcher:
             self._boot,
             uptime,
             lambda: self._consumer.in_flight,
+            restarted,
         )
-        self._idle = IdleTimer(settings.idle_s(settings.idle_minutes), time.monotonic())
         self._told_to_stop, self._hurry = asyncio.Event(), asyncio.Event()
+        self._supervisor, self._store = Supervisor(os.environ), Store(os.environ)
+        self._policy = self._make_policy(uptime)
+        half_s = settings.boot_allowance_s / 2
+        self._restarts = EngineRestarts(self._supervisor, half_s, time.monotonic)
+        self._obstacle = ""
+
+    def _make_policy(self, uptime: Uptime) -> Policy:
+        settings, now = self._settings, time.monotonic()
         # Early enough to hand back what runs: the lifetime is a promise about money.
         left_s = settings.max_lifetime_s - settings.grace_s - uptime.seconds()
-        self._last_moment = time.monotonic() + left_s
+        limits = Limits(
+            idle_s=settings.idle_s(settings.idle_minutes),
+            allowance_s=settings.boot_allowance_s,
+            last_moment=now + left_s,
+        )
+        return Policy(limits, now, self._store.load(now))
 
     async def run(self) -> int:
         """Serves until told to stop.
@@ -184,49 +171,78 @@ class Watcher:
     def job_ended(self, idle_minutes: float | None, answered: bool) -> None:
         """Counts the idle time from now on, as the job asked."""
         idle_s = None if idle_minutes is None else self._settings.idle_s(idle_minutes)
-        self._idle.job_ended(time.monotonic(), idle_s)
+        self._look()
+        self._policy.job_ended(idle_s, answered)
+        if answered:
+            self._restarts.answered()
+        self._store.save(self._policy.memory())
 
     async def engine_changed(self, ready: bool) -> None:
         """Says so in the heartbeat, unless the node is leaving."""
+        self._look()
+        if ready:
+            self._restarts.ready()
         if not self._heartbeat.draining.is_set():
             await self._heartbeat.enter("ready" if ready else "loading")
 
     async def restart_engine(self, why: str) -> None:
-        """Has supervisord start the engine anew."""
-        log("engine_restart", "ERROR", why=why)
+        """Has supervisord start the engine anew, unless it may still be loading."""
+        await self._restarts.ask(why)
 
     # --- serving and resting
 
     async def _serve(self) -> None:
-        await self._heartbeat.begin()
+        await self._heartbeat.enter("booting")
         await self._heartbeat.enter("loading")
         await self._consumer.run()
 
     async def _rest(self) -> None:
         """Waits until the node should rest, then stops the machine; ends only if that failed."""
-        reason = await poll(IDLE_POLL_S, self._reason_to_rest)
+        reason = await self._until_due()
         log("resting", reason=reason)
+        if reason in giving_up.KINDS:
+            await self._tell(reason)
         await self._heartbeat.enter("draining")
         await self._consumer.close(self._settings.grace_s, self._hurry)
-        if await self._stop_machine():
-            await asyncio.sleep(STOPPING_S)
+        settings = self._settings
+        await machine.rest(
+            settings.region,
+            settings.instance_id,
+            settings.stack,
+            self._supervisor,
+            settings.stop_patience_s,
+        )
         # A new process serves again: accept would otherwise wait for a start of a machine that
         # runs.
         log("not_stopped", "ERROR")
 
-    async def _reason_to_rest(self) -> str | None:
-        now = time.monotonic()
-        if now >= self._last_moment:
-            return "lifetime"
-        if self._heartbeat.draining.is_set():
-            return "told"
-        if self._consumer.in_flight or self._consumer.obstacle:
-            self._idle.busy(now)
-        elif self._idle.due(now):
-            if await self._consumer.close_if(self._may_drain):
-                return "idle"
-            await asyncio.sleep(DRAIN_EVERY_S)
-        return None
+    async def _until_due(self) -> str:
+        """Why the node is to rest, once it is."""
+        saved_at = 0.0
+        while True:
+            self._look()
+            reason = self._policy.reason(told=self._heartbeat.draining.is_set())
+            if reason == "idle" and not await self._consumer.close_if(self._may_drain):
+                self._policy.refused(DRAIN_EVERY_S)
+                await asyncio.sleep(DRAIN_EVERY_S)
+            elif reason:
+                return reason
+            if time.monotonic() >= saved_at + SAVE_EVERY_S:
+                saved_at = time.monotonic()
+                self._store.save(self._policy.memory())
+            await asyncio.sleep(min(IDLE_POLL_S, self._policy.due_in()))
+
+    def _look(self) -> None:
+        """Notes what the node does now."""
+        # Of two obstacles the queue's is told: without it, the others do not matter.
+        self._obstacle = self._heartbeat.failure or self._consumer.obstacle
+        kind = giving_up.kind_of(self._obstacle)
+        self._policy.note(time.monotonic(), self._consumer.in_flight > 0, kind)
+
+    async def _tell(self, kind: str) -> None:
+        settings, why = self._settings, self._obstacle or "the queue has work that it does not get"
+        spent_s = self._policy.obstructed_s
+        await giving_up.tell(self._queue, settings.instance_id, self._boot, kind, why, spent_s)
 
     async def _may_drain(self) -> bool:
         """Whether the queue lets this node go; from then on accept counts on it no more."""
@@ -236,20 +252,6 @@ class Watcher:
             answer = str(error)
         log("drain", answer=answer)
         return answer == "draining"
-
-    async def _stop_machine(self) -> bool:
-        settings, backoff = self._settings, Backoff(first_s=1.0)
-        for _ in range(STOP_TRIES):
-            try:
-                # A thread ends what it has begun, even when this process is told to stop meanwhile.
-                await asyncio.to_thread(
-                    machine.stop, settings.region, settings.instance_id, settings.stack
-                )
-                return True
-            except machine.StopFailedError as error:
-                log("stop_failed", "ERROR", why=str(error))
-            await backoff.pause()
-        return False
 
     async def _leave(self) -> None:
         try:

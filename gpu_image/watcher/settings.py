@@ -9,11 +9,19 @@ from pydantic_core import ErrorDetails
 
 from tlfif import aws, names
 from tlfif.log import log
+from watcher import machine
 from watcher.instance import Instance
 
 
 class SettingsError(Exception):
-    """The node cannot get its settings, or not use them; the message says which, and the fix."""
+    """The node cannot get its settings, or not use them; the message says which, and the fix.
+
+    `queue` is the queue's host and port, if it was told of those: somebody may wait there.
+    """
+
+    def __init__(self, message: str, queue: tuple[str, int] | None = None):
+        super().__init__(message)
+        self.queue = queue
 
 
 class Settings(BaseModel):
@@ -39,6 +47,10 @@ class Settings(BaseModel):
         default=names.DEFAULT_IDLE_MINUTES, ge=names.MIN_IDLE_MINUTES, le=names.MAX_IDLE_MINUTES
     )
     max_lifetime_hours: float = Field(gt=0, le=names.MAX_LIFETIME_HOURS)
+    # On a node whose parameter is older, the program's default.
+    boot_allowance_minutes: float = Field(
+        default=names.DEFAULT_BOOT_ALLOWANCE_MINUTES, gt=0, le=names.MAX_BOOT_ALLOWANCE_MINUTES
+    )
     # None on a node whose parameter was written before replies told what they cost.
     gpu_eur_per_hour: float | None = Field(default=None, ge=0)
     engine: str = "vllm"
@@ -53,6 +65,7 @@ class Settings(BaseModel):
     # Less than supervisord's stopwaitsecs, which is less than what EC2 gives a machine to shut
     # down.
     grace_s: float = Field(default=25, ge=0)
+    stop_patience_s: float = Field(default=machine.STOP_PATIENCE_S, gt=0)
 
     instance_id: str
     started_at: float = Field(description="when EC2 last started the instance, in epoch s")
@@ -62,6 +75,11 @@ class Settings(BaseModel):
     def idle_s(self, minutes: float) -> float:
         """Idle minutes in seconds of this node's clock."""
         return minutes * self.seconds_per_minute
+
+    @property
+    def boot_allowance_s(self) -> float:
+        """How long the node may be of no use; not scaled, because engines do not load faster."""
+        return self.boot_allowance_minutes * 60
 
     @property
     def max_lifetime_s(self) -> float:
@@ -100,7 +118,12 @@ def parse(parameter: str | None, instance: Instance, environ: Mapping[str, str])
         return Settings.model_validate({**told, **overrides, **own})
     except ValidationError as error:
         complaints = (_complaint(name, each) for each in error.errors())
-        raise SettingsError("; ".join(complaints)) from error
+        raise SettingsError("; ".join(complaints), _queue({**told, **overrides})) from error
+
+
+def _queue(told: Mapping[str, Any]) -> tuple[str, int] | None:
+    host, port = told.get("TLFIF_REDIS_HOST"), told.get("TLFIF_REDIS_PORT", names.REDIS_PORT)
+    return (str(host), int(port)) if host and str(port).isdecimal() else None
 
 
 def _decoded(name: str, parameter: str) -> Mapping[str, Any]:

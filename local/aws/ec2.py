@@ -27,6 +27,9 @@ STATE_CODES = {
     "stopping": 64,
     "stopped": 80,
 }
+# Why an instance is stopped whose machine powered itself off.
+POWERED_OFF = "Client.InstanceInitiatedShutdown"
+MESSAGES = {POWERED_OFF: "Instance initiated shutdown"}
 _STATE_FILTERS = ("instance-state-name", "instance-state-code")
 _NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15"
 
@@ -50,9 +53,10 @@ class InstanceStates:
         self._client = client
         self._between: dict[str, str] = {}
         self._launched: dict[str, datetime] = {}
-        # Why the next start of an instance will come to nothing, and why its last one did.
+        # Why the next start of an instance will come to nothing; and the codes of why instances
+        # are stopped that nobody stopped by a call.
         self._doomed: dict[str, str] = {}
-        self._failed: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
         self._listeners: list[StateListener] = []
         self._transitions: set[asyncio.Task[None]] = set()
         # Of two starts at once the second must see the first's `pending`, not moto's `stopped`.
@@ -117,7 +121,7 @@ class InstanceStates:
             for name in moved:
                 self._launched[name] = datetime.now(UTC)
                 doomed = self._doomed.pop(name, "")
-                self._failed[name] = doomed
+                self._reasons[name] = doomed
                 self._begin(name, "pending", "stopped" if doomed else "running")
             return _changes("StartInstances", before, {**before, **dict.fromkeys(moved, "pending")})
 
@@ -134,8 +138,18 @@ class InstanceStates:
             if moved:
                 await asyncio.to_thread(self._client.stop_instances, InstanceIds=moved)
             for name in moved:
+                self._reasons.pop(name, None)
                 self._begin(name, "stopping", "stopped")
             return _changes("StopInstances", before, {**before, **dict.fromkeys(moved, "stopping")})
+
+    async def power_off(self, instance_id: str) -> None:
+        """The machine went down by itself, which its shutdown behaviour makes a stop."""
+        async with self._one_at_a_time:
+            if (await self._states([instance_id]))[instance_id] != "running":
+                return
+            await asyncio.to_thread(self._client.stop_instances, InstanceIds=[instance_id])
+            self._reasons[instance_id] = POWERED_OFF
+            self._begin(instance_id, "stopping", "stopped")
 
     async def _states(self, instance_ids: Sequence[str]) -> dict[str, str]:
         instances = await self.describe(instance_ids)
@@ -202,15 +216,15 @@ class InstanceStates:
             launched.text = self._launched[name].strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
     def _put_reason(self, instance: ElementTree.Element, name: str) -> None:
-        failed = self._failed.get(name)
-        if not failed or _text(instance, "instanceState/name") != "stopped":
+        code = self._reasons.get(name)
+        if not code or _text(instance, "instanceState/name") != "stopped":
             return
         reason = instance.find(_tag("stateReason"))
         if reason is None:
             reason = ElementTree.SubElement(instance, _tag("stateReason"))
         for part in list(reason):
             reason.remove(part)
-        for tag, text in (("code", failed), ("message", f"{failed}: injected")):
+        for tag, text in (("code", code), ("message", f"{code}: {MESSAGES.get(code, 'injected')}")):
             ElementTree.SubElement(reason, _tag(tag)).text = text
 
 

@@ -140,7 +140,7 @@ class Endpoint:
 
     async def _answer(self, incoming: Incoming) -> Answer:
         if incoming.path.startswith(PREFIX):
-            return await self._metadata.answer(incoming)
+            return await self._answer_metadata(incoming)
         try:
             request = parse(
                 incoming.method, incoming.path, incoming.query, incoming.headers, incoming.body
@@ -152,6 +152,17 @@ class Endpoint:
             answer = await self._serve(incoming, request, trace)
             trace.status = answer.status
             return answer
+
+    async def _answer_metadata(self, incoming: Incoming) -> Answer:
+        """The metadata service's answer; to a fault it is `imds`, and its paths are operations."""
+        _, _, path = incoming.path.removeprefix(PREFIX).partition("/")
+        fault = self.faults.take("imds", path, None)
+        try:
+            if fault is not None:
+                await fault.strike()
+        except AwsError as error:
+            return Answer(error.status, [(b"content-type", b"text/plain")], str(error).encode())
+        return await self._metadata.answer(incoming)
 
     async def _serve(self, incoming: Incoming, request: AwsRequest, trace: Trace) -> Answer:
         try:

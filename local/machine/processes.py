@@ -10,13 +10,15 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from local.machine import reaper
+
 Ready = Callable[[], Awaitable[object]]
 
 _POLL_S = 0.02
 _TAIL_LINES = 15
 _READ_BYTES = 1 << 16
 
-# The child itself tells the reaper its group before it becomes the command: no moment exists in
+# The child itself tells the reaper its session before it becomes the command: no moment exists in
 # which the parent can die and leave it unknown. The shell's own variables are taken away again: a
 # Lambda worker's environment is exact.
 _LAUNCHER = 'echo "+$$" >&0; unset PWD OLDPWD SHLVL; exec "$@" </dev/null'
@@ -54,7 +56,7 @@ class Process:
         return self._child.returncode
 
     async def wait(self) -> int:
-        """Waits until the child and its whole group are gone; returns its exit code."""
+        """Waits until the child and its whole session are gone; returns its exit code."""
         return await asyncio.shield(self._ended)
 
     def drain(self) -> None:
@@ -83,8 +85,8 @@ class Process:
 
     async def _watch(self) -> int:
         code = await self._child.wait()
-        # What the leader started in its group ends with it.
-        _signal_group(self.pid, signal.SIGKILL)
+        # What the leader started ends with it, in groups of their own too.
+        reaper.kill_session(self.pid)
         self._output.close()
         self._on_exit(self, code)
         return code
@@ -107,9 +109,9 @@ class Processes:
         self.log_dir.mkdir(parents=True, exist_ok=True)
         reading, self._lifeline = os.pipe()
         # -I -S: the reaper needs nothing but the standard library, and is up in a few milliseconds.
-        reaper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("reaper.py"))]
+        reaping = [sys.executable, "-I", "-S", str(Path(reaper.__file__))]
         self._reaper = await asyncio.create_subprocess_exec(
-            *reaper,
+            *reaping,
             stdin=reading,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

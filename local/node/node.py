@@ -1,25 +1,31 @@
-"""A local GPU node: model server and watcher run while EC2 says that it runs; when it is stopped,
-nothing is left.
+"""A local GPU node: the programs of gpu_image/supervisord.conf, under a real supervisord, run while
+EC2 says that the node runs; when it is stopped, nothing is left.
 """
 
 import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
+from xmlrpc.client import Fault
 
 from local.machine.ports import LOOPBACK, free_port
 from local.machine.processes import Process, Processes
+from local.node.supervisor import Program, Supervisor
 from recording.model import ROOT
 from tlfif import names
 
-# As supervisord.conf on the node: the watcher has time to finish or hand back, the model server
-# needs none.
-WATCHER_GRACE_S, MODEL_GRACE_S = 40.0, 5.0
-FIRST_RESTART_S, LAST_RESTART_S, STEADY_S = 0.2, 10.0, 10.0
+# Longer than supervisord gives watcher and model server together.
+GRACE_S = 60.0
+# What the programs of supervisord.conf are called here.
+NAMES = {"vllm": "model", "watcher": "watcher"}
+GPU_IMAGE = ROOT / "gpu_image"
 
 _log = logging.getLogger(__name__)
 
@@ -37,27 +43,38 @@ class LocalNode:
         slots: int = 1,
         model: str = names.SERVED_MODEL,
         environment: Mapping[str, str] | None = None,
+        commands: Mapping[str, Sequence[str]] | None = None,
         on_line: Callable[[str], None] | None = None,
+        on_power_off: Callable[[str], Awaitable[None]] | None = None,
     ):
         """`slots` are the model server's, from its next start on; `environment` adds TLFIF_*
         overrides to the watcher's, such as the clock's.
 
-        `on_line` receives the watcher's log, one JSON object a line.
+        `commands` are others than the usual ones, by program (`model`, `watcher`), where `{port}`
+        is the model server's. `on_line` receives the watcher's log, one JSON object a line;
+        `on_power_off` hears the instance's id when the machine went down by itself.
         """
         self.instance_id = instance_id
         self.slots = slots
         self._procs, self._model, self._on_line = procs, model, on_line
         self._imds_endpoint, self._aws_endpoint = imds_endpoint, aws_endpoint
-        self._overrides = dict(environment or {})
-        self._programs: list[_Program] = []
-        self._closed = False
+        self._overrides, self._commands = dict(environment or {}), dict(commands or {})
+        self._on_power_off = on_power_off
+        self._supervisor: Supervisor | None = None
+        self._process: Process | None = None
+        self._telling: set[asyncio.Future[None]] = set()
+        self._stopping = self._closed = False
 
     @property
     def pids(self) -> dict[str, int]:
         """The processes that run now, by program: `model` and `watcher`; empty when the node is
         off.
         """
-        return {program.kind: program.pid for program in self._programs if program.pid is not None}
+        if self._process is None or self._process.returncode is not None:
+            return {}
+        assert self._supervisor is not None
+        pids = self._supervisor.pids()
+        return {NAMES[name]: pid for name, pid in pids.items() if name in NAMES}
 
     async def on_state(self, instance_id: str, state: str) -> None:
         """Follows EC2's state; when this returns for `stopping`, the processes are gone."""
@@ -71,21 +88,51 @@ class LocalNode:
     async def close(self) -> None:
         """Ends the processes at once, and follows EC2 no more."""
         self._closed = True
-        await self._stop(watcher_grace_s=0, model_grace_s=0)
+        await self._stop(grace_s=0)
 
     async def _start(self) -> None:
         await self._stop()
+        self._stopping = False
+        # In /tmp: a socket's path has a hundred characters at most.
+        folder = Path(tempfile.mkdtemp(prefix="tlfif-node-"))
+        log = self._procs.log_dir / f"{self.instance_id}-supervisord.log"
+        log.unlink(missing_ok=True)
+        self._supervisor = supervisor = Supervisor(folder=folder, log=log)
         port = free_port()
-        self._programs = [self._model_server(port), self._watcher(port)]
+        listener = [sys.executable, "-I", "-S", str(GPU_IMAGE / "power_off.py")]
+        path = supervisor.configure(self._programs(port), listener)
+        self._process = await self._procs.start(
+            f"{self.instance_id}-watcher",
+            [sys.executable, "-m", "supervisor.supervisord", "-c", path],
+            env=self._environment(port, folder),
+            cwd=ROOT,
+            on_line=self._on_line,
+            on_exit=self._on_exit,
+        )
+        await asyncio.to_thread(supervisor.hurry)
 
-    def _model_server(self, port: int) -> "_Program":
-        argv = [sys.executable, "-m", "local.node.model_server", "--port", str(port)]
-        argv += ["--model-name", self._model, "--slots", str(self.slots)]
-        return _Program(self._procs, "model", self.instance_id, argv, _environment(ROOT))
+    def _programs(self, port: int) -> dict[str, Program]:
+        model = [sys.executable, "-m", "local.node.model_server", "--port", "{port}"]
+        model += ["--model-name", self._model, "--slots", str(self.slots)]
+        usual = {"model": model, "watcher": [sys.executable, "-m", "watcher"]}
+        commands = {**usual, **self._commands}
+        logs = {
+            "model": self._procs.log_dir / f"{self.instance_id}-model.log",
+            "watcher": Path("/dev/stdout"),
+        }
+        return {
+            name: Program(
+                command=[word.replace("{port}", str(port)) for word in commands[kind]],
+                log=logs[kind],
+            )
+            for name, kind in NAMES.items()
+        }
 
-    def _watcher(self, model_port: int) -> "_Program":
-        env = {
-            **_environment(ROOT, ROOT / "gpu_image"),
+    def _environment(self, model_port: int, folder: Path) -> dict[str, str]:
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(GPU_IMAGE)]),
+            "PYTHONUNBUFFERED": "1",
             # The role's keys come from the metadata service, never from whoever runs the local
             # cloud.
             "AWS_CONFIG_FILE": os.devnull,
@@ -93,73 +140,33 @@ class LocalNode:
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": self._imds_endpoint,
             "AWS_ENDPOINT_URL": self._aws_endpoint,
             "TLFIF_MODEL_URL": f"http://{LOOPBACK}:{model_port}",
+            "TLFIF_ENGINE": "llama.cpp",
+            "TLFIF_STATE_FOLDER": str(folder),
             # This machine is older than the node.
             "TLFIF_BOOTED_AT": str(time.monotonic()),
             **self._overrides,
         }
-        argv = [sys.executable, "-m", "watcher"]
-        return _Program(self._procs, "watcher", self.instance_id, argv, env, self._on_line)
 
-    async def _stop(
-        self, watcher_grace_s: float = WATCHER_GRACE_S, model_grace_s: float = MODEL_GRACE_S
-    ) -> None:
-        """The watcher first: it may be finishing an answer."""
-        for program in reversed(self._programs):
-            await program.stop(watcher_grace_s if program.kind == "watcher" else model_grace_s)
-        self._programs = []
+    async def _stop(self, grace_s: float = GRACE_S) -> None:
+        """As a machine that shuts down: the watcher first, which may be finishing an answer."""
+        process, supervisor = self._process, self._supervisor
+        if process is None or supervisor is None:
+            return
+        self._stopping = True
+        if grace_s:
+            # It may be on its way out already.
+            with contextlib.suppress(OSError, HTTPException, Fault):
+                await asyncio.to_thread(supervisor.shut_down)
+        await process.stop(grace_s)
+        shutil.rmtree(supervisor.folder, ignore_errors=True)
+        self._process = self._supervisor = None
 
-
-def _environment(*roots: Path) -> dict[str, str]:
-    path = os.environ.get("PATH", os.defpath)
-    return {"PATH": path, "PYTHONPATH": os.pathsep.join(map(str, roots)), "PYTHONUNBUFFERED": "1"}
-
-
-class _Program:
-    """One supervised process: restarted when it ends by itself, a little later each time, as
-    supervisord does.
-    """
-
-    def __init__(
-        self,
-        procs: Processes,
-        kind: str,
-        instance_id: str,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        on_line: Callable[[str], None] | None = None,
-    ):
-        self.kind = kind
-        self._procs, self._argv, self._env, self._on_line = procs, argv, env, on_line
-        self._name = f"{instance_id}-{kind}"
-        self._process: Process | None = None
-        self._stopping = asyncio.Event()
-        self._running = asyncio.create_task(self._run(), name=self._name)
-
-    @property
-    def pid(self) -> int | None:
-        process = self._process
-        return process.pid if process is not None and process.returncode is None else None
-
-    async def stop(self, grace_s: float) -> None:
-        """SIGTERM, after the grace SIGKILL; returns when nothing is left."""
-        self._stopping.set()
-        if self._process is not None:
-            await self._process.stop(grace_s)
-        await self._running
-
-    async def _run(self) -> None:
-        pause_s = FIRST_RESTART_S
-        while not self._stopping.is_set():
-            begun = time.monotonic()
-            self._process = await self._procs.start(
-                self._name, self._argv, env=self._env, cwd=ROOT, on_line=self._on_line
-            )
-            if self._stopping.is_set():
-                await self._process.stop(0)
-            code = await self._process.wait()
-            if not self._stopping.is_set():
-                _log.warning("%s ended with %s, see %s", self._name, code, self._process.log)
-            steady = time.monotonic() - begun > STEADY_S
-            pause_s = FIRST_RESTART_S if steady else min(2 * pause_s, LAST_RESTART_S)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+    def _on_exit(self, code: int) -> None:
+        """supervisord ended: by itself, unless it was stopped here. Then so does its machine."""
+        if self._stopping:
+            return
+        _log.warning("%s powers off: supervisord ended with %s", self.instance_id, code)
+        if self._on_power_off is not None:
+            telling = asyncio.ensure_future(self._on_power_off(self.instance_id))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)

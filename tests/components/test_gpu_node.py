@@ -47,6 +47,8 @@ def test_a_node_reads_its_configuration_from_its_stacks_parameter(dev: Recording
         "TLFIF_GPU_SLOTS": "8",
         "TLFIF_IDLE_MINUTES": "5",
         "TLFIF_MAX_LIFETIME_HOURS": "4",
+        "TLFIF_BOOT_ALLOWANCE_MINUTES": "10",
+        "TLFIF_GPU_EUR_PER_HOUR": variables(dev, "router-function")["TLFIF_GPU_EUR_PER_HOUR"],
     }
     granted = statements(dev, "gpu-node-policy")["ReadParameter"]
     assert (granted["Action"], granted["Resource"]) == (
@@ -63,6 +65,7 @@ CHANGES = {
         "slots": 9,
         "idleMinutes": 6,
         "maxLifetimeHours": 5,
+        "bootAllowanceMinutes": 11,
         "diskGb": 31,
         "tlsIngress": True,
         "domain": "gpu.example.org",

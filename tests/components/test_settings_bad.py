@@ -118,8 +118,22 @@ def test_a_lifetime_that_passes_in_booting_is_refused() -> None:
 
 
 EXTREMES = {
-    "least": {"slots": 1, "idleMinutes": 1, "maxLifetimeHours": 0.5, "diskGb": 20, "count": 1},
-    "most": {"slots": 256, "idleMinutes": 30, "maxLifetimeHours": 24, "diskGb": 1000, "count": 8},
+    "least": {
+        "slots": 1,
+        "idleMinutes": 1,
+        "maxLifetimeHours": 0.5,
+        "bootAllowanceMinutes": 3,
+        "diskGb": 20,
+        "count": 1,
+    },
+    "most": {
+        "slots": 32,
+        "idleMinutes": 30,
+        "maxLifetimeHours": 24,
+        "bootAllowanceMinutes": 60,
+        "diskGb": 1000,
+        "count": 8,
+    },
 }
 
 
@@ -137,9 +151,13 @@ def test_whatever_the_settings_take_the_watcher_takes(which: str) -> None:
         gpu_slots=gpu.slots,
         idle_minutes=gpu.idle_minutes,
         max_lifetime_hours=gpu.max_lifetime_hours,
+        boot_allowance_minutes=gpu.boot_allowance_minutes,
+        gpu_eur_per_hour=0.4624,
     )
     this = Instance(id="i-1", region="us-east-1", stack="dev", started_at=0)
-    assert watcher.parse(json.dumps(told), this, {}).gpu_slots == gpu.slots
+    read = watcher.parse(json.dumps(told), this, {})
+    assert (read.gpu_slots, read.gpu_eur_per_hour) == (gpu.slots, 0.4624)
+    assert read.boot_allowance_s == 60 * gpu.boot_allowance_minutes
 
 
 @pytest.mark.parametrize("which", EXTREMES)

@@ -21,6 +21,7 @@ from tlfif.queue import accepting, scripts
 from watcher import machine
 from watcher.main import Watcher, watching
 from watcher.settings import Settings
+from watcher.supervisor import Supervisor, SupervisorError
 
 BUCKET = "replies-of-dev"
 LEASE_IDLE_S = 1.0
@@ -98,6 +99,7 @@ class Bench:
             "redis_host": "127.0.0.1", "redis_port": self.valkey.port,
             "gpu_slots": 4, "max_lifetime_hours": 4, "model_url": self.model.url,
             "lease_renew_s": 0.1, "lease_idle_s": LEASE_IDLE_S, "grace_s": 5,
+            "stop_patience_s": 0.3,
             "instance_id": "i-0a", "started_at": time.time(),
             "booted_at": time.monotonic(),
         }  # fmt: skip
@@ -138,14 +140,29 @@ async def until(condition: Callable[[], object], timeout_s: float = 10) -> None:
 
 
 class Machine:
-    """Stands for EC2, which test_node.py has; `stops` is when it was asked to stop."""
+    """Stands for EC2 and supervisord, which tests/local/node has.
+
+    `stops` is when it was asked to stop, `powered_off` how often to power off, `counted` how often
+    that went into AutoStops; it `refuses` the one, and `stays` up after the other.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stops: list[float] = []
-        self.refuses = False
+        self.powered_off = self.counted = 0
+        self.refuses = self.stays = False
         monkeypatch.setattr(machine, "stop", self._stop)
+        monkeypatch.setattr(machine, "count_stop", self._count)
+        monkeypatch.setattr(Supervisor, "power_off", self._power_off)
 
     def _stop(self, region: str, instance_id: str, stack: str) -> None:
         if self.refuses:
             raise machine.StopFailedError("UnauthorizedOperation")
         self.stops.append(time.monotonic())
+
+    def _count(self, region: str, stack: str) -> None:
+        self.counted += 1
+
+    def _power_off(self) -> None:
+        if self.stays:
+            raise SupervisorError("there is none")
+        self.powered_off += 1

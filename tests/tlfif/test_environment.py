@@ -87,6 +87,8 @@ def test_numbers_are_written_as_they_are_read() -> None:
         gpu_slots=8,
         idle_minutes=5,
         max_lifetime_hours=0.5,
+        boot_allowance_minutes=10,
+        gpu_eur_per_hour=0.4624,
     )
     assert (written["TLFIF_GPU_SLOTS"], written["TLFIF_MAX_LIFETIME_HOURS"]) == ("8", "0.5")
     assert environment.Node.read(written).max_lifetime_hours == 0.5

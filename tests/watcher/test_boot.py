@@ -1,8 +1,10 @@
 """How a node gets its settings at each boot, and that one without them does not go on costing."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from support.calls import ClientOf
@@ -10,9 +12,11 @@ from support.watchers import Machine
 
 from local.aws.endpoint import Endpoint
 from local.aws.faults import Fault
+from local.machine.valkey import Valkey
 from tlfif import aws, names
-from watcher import instance, main, settings
-from watcher.instance import Instance
+from tlfif.queue import accepting, scripts
+from watcher import boot, instance, machine, main, settings
+from watcher.instance import Instance, InstanceError
 from watcher.settings import Settings, SettingsError
 
 pytestmark = pytest.mark.story("EC2-003", "EC2-004")
@@ -60,28 +64,35 @@ async def test_a_changed_setting_reaches_the_node_at_its_next_boot(
 
 
 @pytest.fixture
-def boots(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
-    """Has a node boot whose settings come at the given attempt; the attempts that it made."""
+def boots(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Has a node boot whose metadata or settings come at the given attempt; what it did."""
 
-    def arrange(at: int) -> list[str]:
+    def arrange(
+        *, metadata_at: int = 1, settings_at: int = 1, refused: SettingsError | None = None
+    ) -> list[str]:
         made: list[str] = []
 
-        def load(*_: object) -> Settings:
-            made.append("asked")
-            if len(made) < at:
-                raise SettingsError("the network is not up yet")
-            return SETTINGS
+        def asked(what: str, at: int, answer: Any, refusal: Exception) -> Any:
+            made.append(what)
+            if made.count(what) < at:
+                raise refusal
+            return answer
 
-        async def serve(_: Settings) -> int:
+        async def serve(_: Settings, restarted: bool) -> int:
             made.append("served")
             return 0
 
-        monkeypatch.setattr(settings, "load", load)
-        monkeypatch.setattr(instance, "ask", lambda _: THIS)
+        away = InstanceError("no metadata")
+        late = refused or SettingsError("the network is not up yet")
+        monkeypatch.setattr(instance, "ask", lambda _: asked("metadata", metadata_at, THIS, away))
+        monkeypatch.setattr(
+            settings, "load", lambda *_: asked("settings", settings_at, SETTINGS, late)
+        )
+        monkeypatch.setattr(machine, "STOPPING_S", 0)
+        monkeypatch.setattr(machine, "STOP_PATIENCE_S", 0.3)
         monkeypatch.setattr(main, "run", serve)
         for name, seconds in (("PATIENCE", 0.3), ("EVERY", 0.05)):
-            monkeypatch.setattr(main, f"SETTINGS_{name}_S", seconds)
-        monkeypatch.setattr(main, "STOPPING_S", 0)
+            monkeypatch.setattr(boot, f"{name}_S", seconds)
         with pytest.raises(SystemExit) as ended:
             main.main()
         assert ended.value.code == (0 if "served" in made else 1)
@@ -91,21 +102,47 @@ def boots(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
 
 
 def test_a_node_whose_network_comes_late_waits_for_its_settings(
-    boots: Callable[[int], list[str]], node_machine: Machine
+    boots: Callable[..., list[str]], node_machine: Machine
 ) -> None:
-    assert boots(3) == ["asked"] * 3 + ["served"]
-    assert node_machine.stops == []
+    assert boots(settings_at=3) == ["metadata", *["settings"] * 3, "served"]
+    assert boots(metadata_at=3) == [*["metadata"] * 3, "settings", "served"]
+    assert (node_machine.stops, node_machine.powered_off) == ([], 0)
 
 
 def test_a_node_that_never_gets_settings_stops_its_machine(
-    boots: Callable[[int], list[str]], node_machine: Machine
+    boots: Callable[..., list[str]], node_machine: Machine
 ) -> None:
-    assert set(boots(1000)) == {"asked"}
+    assert set(boots(settings_at=1000)) == {"metadata", "settings"}
     assert len(node_machine.stops) == 1
 
 
-def test_a_machine_that_does_not_stop_is_left_to_the_next_process(
-    boots: Callable[[int], list[str]], node_machine: Machine
+def test_a_machine_that_ec2_does_not_stop_powers_itself_off(
+    boots: Callable[..., list[str]], node_machine: Machine
 ) -> None:
     node_machine.refuses = True
-    assert set(boots(1000)) == {"asked"}
+    boots(settings_at=1000)
+    assert (node_machine.stops, node_machine.powered_off) == ([], 1)
+    assert node_machine.counted == 1, "AutoStops, before the machine goes"
+
+
+def test_a_machine_that_does_not_know_its_name_powers_itself_off(
+    boots: Callable[..., list[str]], node_machine: Machine
+) -> None:
+    assert set(boots(metadata_at=1000)) == {"metadata"}
+    assert node_machine.powered_off == 1
+
+
+@pytest.mark.integration
+def test_a_node_with_a_bad_setting_says_so_in_the_queue(
+    valkey: Valkey, boots: Callable[..., list[str]], node_machine: Machine
+) -> None:
+    told = {**TOLD, "TLFIF_REDIS_HOST": valkey.host, "TLFIF_REDIS_PORT": str(valkey.port)}
+    with pytest.raises(SettingsError) as refused:
+        settings.parse(json.dumps({**told, "TLFIF_GPU_SLOTS": "many"}), THIS, {})
+    boots(settings_at=1000, refused=refused.value)
+    with contextlib.closing(scripts.connect(valkey.host, valkey.port)) as client:
+        failure = scripts.run(client, accepting.status()).failure
+    assert failure is not None
+    assert failure["code"] == "SettingsUnusable"
+    assert "TLFIF_GPU_SLOTS = 'many'" in failure["message"]
+    assert len(node_machine.stops) == 1

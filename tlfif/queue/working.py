@@ -125,6 +125,14 @@ def drain(instance: str, boot: str) -> Call[str]:
     return Call("working/drain", [], [instance, boot, names.HEARTBEAT_TTL_S], str)
 
 
+def give_up(instance: str, boot: str, code: str, message: str) -> Call[str]:
+    """Says that the node goes though work may wait, and why: GET /status shows it, and jobs that
+    expire meanwhile end with it.
+    """
+    args = [instance, boot, names.HEARTBEAT_TTL_S, code, message, names.GAVE_UP_TTL_S]
+    return Call("working/give_up", [], args, str)
+
+
 def leave(instance: str, boot: str, consumer: str) -> Call[str]:
     """Removes the node's heartbeat and its consumer, if nothing is pending for it."""
     return Call("working/leave", [], [instance, boot, consumer], str)

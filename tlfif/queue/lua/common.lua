@@ -66,7 +66,7 @@ local function add_pending_reply(id, reply_key, status, reason, at)
   redis.call('HSET', PENDING_REPLIES, id, cjson.encode(reply))
 end
 
--- Why the last start of a node came to nothing; the first heartbeat of another boot forgets it.
+-- Why the last start of a node came to nothing; the next node that is ready makes it forgotten.
 local function note_failure(code, message, ttl_s)
   redis.call('HSET', START_FAILURE, 'code', code, 'message', message, 'at', now_ms())
   redis.call('EXPIRE', START_FAILURE, ttl_s)

@@ -5,9 +5,12 @@ local node, phase = node_key(beat.instance), beat.phase
 local known_boot, known_phase = unpack(redis.call('HMGET', node, 'boot', 'phase'))
 if known_boot == beat.boot and known_phase == 'draining' then phase = 'draining' end
 if known_boot ~= beat.boot then -- the node that was woken is here
-  redis.call('DEL', WAKE, START_FAILURE)
+  redis.call('DEL', WAKE)
   redis.call('HDEL', STARTS, beat.instance)
 end
+-- Not earlier: a boot that comes to nothing as the last one did must not hide why.
+local was_ready = known_boot == beat.boot and known_phase == 'ready'
+if phase == 'ready' and not was_ready then redis.call('DEL', START_FAILURE) end
 redis.call('HSET', node, 'boot', beat.boot, 'phase', phase, 'in_flight', beat.in_flight,
   'timings', beat.timings, 'at', now)
 redis.call('EXPIRE', node, beat.ttl_s)

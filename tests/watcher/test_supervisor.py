@@ -1,0 +1,176 @@
+"""The node's own supervisord.conf under a real supervisord, with other programs (EC2-003)."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from support.node_stack import alive
+from support.watchers import until
+
+from local.machine.processes import Process, Processes
+from local.node.supervisor import CONFIGURATION, Program
+from local.node.supervisor import Supervisor as LocalSupervisor
+from recording.model import ROOT
+from tlfif import names
+from watcher.engine import EngineRestarts
+from watcher.supervisor import Supervisor, SupervisorError
+
+pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
+
+# An engine that hangs hears no SIGTERM, and has a process of its own.
+HUNG = (
+    "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.fork(); "
+    "time.sleep(1000)"
+)
+SLEEP, FAIL = "import time; time.sleep(1000)", "raise SystemExit(3)"
+LISTENER = [sys.executable, "-I", "-S", str(ROOT / "gpu_image" / "power_off.py")]
+
+
+class Supervised:
+    """A supervisord of the node's configuration, and the watcher's way to it."""
+
+    def __init__(self, local: LocalSupervisor, process: Process):
+        self.local, self.process = local, process
+        url = f"unix://{local.folder / 'supervisor.sock'}"
+        self.supervisor = Supervisor({"SUPERVISOR_SERVER_URL": url})
+
+    def pid(self, name: str) -> int:
+        return self.local.pids().get(name, 0)
+
+    def log(self) -> str:
+        return self.local.log.read_text()
+
+
+Supervise = Callable[..., Awaitable[Supervised]]
+
+
+@pytest_asyncio.fixture
+async def supervise(tmp_path: Path) -> AsyncIterator[Supervise]:
+    async with Processes(tmp_path / "logs") as procs:
+
+        async def start(engine: str, watcher: str, **changes: str) -> Supervised:
+            local = LocalSupervisor(folder=tmp_path, log=tmp_path / "supervisord.log")
+            programs = {
+                name: Program(command=[sys.executable, "-c", code], log=tmp_path / f"{name}.log")
+                for name, code in (("vllm", engine), ("watcher", watcher))
+            }
+            path = local.configure(programs, LISTENER)
+            text = path.read_text()
+            for option, value in changes.items():
+                usual = "startsecs = 10" if option == "startsecs" else "startretries = 20"
+                assert usual in text
+                text = text.replace(usual, f"{option} = {value}")
+            path.write_text(text)
+            argv = [sys.executable, "-m", "supervisor.supervisord", "-c", path]
+            process = await procs.start("supervisord", argv, cwd=ROOT)
+            local.hurry()
+            return Supervised(local, process)
+
+        yield start
+
+
+def group_of(leader: int) -> list[int]:
+    """The processes of a group that run."""
+    pids = [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]
+    return [pid for pid in pids if alive(pid) and os.getpgid(pid) == leader]
+
+
+async def test_an_engine_that_hangs_is_killed_with_all_its_processes_and_started_again(
+    supervise: Supervise,
+) -> None:
+    node = await supervise(HUNG, SLEEP)
+    await until(lambda: node.pid("vllm"))
+    first = node.pid("vllm")
+    await until(lambda: len(group_of(first)) == 2)
+    begun = time.monotonic()
+    node.supervisor.restart_engine()
+    await until(lambda: node.pid("vllm") not in (0, first))
+    assert time.monotonic() - begun < 5, "not supervisord's stopwaitsecs"
+    assert not group_of(first)
+    assert "watcher" not in node.log().split("spawned: 'watcher'", 1)[1], "only the engine"
+
+
+async def test_an_engine_on_which_supervisord_gave_up_is_started_again(
+    supervise: Supervise,
+) -> None:
+    node = await supervise(FAIL, SLEEP, startretries="0")
+    await until(lambda: "gave up: vllm" in node.log(), 20)
+    node.supervisor.restart_engine()
+    await until(lambda: node.log().count("spawned: 'vllm'") == 2)
+    assert node.process.returncode is None, "it is the watcher's to end the machine for that"
+
+
+async def test_a_watcher_that_never_starts_ends_the_machine(supervise: Supervise) -> None:
+    node = await supervise(SLEEP, FAIL, startretries="1")
+    await until(lambda: node.pid("vllm"))
+    engine = node.pid("vllm")
+    assert await node.process.wait() == 0, "as systemd's SuccessAction wants it"
+    assert node.log().count("spawned: 'watcher'") == 2
+    assert "gave up: watcher" in node.log()
+    assert not alive(engine)
+
+
+async def test_a_watcher_may_end_the_machine(supervise: Supervise) -> None:
+    node = await supervise(SLEEP, SLEEP)
+    await until(lambda: node.pid("vllm") and node.pid("watcher"))
+    pids = [node.pid("vllm"), node.pid("watcher")]
+    node.supervisor.power_off()
+    assert await node.process.wait() == 0
+    assert not any(alive(pid) for pid in pids)
+
+
+async def test_a_supervisord_that_is_killed_takes_its_programs_along(supervise: Supervise) -> None:
+    """Locally: they have groups of their own, and would otherwise outlive the local cloud."""
+    node = await supervise(SLEEP, SLEEP)
+    await until(lambda: node.pid("vllm") and node.pid("watcher"))
+    pids = [node.pid("vllm"), node.pid("watcher")]
+    os.kill(node.process.pid, signal.SIGKILL)
+    await node.process.wait()
+    await until(lambda: not any(alive(pid) for pid in pids), 2)
+
+
+def test_without_a_supervisord_it_says_so() -> None:
+    with pytest.raises(SupervisorError, match="under no supervisord"):
+        Supervisor({}).power_off()
+    with pytest.raises(SupervisorError, match=r"supervisord at /nowhere: .*No such file"):
+        Supervisor({"SUPERVISOR_SERVER_URL": "unix:///nowhere"}).power_off()
+
+
+class Restarted(Supervisor):
+    def __init__(self) -> None:
+        super().__init__({})
+        self.restarts = 0
+
+    def restart_engine(self) -> None:
+        self.restarts += 1
+
+
+async def test_an_engine_is_not_restarted_while_it_may_still_load() -> None:
+    now, asked = [0.0], Restarted()
+    engine = EngineRestarts(asked, load_s=300, clock=lambda: now[0])
+
+    async def ask(at: float) -> bool:
+        now[0] = at
+        return await engine.ask("hung")
+
+    assert not await ask(299), "it loads since the node's start"
+    assert await ask(300)
+    assert not await ask(599)
+    assert await ask(600), "it did not come back"
+    engine.ready()
+    assert not await ask(609), "five seconds the first time, ten now"
+    assert await ask(610)
+    engine.ready()
+    engine.answered()
+    assert await ask(610.1), "it has worked since"
+    assert asked.restarts == 4
+
+
+def test_the_engine_takes_as_many_sequences_as_a_node_may_have_jobs() -> None:
+    text = CONFIGURATION.read_text()
+    assert f"--max-num-seqs {names.ENGINE_SEQUENCES} " in text
