@@ -67,19 +67,23 @@ class Workplace:
 class Job:
     """A job that this worker has claimed, with the lease on it.
 
-    `is_suspect`: it was with the engine more than once when that failed. `is_done`: its answer was
-    generated to the end.
+    `is_done`: its answer was generated to the end.
     """
 
     def __init__(self, lease: Lease, reply: Reply, workplace: Workplace):
         self.lease = lease
-        self.is_suspect = lease.job.crashes >= CRASHES_FORGIVEN
         self.is_done = False
+        self._crashes = lease.job.crashes
         self._claimed, self._reply, self._at = lease.job, reply, workplace
         self._cancelled = self._buried = ""
         self._attempt: asyncio.Task[None] | None = None
         self._grown, self._ended = asyncio.Event(), asyncio.Event()
         self._progress = Progress(lease.job, workplace.engine)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it was with the engine more than once when that failed."""
+        return self._crashes >= CRASHES_FORGIVEN
 
     @property
     def idle_minutes(self) -> float | None:
@@ -164,17 +168,40 @@ class Job:
     # --- with the engine
 
     async def _try(self) -> None:
-        """Generates the answer. Raises JobRefusedError or _FailedError."""
-        async with self._at.turns.taken(self.is_suspect) as turn:
-            try:
-                with self._at.meter.running() as self._progress.share:
-                    await self._generate()
-                return
-            except ModelError as caught:
-                error = caught
-        verdict = await self._at.gate.doubt(self._claimed.id, error)
-        ending = self._blame(error, verdict, turn.alone)
-        raise _FailedError(ending, f"{type(error).__name__}: {error}") from error
+        """Generates the answer, again if only the engine failed. Raises JobRefusedError or
+        _FailedError.
+        """
+        while True:
+            async with self._at.turns.taken(self.is_suspect) as turn:
+                try:
+                    with self._at.meter.running() as self._progress.share:
+                        await self._generate()
+                    return
+                except ModelError as caught:
+                    error = caught
+            verdict = await self._at.gate.doubt(self._claimed.id, error)
+            ending, why = (
+                self._blame(error, verdict, turn.alone),
+                f"{type(error).__name__}: {error}",
+            )
+            self._log_failure(ending, why)
+            if not await self._stays(ending):
+                raise _FailedError(ending, why) from error
+            await self._at.gate.wait()
+            self._progress.begin_again()
+
+    def _log_failure(self, ending: Ending, why: str) -> None:
+        attempt, how = self._claimed.deliveries, ending.value
+        log("attempt_failed", "ERROR", id=self._claimed.id, attempt=attempt, how=how, why=why)
+
+    async def _stays(self, ending: Ending) -> bool:
+        """Whether the job waits here for the engine: nobody else would take it sooner."""
+        if ending is Ending.FAILED or self._at.closing.is_set():
+            return False
+        crashed = ending is Ending.CRASHED
+        answer = await self.lease.hand_back(crashed=crashed, unless_alone=True)
+        self._crashes += crashed
+        return answer in ("kept", "gone")
 
     async def _generate(self) -> None:
         prompt, progress = (self._claimed.values or {})["prompt"], self._progress
@@ -194,7 +221,7 @@ class Job:
         if isinstance(error, ModelAwayError) and verdict is Verdict.AWAY:
             return Ending.UNTRIED
         guilty = verdict is Verdict.JOB and not isinstance(error, ModelAwayError)
-        again = alone and self._claimed.crashes > 0
+        again = alone and self._crashes > 0
         return Ending.FAILED if guilty or again or self.is_suspect else Ending.CRASHED
 
     # --- its replies
@@ -243,16 +270,7 @@ class Job:
         return await self._after_failure(error.ending, str(error))
 
     async def _after_failure(self, ending: Ending, why: str) -> Ending:
-        attempt = self._claimed.deliveries
-        log(
-            "attempt_failed",
-            "ERROR",
-            id=self._claimed.id,
-            attempt=attempt,
-            how=ending.value,
-            why=why,
-        )
-        last = attempt >= names.MAX_DELIVERIES and not self._at.closing.is_set()
+        last = self._claimed.deliveries >= names.MAX_DELIVERIES and not self._at.closing.is_set()
         return await self._bury(why) if last and ending is Ending.FAILED else ending
 
     async def _finish(self, status: str, **why: str) -> Ending:

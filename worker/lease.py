@@ -37,21 +37,31 @@ class Lease:
         await self._queue.insist(working.finish(*self.ids, buried=buried))
 
     async def hand_back(
-        self, *, counted: bool = False, crashed: bool = False, after_s: float = 0.0
+        self,
+        *,
+        counted: bool = False,
+        crashed: bool = False,
+        unless_alone: bool = False,
+        after_s: float = 0.0,
     ) -> str:
         """Lets any worker claim the job, after `after_s`, however long the queue takes.
 
-        `counted`: as a failed delivery. `crashed`: noted as there when the engine failed. 'gone':
-        the queue knows the job no more.
+        `counted`: as a failed delivery. `crashed`: noted as there when the engine failed.
+        `unless_alone`: 'kept' while no other node is ready. 'gone': the queue knows it no more.
         """
         silent_ms = max(0, self._abandoned_ms - int(after_s * 1000))
         call = working.hand_back(
-            self._queue.consumer, *self.ids, silent_ms=silent_ms, counted=counted, crashed=crashed
+            self._queue.consumer,
+            *self.ids,
+            silent_ms=silent_ms,
+            counted=counted,
+            crashed=crashed,
+            unless_alone=unless_alone,
         )
         if self.returned:
             return "handed back"
         answer = await self._queue.insist(call)
-        self.returned = True
+        self.returned = answer not in ("kept", "gone")
         log("handed_back", id=self.job.id, counted=counted, crashed=crashed, answer=answer)
         return answer
 

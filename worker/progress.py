@@ -41,6 +41,12 @@ class Progress:
         self._started_at = _now_ms()
         self._first_token_at: int | None = None
 
+    def begin_again(self) -> None:
+        """Forgets what an engine generated that has failed since."""
+        self.usage = self.finish_reason = self.share = None
+        self._pieces.clear()
+        self._first_token_at = None
+
     def add(self, text: str) -> None:
         """Appends what the engine has generated."""
         if self._first_token_at is None:

@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.scripted_model import GARBAGE, WORD
+from support.scripted_model import GARBAGE, WORD, scripted_model
 from support.watchers import Bench, until
 
 from tlfif import names
-from tlfif.queue import accepting, scripts
+from tlfif.queue import accepting, scripts, working
 from tlfif.queue.accepting import NewJob
 from worker import gate as gates
 from worker import job as jobs
@@ -152,15 +152,39 @@ async def test_a_cancelled_job_does_not_wait_for_the_verdict(
     assert (reply["status"], reply["reason"]) == ("cancelled", "user")
 
 
-async def test_a_job_that_waits_for_the_engine_is_cancelled_at_once(bench: Bench) -> None:
-    """It was handed back: no worker would hear of it before the engine answers again."""
-    async with bench.watcher(lease_idle_s=names.LEASE_IDLE_S, **QUICK):
+async def test_a_job_that_waits_for_the_engine_is_cancelled_within_a_second(bench: Bench) -> None:
+    async with bench.watcher(**QUICK):
         await until(lambda: bench.nodes() == {"i-0a": "ready"})
         bench.model.mode = "dead"
         job = bench.submit("tokens=3")
-        await until(lambda: [each["times_delivered"] for each in bench.pending()] == [0])
-        assert scripts.run(bench.redis, accepting.cancel(job.id, "ada"))[0] == "cancelled"
-        assert bench.pending() == []
+        await until(lambda: bench.nodes() == {"i-0a": "loading"})
+        assert scripts.run(bench.redis, accepting.cancel(job.id, "ada"))[0] == "running"
+        reply = await bench.final(job, 1.5)
+    assert (reply["status"], reply["reason"]) == ("cancelled", "user")
+
+
+async def test_a_job_goes_to_another_node_that_is_ready(bench: Bench) -> None:
+    async with bench.watcher(**QUICK, lease_idle_s=60), scripted_model() as other:
+        await until(lambda: bench.nodes() == {"i-0a": "ready"})
+        job = bench.submit("tokens=60 every=0.05 error_after=40 faults=1")
+        await until(lambda: bench.reply(job))
+        async with bench.watcher(instance_id="i-0b", model_url=other.url, lease_idle_s=60):
+            await until(lambda: bench.nodes().get("i-0b") == "ready")
+            bench.model.mode = "dead"
+            reply = await bench.final(job)
+    assert whole(reply, 60)
+    assert (reply["worker"][:5], reply["attempt"]) == ("i-0b:", 1)
+
+
+async def test_a_job_that_was_handed_back_is_cancelled_at_once(bench: Bench) -> None:
+    """No worker has it: nobody would hear of it."""
+    job = bench.submit("tokens=3")
+    scripts.run(bench.redis, working.create_group())
+    read: Any = bench.redis.xreadgroup(names.GROUP, "i-gone:1", {names.STREAM: ">"})
+    entry = read[0][1][0][0]
+    scripts.run(bench.redis, working.hand_back("i-gone:1", entry, job.id))
+    assert scripts.run(bench.redis, accepting.cancel(job.id, "ada"))[0] == "cancelled"
+    assert bench.pending() == []
 
 
 async def test_a_reply_says_where_its_time_and_money_went(bench: Bench) -> None:

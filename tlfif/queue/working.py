@@ -84,13 +84,16 @@ def hand_back(
     silent_ms: int = ABANDONED_MS,
     counted: bool = False,
     crashed: bool = False,
+    unless_alone: bool = False,
 ) -> Call[str]:
     """Returns an unfinished job to the queue, as if its worker had been silent for `silent_ms`.
 
     `counted`: as a failed delivery. `crashed`: noted as there when an engine failed.
-    'handed back', 'lost' to another worker, or 'gone' from the queue.
+    `unless_alone`: only if another node is ready for it.
+    'handed back', 'kept', 'lost' to another worker, or 'gone' from the queue.
     """
-    args = [consumer, entry, job_id, names.JOB_TTL_S, silent_ms, int(counted), int(crashed)]
+    wishes = [int(counted), int(crashed), int(unless_alone)]
+    args = [consumer, entry, job_id, names.JOB_TTL_S, silent_ms, *wishes]
     return Call("working/hand_back", [], args, str)
 
 
