@@ -18,7 +18,8 @@ from tlfif.queue.guarding import PendingReply
 from tlfif.queue.scripts import run
 from tlfif.replies import Stored
 
-PAGE_SIZE = 500
+# Read even by a slow S3 in what a run has left.
+PAGE_SIZE = 100
 # Older ones ended long ago: they were looked at yesterday, and the day before.
 OLDEST_S = 2 * names.SEARCH_EVERY_S
 REASON = "the queue lost it, and its worker fell silent"
