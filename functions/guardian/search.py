@@ -18,7 +18,8 @@ from tlfif.queue.guarding import PendingReply
 from tlfif.queue.scripts import run
 from tlfif.replies import Stored
 
-PAGE_SIZE = 500
+# Read even by a slow S3 in what a run has left.
+PAGE_SIZE = 100
 # Older ones ended long ago: they were looked at yesterday, and the day before.
 OLDEST_S = 2 * names.SEARCH_EVERY_S
 REASON = "the queue lost it, and its worker fell silent"
@@ -84,8 +85,13 @@ class Search:
         age_s = time.time() - listed["LastModified"].timestamp()
         if age_s > OLDEST_S:
             return None
-        stored = replies.read(self.s3, self.bucket, listed["Key"])
-        if stored is None or stored[0]["status"] in replies.FINAL:
+        try:
+            stored = replies.read(self.s3, self.bucket, listed["Key"])
+        except ValueError as error:
+            # Not JSON, so none of ours: whoever put it there is no reason to end no other.
+            log("reply unreadable", "ERROR", key=listed["Key"], why=str(error))
+            return None
+        if stored is None or stored[0].get("status") != "running":
             return None
         unchanged = stored[1] == listed["ETag"]
         return Running(listed["Key"], stored, age_s if unchanged else 0.0)
@@ -108,7 +114,7 @@ class Search:
             return replies.end_unchanged(self.s3, self.bucket, ending, found.stored, "guardian")
         # Its worker may have ended it between our two questions, to S3 and to the queue.
         now = replies.read(self.s3, self.bucket, found.key)
-        return now is None or now[0]["status"] in replies.FINAL
+        return now is None or now[0].get("status") != "running"
 
 
 def _ending(found: Running, cancelled: str) -> PendingReply:

@@ -218,6 +218,17 @@ async def test_a_restart_with_its_data_is_a_loss_of_what_came_last(world: World)
     assert ending(world, claimed) == ("expired", REASON)
 
 
+def test_what_is_no_reply_is_in_nobodys_way(world: World) -> None:
+    [claimed] = start(world)
+    lost.wipe(world)
+    for name, body in (("a", b"half a re"), ("b", b"{}"), ("c", b"")):
+        key = names.reply_key("ada", name)
+        world.moto.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+    scripts.run(world.queue, guarding.search())
+    look(world)
+    assert ending(world, claimed) == ("expired", REASON)
+
+
 def test_replies_of_long_ago_are_not_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [claimed] = start(world)
     lost.wipe(world)

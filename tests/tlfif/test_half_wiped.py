@@ -47,6 +47,7 @@ CALLS: dict[str, Call[Any]] = {
         working.claim(WORKER, [ENTRY], 5, abandoned_ms=0),
         working.create_group(),
         working.drain(NODE, BOOT),
+        working.give_up(NODE, BOOT, "code", "message"),
         working.finish(ENTRY, RUNNING.id, buried="why"),
         working.hand_back(WORKER, ENTRY, RUNNING.id),
         working.heartbeat(NODE, BOOT, "ready", 1, {}, 60_000),

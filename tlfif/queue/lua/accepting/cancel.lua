@@ -2,8 +2,8 @@
 -- A job that runs and is not known here was lost: a worker that may still have it is told, and its
 -- reply is pending, should there be none.
 -- A lease that nobody renewed was handed back, or its worker is dead: nobody would hear of it.
--- ARGV: id, sub, TTL of the mark in s, 1 if its reply says that it runs, ms after which a lease that
--- was not renewed is nobody's.
+-- ARGV: id, sub, TTL of the mark in s, 1 if its reply says that it runs, ms after which a lease
+-- that was not renewed is nobody's.
 -- Returns {outcome, reply key}, or {'unknown'}.
 local id, sub, ttl_s, runs = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local user, entry, key = unpack(redis.call('HMGET', job_key(id), 'sub', 'entry', 'reply_key'))

@@ -1,5 +1,5 @@
--- Where to look on for replies of jobs that the queue lost while they ran. Its memory of this search
--- goes with all others, and no restart keeps a server's run id: afterwards whatever was accepted,
+-- Where to look on for replies of jobs that the queue lost while they ran. What is kept of the
+-- search is lost with all else, and no restart keeps a server's run id: then whatever was accepted,
 -- claimed or ended last may be forgotten. ARGV: ms after a loss before which nobody looks.
 -- Returns {1 if it is time, cursor ('' = the beginning)}.
 local now = now_ms()

@@ -1,6 +1,7 @@
--- Notes how far the search for lost replies has come. What was left running in one pass is looked at
--- again in the next run. ARGV: cursor ('' = at the end), replies left running, ms to the next search.
-if redis.call('EXISTS', SEARCH) == 0 then return 'lost' end -- with the memory: it begins again
+-- Notes how far the search for lost replies has come. While one pass leaves something running, the
+-- next run begins another. ARGV: cursor ('' = the end), how many are left running, ms to the next
+-- search. Returns 'OK', or 'lost' when it begins again.
+if redis.call('EXISTS', SEARCH) == 0 then return 'lost' end
 redis.call('HSET', SEARCH, 'cursor', ARGV[1])
 local left = redis.call('HINCRBY', SEARCH, 'left', ARGV[2])
 if ARGV[1] == '' then
