@@ -127,7 +127,7 @@ class Replies:
     async def _note(self, error: Exception) -> None:
         """Remembers that S3 does not answer; a client that it refuses makes way for a new one.
 
-        One that was made while the metadata service was away has no credentials for good.
+        One that was made before there were credentials to have goes without for good.
         """
         failure = replies.why_failed(error)
         if failure in (Failure.REFUSED, Failure.CONFLICT):

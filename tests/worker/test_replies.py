@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.exceptions import RedisError
@@ -114,11 +119,11 @@ class World:
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self.s3 = S3()
         self.holder, self.queue_is_down = "", False
-        self._pool = pool
+        self.pool = pool
 
     def reply(self, worker: str = "a", attempt: int = 1) -> Reply:
         job = ClaimedJob("1-0", "1", KEY, attempt, "", {})
-        mine = Replies(lambda: self.s3, "bucket", worker, self._pool)
+        mine = Replies(lambda: self.s3, "bucket", worker, self.pool)
         return Reply(mine, HeldBy(self, worker, job))
 
 
@@ -315,3 +320,53 @@ async def _step(reply: Reply, final: bool, name: str, over: set[str]) -> None:
         return
     if final or written is not Written.MINE:
         over.add(name)
+
+
+class Unsigned:
+    """A client that was made while the metadata service was away: it never gets credentials."""
+
+    def put_object(self, **_: Any) -> None:
+        raise NoCredentialsError
+
+    get_object = put_object
+
+
+async def test_a_client_without_credentials_makes_way_for_a_new_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replies, "NEW_CLIENT_AFTER_S", 0.0)
+    clients = iter([Unsigned(), Unsigned(), world.s3])
+    job = ClaimedJob("1-0", "1", KEY, 1, "", {})
+    mine = Replies(lambda: next(clients), "bucket", "a", world.pool)
+    reply = Reply(mine, HeldBy(world, "a", job))
+    with pytest.raises(StorageError):
+        await reply.write(RUNNING)
+    assert mine.why_not == "S3 does not answer: NoCredentialsError"
+    assert await reply.write(DONE) is Written.MINE
+    assert mine.why_not == ""
+
+
+async def test_who_waits_for_s3_goes_on_when_it_answers(world: World) -> None:
+    mine = Replies(lambda: world.s3, "bucket", "a", world.pool)
+    await mine.until_well()
+    world.s3.unreadable = 2
+    with pytest.raises(StorageError):
+        await mine.warm_up()
+    assert mine.why_not
+    await mine.until_well()
+    assert (mine.why_not, world.s3.unreadable) == ("", 0)
+
+
+async def test_a_job_that_comes_back_to_its_worker_goes_on_counting(world: World) -> None:
+    """Under the same number after a hand-back: its first body is no repetition of the last one's
+    first.
+    """
+    mine = Replies(lambda: world.s3, "bucket", "a", world.pool)
+    job = ClaimedJob("1-0", "1", KEY, 1, "", {})
+    first, second = (Reply(mine, HeldBy(world, "a", job)) for _ in range(2))
+    await first.write(RUNNING)
+    assert await second.write(DONE) is Written.MINE
+    assert [(body["status"], body["sequence"]) for body in world.s3.versions] == [
+        ("running", 1),
+        ("done", 2),
+    ]
