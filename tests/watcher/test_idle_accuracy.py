@@ -1,4 +1,4 @@
-"""When real watchers stop their machines, by EC2's clock; `make bench BENCH=idle_stops` has more."""
+"""When real watchers stop their machines, by EC2's clock; see also bench/idle_stops.py."""
 
 from pathlib import Path
 

@@ -52,11 +52,11 @@ async def test_a_node_whose_engine_never_loads_rests_in_time_and_says_why(
     assert [node["phase"] for node in status.nodes] == ["draining"]
     assert status.failure is not None
     assert status.failure["code"] == "EngineNotReady"
-    for part in ("i-0a", "the engine does not answer", "/var/log/tl-fif/vllm.log"):
+    for part in ("i-0a", "its engine does not answer", "/var/log/tl-fif/vllm.log"):
         assert part in status.failure["message"]
     bench.redis.delete(names.job_key(job.id))
     [ended] = scripts.run(bench.redis, guarding.sweep(ttl_s=0))[1]
-    assert (ended.status, "the engine does not answer" in ended.reason) == ("expired", True)
+    assert (ended.status, "its engine does not answer" in ended.reason) == ("expired", True)
 
 
 @pytest.mark.story("EC2-004")
