@@ -1,10 +1,14 @@
 """The node's own supervisord.conf under a real supervisord, with other programs (EC2-003)."""
 
 import os
+import re
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from configparser import RawConfigParser
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,7 @@ from local.node.supervisor import CONFIGURATION, Program
 from local.node.supervisor import Supervisor as LocalSupervisor
 from recording.model import ROOT
 from tlfif import names
+from watcher import memory
 from watcher.engine import EngineRestarts
 from watcher.supervisor import Supervisor, SupervisorError
 
@@ -171,3 +176,47 @@ async def test_an_engine_is_restarted_less_and_less_until_it_answers() -> None:
 def test_the_engine_takes_as_many_sequences_as_a_node_may_have_jobs() -> None:
     text = CONFIGURATION.read_text()
     assert f"--max-num-seqs {names.ENGINE_SEQUENCES} " in text
+
+
+def test_the_unit_makes_the_end_of_supervisord_the_end_of_the_machine() -> None:
+    unit = RawConfigParser(comment_prefixes=("#",), strict=False)
+    # Keys are case-sensitive to systemd.
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(ROOT / "gpu_image" / "tl-fif.service")
+    assert (unit["Unit"]["SuccessAction"], unit["Unit"]["FailureAction"]) == (
+        "poweroff",
+        "poweroff",
+    )
+    service = unit["Service"]
+    assert service["ExecStart"].endswith(" /srv/tl-fif/gpu_image/supervisord.conf")
+    assert (service["Restart"], service["KillMode"]) == ("no", "mixed")
+    assert f" {memory.FOLDER}" in service["ExecStartPre"]
+    assert service["RuntimeMaxSec"] == f"{names.MAX_LIFETIME_HOURS + 1}h"
+    conf = RawConfigParser()
+    conf.read(CONFIGURATION)
+    stops_s = sum(
+        conf.getint(section, "stopwaitsecs")
+        for section in conf.sections()
+        if section.startswith("program:")
+    )
+    assert stops_s < int(service["TimeoutStopSec"]), "or systemd kills what still finishes a job"
+
+
+def test_the_watchers_user_may_use_the_socket() -> None:
+    conf = RawConfigParser()
+    conf.read(CONFIGURATION)
+    user = conf["program:watcher"]["user"]
+    assert conf["program:vllm"]["user"] == user, "it may kill the engine"
+    assert conf["unix_http_server"]["chown"].split(":")[0] == user
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd's tools")
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    text = (ROOT / "gpu_image" / "tl-fif.service").read_text()
+    unit = tmp_path / "tl-fif.service"
+    # The programs are the image's.
+    unit.write_text(re.sub(r"^(Exec\w+)=.*$", r"\1=/bin/true", text, flags=re.M))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
