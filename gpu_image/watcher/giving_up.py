@@ -13,32 +13,29 @@ _LOGS = "/var/log/tl-fif"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of obstacle: its code in answers, and where on the node to look."""
+    """A kind of obstacle: its code in answers, what it is, and where on the node to look.
+
+    An obstacle is told as "kind: why" (`worker.consumer`, `watcher.heartbeat`).
+    """
 
     code: str
+    what: str
     look_at: str
 
 
 KINDS = {
-    "engine": Kind("EngineNotReady", f"{_LOGS}/vllm.log"),
-    "storage": Kind("StorageUnavailable", f"{_LOGS}/watcher.log"),
-    "queue": Kind("QueueUnavailable", f"{_LOGS}/watcher.log"),
-    "settings": Kind("SettingsUnusable", f"{_LOGS}/watcher.log"),
+    "engine": Kind("EngineNotReady", "its engine does not answer", f"{_LOGS}/vllm.log"),
+    "storage": Kind("StorageUnavailable", "S3 does not answer", f"{_LOGS}/watcher.log"),
+    "queue": Kind("QueueUnavailable", "the queue gives it no work", f"{_LOGS}/watcher.log"),
+    "settings": Kind("SettingsUnusable", "it has no usable settings", f"{_LOGS}/watcher.log"),
 }
-
-
-def kind_of(obstacle: str) -> str:
-    """The kind that an obstacle's words name first, '' for no obstacle; the engine's if none."""
-    if not obstacle:
-        return ""
-    return min((kind for kind in KINDS if kind in obstacle), key=obstacle.index, default="engine")
 
 
 async def tell(queue: Queue, instance: str, boot: str, kind: str, why: str, after_s: float) -> None:
     """Leaves word in the queue, as long as it answers: nobody counts on this node any more."""
     told = KINDS[kind]
     message = (
-        f"Node {instance} stopped itself after {after_s / 60:.1f} min without an answer: {why}. "
+        f"Node {instance} stopped itself after {after_s / 60:.1f} min: {told.what} ({why}). "
         f"Look at {told.look_at} on it."
     )
     log("gave_up", "ERROR", code=told.code, message=message)

@@ -70,7 +70,7 @@ class Heartbeat:
             phase = await self._queue.ask(call)
         except RedisError as error:
             log("heartbeat_failed", "WARNING", why=str(error))
-            self.failure = f"queue: it does not answer ({error})"
+            self.failure = f"queue: {error}"
             return
         self.failure, self._boot_ms = "", None
         if phase == "draining":

@@ -125,9 +125,8 @@ class Watcher:
         self._told_to_stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._supervisor, self._store = Supervisor(os.environ), Store(os.environ)
         self._policy = self._make_policy(uptime)
-        half_s = settings.boot_allowance_s / 2
-        self._restarts = EngineRestarts(self._supervisor, half_s, time.monotonic)
-        self._obstacle = ""
+        self._restarts = EngineRestarts(self._supervisor, time.monotonic)
+        self._why = ""
 
     def _make_policy(self, uptime: Uptime) -> Policy:
         settings, now = self._settings, time.monotonic()
@@ -180,13 +179,11 @@ class Watcher:
     async def engine_changed(self, ready: bool) -> None:
         """Says so in the heartbeat, unless the node is leaving."""
         self._look()
-        if ready:
-            self._restarts.ready()
         if not self._heartbeat.draining.is_set():
             await self._heartbeat.enter("ready" if ready else "loading")
 
     async def restart_engine(self, why: str) -> None:
-        """Has supervisord start the engine anew, unless it may still be loading."""
+        """Has supervisord start the engine anew, unless that was tried just now."""
         await self._restarts.ask(why)
 
     # --- serving and resting
@@ -235,12 +232,11 @@ class Watcher:
     def _look(self) -> None:
         """Notes what the node does now."""
         # Of two obstacles the queue's is told: without it, the others do not matter.
-        self._obstacle = self._heartbeat.failure or self._consumer.obstacle
-        kind = giving_up.kind_of(self._obstacle)
+        kind, _, self._why = (self._heartbeat.failure or self._consumer.obstacle).partition(": ")
         self._policy.note(time.monotonic(), self._consumer.in_flight > 0, kind)
 
     async def _tell(self, kind: str) -> None:
-        settings, why = self._settings, self._obstacle or "the queue has work that it does not get"
+        settings, why = self._settings, self._why or "it has some"
         spent_s = self._policy.obstructed_s
         await giving_up.tell(self._queue, settings.instance_id, self._boot, kind, why, spent_s)
 

@@ -44,6 +44,7 @@ class LocalNode:
         model: str = names.SERVED_MODEL,
         environment: Mapping[str, str] | None = None,
         commands: Mapping[str, Sequence[str]] | None = None,
+        startsecs: int | None = None,
         on_line: Callable[[str], None] | None = None,
         on_power_off: Callable[[str], Awaitable[None]] | None = None,
     ):
@@ -51,7 +52,8 @@ class LocalNode:
         overrides to the watcher's, such as the clock's.
 
         `commands` are others than the usual ones, by program (`model`, `watcher`), where `{port}`
-        is the model server's. `on_line` receives the watcher's log, one JSON object a line;
+        is the model server's; `startsecs` is supervisord's, None: as the real node's. `on_line`
+        receives the watcher's log, one JSON object a line;
         `on_power_off` hears the instance's id when the machine went down by itself.
         """
         self.instance_id = instance_id
@@ -59,7 +61,8 @@ class LocalNode:
         self._procs, self._model, self._on_line = procs, model, on_line
         self._imds_endpoint, self._aws_endpoint = imds_endpoint, aws_endpoint
         self._overrides, self._commands = dict(environment or {}), dict(commands or {})
-        self._on_power_off = on_power_off
+        self._startsecs, self._on_power_off = startsecs, on_power_off
+        self.engine_url = ""
         self._supervisor: Supervisor | None = None
         self._process: Process | None = None
         self._telling: set[asyncio.Future[None]] = set()
@@ -100,11 +103,12 @@ class LocalNode:
         self._supervisor = supervisor = Supervisor(folder=folder, log=log)
         port = free_port()
         listener = [sys.executable, "-I", "-S", str(GPU_IMAGE / "power_off.py")]
-        path = supervisor.configure(self._programs(port), listener)
+        self.engine_url = f"http://{LOOPBACK}:{port}"
+        path = supervisor.configure(self._programs(port), listener, self._startsecs)
         self._process = await self._procs.start(
             f"{self.instance_id}-watcher",
             [sys.executable, "-m", "supervisor.supervisord", "-c", path],
-            env=self._environment(port, folder),
+            env=self._environment(folder),
             cwd=ROOT,
             on_line=self._on_line,
             on_exit=self._on_exit,
@@ -128,7 +132,7 @@ class LocalNode:
             for name, kind in NAMES.items()
         }
 
-    def _environment(self, model_port: int, folder: Path) -> dict[str, str]:
+    def _environment(self, folder: Path) -> dict[str, str]:
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(GPU_IMAGE)]),
@@ -139,7 +143,7 @@ class LocalNode:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": self._imds_endpoint,
             "AWS_ENDPOINT_URL": self._aws_endpoint,
-            "TLFIF_MODEL_URL": f"http://{LOOPBACK}:{model_port}",
+            "TLFIF_MODEL_URL": self.engine_url,
             "TLFIF_ENGINE": "llama.cpp",
             "TLFIF_STATE_FOLDER": str(folder),
             # This machine is older than the node.

@@ -38,10 +38,16 @@ class Supervisor:
     folder: Path
     log: Path
 
-    def configure(self, programs: Mapping[str, Program], listener: Sequence[str]) -> Path:
+    def configure(
+        self,
+        programs: Mapping[str, Program],
+        listener: Sequence[str],
+        startsecs: int | None = None,
+    ) -> Path:
         """Writes the configuration for this machine; its path.
 
-        `programs` by their names in the configuration, all of them.
+        `programs` by their names in the configuration, all of them; `startsecs` is how long each
+        has to run to have started, None: as it is.
         """
         parser = RawConfigParser()
         parser.read(CONFIGURATION)
@@ -63,6 +69,8 @@ class Supervisor:
             section["stdout_logfile"] = _escaped(program.log)
             # /dev/stdout cannot be rotated.
             section["stdout_logfile_maxbytes"] = "0"
+            if startsecs is not None:
+                section["startsecs"] = str(startsecs)
         path = self.folder / "supervisord.conf"
         with path.open("w") as file:
             parser.write(file)

@@ -1,4 +1,4 @@
-"""When real watchers stop their machines, by EC2's clock (`make bench BENCH=idle_stops`: more)."""
+"""When real watchers stop their machines, by EC2's clock (bench/idle_stops.py has more)."""
 
 from pathlib import Path
 

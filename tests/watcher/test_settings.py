@@ -106,3 +106,19 @@ def test_outside_an_instance_it_says_so() -> None:
         InstanceError, match=r"no metadata from http://127.0.0.1:9/ .*on an instance only"
     ):
         instance.ask({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9/"})
+
+
+@pytest.mark.story("EC2-004")
+def test_a_node_whose_parameter_is_older_has_the_usual_allowance() -> None:
+    assert (told().boot_allowance_s, told().gpu_eur_per_hour) == (600, None)
+    scaled = told({"TLFIF_SECONDS_PER_MINUTE": "0.5"}, TLFIF_BOOT_ALLOWANCE_MINUTES="12")
+    assert scaled.boot_allowance_s == 720, "engines load no faster on a scaled clock"
+
+
+def test_a_refusal_knows_the_queue_that_it_was_told_of() -> None:
+    with pytest.raises(SettingsError) as refused:
+        told(TLFIF_GPU_SLOTS="many")
+    assert refused.value.queue == ("queue.internal", 6379)
+    with pytest.raises(SettingsError) as refused:
+        told(TLFIF_REDIS_HOST=None)
+    assert refused.value.queue is None

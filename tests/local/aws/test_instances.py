@@ -317,3 +317,36 @@ async def test_a_start_that_is_promised_may_come_to_nothing(
     answer = await call(ec2.describe_instances)
     [instance] = answer["Reservations"][0]["Instances"]
     assert instance.get("StateReason", {}).get("Code") != code, "the reason of the last stop counts"
+
+
+@pytest.mark.story("EC2-004")
+async def test_a_machine_that_powers_itself_off_is_stopped(
+    endpoint: Endpoint, node: str, ec2: Any
+) -> None:
+    async def reason() -> str:
+        answer = await call(ec2.describe_instances)
+        return answer["Reservations"][0]["Instances"][0]["StateReason"]["Code"]
+
+    heard: list[str] = []
+    endpoint.on_instance_state(lambda _, state: heard.append(state))
+    await call(ec2.start_instances, InstanceIds=[node])
+    await until(ec2, "running")
+    await endpoint.instances.power_off(node)
+    await endpoint.instances.power_off(node)
+    await until(ec2, "stopped")
+    assert heard[-2:] == ["stopping", "stopped"]
+    assert await reason() == "Client.InstanceInitiatedShutdown"
+    await call(ec2.start_instances, InstanceIds=[node])
+    await until(ec2, "running")
+    await call(ec2.stop_instances, InstanceIds=[node])
+    await until(ec2, "stopped")
+    assert await reason() == "Client.UserInitiatedShutdown"
+
+
+async def test_the_metadata_service_suffers_faults_too(endpoint: Endpoint, node: str) -> None:
+    endpoint.faults.add(Fault("imds", "latest/api/token", status=503, code="x"))
+    async with httpx.AsyncClient() as client:
+        ttl = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+        url = f"{endpoint.imds_url(node)}/latest/api/token"
+        answers = [await client.put(url, headers=ttl) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [503, 200]

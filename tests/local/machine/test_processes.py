@@ -41,7 +41,9 @@ time.sleep(600)
 """
 GRANDPARENT = """
 import subprocess, sys
-print(subprocess.Popen(["sleep", "600", sys.argv[1]]).pid)
+group = 0 if sys.argv[2] == "own group" else None
+sleeper = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+print(subprocess.Popen([*sleeper, sys.argv[1]], process_group=group).pid)
 sys.stdin.read()
 """
 CRASHING = "print('first line'); print('no such thing: 42'); raise SystemExit(3)"
@@ -141,10 +143,11 @@ async def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: 
         assert await process.stop(grace_s=0.1) == -signal.SIGKILL
 
 
-async def test_what_a_child_started_ends_with_it(tmp_path: Path):
+@pytest.mark.parametrize("group", ["own group", "its parent's group"])
+async def test_what_a_child_started_ends_with_it(tmp_path: Path, group: str):
     mark = uuid.uuid4().hex
     async with Processes(tmp_path) as procs:
-        process = await procs.start("grandparent", [*PYTHON, GRANDPARENT, mark])
+        process = await procs.start("grandparent", [*PYTHON, GRANDPARENT, mark, group])
         await process.wait()
         await eventually(lambda: not groups_of(mark))
 

@@ -27,7 +27,6 @@ from local.aws.moto import Moto, start_moto
 from local.aws.requests import AwsRequest
 from local.machine.processes import Processes
 from local.machine.valkey import Valkey, start_valkey
-from local.node import node
 from local.node.node import LocalNode
 from recording.model import ROOT
 from tlfif import names, replies
@@ -40,6 +39,8 @@ WATCHER = {
     "TLFIF_ENGINE_SILENCE_S": "2",
     "TLFIF_ENGINE_PROBE_S": "2",
 }
+PYTHONPATH = os.pathsep.join(map(str, (ROOT, ROOT / "gpu_image", ROOT / "tests")))
+ENGINE = [sys.executable, "-m", "support.chaos.engine", "--port", "{port}", "--evidence"]
 TRUST = '{"Version": "2012-10-17", "Statement": []}'
 
 
@@ -66,17 +67,7 @@ class Witness(Endpoint):
 
 
 class Node(LocalNode):
-    """A node with a scripted engine; programs that end are restarted soon."""
-
-    evidence: Evidence
-    engine_url = ""
-
-    def _model_server(self, port: int) -> Any:
-        self.engine_url = f"http://127.0.0.1:{port}"
-        argv = [sys.executable, "-m", "support.chaos.engine", "--port", str(port)]
-        argv += ["--evidence", str(self.evidence.path)]
-        env = node._environment(ROOT, ROOT / "tests")
-        return node._Program(self._procs, "model", self.instance_id, argv, env)
+    """A node with a scripted engine."""
 
     def signal(self, program: str, number: signal.Signals) -> bool:
         """Whether there was one to be sent it."""
@@ -143,9 +134,11 @@ class Stack:
                 imds_endpoint=self.endpoint.imds_url(instance_id),
                 aws_endpoint=self.endpoint.url,
                 slots=SLOTS,
-                environment=WATCHER,
+                environment={**WATCHER, "PYTHONPATH": PYTHONPATH},
+                commands={"model": [*ENGINE, str(self.evidence.path)]},
+                # Killed as often as here, a program would soon be kept waiting.
+                startsecs=1,
             )
-            made.evidence = self.evidence
             self.endpoint.on_instance_state(made.on_state)
             self.nodes.append(made)
         await self.endpoint.instances.start(instances)
