@@ -37,14 +37,17 @@ BOUNDED = {names.STREAM, names.DEAD_STREAM, names.RUNS, names.MONEY}
 
 @dataclass
 class Outcome:
-    """What the callers were told and did, by job id, and what was struck."""
+    """What the callers were told and did, by job id, and what was struck.
 
+    `sent` may have been accepted, though the answer was lost.
+    """
+
+    sent: list[str] = field(default_factory=list[str])
     accepted: list[str] = field(default_factory=list[str])
     cancels: dict[str, str] = field(default_factory=dict[str, str])
-    # Unfinished when the queue lost its memory, when somebody asked for a stop.
+    # Unfinished when the queue lost its memory, or when somebody asked for a stop.
     wiped: set[str] = field(default_factory=set[str])
     stopped: set[str] = field(default_factory=set[str])
-    # When watchers were killed or frozen, by time.monotonic().
     struck: Counter[str] = field(default_factory=Counter[str])
     left: dict[str, Any] = field(default_factory=dict[str, Any])
     seconds: float = 0.0
@@ -68,7 +71,7 @@ class Run:
         )
         # Held while the queue forgets: who is accepted then is accepted before or after.
         self._remembering = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._cancels: defaultdict[int, list[PlannedJob]] = defaultdict(list)
         for job in plan.jobs:
             if job.cancelled_after is not None:
@@ -128,6 +131,7 @@ class Run:
             idle_minutes=names.MAX_IDLE_MINUTES,
         )
         limits = accepting.Limits(**LIMITS, slots=SLOTS, ttl_s=job.ttl_s)
+        self.outcome.sent.append(job.id)
         while True:
             async with self._remembering:
                 with contextlib.suppress(RedisError):
@@ -155,9 +159,7 @@ class Run:
             await asyncio.sleep(POLL_S)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.append(asyncio.create_task(work))
 
     # --- the blows
 
@@ -172,6 +174,10 @@ class Run:
     @property
     def _ended(self) -> int:
         return len(self._stack.endpoint.ended | self.outcome.wiped)
+
+    @property
+    def _unfinished(self) -> set[str]:
+        return set(self.outcome.sent) - self._stack.endpoint.ended
 
     async def _strike(self, blow: Blow) -> None:
         """Waits for whom it is meant for, should it be down."""
@@ -199,7 +205,7 @@ class Run:
     async def _stop(self) -> None:
         """`POST /stop`; its replies and the nodes are the guardian's."""
         async with self._remembering:
-            self.outcome.stopped |= set(self.outcome.accepted) - self._stack.endpoint.ended
+            self.outcome.stopped |= self._unfinished
             await self._insist(accepting.stop())
 
     async def _strike_queue(self, blow: Blow) -> None:
@@ -211,7 +217,7 @@ class Run:
             await valkey.kill()
             if blow.kind == "wipe queue":
                 valkey.wipe()
-                self.outcome.wiped |= set(self.outcome.accepted) - self._stack.endpoint.ended
+                self.outcome.wiped |= self._unfinished
             await asyncio.sleep(blow.seconds)
             await valkey.start()
         self.outcome.struck[blow.kind] += 1
@@ -247,9 +253,10 @@ class Run:
         ended, since = -1, time.monotonic()
         while time.monotonic() - since < STALLED_S:
             await asyncio.sleep(0.2)
-            if sending.done() and await self._is_empty():
+            if sending.done():
                 sending.result()
-                return True
+                if await self._is_empty():
+                    return True
             if ended != (now := len(self._stack.endpoint.ended)):
                 ended, since = now, time.monotonic()
         return False
