@@ -14,7 +14,7 @@ import pytest
 from support.chaos.account import Account
 from support.chaos.plan import BLOWS, KINDS, make_plan
 from support.chaos.run import Run
-from support.chaos.stack import running_stack
+from support.chaos.stack import left_behind, running_stack
 
 from guardian import guardian
 from local.node import node
@@ -65,5 +65,6 @@ async def test_every_accepted_job_ends_once_as_it_should(
         shown = [f"{each.job}: {each.what}" for each in account.violations]
         for job in dict.fromkeys(each.job for each in account.violations if each.job):
             shown += ["", *stack.log_lines(job)[-SHOWN_LINES:]]
+    assert not left_behind(stack)
     assert not shown, "\n".join([again, f"logs: {tmp_path}", *shown])
     await asyncio.to_thread(shutil.rmtree, tmp_path)

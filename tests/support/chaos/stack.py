@@ -194,6 +194,19 @@ class Stack:
         return made["Instances"][0]["InstanceId"]
 
 
+def left_behind(stack: Stack) -> list[str]:
+    """Command lines of processes that still know the stack, where there is a /proc to tell."""
+    marks = [str(stack.procs.log_dir).encode(), stack.endpoint.url.encode()]
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (process / "cmdline").read_bytes()
+            known = line + (process / "environ").read_bytes()
+            if any(mark in known for mark in marks):
+                found.append(line.replace(b"\0", b" ").decode())
+    return found
+
+
 @contextlib.asynccontextmanager
 async def running_stack(folder: Path) -> AsyncIterator[Stack]:
     """A stack whose nodes are booting; logs and data are in `folder`."""
