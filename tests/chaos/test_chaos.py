@@ -17,7 +17,6 @@ from support.chaos.run import Run
 from support.chaos.stack import left_behind, running_stack
 
 from guardian import guardian
-from local.node import node
 
 JOBS, SEED = (os.environ.get(f"TLFIF_CHAOS_{name}") for name in ("JOBS", "SEED"))
 SMALL = 60
@@ -52,7 +51,6 @@ async def test_every_accepted_job_ends_once_as_it_should(
 ) -> None:
     # A second for the guardian's minute.
     monkeypatch.setattr(guardian, "PENDING_TOO_LONG_S", 0.2)
-    monkeypatch.setattr(node, "LAST_RESTART_S", 1.0)
     plan = make_plan(seed, jobs)
     again = f"make chaos SEED={seed} JOBS={jobs}"
     with capfd.disabled():

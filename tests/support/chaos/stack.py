@@ -25,9 +25,9 @@ from local.aws.endpoint import Endpoint
 from local.aws.messages import Answer, Incoming
 from local.aws.moto import Moto, start_moto
 from local.aws.requests import AwsRequest
+from local.machine.ports import LOOPBACK
 from local.machine.processes import Processes
 from local.machine.valkey import Valkey, start_valkey
-from local.node import node
 from local.node.node import LocalNode
 from recording.model import ROOT
 from tlfif import names, replies
@@ -66,17 +66,23 @@ class Witness(Endpoint):
 
 
 class Node(LocalNode):
-    """A node with a scripted engine; programs that end are restarted soon."""
+    """A node with a scripted engine."""
 
-    evidence: Evidence
-    engine_url = ""
-
-    def _model_server(self, port: int) -> Any:
-        self.engine_url = f"http://127.0.0.1:{port}"
-        argv = [sys.executable, "-m", "support.chaos.engine", "--port", str(port)]
-        argv += ["--evidence", str(self.evidence.path)]
-        env = node._environment(ROOT, ROOT / "tests")
-        return node._Program(self._procs, "model", self.instance_id, argv, env)
+    def __init__(self, stack: "Stack", instance_id: str):
+        self._announced = stack.procs.log_dir / f"{instance_id}-engine.port"
+        engine = [sys.executable, "-m", "support.chaos.engine", "--port", "{port}"]
+        engine += ["--announce", str(self._announced), "--evidence", str(stack.evidence.path)]
+        roots = [ROOT, ROOT / "gpu_image", ROOT / "tests"]
+        super().__init__(
+            stack.procs,
+            instance_id,
+            imds_endpoint=stack.endpoint.imds_url(instance_id),
+            aws_endpoint=stack.endpoint.url,
+            slots=SLOTS,
+            environment={**WATCHER, "PYTHONPATH": os.pathsep.join(map(str, roots))},
+            commands={"model": engine},
+            on_power_off=stack.endpoint.instances.power_off,
+        )
 
     def signal(self, program: str, number: signal.Signals) -> bool:
         """Whether there was one to be sent it."""
@@ -99,9 +105,9 @@ class Node(LocalNode):
     async def _ask_engine(self, method: str, path: str) -> httpx.Response | None:
         async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
             try:
-                answer = await client.request(method, f"{self.engine_url}/{path}")
-                return answer.raise_for_status()
-            except httpx.HTTPError:
+                url = f"http://{LOOPBACK}:{self._announced.read_text()}/{path}"
+                return (await client.request(method, url)).raise_for_status()
+            except (httpx.HTTPError, OSError):
                 return None
 
 
@@ -137,15 +143,7 @@ class Stack:
         """Makes the nodes and starts them."""
         instances = await asyncio.to_thread(self._make_instances)
         for instance_id in instances:
-            made = Node(
-                self.procs,
-                instance_id,
-                imds_endpoint=self.endpoint.imds_url(instance_id),
-                aws_endpoint=self.endpoint.url,
-                slots=SLOTS,
-                environment=WATCHER,
-            )
-            made.evidence = self.evidence
+            made = Node(self, instance_id)
             self.endpoint.on_instance_state(made.on_state)
             self.nodes.append(made)
         await self.endpoint.instances.start(instances)
