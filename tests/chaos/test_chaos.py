@@ -16,7 +16,8 @@ from support.chaos.plan import BLOWS, KINDS, make_plan
 from support.chaos.run import Run
 from support.chaos.stack import left_behind, running_stack
 
-from guardian import guardian
+from guardian import guardian, search
+from tlfif import names
 
 JOBS, SEED = (os.environ.get(f"TLFIF_CHAOS_{name}") for name in ("JOBS", "SEED"))
 SMALL = 60
@@ -49,8 +50,10 @@ async def test_every_accepted_job_ends_once_as_it_should(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    # A second for the guardian's minute.
+    # A second for the guardian's minute; a worker that lives writes within a few.
     monkeypatch.setattr(guardian, "PENDING_TOO_LONG_S", 0.2)
+    monkeypatch.setattr(names, "SILENT_S", 8)
+    monkeypatch.setattr(search, "OLDEST_S", 100)
     plan = make_plan(seed, jobs)
     again = f"make chaos SEED={seed} JOBS={jobs}"
     with capfd.disabled():

@@ -32,7 +32,7 @@ GUARDIAN_EVERY_S = 1.0
 STALLED_S = 60.0
 # What has ended is over for the engines too, but for a frozen watcher's.
 LAST_S = 2.0
-BOUNDED = {names.STREAM, names.DEAD_STREAM, names.RUNS, names.MONEY}
+BOUNDED = {names.STREAM, names.DEAD_STREAM, names.RUNS, names.MONEY, names.SEARCH}
 
 
 @dataclass
