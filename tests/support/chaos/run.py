@@ -8,7 +8,7 @@ import signal
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from support.chaos.plan import FLEETING_TTL_S, NODES, Blow, Plan, PlannedJob
-from support.chaos.stack import BUCKET, SLOTS, STACK, Stack
+from support.chaos.stack import BUCKET, SLOTS, STACK, Node, Stack
 
 from guardian.guardian import Guardian
 from tlfif import names
@@ -180,24 +180,21 @@ class Run:
         return set(self.outcome.sent) - self._stack.endpoint.ended
 
     async def _strike(self, blow: Blow) -> None:
-        """Waits for whom it is meant for, should it be down."""
-        node = self._stack.nodes[blow.node]
+        """To the node that it is meant for, or another that is up, as soon as there is one."""
+        nodes = self._stack.nodes[blow.node :] + self._stack.nodes[: blow.node]
         match blow.kind.split(" "):
-            case ["kill", "watcher"]:
-                await _until(lambda: node.signal("watcher", signal.SIGKILL))
-            case ["kill", "engine"]:
-                await _until(lambda: node.signal("model", signal.SIGKILL))
-            case ["freeze", "watcher"]:
-                await _until(lambda: node.signal("watcher", signal.SIGSTOP))
+            case ["kill", part]:
+                await _first(nodes, lambda node: node.signal(part, signal.SIGKILL))
+            case ["freeze", part]:
+                frozen = await _first(nodes, lambda node: node.signal(part, signal.SIGSTOP))
                 try:
                     await asyncio.sleep(blow.seconds)
                 finally:
-                    node.signal("watcher", signal.SIGCONT)
+                    await frozen.signal(part, signal.SIGCONT)
             case ["engine", mode]:
-                while not await node.set_mode(mode):  # noqa: ASYNC110
-                    await asyncio.sleep(POLL_S)
+                faulty = await _first(nodes, lambda node: node.set_mode(mode))
                 await asyncio.sleep(blow.seconds)
-                await node.set_mode("none")
+                await faulty.set_mode("none")
             case _:
                 await self._stop()
         self.outcome.struck[blow.kind] += 1
@@ -292,4 +289,13 @@ class Run:
 
 async def _until(condition: Callable[[], bool]) -> None:
     while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(POLL_S)
+
+
+async def _first(nodes: list[Node], struck: Callable[[Node], Awaitable[bool]]) -> Node:
+    """The first node to be struck."""
+    while True:
+        for node in nodes:
+            if await struck(node):
+                return node
         await asyncio.sleep(POLL_S)

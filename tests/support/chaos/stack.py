@@ -84,9 +84,9 @@ class Node(LocalNode):
             on_power_off=stack.endpoint.instances.power_off,
         )
 
-    def signal(self, program: str, number: signal.Signals) -> bool:
-        """Whether there was one to be sent it."""
-        pid = self.pids.get(program)
+    async def signal(self, part: str, number: signal.Signals) -> bool:
+        """Whether there was one to be sent it; `part`: watcher or engine."""
+        pid = self.pids.get({"engine": "model"}.get(part, part))
         with contextlib.suppress(ProcessLookupError):
             if pid is not None:
                 os.kill(pid, number)
