@@ -49,6 +49,9 @@ class Outcome:
     wiped: set[str] = field(default_factory=set[str])
     stopped: set[str] = field(default_factory=set[str])
     struck: Counter[str] = field(default_factory=Counter[str])
+    # When the queue forgot, in epoch ms, and whom it had buried by then, or has in the end.
+    wipes: list[int] = field(default_factory=list[int])
+    dead: set[str] = field(default_factory=set[str])
     left: dict[str, Any] = field(default_factory=dict[str, Any])
     seconds: float = 0.0
     stalled: bool = False
@@ -65,8 +68,8 @@ class Run:
             port=stack.valkey.port,
             decode_responses=True,
             protocol=2,
-            socket_connect_timeout=1,
-            socket_timeout=1,
+            socket_connect_timeout=5,
+            socket_timeout=5,
             retry=Retry(NoBackoff(), 0),
         )
         # Held while the queue forgets: who is accepted then is accepted before or after.
@@ -88,6 +91,7 @@ class Run:
         finally:
             await self._end(sending, striking, *self._tasks)
         self.outcome.left = await self._left()
+        self.outcome.dead |= await self._dead()
         await self._end(guardian)
         await self._redis.aclose()
         self.outcome.seconds = time.monotonic() - began
@@ -211,13 +215,21 @@ class Run:
         async with contextlib.AsyncExitStack() as forgetting:
             if blow.kind == "wipe queue":
                 await forgetting.enter_async_context(self._remembering)
+                self.outcome.dead |= await self._dead()
             await valkey.kill()
             if blow.kind == "wipe queue":
                 valkey.wipe()
                 self.outcome.wiped |= self._unfinished
+                self.outcome.wipes.append(int(time.time() * 1000))
             await asyncio.sleep(blow.seconds)
             await valkey.start()
         self.outcome.struck[blow.kind] += 1
+
+    async def _dead(self) -> set[str]:
+        """Whom the queue has buried."""
+        while True:
+            with contextlib.suppress(RedisError):
+                return {entry["id"] for _, entry in await self._redis.xrange(names.DEAD_STREAM)}
 
     # --- the guardian
 
@@ -283,7 +295,6 @@ class Run:
             "waiting": await self._redis.xlen(names.STREAM),
             "held": held,
             "generating": sum([await node.generating() for node in self._stack.nodes]),
-            "dead": [entry["id"] for _, entry in await self._redis.xrange(names.DEAD_STREAM)],
         }
 
 
