@@ -15,6 +15,8 @@ from tlfif import names, replies
 
 # A job is asked again after its own failures and those of all: never without end.
 ASKED_AT_MOST = 12
+# A job is buried within this time of its final reply.
+BURIAL_MS = 3000
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Account:
         if len(outcome.accepted) != len(self._plan.jobs):
             yield Violation("", f"{len(outcome.accepted)} of {len(self._plan.jobs)} accepted")
         for what, left in outcome.left.items():
-            if left and what != "dead":
+            if left:
                 yield Violation("", f"left in the end: {what} {left}")
 
     # --- each job
@@ -71,13 +73,21 @@ class Account:
             yield f"{final['attempt']} deliveries"
         if (asked := self._counts[ASKED, str(job.number)]) > ASKED_AT_MOST:
             yield f"{job.kind} was asked {asked} times ({job.prompt})"
-        is_dead = job.kind in ("lasting", "poison") and final["status"] == "failed"
-        if is_dead and job.id not in self._outcome.left["dead"] and not self._is_wiped_out(job):
+        yield from self._wrong_burial(job, final)
+
+    def _wrong_burial(self, job: PlannedJob, final: dict[str, Any]) -> Iterator[str]:
+        failed_by_itself = job.kind in ("lasting", "poison") and final["status"] == "failed"
+        if job.id in self._outcome.dead:
+            if not failed_by_itself:
+                yield f"{job.kind} ended {final['status']}, and is in {names.DEAD_STREAM}"
+        elif failed_by_itself and not self._may_be_forgotten(final):
             yield f"{job.kind} failed, and is not in {names.DEAD_STREAM}"
 
-    def _is_wiped_out(self, job: PlannedJob) -> bool:
-        """Whether the queue may have forgotten the job, or its burial."""
-        return bool(self._outcome.struck["wipe queue"])
+    def _may_be_forgotten(self, final: dict[str, Any]) -> bool:
+        """Whether the queue forgot the job before it was buried, or its burial at once."""
+        ended = final["finished_at"]
+        wiped = final["id"] in self._outcome.wiped
+        return wiped or any(0 <= wipe - ended < BURIAL_MS for wipe in self._outcome.wipes)
 
     def _fates(self, job: PlannedJob) -> set[str]:
         fates = set(job.fates)

@@ -1,6 +1,6 @@
 """The scripted model of one node as a process of its own, whose evidence outlives its kills.
 
-    python -m support.chaos.engine --port 8000 --evidence FILE
+    python -m support.chaos.engine --port 8000 --announce FILE --evidence FILE
 
 `PUT /mode/{mode}` sets `ScriptedModel.mode` ("none": as the prompts say), until this process ends;
 `GET /running` tells how many answers it is generating.
@@ -96,6 +96,8 @@ async def _serve(port: int, evidence: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--announce", type=Path, required=True, help="gets the port")
     parser.add_argument("--evidence", type=Path, required=True)
     args = parser.parse_args()
+    args.announce.write_text(str(args.port))
     asyncio.run(_serve(args.port, args.evidence))

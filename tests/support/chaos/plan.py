@@ -91,7 +91,7 @@ class PlannedJob:
 
 @dataclass(frozen=True)
 class Blow:
-    """What happens once so many jobs have ended, to which node, for how long."""
+    """What happens once so many jobs have ended, for how long; to which node, if it is up."""
 
     after: int
     kind: str
@@ -117,7 +117,7 @@ def make_plan(seed: int, jobs: int) -> Plan:
     """The plan of a seed: the same, byte for byte, wherever it is made."""
     chance = random.Random(seed)
     kinds = _shuffled(chance, jobs)
-    backlogs = [chance.choice(BACKLOGS) for _ in range(jobs // PHASE + 1)]
+    backlogs = [min(chance.choice(BACKLOGS), jobs // 4 + 1) for _ in range(jobs // PHASE + 1)]
     planned = tuple(
         _job(chance, number, kind, backlogs[number // PHASE]) for number, kind in enumerate(kinds)
     )

@@ -8,7 +8,7 @@ import signal
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from support.chaos.plan import FLEETING_TTL_S, NODES, Blow, Plan, PlannedJob
-from support.chaos.stack import BUCKET, SLOTS, STACK, Stack
+from support.chaos.stack import BUCKET, SLOTS, STACK, Node, Stack
 
 from guardian.guardian import Guardian
 from tlfif import names
@@ -32,20 +32,26 @@ GUARDIAN_EVERY_S = 1.0
 STALLED_S = 60.0
 # What has ended is over for the engines too, but for a frozen watcher's.
 LAST_S = 2.0
-BOUNDED = {names.STREAM, names.DEAD_STREAM, names.RUNS, names.MONEY}
+BOUNDED = {names.STREAM, names.DEAD_STREAM, names.RUNS, names.MONEY, names.SEARCH}
 
 
 @dataclass
 class Outcome:
-    """What the callers were told and did, by job id, and what was struck."""
+    """What the callers were told and did, by job id, and what was struck.
 
+    `sent` may have been accepted, though the answer was lost.
+    """
+
+    sent: list[str] = field(default_factory=list[str])
     accepted: list[str] = field(default_factory=list[str])
     cancels: dict[str, str] = field(default_factory=dict[str, str])
-    # Unfinished when the queue lost its memory, when somebody asked for a stop.
+    # Unfinished when the queue lost its memory, or when somebody asked for a stop.
     wiped: set[str] = field(default_factory=set[str])
     stopped: set[str] = field(default_factory=set[str])
-    # When watchers were killed or frozen, by time.monotonic().
     struck: Counter[str] = field(default_factory=Counter[str])
+    # When the queue forgot, in epoch ms, and whom it had buried by then, or has in the end.
+    wipes: list[int] = field(default_factory=list[int])
+    dead: set[str] = field(default_factory=set[str])
     left: dict[str, Any] = field(default_factory=dict[str, Any])
     seconds: float = 0.0
     stalled: bool = False
@@ -62,13 +68,13 @@ class Run:
             port=stack.valkey.port,
             decode_responses=True,
             protocol=2,
-            socket_connect_timeout=1,
-            socket_timeout=1,
+            socket_connect_timeout=5,
+            socket_timeout=5,
             retry=Retry(NoBackoff(), 0),
         )
         # Held while the queue forgets: who is accepted then is accepted before or after.
         self._remembering = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._cancels: defaultdict[int, list[PlannedJob]] = defaultdict(list)
         for job in plan.jobs:
             if job.cancelled_after is not None:
@@ -85,6 +91,7 @@ class Run:
         finally:
             await self._end(sending, striking, *self._tasks)
         self.outcome.left = await self._left()
+        self.outcome.dead |= await self._dead()
         await self._end(guardian)
         await self._redis.aclose()
         self.outcome.seconds = time.monotonic() - began
@@ -128,6 +135,7 @@ class Run:
             idle_minutes=names.MAX_IDLE_MINUTES,
         )
         limits = accepting.Limits(**LIMITS, slots=SLOTS, ttl_s=job.ttl_s)
+        self.outcome.sent.append(job.id)
         while True:
             async with self._remembering:
                 with contextlib.suppress(RedisError):
@@ -155,9 +163,7 @@ class Run:
             await asyncio.sleep(POLL_S)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.append(asyncio.create_task(work))
 
     # --- the blows
 
@@ -173,25 +179,26 @@ class Run:
     def _ended(self) -> int:
         return len(self._stack.endpoint.ended | self.outcome.wiped)
 
+    @property
+    def _unfinished(self) -> set[str]:
+        return set(self.outcome.sent) - self._stack.endpoint.ended
+
     async def _strike(self, blow: Blow) -> None:
-        """Waits for whom it is meant for, should it be down."""
-        node = self._stack.nodes[blow.node]
+        """To the node that it is meant for, or another that is up, as soon as there is one."""
+        nodes = self._stack.nodes[blow.node :] + self._stack.nodes[: blow.node]
         match blow.kind.split(" "):
-            case ["kill", "watcher"]:
-                await _until(lambda: node.signal("watcher", signal.SIGKILL))
-            case ["kill", "engine"]:
-                await _until(lambda: node.signal("model", signal.SIGKILL))
-            case ["freeze", "watcher"]:
-                await _until(lambda: node.signal("watcher", signal.SIGSTOP))
+            case ["kill", part]:
+                await _first(nodes, lambda node: node.signal(part, signal.SIGKILL))
+            case ["freeze", part]:
+                frozen = await _first(nodes, lambda node: node.signal(part, signal.SIGSTOP))
                 try:
                     await asyncio.sleep(blow.seconds)
                 finally:
-                    node.signal("watcher", signal.SIGCONT)
+                    await frozen.signal(part, signal.SIGCONT)
             case ["engine", mode]:
-                while not await node.set_mode(mode):  # noqa: ASYNC110
-                    await asyncio.sleep(POLL_S)
+                faulty = await _first(nodes, lambda node: node.set_mode(mode))
                 await asyncio.sleep(blow.seconds)
-                await node.set_mode("none")
+                await faulty.set_mode("none")
             case _:
                 await self._stop()
         self.outcome.struck[blow.kind] += 1
@@ -199,7 +206,7 @@ class Run:
     async def _stop(self) -> None:
         """`POST /stop`; its replies and the nodes are the guardian's."""
         async with self._remembering:
-            self.outcome.stopped |= set(self.outcome.accepted) - self._stack.endpoint.ended
+            self.outcome.stopped |= self._unfinished
             await self._insist(accepting.stop())
 
     async def _strike_queue(self, blow: Blow) -> None:
@@ -208,13 +215,21 @@ class Run:
         async with contextlib.AsyncExitStack() as forgetting:
             if blow.kind == "wipe queue":
                 await forgetting.enter_async_context(self._remembering)
+                self.outcome.dead |= await self._dead()
             await valkey.kill()
             if blow.kind == "wipe queue":
                 valkey.wipe()
-                self.outcome.wiped |= set(self.outcome.accepted) - self._stack.endpoint.ended
+                self.outcome.wiped |= self._unfinished
+                self.outcome.wipes.append(int(time.time() * 1000))
             await asyncio.sleep(blow.seconds)
             await valkey.start()
         self.outcome.struck[blow.kind] += 1
+
+    async def _dead(self) -> set[str]:
+        """Whom the queue has buried."""
+        while True:
+            with contextlib.suppress(RedisError):
+                return {entry["id"] for _, entry in await self._redis.xrange(names.DEAD_STREAM)}
 
     # --- the guardian
 
@@ -247,9 +262,10 @@ class Run:
         ended, since = -1, time.monotonic()
         while time.monotonic() - since < STALLED_S:
             await asyncio.sleep(0.2)
-            if sending.done() and await self._is_empty():
+            if sending.done():
                 sending.result()
-                return True
+                if await self._is_empty():
+                    return True
             if ended != (now := len(self._stack.endpoint.ended)):
                 ended, since = now, time.monotonic()
         return False
@@ -279,10 +295,18 @@ class Run:
             "waiting": await self._redis.xlen(names.STREAM),
             "held": held,
             "generating": sum([await node.generating() for node in self._stack.nodes]),
-            "dead": [entry["id"] for _, entry in await self._redis.xrange(names.DEAD_STREAM)],
         }
 
 
 async def _until(condition: Callable[[], bool]) -> None:
     while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(POLL_S)
+
+
+async def _first(nodes: list[Node], struck: Callable[[Node], Awaitable[bool]]) -> Node:
+    """The first node to be struck."""
+    while True:
+        for node in nodes:
+            if await struck(node):
+                return node
         await asyncio.sleep(POLL_S)

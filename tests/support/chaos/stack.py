@@ -25,6 +25,7 @@ from local.aws.endpoint import Endpoint
 from local.aws.messages import Answer, Incoming
 from local.aws.moto import Moto, start_moto
 from local.aws.requests import AwsRequest
+from local.machine.ports import LOOPBACK
 from local.machine.processes import Processes
 from local.machine.valkey import Valkey, start_valkey
 from local.node.node import LocalNode
@@ -39,8 +40,6 @@ WATCHER = {
     "TLFIF_ENGINE_SILENCE_S": "2",
     "TLFIF_ENGINE_PROBE_S": "2",
 }
-PYTHONPATH = os.pathsep.join(map(str, (ROOT, ROOT / "gpu_image", ROOT / "tests")))
-ENGINE = [sys.executable, "-m", "support.chaos.engine", "--port", "{port}", "--evidence"]
 TRUST = '{"Version": "2012-10-17", "Statement": []}'
 
 
@@ -69,9 +68,25 @@ class Witness(Endpoint):
 class Node(LocalNode):
     """A node with a scripted engine."""
 
-    def signal(self, program: str, number: signal.Signals) -> bool:
-        """Whether there was one to be sent it."""
-        pid = self.pids.get(program)
+    def __init__(self, stack: "Stack", instance_id: str):
+        self._announced = stack.procs.log_dir / f"{instance_id}-engine.port"
+        engine = [sys.executable, "-m", "support.chaos.engine", "--port", "{port}"]
+        engine += ["--announce", str(self._announced), "--evidence", str(stack.evidence.path)]
+        roots = [ROOT, ROOT / "gpu_image", ROOT / "tests"]
+        super().__init__(
+            stack.procs,
+            instance_id,
+            imds_endpoint=stack.endpoint.imds_url(instance_id),
+            aws_endpoint=stack.endpoint.url,
+            slots=SLOTS,
+            environment={**WATCHER, "PYTHONPATH": os.pathsep.join(map(str, roots))},
+            commands={"model": engine},
+            on_power_off=stack.endpoint.instances.power_off,
+        )
+
+    async def signal(self, part: str, number: signal.Signals) -> bool:
+        """Whether there was one to be sent it; `part`: watcher or engine."""
+        pid = self.pids.get({"engine": "model"}.get(part, part))
         with contextlib.suppress(ProcessLookupError):
             if pid is not None:
                 os.kill(pid, number)
@@ -90,9 +105,9 @@ class Node(LocalNode):
     async def _ask_engine(self, method: str, path: str) -> httpx.Response | None:
         async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
             try:
-                answer = await client.request(method, f"{self.engine_url}/{path}")
-                return answer.raise_for_status()
-            except httpx.HTTPError:
+                url = f"http://{LOOPBACK}:{self._announced.read_text()}/{path}"
+                return (await client.request(method, url)).raise_for_status()
+            except (httpx.HTTPError, OSError):
                 return None
 
 
@@ -128,17 +143,7 @@ class Stack:
         """Makes the nodes and starts them."""
         instances = await asyncio.to_thread(self._make_instances)
         for instance_id in instances:
-            made = Node(
-                self.procs,
-                instance_id,
-                imds_endpoint=self.endpoint.imds_url(instance_id),
-                aws_endpoint=self.endpoint.url,
-                slots=SLOTS,
-                environment={**WATCHER, "PYTHONPATH": PYTHONPATH},
-                commands={"model": [*ENGINE, str(self.evidence.path)]},
-                # Killed as often as here, a program would soon be kept waiting.
-                startsecs=1,
-            )
+            made = Node(self, instance_id)
             self.endpoint.on_instance_state(made.on_state)
             self.nodes.append(made)
         await self.endpoint.instances.start(instances)
@@ -185,6 +190,19 @@ class Stack:
             ],
         )
         return made["Instances"][0]["InstanceId"]
+
+
+def left_behind(stack: Stack) -> list[str]:
+    """Command lines of processes that still know the stack, where there is a /proc to tell."""
+    marks = [str(stack.procs.log_dir).encode(), stack.endpoint.url.encode()]
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (process / "cmdline").read_bytes()
+            known = line + (process / "environ").read_bytes()
+            if any(mark in known for mark in marks):
+                found.append(line.replace(b"\0", b" ").decode())
+    return found
 
 
 @contextlib.asynccontextmanager
