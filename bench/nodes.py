@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -88,7 +89,7 @@ class Node:
         assert reply.get("status") in replies.FINAL, reply
         return reply
 
-    async def cancel(self, job: accepting.NewJob) -> None:
+    def cancel(self, job: accepting.NewJob) -> None:
         """Marks a job as cancelled, as the router does."""
         scripts.run(self.redis, accepting.cancel(job.id, job.sub))
 
@@ -111,7 +112,8 @@ class Node:
         return await self._nodes.endpoint.instances.state(self.id) == "running"
 
     async def _start(self, model_url: str, python: str, settings: Mapping[str, object]) -> Process:
-        # As local/node/node.py does it.
+        # As local/node/node.py does it, but without supervisord.
+        memory = tempfile.mkdtemp(prefix=f"{self.id}-", dir=self._nodes.procs.log_dir)
         env = {
             "PATH": os.environ.get("PATH", os.defpath),
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gpu_image'}",
@@ -122,6 +124,8 @@ class Node:
             "AWS_ENDPOINT_URL": self._nodes.endpoint.url,
             "TLFIF_MODEL_URL": model_url,
             "TLFIF_REDIS_PORT": str(self.valkey.port),
+            # As /run, emptied by a boot.
+            "TLFIF_STATE_FOLDER": memory,
             # This machine is older than the node.
             "TLFIF_BOOTED_AT": str(time.monotonic()),
             **{f"TLFIF_{name.upper()}": str(value) for name, value in settings.items()},

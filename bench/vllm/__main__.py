@@ -59,7 +59,7 @@ class Check:
         job = self._node.submit(STORY, max_tokens=1000)
         await self._begun(job)
         before, asked = await self._vllm.running(), time.monotonic()
-        await self._node.cancel(job)
+        self._node.cancel(job)
         reply = await self._node.final(job)
         replied_s = time.monotonic() - asked
         with contextlib.suppress(TimeoutError):
