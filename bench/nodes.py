@@ -108,6 +108,11 @@ class Node:
         if self.watcher is not None:
             await self.watcher.stop(WATCHER_GRACE_S)
 
+    def hear(self, line: str) -> None:
+        """Takes one line of the watcher's log."""
+        with contextlib.suppress(ValueError):
+            self.log.append(json.loads(line))
+
     async def _runs(self) -> bool:
         return await self._nodes.endpoint.instances.state(self.id) == "running"
 
@@ -132,12 +137,8 @@ class Node:
         }
         argv = [python, "-m", "watcher"]
         return await self._nodes.procs.start(
-            f"watcher-{self.id}", argv, env=env, cwd=ROOT, on_line=self._hear
+            f"watcher-{self.id}", argv, env=env, cwd=ROOT, on_line=self.hear
         )
-
-    def _hear(self, line: str) -> None:
-        with contextlib.suppress(ValueError):
-            self.log.append(json.loads(line))
 
 
 class Nodes:
