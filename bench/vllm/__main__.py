@@ -3,7 +3,7 @@
 The first time it installs vLLM and converts the model (`setup`); then it takes about ten minutes,
 most of them vLLM's four starts on a CPU. Both run under supervisord with the node's configuration.
 
-    python -m bench.vllm
+    python -m bench.vllm [check ...]
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ class Check:
         )
 
     async def _while_harmed(self, harm: Callable[[], None]) -> Seen:
-        jobs = [self._node.submit(f"{STORY} {n}", max_tokens=150) for n in range(JOBS_AT_ONCE)]
+        jobs = [self._node.submit(f"{STORY} {n}", max_tokens=60) for n in range(JOBS_AT_ONCE)]
         await asyncio.gather(*map(self._begun, jobs))
         starts, first = self._starts(), len(self._node.log)
         harm()
@@ -186,8 +186,8 @@ async def checking(folder: Path) -> AsyncIterator[Check]:
             await machine.close()
 
 
-async def main() -> bool:
-    """Prints check → seen; whether all was well."""
+async def main(wanted: Sequence[str]) -> bool:
+    """Prints check → seen, of those that are wanted, or of all; whether all was well."""
     await asyncio.to_thread(setup.prepare)
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -196,6 +196,7 @@ async def main() -> bool:
                 check.answers, check.length, check.cancel, check.too_long, check.lowered,
                 check.refused, check.core_killed, check.server_killed, check.core_hangs,
             ]  # fmt: skip
+            checks = [each for each in checks if not wanted or each.__name__ in wanted]
             for each in checks:
                 good, seen = await _tried(each)
                 bad += not good
@@ -225,4 +226,4 @@ def _say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if asyncio.run(main()) else 1)
+    sys.exit(0 if asyncio.run(main(sys.argv[1:])) else 1)
