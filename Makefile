@@ -44,7 +44,7 @@ bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, RO
 	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS))
 
 vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
-	@$(RUN) -m bench.vllm
+	@$(RUN) -m bench.vllm $(ARGS)
 
 fuzz: setup-dev ## Send the API requests nobody thought of (EXAMPLES=…, per route)
 	@TLFIF_FUZZ_EXAMPLES="$(EXAMPLES)" $(RUN) -m pytest -q tests/fuzz $(ARGS)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -88,7 +89,7 @@ class Node:
         assert reply.get("status") in replies.FINAL, reply
         return reply
 
-    async def cancel(self, job: accepting.NewJob) -> None:
+    def cancel(self, job: accepting.NewJob) -> None:
         """Marks a job as cancelled, as the router does."""
         scripts.run(self.redis, accepting.cancel(job.id, job.sub))
 
@@ -107,11 +108,17 @@ class Node:
         if self.watcher is not None:
             await self.watcher.stop(WATCHER_GRACE_S)
 
+    def hear(self, line: str) -> None:
+        """Takes one line of the watcher's log."""
+        with contextlib.suppress(ValueError):
+            self.log.append(json.loads(line))
+
     async def _runs(self) -> bool:
         return await self._nodes.endpoint.instances.state(self.id) == "running"
 
     async def _start(self, model_url: str, python: str, settings: Mapping[str, object]) -> Process:
-        # As local/node/node.py does it.
+        # As local/node/node.py does it, but without supervisord.
+        memory = tempfile.mkdtemp(prefix=f"{self.id}-", dir=self._nodes.procs.log_dir)
         env = {
             "PATH": os.environ.get("PATH", os.defpath),
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gpu_image'}",
@@ -122,18 +129,16 @@ class Node:
             "AWS_ENDPOINT_URL": self._nodes.endpoint.url,
             "TLFIF_MODEL_URL": model_url,
             "TLFIF_REDIS_PORT": str(self.valkey.port),
+            # As /run, emptied by a boot.
+            "TLFIF_STATE_FOLDER": memory,
             # This machine is older than the node.
             "TLFIF_BOOTED_AT": str(time.monotonic()),
             **{f"TLFIF_{name.upper()}": str(value) for name, value in settings.items()},
         }
         argv = [python, "-m", "watcher"]
         return await self._nodes.procs.start(
-            f"watcher-{self.id}", argv, env=env, cwd=ROOT, on_line=self._hear
+            f"watcher-{self.id}", argv, env=env, cwd=ROOT, on_line=self.hear
         )
-
-    def _hear(self, line: str) -> None:
-        with contextlib.suppress(ValueError):
-            self.log.append(json.loads(line))
 
 
 class Nodes:

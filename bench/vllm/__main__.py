@@ -1,31 +1,31 @@
 """Jobs through the watcher on the real vLLM, in order and while its parts fail: check → seen.
 
-The first time it installs vLLM and converts the model (`setup`); then it takes about five minutes,
-most of them vLLM's three starts on a CPU. What supervisord does on the node is done here: an API
-server that has ended is started again, and one that the watcher wants restarted.
+The first time it installs vLLM and converts the model (`setup`); then it takes about ten minutes,
+most of them vLLM's four starts on a CPU. Both run under supervisord with the node's configuration.
 
-    python -m bench.vllm
+    python -m bench.vllm [check ...]
 """
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.nodes import Node, Nodes, nodes, until
-from bench.vllm import setup
-from bench.vllm.server import Vllm
-from local.machine.processes import Processes
+from bench.vllm import server, setup
+from local.machine.ports import free_port
+from local.node.node import LocalNode
 from tlfif.queue import accepting, scripts
 
 STORY = "Write a long story about a lighthouse keeper and his cat."
 # Longer than the watcher may doubt an engine and vLLM may take to start.
-RECOVERY_S = 400.0
+RECOVERY_S = 600.0
 JOBS_AT_ONCE = 4
 
 Seen = tuple[bool, str]
@@ -34,9 +34,8 @@ Seen = tuple[bool, str]
 class Check:
     """A node whose engine is vLLM."""
 
-    def __init__(self, stack: Nodes, node: Node, vllm: Vllm):
-        self._stack, self._node, self._vllm = stack, node, vllm
-        self.starts = 0
+    def __init__(self, stack: Nodes, node: Node, machine: LocalNode, url: str):
+        self._stack, self._node, self._machine, self._url = stack, node, machine, url
 
     # --- in order
 
@@ -58,13 +57,13 @@ class Check:
         """A cancelled job ends, and vLLM generates nothing more for it."""
         job = self._node.submit(STORY, max_tokens=1000)
         await self._begun(job)
-        before, asked = await self._vllm.running(), time.monotonic()
-        await self._node.cancel(job)
+        before, asked = await server.running(self._url), time.monotonic()
+        self._node.cancel(job)
         reply = await self._node.final(job)
         replied_s = time.monotonic() - asked
         with contextlib.suppress(TimeoutError):
             await until(self._engine_rests, 5)
-        left = await self._vllm.running()
+        left = await server.running(self._url)
         good = (reply["status"], before, left) == ("cancelled", 1, 0) and replied_s <= 1
         return (
             good,
@@ -95,27 +94,24 @@ class Check:
 
     async def core_killed(self) -> Seen:
         """kill -9 of the engine core: the jobs that ran are done once vLLM is back."""
-        return await self._while_harmed(lambda: self._vllm.harm(signal.SIGKILL))
+        return await self._while_harmed(lambda: server.harm_core(self._machine, signal.SIGKILL))
 
     async def core_hangs(self) -> Seen:
-        """A stopped engine core, which takes requests and says nothing: the watcher has it
-        restarted, and the jobs are done.
+        """SIGSTOP of the engine core: vLLM takes requests and says nothing until the watcher has it
+        restarted.
         """
-        return await self._while_harmed(lambda: self._vllm.harm(signal.SIGSTOP))
+        return await self._while_harmed(lambda: server.harm_core(self._machine, signal.SIGSTOP))
 
     async def server_killed(self) -> Seen:
         """kill -9 of the API server: the jobs that ran are done once vLLM is back."""
-
-        def kill() -> None:
-            assert self._vllm.process is not None
-            self._vllm.process.kill()
-
-        return await self._while_harmed(kill)
+        return await self._while_harmed(
+            lambda: os.kill(self._machine.pids["model"], signal.SIGKILL)
+        )
 
     async def _while_harmed(self, harm: Callable[[], None]) -> Seen:
-        jobs = [self._node.submit(f"{STORY} {n}", max_tokens=150) for n in range(JOBS_AT_ONCE)]
+        jobs = [self._node.submit(f"{STORY} {n}", max_tokens=60) for n in range(JOBS_AT_ONCE)]
         await asyncio.gather(*map(self._begun, jobs))
-        starts, first = self.starts, len(self._node.log)
+        starts, first = self._starts(), len(self._node.log)
         harm()
         began = time.monotonic()
         phases = asyncio.create_task(self._first_other_phase(began))
@@ -130,7 +126,7 @@ class Check:
         notes = [
             f"{ended.count('done')} of {len(ended)} done after {took_s:.0f} s",
             f"attempts {[reply['attempt'] for reply in replies]}",
-            f"vLLM started {self.starts - starts} times",
+            f"vLLM started {self._starts() - starts} times",
             phases.result() if phases.done() and not phases.cancelled() else "node stayed ready",
             *dict.fromkeys(f"heard: {why[:160]}" for why in whys if why),
             *dict.fromkeys(f"error: {reply['error']}" for reply in replies if reply.get("error")),
@@ -152,47 +148,46 @@ class Check:
         await until(so, 60)
 
     async def _engine_rests(self) -> bool:
-        return not await self._vllm.running()
+        return not await server.running(self._url)
 
-    # --- as supervisord
-
-    async def supervise(self) -> None:
-        """Starts vLLM, and again when it has ended or the watcher wants it to."""
-        heard = 0
-        while True:
-            if "engine_restart" in [line["event"] for line in self._node.log[heard:]]:
-                await self._vllm.stop()
-            if self._vllm.ended:
-                self.starts += 1
-                await self._vllm.start()
-                # What was wanted of one that started is no news.
-                heard = len(self._node.log)
-            await asyncio.sleep(0.1)
+    def _starts(self) -> int:
+        """How often supervisord has started vLLM."""
+        log = self._stack.procs.log_dir / f"{self._node.id}-supervisord.log"
+        return log.read_text().count("spawned: 'vllm'")
 
 
 @contextlib.asynccontextmanager
 async def checking(folder: Path) -> AsyncIterator[Check]:
-    """vLLM and a node that is ready."""
-    async with Processes(folder / "vllm") as procs, nodes(folder / "node") as stack:
-        node, vllm = await stack.add(), Vllm(procs)
-        check = Check(stack, node, vllm)
-        supervisor = asyncio.create_task(check.supervise())
+    """A node whose engine is vLLM, ready."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    async with nodes(folder) as stack:
+        node = await stack.add()
+        machine = LocalNode(
+            stack.procs,
+            node.id,
+            imds_endpoint=stack.endpoint.imds_url(node.id),
+            aws_endpoint=stack.endpoint.url,
+            environment={
+                "TLFIF_MODEL_URL": url,
+                "TLFIF_ENGINE": "vllm",
+                "TLFIF_REDIS_PORT": str(node.valkey.port),
+            },
+            commands={"model": server.command(port)},
+            on_line=node.hear,
+        )
+        stack.endpoint.on_instance_state(machine.on_state)
+        await stack.endpoint.instances.start([node.id])
         try:
-            await node.boot(vllm.url)
             _say("starting vLLM")
-            await asyncio.wait(
-                {supervisor, asyncio.create_task(node.ready(400))}, return_when="FIRST_COMPLETED"
-            )
-            if supervisor.done():
-                supervisor.result()
-            yield check
+            await node.ready(RECOVERY_S)
+            yield Check(stack, node, machine, url)
         finally:
-            supervisor.cancel()
-            await asyncio.gather(supervisor, return_exceptions=True)
+            await machine.close()
 
 
-async def main() -> bool:
-    """Prints check → seen; whether all was well."""
+async def main(wanted: Sequence[str]) -> bool:
+    """Prints check → seen, of those that are wanted, or of all; whether all was well."""
     await asyncio.to_thread(setup.prepare)
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -201,6 +196,7 @@ async def main() -> bool:
                 check.answers, check.length, check.cancel, check.too_long, check.lowered,
                 check.refused, check.core_killed, check.server_killed, check.core_hangs,
             ]  # fmt: skip
+            checks = [each for each in checks if not wanted or each.__name__ in wanted]
             for each in checks:
                 good, seen = await _tried(each)
                 bad += not good
@@ -230,4 +226,4 @@ def _say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if asyncio.run(main()) else 1)
+    sys.exit(0 if asyncio.run(main(sys.argv[1:])) else 1)

@@ -58,6 +58,15 @@ async def rest(
         log("power_off_failed", "ERROR", why=str(error))
 
 
+def warm_up(region: str) -> None:
+    """Has boto3 read what it knows of these APIs, a tenth of a second, before a stop waits for it.
+
+    The clients are not kept: one that has missed its credentials would do so for good.
+    """
+    for service in ("ec2", "cloudwatch"):
+        _client(service, region)
+
+
 def stop(region: str, instance_id: str, stack: str) -> None:
     """Asks EC2 to stop this instance, and counts that; raises StopFailedError.
 

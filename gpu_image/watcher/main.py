@@ -60,6 +60,8 @@ async def run(settings: Settings, restarted: bool = False) -> int:
     def make_s3() -> Any:
         return replies.client(settings.region, connections=settings.gpu_slots + 2)
 
+    # Before anything waits, and before the S3 client: boto3 makes one client at a time.
+    machine.warm_up(settings.region)
     async with watching(settings, make_s3, restarted) as watcher:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, watcher.stop)
