@@ -179,11 +179,9 @@ class Job:
                     return
                 except ModelError as caught:
                     error = caught
+            why = f"{type(error).__name__}: {error}"
             verdict = await self._at.gate.doubt(self._claimed.id, error)
-            ending, why = (
-                self._blame(error, verdict, turn.alone),
-                f"{type(error).__name__}: {error}",
-            )
+            ending = self._blame(error, verdict, turn.alone)
             self._log_failure(ending, why)
             if not await self._stays(ending):
                 raise _FailedError(ending, why) from error
