@@ -68,7 +68,9 @@ class Consumer:
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
         meter = Meter(eur_per_hour)
-        self._workplace = Workplace(model, self._gate, Turns(), meter, engine, self._closing)
+        self._workplace = Workplace(
+            model, self._gate, Turns(), meter, engine, self._closing, self._changed
+        )
 
     @property
     def in_flight(self) -> int:
@@ -155,16 +157,24 @@ class Consumer:
             await backoff.pause()
 
     async def _free_slot(self) -> None:
-        while len(self._jobs) >= self._slots or any(job.is_suspect for job in self._jobs):
+        while self._free_slots() < 1 or any(job.is_suspect for job in self._jobs):
             self._changed.clear()
             await self._changed.wait()
+
+    def _free_slots(self) -> int:
+        """How many jobs the engine has room for.
+
+        Who waits for S3 does not keep it from working; but they must not become too many.
+        """
+        leaving = sum(job.is_leaving for job in self._jobs)
+        return self._slots - len(self._jobs) + min(leaving, self._slots)
 
     async def _claim(self) -> list[ClaimedJob]:
         """Jobs that were abandoned or handed back, which have waited longest; else new ones.
 
         Raises RedisError.
         """
-        free = self._slots - len(self._jobs)
+        free = self._free_slots()
         try:
             # Entries that were read, but whose claim failed, are still this worker's.
             claimed = await self._ask_for(self._read, abandoned=free - len(self._read))

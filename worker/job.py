@@ -20,7 +20,7 @@ from worker.turns import Turns
 
 PARTIAL_EVERY_S = 1.0
 # A first token that takes longer than this is announced by a reply without text.
-ANNOUNCE_AFTER_S = 0.25
+ANNOUNCE_AFTER_S = 0.5
 # A reply says at least as often that its job lives; clients give up one that is silent for 120 s.
 STILL_THERE_EVERY_S = 30.0
 # An engine's failures of which a job is not thought guilty: then it runs alone.
@@ -54,6 +54,7 @@ class Workplace:
     """What the jobs of one worker share.
 
     `closing` is set once it claims no more: then it may be the engine that is being stopped.
+    `changed` is set when one of them has left the engine.
     """
 
     model: Model
@@ -62,17 +63,19 @@ class Workplace:
     meter: Meter
     engine: str
     closing: asyncio.Event
+    changed: asyncio.Event
 
 
 class Job:
     """A job that this worker has claimed, with the lease on it.
 
-    `is_done`: its answer was generated to the end.
+    `is_done`: its answer was generated to the end. `is_leaving`: it needs the engine no more, only
+    its last reply is still to be written.
     """
 
     def __init__(self, lease: Lease, reply: Reply, workplace: Workplace):
         self.lease = lease
-        self.is_done = False
+        self.is_done = self.is_leaving = False
         self._crashes = lease.job.crashes
         self._claimed, self._reply, self._at = lease.job, reply, workplace
         self._cancelled = self._buried = ""
@@ -156,6 +159,8 @@ class Job:
         tasks = (self._attempt, partials)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.is_leaving = True
+            self._at.changed.set()
             if not self._attempt.done():
                 return _ending(partials.result())
             self._ended.set()

@@ -1,6 +1,7 @@
 -- Gives an unfinished job to whoever asks next, with a whole life before it.
 -- ARGV: consumer, entry, id, key TTL in s, ms for which its worker seems to have been silent, 1 if
--- the delivery counts, 1 if the engine failed that had it, 1 to keep it while no other node is ready.
+-- the delivery counts, 1 if the engine failed that had it, 1 to keep it while no other node is
+-- ready.
 -- Returns 'handed back', 'kept', 'lost' to another consumer, or 'gone' from the queue.
 local consumer, entry, id, ttl_s, silent_ms, counted, crashed, unless_alone = unpack(ARGV)
 
