@@ -1,6 +1,6 @@
 """Runs one bench, or each of them briefly.
 
-python -m bench [NAME [HOW_MANY]]
+python -m bench [NAME [HOW_MANY [more ...]]]
 """
 
 import argparse
@@ -23,6 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", choices=BENCHES, help="all of them without it")
     parser.add_argument("how_many", nargs="?", type=int, help="rounds, stops, calls, jobs, repeats")
+    parser.add_argument("more", nargs="*", help="what else the bench takes")
     args = parser.parse_args()
     failed = 0
     for name in [args.name] if args.name else BENCHES:
@@ -30,7 +31,7 @@ def main() -> int:
         # One that is named runs as its figures are published, unless told otherwise.
         count = args.how_many or (None if args.name else brief)
         print(f"== {name}" + (f", {count} {what}" if count else ""), flush=True)
-        argv = [sys.executable, "-m", f"bench.{name}", *([str(count)] if count else [])]
+        argv = [sys.executable, "-m", f"bench.{name}", *([str(count)] if count else []), *args.more]
         failed += subprocess.run(argv).returncode != 0
     return 1 if failed else 0
 

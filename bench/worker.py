@@ -2,11 +2,14 @@
 
 Rounds alternate between the two, so that what else the machine does hits both; every ratio is of
 one such pair. The engine is the local model server, the watcher a process as on the node, with real
-Valkey and moto's S3; a one-at-a-time worker (one slot) gets the same jobs. The router is no part
-of it. Beside throughput: how long after the engine's first token the first partial reply with text
-is in S3, by the records of the local endpoint, and CPU seconds per 1,000 tokens.
+Valkey and moto's S3; a one-at-a-time worker (one slot) gets the same jobs. The router is no part of
+it. On this machine engine, watcher and S3 share the processors; the paced engine generates at a
+fixed speed and uses next to none of them, as a GPU does.
 
-    python -m bench.worker [rounds]
+Beside throughput: how long after the engine's first token the first partial reply with text is in
+S3, by the records of the local endpoint, and CPU seconds per 1,000 tokens.
+
+    python -m bench.worker [rounds] [local | paced]
 """
 
 import asyncio
@@ -16,11 +19,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.nodes import Node, Nodes, ended, nodes
+from bench.nodes import Node, Nodes, ended, nodes, serve_script
 from local.machine.ports import free_port
 from local.machine.processes import Processes
 from recording.model import ROOT
@@ -32,6 +35,7 @@ JOBS = {1: 4, 8: 16, 16: 32}
 ONE_AT_A_TIME_JOBS = 8
 MAX_TOKENS = 64
 ROUNDS = 3
+PACE_S = 0.03
 PLACES = (
     "lighthouse", "harbour", "mountain village", "desert town", "space station", "old library",
     "river boat", "night train", "glass house", "winter forest", "clock tower", "quiet island",
@@ -58,15 +62,22 @@ class Level:
 class Bench:
     """An engine and watchers that differ in their slots."""
 
-    def __init__(self, stack: Nodes, engine_url: str, watchers: dict[int, Node]):
+    def __init__(
+        self,
+        stack: Nodes,
+        engine_url: str,
+        watchers: dict[int, Node],
+        prompts_of: Callable[[int], list[str]],
+    ):
         self._stack, self._url, self._watchers = stack, engine_url, watchers
+        self._prompts_of = prompts_of
         self.levels = {each: Level() for each in IN_FLIGHT}
         self.one_at_a_time: list[float] = []
 
     async def round(self, number: int) -> None:
         """Every level once, straight and through the watcher, in turns who begins."""
         for in_flight in IN_FLIGHT:
-            prompts = prompts_of(JOBS[in_flight])
+            prompts = self._prompts_of(JOBS[in_flight])
             both = [self.straight(in_flight, prompts), self.through(in_flight, prompts)]
             for measured in both if number % 2 else reversed(both):
                 await measured
@@ -77,7 +88,9 @@ class Bench:
                 file=sys.stderr,
                 flush=True,
             )
-        tokens, seconds, _, _ = await self._run(self._watchers[1], prompts_of(ONE_AT_A_TIME_JOBS))
+        tokens, seconds, _, _ = await self._run(
+            self._watchers[1], self._prompts_of(ONE_AT_A_TIME_JOBS)
+        )
         self.one_at_a_time.append(tokens / seconds)
 
     async def straight(self, in_flight: int, prompts: Sequence[str]) -> None:
@@ -130,12 +143,17 @@ class Bench:
         raise SystemExit(f"bench: {job.id} has no reply with text")
 
 
-def prompts_of(count: int) -> list[str]:
-    """Different prompts, the same in every round."""
+def stories(count: int) -> list[str]:
+    """Different prompts for a model, the same in every round."""
     return [
         f"Write a long story, number {number}, that happens in a {PLACES[number % len(PLACES)]}."
         for number in range(count)
     ]
+
+
+def scripts(count: int) -> list[str]:
+    """Prompts that tell the paced engine when to say what."""
+    return [f"tokens={MAX_TOKENS} every={PACE_S} n={number}" for number in range(count)]
 
 
 def cpu_s(pid: int) -> float:
@@ -187,20 +205,29 @@ def middle(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-async def main(rounds: int) -> None:
+async def main(rounds: int, engine: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with nodes(Path(folder)) as stack:
-            url = await serve(stack.procs, max(IN_FLIGHT))
+            paced = engine == "paced"
+            if paced:
+                url = await serve_script(stack.procs)
+            else:
+                url = await serve(stack.procs, max(IN_FLIGHT))
             watchers = {slots: await stack.add() for slots in IN_FLIGHT}
             for slots, node in watchers.items():
                 await node.boot(url, gpu_slots=slots)
                 await node.ready()
-            bench = Bench(stack, url, watchers)
+            bench = Bench(stack, url, watchers, scripts if paced else stories)
             for number in range(rounds):
                 await bench.round(number)
-    print(f"{rounds} rounds, {MAX_TOKENS} tokens an answer, medians; the local engine")
+    print(f"{rounds} rounds, {MAX_TOKENS} tokens an answer, medians; the {engine} engine")
     print(report(bench))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS))
+    asyncio.run(
+        main(
+            int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS,
+            sys.argv[2] if len(sys.argv) > 2 else "local",
+        )
+    )
