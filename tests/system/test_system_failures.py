@@ -41,7 +41,8 @@ async def test_a_job_whose_worker_is_killed_is_finished_by_the_next_one(
     assert (reply["status"], reply["completion_tokens"], reply["attempt"]) == (
         "done",
         200,
-        begun["attempt"] + 1,
+        # The engine's failure is nobody's fault: its jobs keep their deliveries.
+        begun["attempt"] + (program == "watcher"),
     )
     assert (reply["worker"] == begun["worker"]) == (program == "model")
     one_final_reply(cloud, job)

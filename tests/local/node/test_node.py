@@ -93,7 +93,7 @@ async def test_a_model_server_killed_in_mid_generation_is_restarted_and_the_job_
     await until(lambda: stack.reply(job)["text"])
     os.kill(stack.node.pids["model"], signal.SIGKILL)
     reply = await stack.final(job)
-    assert (reply["status"], reply["attempt"]) == ("done", 2)
+    assert (reply["status"], reply["attempt"]) == ("done", 1), "not the job's fault"
 
 
 @pytest.mark.story("EC2-003")
