@@ -66,7 +66,7 @@ class Account:
         if len(finals) > 1 or finals[-1] is not bodies[-1]:
             yield f"double: {[body['status'] for body in bodies]}"
         final = finals[0]
-        if final["status"] not in self._fates(job):
+        if final["status"] not in self._fates(job, final):
             yield f"{job.kind} ended {final['status']}: {_why(final)} ({job.prompt})"
         yield from self._wrong_text(job, final)
         if final.get("attempt", 0) > names.MAX_DELIVERIES + 1:
@@ -76,7 +76,7 @@ class Account:
         yield from self._wrong_burial(job, final)
 
     def _wrong_burial(self, job: PlannedJob, final: dict[str, Any]) -> Iterator[str]:
-        failed_by_itself = job.kind in ("lasting", "poison") and final["status"] == "failed"
+        failed_by_itself = job.kind != "refused" and final["status"] == "failed"
         if job.id in self._outcome.dead:
             if not failed_by_itself:
                 yield f"{job.kind} ended {final['status']}, and is in {names.DEAD_STREAM}"
@@ -89,8 +89,15 @@ class Account:
         wiped = final["id"] in self._outcome.wiped
         return wiped or any(0 <= wipe - ended < BURIAL_MS for wipe in self._outcome.wipes)
 
-    def _fates(self, job: PlannedJob) -> set[str]:
+    def _fates(self, job: PlannedJob, final: dict[str, Any]) -> set[str]:
         fates = set(job.fates)
+        lived = range(final["created_at"], final["finished_at"]) if "created_at" in final else ()
+        if (
+            job.faults + sum(death in lived for death in self._outcome.deaths)
+            >= names.MAX_DELIVERIES
+        ):
+            # Each delivery failed, by the job or with its watcher.
+            fates.add("failed")
         if job.id in self._outcome.stopped:
             fates.add("cancelled")
         elif self._outcome.cancels.get(job.id) == "cancelled" and job.id not in self._outcome.wiped:

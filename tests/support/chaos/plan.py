@@ -85,6 +85,12 @@ class PlannedJob:
         return FLEETING_TTL_S if self.kind == "fleeting" else names.JOB_TTL_S
 
     @property
+    def faults(self) -> int:
+        """How many tries fail by the job itself before one can succeed."""
+        words = dict(word.split("=") for word in self.prompt.split())
+        return int(words.get("faults", 0))
+
+    @property
     def fates(self) -> set[str]:
         return FATES.get(self.kind, {"done"})
 

@@ -49,6 +49,8 @@ class Outcome:
     wiped: set[str] = field(default_factory=set[str])
     stopped: set[str] = field(default_factory=set[str])
     struck: Counter[str] = field(default_factory=Counter[str])
+    # When watchers were killed or frozen, in epoch ms.
+    deaths: list[int] = field(default_factory=list[int])
     # When the queue forgot, in epoch ms, and whom it had buried by then, or has in the end.
     wipes: list[int] = field(default_factory=list[int])
     dead: set[str] = field(default_factory=set[str])
@@ -201,6 +203,8 @@ class Run:
                 await faulty.set_mode("none")
             case _:
                 await self._stop()
+        if blow.kind.endswith("watcher"):
+            self.outcome.deaths.append(int(time.time() * 1000))
         self.outcome.struck[blow.kind] += 1
 
     async def _stop(self) -> None:
