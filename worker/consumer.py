@@ -1,6 +1,7 @@
 """Claims jobs, keeps their leases, hears cancellations, and closes without losing any."""
 
 import asyncio
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 
@@ -64,6 +65,7 @@ class Consumer:
         self._gate = Gate(model, host)
         self._jobs: dict[Job, asyncio.Task[None]] = {}
         self._read: list[str] = []
+        self._looked_at = 0.0
         self._reading = asyncio.Lock()
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
@@ -177,7 +179,7 @@ class Consumer:
         free = self._free_slots()
         try:
             # Entries that were read, but whose claim failed, are still this worker's.
-            claimed = await self._ask_for(self._read, abandoned=free - len(self._read))
+            claimed = await self._claim_again(free)
             if not claimed:
                 self._read = await self._queue.read(free, BLOCK_MS)
                 claimed = await self._ask_for(self._read, abandoned=0)
@@ -190,6 +192,16 @@ class Consumer:
         self._read = []
         known = {job.lease.job.entry for job in self._jobs}
         return [each for each in claimed if each.entry not in known]
+
+    async def _claim_again(self, free: int) -> list[ClaimedJob]:
+        """What was read and not claimed, or comes back to the queue, which is looked for in turns:
+        new jobs do not wait for it each time.
+        """
+        now = time.monotonic()
+        if not self._read and now < self._looked_at + BLOCK_MS / 1000:
+            return []
+        self._looked_at = now
+        return await self._ask_for(self._read, abandoned=free - len(self._read))
 
     async def _ask_for(self, entries: list[str], abandoned: int) -> list[ClaimedJob]:
         name, after_ms = self._queue.consumer, self._abandoned_ms

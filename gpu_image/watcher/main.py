@@ -43,6 +43,9 @@ DRAIN_EVERY_S = 1.0
 SAVE_EVERY_S = 1.0
 # Longer than a read of the stream blocks.
 REDIS_TIMEOUT_S = 5.0
+# Enough for 32 jobs that write once a second; more keep the event loop from its turn, which feeds
+# the engine.
+S3_THREADS = 8
 
 
 def main(restarted: bool = False) -> None:
@@ -58,7 +61,7 @@ async def run(settings: Settings, restarted: bool = False) -> int:
     """Serves until told to stop; the exit code."""
 
     def make_s3() -> Any:
-        return replies.client(settings.region, connections=settings.gpu_slots + 2)
+        return replies.client(settings.region, connections=S3_THREADS)
 
     # Before anything waits, and before the S3 client: boto3 makes one client at a time.
     machine.warm_up(settings.region)
@@ -83,7 +86,7 @@ async def watching(
         # Every loop here waits and tries again by itself.
         retry=Retry(NoBackoff(), 0),
     )
-    with ThreadPoolExecutor(settings.gpu_slots + 2, thread_name_prefix="s3") as pool:
+    with ThreadPoolExecutor(S3_THREADS, thread_name_prefix="s3") as pool:
         patience = Patience(settings.engine_silence_s, settings.engine_probe_s)
         async with redis, Model(settings.model_url, settings.model, patience) as model:
             yield Watcher(settings, redis, model, make_s3, pool, restarted)
