@@ -15,6 +15,7 @@ from worker import gate as gates
 from worker.completions import ModelAwayError, ModelBrokeError, ModelSilentError
 from worker.gate import Gate, Verdict
 from worker.model import Model, Patience
+from worker.tasks import end
 
 pytestmark = pytest.mark.story("EC2-003")
 
@@ -66,8 +67,8 @@ async def gate(engine: Engine) -> AsyncIterator[Gate]:
     made = Gate(Model("http://model", "m", Patience(0.2, 0.05), transport), engine)
     running = asyncio.create_task(made.run())
     yield made
-    running.cancel()
-    assert isinstance((await asyncio.gather(running, return_exceptions=True))[0], BaseException)
+    await end(running)
+    assert running.cancelled()
 
 
 async def test_ready_is_a_token_as_jobs_get_it(gate: Gate, engine: Engine) -> None:

@@ -22,6 +22,7 @@ from worker.consumer import Consumer
 from worker.model import Model
 from worker.queue import Queue
 from worker.replies import Replies
+from worker.tasks import end
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,8 +70,7 @@ async def test_a_function_can_host_it(
             running = asyncio.create_task(consumer.run())
             await until(lambda: not client.xlen(names.STREAM))
             await consumer.close(0, asyncio.Event())
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end(running)
             texts = [(bench.reply(job) or {})["text"] for job in jobs]
     assert texts == [WORD, 2 * WORD, 3 * WORD]
     assert host.ended == [(7, True)] * 3
