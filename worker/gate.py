@@ -50,7 +50,7 @@ class Gate:
         self._model, self._host = model, host
         self._open, self._doubted = asyncio.Event(), asyncio.Event()
         self._doubt: _Doubt | None = None
-        # Jobs that failed since the last answer.
+        # Jobs that failed since the last answer, of an engine that answered probes.
         self._failed: set[str] = set()
         self._pause_s = FIRST_PAUSE_S
         self._restarted_at: float | None = None
@@ -119,7 +119,6 @@ class Gate:
 
     async def _replace(self, why: str) -> None:
         """Has an engine restarted that answers probes and nobody else."""
-        self._failed.clear()
         await self._host.engine_changed(False)
         await self._restart(why)
         await self._until_ready(await self._probe(self._model.patience.silence_s))
@@ -149,6 +148,7 @@ class Gate:
                 stuck, patience_s = 0, self._model.patience.silence_s
             await asyncio.sleep(PROBE_EVERY_S)
             error = await self._probe(patience_s)
+        self._failed.clear()
         self._restarted_at = None
         await self._host.engine_changed(True)
 

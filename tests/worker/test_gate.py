@@ -173,6 +173,17 @@ async def test_many_jobs_that_fail_in_turn_are_the_engine_s_fault(
     assert "3 jobs failed one after the other" in engine.told
 
 
+async def test_what_failed_with_an_engine_that_was_away_is_not_held_against_the_next(
+    gate: Gate, engine: Engine
+) -> None:
+    await gate.wait()
+    engine.says = 503
+    await asyncio.gather(*(gate.doubt(job, BROKE) for job in "abc"))
+    engine.says = TOKEN
+    await asyncio.wait_for(gate.wait(), 1)
+    assert await gate.doubt("d", BROKE) is Verdict.JOB
+
+
 async def test_an_answer_between_failures_clears_the_engine(gate: Gate, engine: Engine) -> None:
     await gate.wait()
     for job in "abcdef":
