@@ -21,7 +21,8 @@ from local.machine.processes import Process, Processes
 from local.node import model_file
 from local.node.node import ROOT
 from tlfif import names
-from worker.model import JobRefusedError, Model
+from worker.completions import JobRefusedError
+from worker.model import Model
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
 
@@ -43,7 +44,7 @@ async def served(procs: Processes) -> AsyncIterator[tuple[Model, Process]]:
     async with Model(f"http://127.0.0.1:{port}", "tinyllama") as model:
 
         async def ready() -> bool:
-            return not await model.probe()
+            return not await model.probe(10)
 
         yield model, await procs.start("model", argv, cwd=ROOT, ready=ready, timeout=60)
 
