@@ -26,6 +26,9 @@ GRACE_S = 60.0
 # What the programs of supervisord.conf are called here.
 NAMES = {"vllm": "model", "watcher": "watcher"}
 GPU_IMAGE = ROOT / "gpu_image"
+# So long may the folder of temporary folders be, that a socket fits: supervisord makes it under a
+# longer name first.
+SHORT = 50
 
 _log = logging.getLogger(__name__)
 
@@ -96,8 +99,7 @@ class LocalNode:
     async def _start(self) -> None:
         await self._stop()
         self._stopping = False
-        # In /tmp: a socket's path has a hundred characters at most.
-        folder = Path(tempfile.mkdtemp(prefix="tlfif-node-"))
+        folder = Path(tempfile.mkdtemp(prefix="tlfif-node-", dir=_short_folder()))
         log = self._procs.log_dir / f"{self.instance_id}-supervisord.log"
         log.unlink(missing_ok=True)
         self._supervisor = supervisor = Supervisor(folder=folder, log=log)
@@ -174,3 +176,9 @@ class LocalNode:
             telling = asyncio.ensure_future(self._on_power_off(self.instance_id))
             self._telling.add(telling)
             telling.add_done_callback(self._telling.discard)
+
+
+def _short_folder() -> str:
+    """Where temporary folders are, or /tmp: a socket's path has a hundred characters at most."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= SHORT else "/tmp"
