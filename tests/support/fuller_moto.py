@@ -5,6 +5,7 @@ Run as `python -m support.fuller_moto`, with the server's own arguments.
 
 import json
 import sys
+import threading
 from typing import Any
 
 from moto.apigateway.models import APIGatewayBackend, RestAPI
@@ -16,6 +17,19 @@ from moto.s3.responses import S3Response
 from moto.server import main
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
+
+
+def _answer_one_at_a_time() -> None:
+    """The provider asks ten things at once, and moto's models are not made for threads: one that
+    trips over another's change answers 500, and the provider repeats what was done.
+    """
+    lock, dispatch = threading.RLock(), BaseResponse._dispatch
+
+    def dispatch_alone(self: Any, *args: Any, **options: Any) -> Any:
+        with lock:
+            return dispatch(self, *args, **options)
+
+    BaseResponse._dispatch = dispatch_alone
 
 
 def _import_policies_and_mocks() -> None:
@@ -151,6 +165,7 @@ def _refuse_what_is_missing() -> None:
 
 
 ADDITIONS = (
+    _answer_one_at_a_time,
     _import_policies_and_mocks,
     _find_subnets_by_ipv6,
     _tell_the_smallest_transition,
