@@ -109,7 +109,7 @@ def _chunk(payload: bytes) -> Chunk:
         choices: Any = event["choices"]
         choice = _object(choices[0]) if choices else {}
         return Chunk(_text(choice), _reason(choice), _usage(event))
-    except (ValueError, TypeError, KeyError, LookupError) as error:
+    except (ValueError, TypeError, LookupError) as error:
         shown = payload[:100].decode(errors="replace")
         raise ModelBrokeError(f"the engine sent what is no completion: {shown}") from error
 

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from support import jobs
 
 from local.aws.endpoint import Endpoint
 from local.aws.moto import Moto
@@ -37,16 +37,8 @@ class Stack:
     logs: list[dict[str, Any]] = field(default_factory=list)
 
     def submit(self, prompt: str, idle_minutes: int = 30, **options: Any) -> accepting.NewJob:
-        job = accepting.NewJob(
-            id=str(uuid.uuid4()),
-            sub="ada",
-            prompt=prompt,
-            idle_minutes=idle_minutes,
-            options=options,
-        )
-        assert isinstance(
-            scripts.run(self.redis, accepting.accept(job, accepting.Limits())), accepting.Accepted
-        )
+        job = jobs.new_job(prompt=prompt, idle_minutes=idle_minutes, options=options)
+        jobs.accept(self.redis, job, jobs.LIMITS)
         return job
 
     async def start(self) -> None:

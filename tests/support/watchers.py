@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import json
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import redis
+from support import jobs
 from support.calls import ClientOf
 from support.scripted_model import ScriptedModel
 
@@ -42,16 +42,8 @@ class Bench:
     valkey: Valkey
 
     def submit(self, prompt: str, idle_minutes: int = 5, **options: Any) -> accepting.NewJob:
-        job = accepting.NewJob(
-            id=str(uuid.uuid4()),
-            sub="ada",
-            prompt=prompt,
-            idle_minutes=idle_minutes,
-            options=options,
-        )
-        assert isinstance(
-            scripts.run(self.redis, accepting.accept(job, LIMITS)), accepting.Accepted
-        )
+        job = jobs.new_job(prompt=prompt, idle_minutes=idle_minutes, options=options)
+        jobs.accept(self.redis, job, LIMITS)
         return job
 
     def versions(self, job: accepting.NewJob) -> list[dict[str, Any]]:
