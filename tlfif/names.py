@@ -62,7 +62,7 @@ START_FAILURE_TTL_S = 600
 GAVE_UP_TTL_S = 2 * MAX_BOOT_ALLOWANCE_MINUTES * 60
 HEARTBEAT_TTL_S = 15
 LEASE_RENEW_S, LEASE_IDLE_S = 5, 20
-LET_GO_S = 12  # a lease not renewed for so long was handed back, or its worker died
+LET_GO_S = 12  # the worker of a lease not renewed for so long is dead
 LOST_S = 3 * LEASE_IDLE_S  # a worker silent for so long will not come back to its job
 # A `running` reply unchanged for so long has lost its worker: one that lives writes more often.
 SILENT_S = 120
@@ -82,6 +82,8 @@ SAMPLING_S, SAMPLES_BOUND = 86_400, 100
 # The queue's keys, spelled here alone: the scripts get these and the functions below as they are
 # (tlfif/queue/scripts.py).
 STREAM, GROUP, DEAD_STREAM = "jobs", "gpu", "jobs:dead"
+# The consumer that has what was handed back: no late renewal makes it its worker's again.
+NOBODY = "nobody"
 NODES = "nodes"  # whose heartbeat may be fresh
 STOP = "nodes:stop"  # somebody wants every node to stop, until a worker claims a later job
 WAKE = "node:wake"  # who has the right to start nodes now

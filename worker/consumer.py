@@ -190,7 +190,8 @@ class Consumer:
             await self._queue.ask(working.create_group())
             claimed = []
         self._read = []
-        known = {job.lease.job.entry for job in self._jobs}
+        # What was handed back may come back before its task has ended.
+        known = {job.lease.job.entry for job in self._jobs if not job.lease.returned}
         return [each for each in claimed if each.entry not in known]
 
     async def _claim_again(self, free: int) -> list[ClaimedJob]:
@@ -227,7 +228,7 @@ class Consumer:
     # --- looking after leases
 
     async def _renew_leases(self) -> None:
-        jobs = [job for job in self._jobs if not job.lease.answered]
+        jobs = [job for job in self._jobs if job.lease.is_held]
         if not jobs:
             return
         answers = await leases.renew(self._queue, [job.lease for job in jobs])
@@ -240,7 +241,7 @@ class Consumer:
                 job.cancel(answer)
 
     def _let_go(self, job: Job) -> None:
-        if job in self._jobs and not job.lease.answered:
+        if job in self._jobs and job.lease.is_held:
             log("lease_lost", "WARNING", id=job.lease.job.id)
             self._jobs[job].cancel()
 

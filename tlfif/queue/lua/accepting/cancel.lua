@@ -1,7 +1,7 @@
 -- Cancels one job of one user: queued -> removed, its reply pending; running -> its worker is told.
 -- A job that runs and is not known here was lost: a worker that may still have it is told, and its
 -- reply is pending, should there be none.
--- A lease that nobody renewed was handed back, or its worker is dead: nobody would hear of it.
+-- A job was handed back, or its lease not renewed because its worker is dead: nobody would hear.
 -- ARGV: id, sub, TTL of the mark in s, 1 if its reply says that it runs, ms after which a lease
 -- that was not renewed is nobody's.
 -- Returns {outcome, reply key}, or {'unknown'}.
@@ -24,7 +24,9 @@ end
 redis.call('SET', cancelled_key(id), 'user', 'EX', ttl_s)
 local there = #redis.call('XRANGE', STREAM, entry, entry) > 0
 local owner, _, silent_ms = holder(entry)
-if owner and silent_ms < tonumber(ARGV[5]) and there then return {'running', key} end
+if owner and owner ~= NOBODY and silent_ms < tonumber(ARGV[5]) and there then
+  return {'running', key}
+end
 add_pending_reply(id, key, 'cancelled', 'user', now_ms())
 pcall(redis.call, 'XACK', STREAM, GROUP, entry)
 redis.call('XDEL', STREAM, entry)

@@ -9,10 +9,12 @@ for node in pairs(live_nodes()) do redis.call('HSET', node_key(node), 'phase', '
 for _, entry in ipairs(redis.call('XRANGE', STREAM, '-', '+')) do
   local job = fields(entry[2])
   redis.call('SET', cancelled_key(job.id), 'stopped', 'EX', ttl_s)
-  if holder(entry[1]) then
+  local owner = holder(entry[1])
+  if owner and owner ~= NOBODY then
     jobs[#jobs + 1] = {job.id, job.reply_key, entry[1]}
   else
     add_pending_reply(job.id, job.reply_key, 'cancelled', 'stopped', now)
+    pcall(redis.call, 'XACK', STREAM, GROUP, entry[1])
     redis.call('XDEL', STREAM, entry[1])
     redis.call('DEL', job_key(job.id))
     jobs[#jobs + 1] = {job.id, job.reply_key, ''}

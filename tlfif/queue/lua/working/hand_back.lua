@@ -13,6 +13,7 @@ local function is_alone()
 end
 
 local owner, deliveries = holder(entry)
+if owner == NOBODY then return 'handed back' end -- the same call again
 if not owner and #redis.call('XRANGE', STREAM, entry, entry) == 0 then return 'gone' end
 if owner ~= consumer then return 'lost' end
 local job = job_key(id)
@@ -21,6 +22,6 @@ if redis.call('EXPIRE', job, ttl_s) == 1 and crashed == '1' then
 end
 if unless_alone == '1' and is_alone() then return 'kept' end
 if counted ~= '1' then deliveries = math.max(0, deliveries - 1) end
-redis.call('XCLAIM', STREAM, GROUP, consumer, 0, entry,
+redis.call('XCLAIM', STREAM, GROUP, NOBODY, 0, entry,
   'IDLE', silent_ms, 'RETRYCOUNT', deliveries, 'JUSTID')
 return 'handed back'
