@@ -111,6 +111,21 @@ class GpuSettings(_Group):
     disk_gb: int = Field(
         default=30, ge=20, le=1000, description="the size of each node's disk in GB"
     )
+    wake: Literal["always", "backlog", "never"] = Field(
+        default="always",
+        description=(
+            "when a node is woken: for every job that none is up for; only for what the instant "
+            "lane would not finish within gpu:wakeAfterSeconds or is slow at; or never, and the "
+            "stack has no nodes"
+        ),
+    )
+    wake_after_seconds: int = Field(
+        default=60,
+        ge=5,
+        le=names.JOB_TTL_S,
+        description="seconds of work before the instant lane that wake a node as well; used with "
+        "gpu:wake = backlog",
+    )
     tls_ingress: bool = Field(
         default=False,
         description=(
@@ -127,6 +142,79 @@ class GpuSettings(_Group):
             "with gpu:tlsIngress"
         ),
     )
+
+
+class CpuSettings(_Group):
+    """The instant lane: a function that answers while no node is ready."""
+
+    enabled: bool = Field(default=True, description="whether the stack has it")
+    memory_mb: int = Field(
+        default=3_008,
+        ge=1_024,
+        le=10_240,
+        description="its memory in MB; a new account may have 3,008, and processors come with it: "
+        "one per 1,769 MB",
+    )
+    disk_mb: int = Field(
+        default=1_024, ge=512, le=10_240, description="its disk in MB, where the weights are"
+    )
+    slots: int = Field(default=2, ge=1, le=8, description="how many jobs it works on at once")
+    max_prompt_bytes: int = Field(
+        default=1_500,
+        ge=100,
+        le=names.MAX_PROMPT_BYTES,
+        description="longer prompts, which a processor reads slowly, are left to a node where "
+        "there is one",
+    )
+    answers_per_month: int = Field(
+        default=5_000,
+        ge=0,
+        le=10_000_000,
+        description="how many of its answers a month the estimate assumes",
+    )
+
+
+class ModelSettings(_Group):
+    """The weights, as a GGUF file of a repository."""
+
+    hub: str = Field(
+        default="https://huggingface.co",
+        max_length=200,
+        pattern=r"^(https://[a-z0-9.-]+|http://(127\.0\.0\.1|localhost))(:\d{1,5})?$",
+        description="where the repository is: the Hugging Face Hub, or a mirror of it",
+    )
+    repository: str = Field(
+        default="TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF",
+        max_length=200,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="owner/name",
+    )
+    file: str = Field(
+        default="tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf",
+        max_length=200,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.gguf$",
+        description="the file",
+    )
+    revision: str = Field(
+        default="52e7645ba7c309695bec7ac98f4f005b139cf465",
+        pattern=r"^[0-9a-f]{40}$",
+        description="the commit of the repository",
+    )
+    sha256: str = Field(
+        default="9fecc3b3cd76bba89d504f29b616eedf7da85b96540e490ca5824d3f7d2776a0",
+        pattern=r"^[0-9a-f]{64}$",
+        description="the SHA-256 of the file",
+    )
+
+    @property
+    def url(self) -> str:
+        """Where the hub has the file."""
+        return f"{self.hub}/{self.repository}/resolve/{self.revision}/{self.file}"
+
+    @property
+    def key(self) -> str:
+        """Where the stack's bucket has it."""
+        return names.model_key(self.sha256)
 
 
 class QueueSettings(_Group):
@@ -268,6 +356,8 @@ class Settings(_Group):
 
     region: str
     gpu: GpuSettings = GpuSettings()
+    cpu: CpuSettings = CpuSettings()
+    model: ModelSettings = ModelSettings()
     queue: QueueSettings = QueueSettings()
     gateway: GatewaySettings = GatewaySettings()
     budget: BudgetSettings = BudgetSettings()

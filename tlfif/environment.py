@@ -80,13 +80,18 @@ class UserPool(Environment):
 class Fleet(Queue):
     """The stack's nodes, their queue and their replies: the guardian's environment.
 
-    `gpu_slots` is how many jobs one node works on at once.
+    `gpu_slots` is how many jobs one node works on at once. `lane_function` is the instant lane's
+    name, '' where the stack has none; the others are tlfif.queue.lane.Lane's.
     """
 
     stack: str
     replies_bucket: str
     gpu_count: int
     gpu_slots: int
+    lane_function: str = ""
+    gpu_wake: str = "always"
+    gpu_wake_after_seconds: float = 60
+    lane_prompt_bytes: int = 1_500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +106,34 @@ class Router(Fleet, UserPool):
     cap_eur: float
     gpu_eur_per_hour: float
     ec2_timeout_s: float = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpuWorker(Queue):
+    """The environment of the instant lane; money in EUR.
+
+    The weights are `model_key` in the bucket, with this SHA-256; `slots` is how many jobs it works
+    on at once.
+    """
+
+    stack: str
+    replies_bucket: str
+    model_key: str
+    model_sha256: str
+    slots: int
+    eur_per_hour: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFetch(Environment):
+    """The environment of the function that brings the weights from `model_url` to `model_key` in
+    the bucket, if they have this SHA-256.
+    """
+
+    replies_bucket: str
+    model_url: str
+    model_key: str
+    model_sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)

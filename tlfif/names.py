@@ -61,6 +61,15 @@ START_FAILURE_TTL_S = 600
 # A node that gave up is woken again for the next job, and may take its allowance to give up again.
 GAVE_UP_TTL_S = 2 * MAX_BOOT_ALLOWANCE_MINUTES * 60
 HEARTBEAT_TTL_S = 15
+# The instant lane: one function at a time, which says that it is there before it loads anything.
+GPU_WAKES = ("always", "backlog", "never")
+LANE_WAKE_TTL_S = 30
+LANE_CALLS_BOUND = 3  # calls in a row that nobody answered: then it is not called any more
+LANE_FAILURE_TTL_S = 600
+LANE_ENGINE = "llama.cpp-lambda"  # what replies call it
+# Until they are measured: from acceptance to the first token, and the engine's time for one job.
+LANE_FIRST_MS, LANE_WORK_MS = 10_000, 8_000
+LANE_HISTORY_BOUND = 50
 LEASE_RENEW_S, LEASE_IDLE_S = 5, 20
 LET_GO_S = 12  # the worker of a lease not renewed for so long is dead
 LOST_S = 3 * LEASE_IDLE_S  # a worker silent for so long will not come back to its job
@@ -90,6 +99,13 @@ WAKE = "node:wake"  # who has the right to start nodes now
 STARTS = "node:starts"  # which nodes were asked to start and have not been heard of, and when
 START_FAILURE = "node:failure"  # why the last start came to nothing
 LATCH = "budget:latch"
+LANE = "lane:now"  # the instant lane that works now
+LANE_OWNER = "cpu-worker"  # whose its jobs are, before the colon
+LANE_WAKE = "lane:wake"  # who has the right to call it now
+LANE_CALLS = "lane:calls"  # calls since it was last heard of
+LANE_FAILURE = "lane:failure"  # why it is not called for a while
+LANE_FIRSTS, LANE_WORKS = "lane:firsts", "lane:works"  # what it took, in ms
+LANE_USE = "lane:use"  # for how many seconds it ran, by month
 BOOTS = "boot:history"
 PENDING_REPLIES = "replies:pending"  # final replies that no worker will write
 SEARCH = "replies:search"  # the guardian's search for replies that nobody will end
@@ -100,6 +116,8 @@ GUARDIAN = "guardian"
 SAMPLES, SAMPLING = "payload:samples", "payload:window"
 # Below this are all replies, in the bucket.
 REPLIES = "replies"
+# And the weights beside them.
+MODELS = "models"
 
 REDIS_PORT = 6379
 MODEL_PORT = 8000
@@ -147,6 +165,11 @@ def rate_key(sub: str) -> str:
 def idempotency_key(sub: str, digest: str) -> str:
     """The answer to a user's Idempotency-Key, by its digest."""
     return f"idem:{sub}:{digest}"
+
+
+def model_key(sha256: str) -> str:
+    """The S3 key of weights, by their content."""
+    return f"{MODELS}/{sha256}.gguf"
 
 
 def reply_key(sub: str, job_id: str) -> str:

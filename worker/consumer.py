@@ -223,7 +223,7 @@ class Consumer:
         finally:
             del self._jobs[job]
             self._changed.set()
-            self._host.job_ended(job.idle_minutes, job.is_done)
+            self._host.job_ended(job.ended())
 
     # --- looking after leases
 

@@ -1,6 +1,22 @@
 """What a worker tells whoever runs it: a GPU node's watcher, or a function."""
 
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job that is over here, however it ended.
+
+    `idle_minutes` are what it asked its node to wait after it; None when it had expired.
+    `answered`: the engine generated its answer to the end. `first_ms`: from acceptance to the first
+    token, None without one; `work_ms`: the engine's time for it, shared with other jobs.
+    """
+
+    idle_minutes: float | None
+    answered: bool
+    first_ms: int | None = None
+    work_ms: int = 0
 
 
 class Host(Protocol):
@@ -10,12 +26,8 @@ class Host(Protocol):
     worker asks nothing of its host and knows nothing else of it.
     """
 
-    def job_ended(self, idle_minutes: float | None, answered: bool) -> None:
-        """Hears that a job is over here, however it ended.
-
-        `idle_minutes` are what it asked its node to wait after it; None when it had expired.
-        `answered`: the engine generated its answer to the end.
-        """
+    def job_ended(self, job: Ended) -> None:
+        """Hears that a job is over here."""
 
     async def engine_changed(self, ready: bool) -> None:
         """Hears that the engine answers (again), or was found away."""

@@ -10,6 +10,7 @@ from tlfif.log import log
 from worker.backoff import Backoff
 from worker.completions import JobRefusedError, ModelAwayError, ModelError
 from worker.gate import Gate, Verdict
+from worker.host import Ended
 from worker.lease import Lease
 from worker.meter import Meter
 from worker.model import Model
@@ -88,11 +89,15 @@ class Job:
         """Whether it was with the engine more than once when that failed."""
         return self._crashes >= CRASHES_FORGIVEN
 
-    @property
-    def idle_minutes(self) -> float | None:
-        """What the job asked for; None when it had expired."""
-        values = self._claimed.values
-        return float(values["idle_minutes"]) if values else None
+    def ended(self) -> Ended:
+        """What its host hears of it when it is over here."""
+        values, progress = self._claimed.values, self._progress
+        return Ended(
+            idle_minutes=float(values["idle_minutes"]) if values else None,
+            answered=self.is_done,
+            first_ms=progress.first_token_ms,
+            work_ms=progress.share.ms if progress.share else 0,
+        )
 
     def cancel(self, why: str) -> None:
         """Ends the generation with a `cancelled` reply; too late when it has ended by itself."""

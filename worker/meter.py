@@ -17,11 +17,20 @@ class Share:
         self._ended_s = self._meter.share_s()
 
     @property
+    def _seconds(self) -> float:
+        until_s = self._meter.share_s() if self._ended_s is None else self._ended_s
+        return until_s - self._begun_s
+
+    @property
+    def ms(self) -> int:
+        """The machine's time that is its own."""
+        return int(self._seconds * 1000)
+
+    @property
     def eur(self) -> float | None:
         """Rounded to a thousandth of a millionth."""
-        until_s = self._meter.share_s() if self._ended_s is None else self._ended_s
         price = self._meter.eur_per_hour
-        return None if price is None else round((until_s - self._begun_s) * price / 3600, 9)
+        return None if price is None else round(self._seconds * price / 3600, 9)
 
 
 class Meter:

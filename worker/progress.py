@@ -109,6 +109,12 @@ class Progress:
         }
 
     @property
+    def first_token_ms(self) -> int | None:
+        """From acceptance to the first token; None without one."""
+        first = self._first_token_at
+        return None if first is None else first - self._created_at
+
+    @property
     def _created_at(self) -> int:
         """When the job was accepted; its entry says so too, should the hash have expired."""
         values = self._job.values or {}

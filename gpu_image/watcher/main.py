@@ -32,6 +32,7 @@ from watcher.supervisor import Supervisor
 from watcher.uptime import Uptime
 from worker import replies
 from worker.consumer import Consumer
+from worker.host import Ended
 from worker.model import Model, Patience
 from worker.queue import Queue
 from worker.tasks import end
@@ -172,12 +173,13 @@ class Watcher:
 
     # --- what the worker tells its host
 
-    def job_ended(self, idle_minutes: float | None, answered: bool) -> None:
+    def job_ended(self, job: Ended) -> None:
         """Counts the idle time from now on, as the job asked."""
-        idle_s = None if idle_minutes is None else self._settings.idle_s(idle_minutes)
+        minutes = job.idle_minutes
+        idle_s = None if minutes is None else self._settings.idle_s(minutes)
         self._look()
-        self._policy.job_ended(idle_s, answered)
-        if answered:
+        self._policy.job_ended(idle_s, job.answered)
+        if job.answered:
             self._restarts.answered()
         self._store.save(self._policy.memory())
 

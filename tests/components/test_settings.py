@@ -52,7 +52,7 @@ def test_unknown_key_names_key_value_and_the_near_one() -> None:
 def test_unknown_group_names_the_known_ones() -> None:
     message = refusal({"tl-fif:gpus": {"count": 1}})
     assert "gpus = {'count': 1}: no such key. Did you mean gpu?" in message
-    assert "Known keys: gpu, queue, gateway, budget, costs, delivery, alerts" in message
+    assert "Known keys: gpu, cpu, model, queue, gateway, budget, costs, delivery, alerts" in message
     assert "pulumi config rm --path 'tl-fif:gpus'" in message
 
 

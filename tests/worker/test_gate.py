@@ -43,7 +43,7 @@ class Engine:
         assert isinstance(self.says, bytes)
         return httpx.Response(200, content=self.says)
 
-    def job_ended(self, idle_minutes: float | None, answered: bool) -> None:
+    def job_ended(self, job: Ended) -> None:
         raise AssertionError("the gate ends no job")
 
     async def engine_changed(self, ready: bool) -> None:

@@ -19,6 +19,7 @@ from local.machine.valkey import Valkey
 from tlfif import names
 from tlfif.queue import scripts
 from worker.consumer import Consumer
+from worker.host import Ended
 from worker.model import Model
 from worker.queue import Queue
 from worker.replies import Replies
@@ -33,10 +34,10 @@ class Function:
     """A host as a function is one: works until nothing is left, then hands back and returns."""
 
     def __init__(self) -> None:
-        self.ended: list[tuple[float | None, bool]] = []
+        self.ended: list[Ended] = []
 
-    def job_ended(self, idle_minutes: float | None, answered: bool) -> None:
-        self.ended.append((idle_minutes, answered))
+    def job_ended(self, job: Ended) -> None:
+        self.ended.append(job)
 
     async def engine_changed(self, ready: bool) -> None:
         pass
@@ -73,7 +74,8 @@ async def test_a_function_can_host_it(
             await end(running)
             texts = [(bench.reply(job) or {})["text"] for job in jobs]
     assert texts == [WORD, 2 * WORD, 3 * WORD]
-    assert host.ended == [(7, True)] * 3
+    assert [(job.idle_minutes, job.answered) for job in host.ended] == [(7, True)] * 3
+    assert all((job.first_ms or 0) >= job.work_ms >= 0 for job in host.ended)
 
 
 @pytest.mark.parametrize("word", ["ec2", "imds", "metadata", "supervisor", "sigterm", "instance-"])

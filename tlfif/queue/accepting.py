@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tlfif import names
+from tlfif.queue.lane import Lane, policy
 from tlfif.queue.scripts import Call, pairs
 
 
@@ -55,6 +56,7 @@ class Limits:
     burst: int = names.BURST_PER_SECOND
     sustained: int = names.SUSTAINED_PER_MINUTE
     ttl_s: int = names.JOB_TTL_S
+    lane: Lane | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Accepted:
     """The job is in the queue until `expires_at`, in epoch ms.
 
     `wake` = how many nodes this caller must start now; `phases` by instance id, of the nodes there
-    are, for a caller who must start some.
+    are, for a caller who must start some. `call`: this caller must call the instant lane.
     """
 
     state: str
@@ -71,6 +73,7 @@ class Accepted:
     estimate_ms: int | None
     id: str
     phases: dict[str, str] = field(default_factory=dict[str, str])
+    call: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def accept(job: NewJob, limits: Limits) -> Call[Accepted | Refused]:
         "fingerprint": job.fingerprint(),
         "wake_ttl_s": names.WAKE_TTL_S,
         **vars(limits),
+        **policy(limits.lane),
     }
     return Call(
         "accepting/accept", job.keys(), [json.dumps(new)], lambda answer: _accepted(job.id, answer)
@@ -109,8 +113,9 @@ def accept(job: NewJob, limits: Limits) -> Call[Accepted | Refused]:
 
 def _accepted(job_id: str, answer: list[Any]) -> Accepted | Refused:
     match answer:
-        case ["accepted", state, wake, expires, estimate, phases]:
-            return Accepted(state, wake, expires, _ms(estimate), job_id, pairs(phases))
+        case ["accepted", state, wake, expires, estimate, phases, call]:
+            known = pairs(phases)
+            return Accepted(state, wake, expires, _ms(estimate), job_id, known, bool(call))
         case ["repeated", first, state, expires, estimate]:
             return Accepted(state, 0, expires, _ms(estimate), first)
         case ["limited", wait_ms]:
@@ -206,6 +211,8 @@ class Status:
 
     `nodes`: dicts of id, phase, in_flight, timings; `latch` and `money`: dicts or None;
     `failure`: code, message and time of the last start that came to nothing, until one succeeds.
+    `lane`: the instant lane's phase ('' while it does not run), in_flight, estimate_ms (or None),
+    failure (as above, or None), and use_s, for how many seconds it ran, by month.
     """
 
     nodes: list[dict[str, Any]]
@@ -215,6 +222,7 @@ class Status:
     latch: dict[str, Any] | None
     money: dict[str, Any] | None
     failure: dict[str, Any] | None
+    lane: dict[str, Any]
 
 
 def status() -> Call[Status]:
@@ -223,10 +231,23 @@ def status() -> Call[Status]:
 
 
 def _status(answer: list[Any]) -> Status:
-    nodes, depth, estimate, waking, latch, money, failure = answer
+    nodes, depth, estimate, waking, latch, money, failure, lane, use = answer
     known = [{**node, "timings": json.loads(node["timings"])} for node in json.loads(nodes)]
     documents = [_document(text) for text in (latch, money, failure)]
-    return Status(known, depth, _ms(estimate), bool(waking), *documents)
+    return Status(
+        known, depth, _ms(estimate), bool(waking), *documents, _lane(json.loads(lane), use)
+    )
+
+
+def _lane(told: dict[str, Any], use: list[str]) -> dict[str, Any]:
+    used = {month: float(seconds) for month, seconds in pairs(use).items()}
+    return {
+        "phase": told["phase"],
+        "in_flight": told["in_flight"],
+        "estimate_ms": _ms(told["estimate"]),
+        "failure": told.get("failure"),
+        "use_s": used,
+    }
 
 
 def _document(text: str) -> dict[str, Any] | None:

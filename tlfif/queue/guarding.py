@@ -1,10 +1,12 @@
 """The guardian's side of the queue: ends jobs that nobody will, and says which nodes are wanted."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tlfif import names
+from tlfif.queue.lane import Lane, policy
 from tlfif.queue.scripts import Call, pairs
 
 PAGE_SIZE = 500
@@ -81,7 +83,8 @@ class Reconciliation:
     """What to do about the nodes: how many to start, whether all are to be stopped.
 
     `depth` in stream entries; `phases` by instance id, of the nodes there are, when some must be
-    started; `starts` by instance id, for how many ms nodes have been expected.
+    started; `starts` by instance id, for how many ms nodes have been expected. `call`: the instant
+    lane is to be called.
     """
 
     wake: int
@@ -89,18 +92,30 @@ class Reconciliation:
     depth: int
     phases: dict[str, str] = field(default_factory=dict[str, str])
     starts: dict[str, int] = field(default_factory=dict[str, int])
+    call: bool = False
 
 
-def reconcile(token: str, node_count: int, slots: int) -> Call[Reconciliation]:
-    """Claims the right to wake, as accept does, when live jobs need more nodes than there are."""
-    args = [token, names.WAKE_TTL_S, node_count, slots]
-    return Call("guarding/reconcile", [], args, _reconciliation)
+def reconcile(
+    token: str, node_count: int, slots: int, lane: Lane | None = None
+) -> Call[Reconciliation]:
+    """Claims the right to wake, as accept does, when live jobs need more nodes than there are; and
+    the right to call the lane, when some wait that nobody has.
+    """
+    asked = {
+        "token": token,
+        "node_count": node_count,
+        "slots": slots,
+        "wake_ttl_s": names.WAKE_TTL_S,
+        "let_go_ms": names.LET_GO_S * 1000,
+        **policy(lane),
+    }
+    return Call("guarding/reconcile", [], [json.dumps(asked)], _reconciliation)
 
 
 def _reconciliation(answer: list[Any]) -> Reconciliation:
-    wake, stop, depth, phases, starts = answer
+    wake, stop, depth, phases, starts, call = answer
     ages = {node: int(ms) for node, ms in pairs(starts).items()}
-    return Reconciliation(wake, bool(stop), depth, pairs(phases), ages)
+    return Reconciliation(wake, bool(stop), depth, pairs(phases), ages, bool(call))
 
 
 def fell_back(nodes: Sequence[str], failure: tuple[str, str] | None) -> Call[str]:

@@ -16,19 +16,38 @@ end
 
 local now = now_ms()
 local ready, coming = count_nodes()
-local state = ready > 0 and 'queued' or 'starting'
+local short = new.wakes == 'never' or #new.prompt <= new.lane_bytes
+local laned = new.lane and short and ready == 0 and lane_serves()
+local worked_on = ready > 0 or (laned and new.wakes ~= 'always' and lane_phase() == 'working')
+local state = worked_on and 'queued' or 'starting'
 
 local function expires_at(created_at) return tonumber(created_at) + new.ttl_s * 1000 end
 
-local function claim_nodes()
+local function estimate()
+  if not laned then return boot_estimate() end
+  local first_ms = p90(LANE_FIRSTS)
+  return first_ms ~= '' and first_ms or tostring(new.lane_first_ms)
+end
+
+-- How many nodes the caller is to start, the phases of those there are, and whether to call the
+-- lane.
+local function claim_workers()
   local jobs = redis.call('XLEN', STREAM)
-  return claim_wake(new.id, new.wake_ttl_s, jobs, ready + coming, new.node_count, new.slots)
+  local on_nodes = new.lane
+    and jobs_for_nodes(new.wakes, new.wake_after_ms, new.lane_work_ms, jobs, short) or jobs
+  local wake, phases =
+    claim_wake(new.id, new.wake_ttl_s, on_nodes, ready + coming, new.node_count, new.slots)
+  local call = 0
+  if laned then
+    call = claim_lane(new.id, new.lane_wake_ttl_s, new.lane_calls, new.lane_failure_s)
+  end
+  return wake, phases, call
 end
 
 local created = redis.call('HGET', job, 'created_at')
 if created then -- the same call again, after a lost connection: accepted already
-  local wake, phases = claim_nodes()
-  return {'accepted', state, wake, expires_at(created), boot_estimate(), phases}
+  local wake, phases, call = claim_workers()
+  return {'accepted', state, wake, expires_at(created), estimate(), phases, call}
 end
 -- The caller has stopped waiting and answered 503: a refused job leaves nothing behind.
 if now > new.deadline_ms then return {'late'} end
@@ -60,7 +79,7 @@ if backlog >= new.backlog_cap then return {'full', backlog} end
 
 redis.call('HSET', job, 'id', new.id, 'sub', new.sub, 'prompt', new.prompt,
   'idle_minutes', new.idle_minutes, 'reply_key', new.reply_key, 'created_at', now,
-  'options', new.options)
+  'options', new.options, 'lane', short and '1' or '0')
 redis.call('EXPIRE', job, new.ttl_s)
 local entry = redis.call('XADD', STREAM, '*', 'id', new.id, 'reply_key', new.reply_key)
 redis.call('HSET', job, 'entry', entry)
@@ -68,11 +87,11 @@ redis.call('LPUSH', rate, now)
 redis.call('LTRIM', rate, 0, new.sustained - 1)
 redis.call('PEXPIRE', rate, 60000)
 
-local wake, phases = claim_nodes()
-local estimate = state == 'starting' and boot_estimate() or ''
+local wake, phases, call = claim_workers()
+local waits_ms = state == 'starting' and estimate() or ''
 if idempotency ~= '' then
   redis.call('HSET', idempotency, 'fingerprint', new.fingerprint, 'id', new.id, 'state', state,
-    'created_at', now, 'estimate', estimate)
+    'created_at', now, 'estimate', waits_ms)
   redis.call('EXPIRE', idempotency, new.ttl_s)
 end
-return {'accepted', state, wake, expires_at(now), estimate, phases}
+return {'accepted', state, wake, expires_at(now), waits_ms, phases, call}

@@ -1,5 +1,6 @@
 -- Everything the console shows, in one read.
--- Returns {nodes JSON, depth, estimate, waking, latch, money JSON, failure JSON}.
+-- Returns {nodes JSON, depth, estimate, waking, latch, money JSON, failure JSON, lane JSON,
+-- the lane's use}.
 local nodes = {}
 for _, node in ipairs(redis.call('ZRANGE', NODES, 0, -1)) do
   local phase, in_flight, timings =
@@ -9,7 +10,18 @@ for _, node in ipairs(redis.call('ZRANGE', NODES, 0, -1)) do
     nodes[#nodes + 1] = {id = node, phase = phase, in_flight = in_flight, timings = timings or '{}'}
   end
 end
-local code, message, at = unpack(redis.call('HMGET', START_FAILURE, 'code', 'message', 'at'))
+local function failure(key)
+  local code, message, at = unpack(redis.call('HMGET', key, 'code', 'message', 'at'))
+  return code and {code = code, message = message, at = tonumber(at)}
+end
+
+local start_failure = failure(START_FAILURE)
+local lane = {
+  phase = lane_phase() or '',
+  in_flight = tonumber(redis.call('HGET', LANE, 'in_flight') or '0'),
+  estimate = p90(LANE_FIRSTS),
+  failure = failure(LANE_FAILURE) or nil,
+}
 return {
   #nodes > 0 and cjson.encode(nodes) or '[]',
   redis.call('XLEN', STREAM),
@@ -17,5 +29,7 @@ return {
   redis.call('EXISTS', WAKE),
   redis.call('GET', LATCH) or '',
   redis.call('GET', MONEY) or '',
-  code and cjson.encode({code = code, message = message, at = tonumber(at)}) or '',
+  start_failure and cjson.encode(start_failure) or '',
+  cjson.encode(lane),
+  redis.call('HGETALL', LANE_USE),
 }

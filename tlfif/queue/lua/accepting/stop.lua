@@ -3,7 +3,7 @@
 -- cannot be stopped yet. ARGV: TTL of the marks in s.
 -- Returns {id, reply_key, entry or ''} per job; entry = a worker has it.
 local now, ttl_s, jobs = now_ms(), ARGV[1], {}
-redis.call('DEL', WAKE)
+redis.call('DEL', WAKE, LANE_WAKE)
 redis.call('SET', STOP, now, 'EX', ttl_s)
 for node in pairs(live_nodes()) do redis.call('HSET', node_key(node), 'phase', 'draining') end
 for _, entry in ipairs(redis.call('XRANGE', STREAM, '-', '+')) do

@@ -9,6 +9,7 @@ local entry, created_at = unpack(redis.call('HMGET', job, 'entry', 'created_at')
 if not entry then return redis.call('EXISTS', mark) == 1 and 'withdrawn' or 'gone' end
 local ready, coming = count_nodes()
 if holder(entry) or ready + coming > 0 then return 'kept' end
+if redis.call('EXISTS', LANE, LANE_WAKE) > 0 then return 'kept' end
 if idempotency ~= '' and redis.call('HEXISTS', idempotency, 'repeated') == 1 then return 'kept' end
 redis.call('XDEL', STREAM, entry)
 redis.call('LREM', rate, 1, created_at)

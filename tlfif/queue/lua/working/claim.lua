@@ -1,9 +1,11 @@
 -- Claims jobs for a worker: entries it has just read (ARGV[5] onwards), and entries of workers that
--- have gone silent.
+-- have gone silent. The lane leaves alone what does not suit it, and everything once a node is
+-- ready or the budget is spent.
 -- ARGV: consumer, silence in ms after which an entry is abandoned, how many abandoned ones at most,
 -- key TTL in s, entries...
 -- Returns {entry, id, reply_key, deliveries, why cancelled or '', the job's hash} per job.
 local consumer, idle_ms, count, ttl_s = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local is_lane = consumer:match('^[^:]+') == LANE_OWNER
 local claimed = {}
 
 local function add(entry, values)
@@ -19,13 +21,50 @@ local function add(entry, values)
   claimed[#claimed + 1] = {entry, values.id, values.reply_key, deliveries, cancelled or '', job}
 end
 
+-- Leaves an entry that was read to whoever it suits: as if nobody had read it.
+local function leave(entry)
+  local owner, deliveries = holder(entry)
+  if owner ~= consumer then return end
+  redis.call('XCLAIM', STREAM, GROUP, NOBODY, 0, entry,
+    'IDLE', idle_ms, 'RETRYCOUNT', math.max(0, deliveries - 1), 'JUSTID')
+end
+
+local closed = is_lane and (count_nodes() > 0 or redis.call('EXISTS', LATCH) == 1)
+local function suits(id) return not is_lane or (not closed and suits_lane(id)) end
+
 for i = 5, #ARGV do
   local found = redis.call('XRANGE', STREAM, ARGV[i], ARGV[i])
-  if #found > 0 then
+  if #found == 0 then
+    redis.call('XACK', STREAM, GROUP, ARGV[i])
+  elseif suits(fields(found[1][2]).id) then
     add(ARGV[i], fields(found[1][2]))
   else
-    redis.call('XACK', STREAM, GROUP, ARGV[i])
+    leave(ARGV[i])
   end
+end
+
+-- The lane looks at each before it takes it. XCLAIM counts a delivery, as XAUTOCLAIM does.
+local function adopt_what_suits()
+  local after = '-'
+  while count > 0 do
+    local page = redis.call('XPENDING', STREAM, GROUP, 'IDLE', idle_ms, after, '+', 100)
+    for _, pending in ipairs(page) do
+      local entry = pending[1]
+      local found = redis.call('XRANGE', STREAM, entry, entry)
+      if count > 0 and #found > 0 and suits_lane(fields(found[1][2]).id) then
+        redis.call('XCLAIM', STREAM, GROUP, consumer, idle_ms, entry)
+        add(entry, fields(found[1][2]))
+        count = count - 1
+      end
+    end
+    if #page < 100 then return end
+    after = '(' .. page[#page][1]
+  end
+end
+
+if is_lane then
+  if not closed then adopt_what_suits() end
+  return claimed
 end
 -- One XAUTOCLAIM looks at 10 * COUNT entries only: those of busy workers must not hide an abandoned
 -- one behind them.

@@ -9,7 +9,8 @@ if waiting > 0 then
   for _, consumer in ipairs(pending[4]) do
     local owner = consumer[1]:match('^[^:]+')
     if owner == instance then return 'a job is held here' end
-    if redis.call('EXISTS', node_key(owner)) == 0 then return 'a job is abandoned' end
+    local there = owner == LANE_OWNER and LANE or node_key(owner)
+    if redis.call('EXISTS', there) == 0 then return 'a job is abandoned' end
   end
 end
 redis.call('HSET', node, 'boot', boot, 'phase', 'draining', 'at', now_ms())

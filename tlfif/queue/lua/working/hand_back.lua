@@ -9,7 +9,8 @@ local function is_alone()
   for node, phase in pairs(live_nodes()) do
     if phase == 'ready' and node ~= consumer:match('^[^:]+') then return false end
   end
-  return true
+  local to_lane = consumer:match('^[^:]+') ~= LANE_OWNER and lane_phase() == 'working'
+  return not (to_lane and suits_lane(id))
 end
 
 local owner, deliveries = holder(entry)

@@ -1,0 +1,13 @@
+-- The lane says that it works, how long it has run since the last time, and hears whether to go on.
+-- ARGV: token, phase, in flight, TTL in s, month, s that it has run.
+-- Returns 'go on', 'node' (one is ready), 'latched', or 'lost' (another is the lane).
+local token, phase, in_flight, ttl_s, month, used_s = unpack(ARGV)
+redis.call('HINCRBYFLOAT', LANE_USE, month, used_s)
+redis.call('EXPIRE', LANE_USE, 400 * 86400)
+local known = redis.call('HGET', LANE, 'token')
+if known and known ~= token then return 'lost' end
+redis.call('HSET', LANE, 'token', token, 'phase', phase, 'in_flight', in_flight, 'at', now_ms())
+redis.call('EXPIRE', LANE, ttl_s)
+if phase == 'working' then redis.call('DEL', LANE_CALLS, LANE_FAILURE) end
+if redis.call('EXISTS', LATCH) == 1 then return 'latched' end
+return count_nodes() > 0 and 'node' or 'go on'

@@ -1,0 +1,11 @@
+-- A function says that it is the lane. ARGV: token, TTL in s.
+-- Returns 'entered', 'busy' (another is), or 'latched'. The same call sent again gets the same
+-- answer.
+local token, ttl_s = ARGV[1], ARGV[2]
+if redis.call('EXISTS', LATCH) == 1 then return 'latched' end
+local known = redis.call('HGET', LANE, 'token')
+if known and known ~= token then return 'busy' end
+redis.call('HSET', LANE, 'token', token, 'phase', 'loading', 'in_flight', 0, 'at', now_ms())
+redis.call('EXPIRE', LANE, ttl_s)
+redis.call('DEL', LANE_WAKE)
+return 'entered'
