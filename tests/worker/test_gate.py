@@ -14,6 +14,7 @@ import pytest_asyncio
 from worker import gate as gates
 from worker.completions import ModelAwayError, ModelBrokeError, ModelSilentError
 from worker.gate import Gate, Verdict
+from worker.host import Ended
 from worker.model import Model, Patience
 from worker.tasks import end
 
