@@ -91,7 +91,6 @@ async def test_a_long_prompt_is_left_to_the_node_that_is_woken_for_it(
 
 @pytest.mark.parametrize("why", ["none exists", "no capacity", "quota 0", "silent", "stopping"])
 @pytest.mark.parametrize("prompt", ["Hello", LONG], ids=["short", "long"])
-@policy("always", "backlog")
 async def test_what_the_lane_will_answer_is_not_refused_for_want_of_a_node(
     world: World, stack: LaneWorld, monkeypatch: pytest.MonkeyPatch, prompt: str, why: str
 ) -> None:
@@ -156,7 +155,6 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("how", REFUSALS)
-@policy("always", "never")
 async def test_a_call_that_lambda_refuses_fails_nobody_and_is_said(
     world: World, stack: LaneWorld, node: str, how: str, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -21,6 +21,7 @@ class LaneWorld:
     """A world whose functions know of a lane; `calls` are the payloads it was called with."""
 
     world: World
+    wakes: str
     calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     async def invoke(self, name: str, payload: bytes, context: str | None) -> InvokeResult:
@@ -60,7 +61,7 @@ class LaneWorld:
 
 def with_lane(world: World, monkeypatch: pytest.MonkeyPatch, wakes: str = "always") -> LaneWorld:
     """Tells the functions of a lane, which Lambda runs."""
-    made = LaneWorld(world)
+    made = LaneWorld(world, wakes)
     world.endpoint.on_invoke = made.invoke
     told = {
         "TLFIF_LANE_FUNCTION": FUNCTION,

@@ -97,6 +97,8 @@ class Stack:
         if scripts.run(self.client, lane.call(token)):
             self.calls.append(token)
         scripts.run(self.client, accepting.withdraw(job))
+        if self.client.exists(names.LANE_FAILURE):
+            self.unguarded = True  # neither lane nor node for now
 
     def start(self) -> None:
         scripts.run(self.client, accepting.woken(self.starts.pop(0).id, [NODE], kept=True))
