@@ -75,7 +75,6 @@ async def test_a_long_prompt_goes_to_the_lane_in_the_minute_in_which_ec2_has_no_
 async def test_a_node_that_falls_back_leaves_its_long_prompts_to_the_lane(
     world: World, stack: LaneWorld, node: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TLFIF_EC2_TIMEOUT_S", "3")
     monkeypatch.setattr(names, "START_SETTLES_S", 0)
     code = "Server.InsufficientInstanceCapacity"
     with world.endpoint.faults.injected(Fault("ec2", "StartInstances", falls_back=code)):

@@ -233,6 +233,13 @@ def test_a_lane_that_was_silent_for_long_is_found_again_by_whoever_was_called(
     assert leave(client, "a") == "work"
 
 
+def test_a_lane_that_was_silent_for_long_stays_for_what_has_come(client: "redis.Redis") -> None:
+    enter(client, "a")
+    client.delete(names.LANE)
+    accept(client, new_job(), laned())
+    assert leave(client, "a") == "work"
+
+
 def test_a_lane_that_was_replaced_takes_nothing_more(client: "redis.Redis") -> None:
     enter(client, "a")
     client.delete(names.LANE)

@@ -122,8 +122,12 @@ class Stack:
 
     def lane_rests(self, token: str) -> None:
         """It has nothing to do, and would like to go."""
-        if not self.lanes[token] and leave(self.client, token) != "work":
-            self._gone(token, "left")
+        if self.lanes[token]:
+            return
+        answer = leave(self.client, token)
+        assert answer != "call", "its time is not over"
+        if answer != "work":
+            self._gone(token, answer)
 
     def lane_goes(self, token: str) -> None:
         """Its time is over, or another has taken its place."""
