@@ -1,6 +1,7 @@
 """The instant lane as a whole: it enters, prepares, serves and leaves."""
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 
@@ -12,6 +13,7 @@ from support.watchers import until
 
 from cpu_worker import lane as lane_module
 from cpu_worker.failure import LaneFailure, LaneInterrupted
+from local.aws.faults import Fault
 from tlfif import names
 from tlfif.queue import accepting, lane, scripts, working
 from worker.model import Patience
@@ -34,8 +36,9 @@ def consumers(site: Site) -> list[str]:
 def offered(site: Site) -> list[str]:
     """The jobs that a node could have now."""
     queue = site.bench.redis
+    unread = jobs.read(queue)
     returned = scripts.run(queue, working.claim(jobs.WORKER, [], abandoned=10))
-    return [job.id for job in (*returned, *jobs.read(queue))]
+    return [job.id for job in (*returned, *unread)]
 
 
 async def test_it_answers_what_waits_and_leaves(site: Site):
@@ -358,3 +361,25 @@ async def test_the_guardian_calls_it_for_what_a_killed_one_left(site: Site):
     )
     assert await site.invoke() == "left"
     assert (await site.final(job))["status"] == "done"
+
+
+@pytest.mark.parametrize("what", ["engine", "s3", "queue"])
+async def test_whatever_hangs_it_returns_in_time(site: Site, what: str):
+    job = site.bench.submit("tokens=400 every=0.05" + (" hang_after=3" if what == "engine" else ""))
+    called = asyncio.create_task(site.invoke(seconds=6.0))
+    await until(lambda: site.is_generating)
+    began = time.monotonic()
+    async with contextlib.AsyncExitStack() as stack:
+        if what == "s3":
+            hang = Fault("s3", "PutObject", hang=True, times=None)
+            stack.enter_context(site.bench.endpoint.faults.injected(hang))
+        if what == "queue":
+            await stack.enter_async_context(site.hung_queue())
+        assert await called == "over"
+        assert time.monotonic() - began < 6.0
+    if what != "queue":
+        # Handed back: another has it at once.
+        assert offered(site) == [job.id]
+    else:
+        (pending,) = site.bench.pending()
+        assert pending["consumer"] == lane.consumer_name("t1")
