@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from components import pricing
+from components import deployed, pricing
 from components.component import Component
 from components.pricing import BillRow, CostLine
 from components.settings import Settings
@@ -20,7 +20,6 @@ BAKE_HOURS, BAKE_BUILD_MINUTES = 0.2, 3
 WORTH_NAMING_USD = 1.0
 ROUNDS_TO_NOTHING_USD = 0.005
 FIXED, LEFT = "cost_fixed_monthly_eur", "cost_gpu_hours_left"
-READ_OUTPUTS = "pulumi:pulumi:readStackOutputs"
 
 
 def planned(settings: Settings) -> list[CostLine]:
@@ -181,17 +180,11 @@ def report(summary: Summary) -> None:
 def _deployed() -> dict[str, float] | None:
     """The figures that the stack's last deployment exported; None before the first, and where
     nobody can tell.
-
-    Asked of the engine by the call below a StackReference, which would leave a resource behind.
     """
-    # What a back end of one's own calls the only organization it has.
-    organization = pulumi.get_organization() or "organization"
-    name = f"{organization}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    outputs = deployed.outputs()
     try:
-        answer = pulumi.runtime.invoke(READ_OUTPUTS, {"name": name})
-        outputs = (answer.value or {}).get("outputs") or {}
         return {name: float(outputs[name]) for name in (FIXED, LEFT)}
-    except Exception as error:
+    except (KeyError, TypeError, ValueError) as error:
         pulumi.log.debug(f"no last deployment to compare the costs with: {error}")
         return None
 
