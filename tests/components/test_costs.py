@@ -173,7 +173,7 @@ def test_the_costs_are_compared_with_the_last_deployment(
 
     class Deployed(RecordingBackend):
         def call(self, args: Any) -> dict[str, Any]:
-            if args.token != costs.READ_OUTPUTS:
+            if args.token != deployed.READ_OUTPUTS:
                 return super().call(args)
             asked.append(args.args)
             if deployed is None:
@@ -182,7 +182,7 @@ def test_the_costs_are_compared_with_the_last_deployment(
 
     with caplog.at_level(logging.INFO):
         plain = evaluate("dev", Deployed("dev", "us-east-1"))
-    assert asked == [{"name": "organization/tl-fif/dev"}]
+    assert {each["name"] for each in asked} == {"organization/tl-fif/dev"}
     said = next(r.getMessage() for r in caplog.records if "costs" in r.getMessage())
     assert re.search(f"{end}$", said)
     assert "StackReference" not in {r.type.rpartition(":")[2] for r in plain.resources}
