@@ -4,9 +4,9 @@ What is decided (who is called or woken, who gets which job, who may go) is deci
 own scripts on a real Valkey; what only takes time (people, boots, engines) is simulated, in a clock
 of its own. Who asks what is in load.py, how long an engine takes in engines.py.
 
-    python -m bench.weeks [weeks] [--write]
+    python -m bench.weeks [weeks [write]]
 
-`--write` puts the table into docs/instant-lane.md.
+`write` puts the table into docs/instant-lane.md.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,13 +32,14 @@ from local.machine.valkey import start_valkey
 
 PAGE = Path(__file__).parents[2] / "docs" / "instant-lane.md"
 BLOCK = re.compile(r"<!-- weeks -->\n.*?<!-- /weeks -->", re.DOTALL)
-WEEKS, SEED, WEEKS_A_MONTH = 4, 1, 365 / 12 / 7
+WEEKS, MORE_OF_ONE, SEED, WEEKS_A_MONTH = 1, 4, 1, 365 / 12 / 7
 REGION = "us-east-1"
 # Until the price list has it: Lambda on x86_64, in USD a GB-second.
 X86_GB_SECOND_USD = 0.0000166667
 COLUMNS = (
-    "users", "`gpu:wake`", "answers: lane / GPU", "first token p50 / p90", "a session's first p50",
-    "whole answer p90", "GPU hours", "GPU €", "lane GB-s", "lane €", "free tier used", "expired",
+    "users", "`gpu:wake`", "answers: lane / GPU", "first token p50 / p90",
+    "of a session's first prompt p50", "of a long prompt p50", "whole answer p90", "GPU hours",
+    "GPU €", "lane GB-s", "lane €", "of the free tier", "expired",
 )  # fmt: skip
 
 
@@ -50,10 +52,14 @@ async def main(weeks: int, *, write: bool) -> None:
             with valkey.operator(decode_responses=True) as client:
                 text = await asyncio.to_thread(table, client, weeks)
     print(text)
-    print(f"{weeks} weeks each, in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    print(f"{weeks} weeks, in {time.perf_counter() - began:.0f} s", file=sys.stderr)
     if write:
-        page = PAGE.read_text()
-        PAGE.write_text(BLOCK.sub(lambda _: f"<!-- weeks -->\n{text}\n<!-- /weeks -->", page))
+        PAGE.write_text(written(PAGE.read_text(), text))
+
+
+def written(page: str, text: str) -> str:
+    """The page with this table."""
+    return BLOCK.sub(lambda _: f"<!-- weeks -->\n{text}\n<!-- /weeks -->", page)
 
 
 def table(client: "redis.Redis", weeks: int, seed: int = SEED) -> str:
@@ -62,12 +68,13 @@ def table(client: "redis.Redis", weeks: int, seed: int = SEED) -> str:
 
 
 def rows(client: "redis.Redis", weeks: int, seed: int = SEED) -> Iterator[str]:
-    """The table's lines."""
+    """The table's lines; one person has so few prompts a week that more weeks are taken."""
     settings = Settings.parse({"aws:region": REGION})
     for users, how_many in load.USERS.items():
+        taken = weeks * MORE_OF_ONE if how_many == 1 else weeks
         for policy in POLICIES:
-            record = simulate(client, policy, how_many, weeks, settings, seed)
-            yield _row([users, policy.name, *figures(record, weeks, settings)])
+            record = simulate(client, policy, how_many, taken, settings, seed)
+            yield _row([users, policy.name, *figures(record, taken, settings)])
 
 
 def simulate(
@@ -90,13 +97,11 @@ def simulate(
 def figures(record: Record, weeks: int, settings: Settings) -> list[str]:
     """What a line says beside who and how."""
     asked = record.asked.values()
-    by = {who: sum(each.by == who for each in asked) for who in ("lane", "gpu", "expired")}
-    answered = [each for each in asked if each.by in ("lane", "gpu")]
-    first = [((each.first_ms or 0) - each.at_ms) / 1000 for each in answered]
-    opening = [
-        ((each.first_ms or 0) - each.at_ms) / 1000 for each in answered if each.opens
-    ]
-    whole = [((each.ended_ms or 0) - each.at_ms) / 1000 for each in answered]
+    by = Counter(each.by for each in asked)
+    answered = [each for each in asked if each.by != "expired"]
+    first = [each.first_s for each in answered]
+    opening = [each.first_s for each in answered if each.opens]
+    long = [each.first_s for each in answered if each.prompt.size >= load.LONG_BYTES[0]]
     gpu_hours = record.gpu_s / 3600 / weeks
     gb_s = record.lane_s * settings.cpu.memory_mb / 1024 / weeks
     lane_eur = gb_s * X86_GB_SECOND_USD / settings.costs.usd_per_eur
@@ -105,7 +110,8 @@ def figures(record: Record, weeks: int, settings: Settings) -> list[str]:
         f"{by['lane'] / weeks:.0f} / {by['gpu'] / weeks:.0f}",
         f"{_seconds(first, 50)} / {_seconds(first, 90)}",
         _seconds(opening, 50),
-        _seconds(whole, 90),
+        _seconds(long, 50),
+        _seconds([each.whole_s for each in answered], 90),
         f"{gpu_hours:.1f}",
         f"{gpu_hours * settings.gpu_eur_per_hour:.2f}",
         f"{gb_s:,.0f}",
@@ -116,6 +122,8 @@ def figures(record: Record, weeks: int, settings: Settings) -> list[str]:
 
 
 def _seconds(values: Sequence[float], percentile: int) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.1f} s" if values else "–"
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return f"{cuts[percentile - 1]:.1f} s"
 
@@ -127,6 +135,6 @@ def _row(cells: Sequence[str]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weeks", nargs="?", type=int, default=WEEKS)
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("write", nargs="?", choices=["write"])
     args = parser.parse_args()
-    asyncio.run(main(args.weeks, write=args.write))
+    asyncio.run(main(args.weeks, write=args.write == "write"))

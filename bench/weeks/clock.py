@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import redis
+from redis.exceptions import NoScriptError
 
 from tlfif import names
 from tlfif.queue import scripts, working
@@ -84,7 +85,7 @@ class SimulatedQueue:
         keys = [*call.keys, self.clock.now_ms]
         try:
             answer = self._client.evalsha(sha, len(keys), *keys, *call.args)
-        except redis.exceptions.NoScriptError:
+        except NoScriptError:
             answer = self._client.eval(text, len(keys), *keys, *call.args)
         return call.parse(answer)
 

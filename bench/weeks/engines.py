@@ -9,9 +9,9 @@ from bench.weeks.clock import Clock
 from tlfif.queue.working import ClaimedJob
 
 BYTES_PER_TOKEN = 4
-# The lane, measured with a model of TinyLlama's shape (1.1B, Q4_0, 660 MB) on one thread of a 2-core
-# EPYC, which is what 3,008 MB of Lambda's memory buy, or a little more: 15 to 17 tokens/s; the
-# first token of 61 prompt tokens after 0.5 s, of 331 after 8.5 s; 0.9 to 1.3 s to load.
+# The lane, measured with a model of TinyLlama's shape (1.1B, Q4_0, 660 MB) on one thread of a
+# 2-core EPYC, which is what 3,008 MB of Lambda's memory buy, or a little more: 15 to 17 tokens/s;
+# the first token of 61 prompt tokens after 0.5 s, of 331 after 8.5 s; 0.9 to 1.3 s to load.
 LANE_TOKENS_PER_S = 15.0
 LANE_PREFILL = ((61, 0.5), (331, 8.5))
 LANE_LOAD_S = 1.1

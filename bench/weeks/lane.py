@@ -9,10 +9,12 @@ from bench.weeks.record import Record
 from tlfif.queue import lane, working
 from tlfif.queue.working import ClaimedJob
 
-INVOKE_S, BEAT_S = 0.05, 1.0
+# It beats every second; all that matters here is that its key lives for 15, because a claim sees by
+# itself that a node is ready.
+INVOKE_S, BEAT_S = 0.05, 5.0
 # A read of the stream blocks for so long before the lane can ask whether to go.
 LEAVES_AFTER_S = 0.25
-LIMIT_S, MARGIN_S, RENEW_EVERY = 900.0, 60.0, 30
+LIMIT_S, OVER_S, GRACE_S, RENEW_EVERY_S = 900.0, 45.0, 30.0, 30.0
 # AWS does not say for how long it keeps a container that is not used; others see 5 to 15 minutes.
 KEPT_S = 420.0
 
@@ -40,7 +42,6 @@ class Lane:
         cold = not self._idle
         if not cold:
             self._idle.pop()
-        self._record.cold_starts += cold
         number = self._record.invocations = self._record.invocations + 1
         made = Invocation(self._clock, self._queue, self._record, self._slots, f"call-{number}")
         self._invocations.append(made)
@@ -62,8 +63,7 @@ class Invocation:
         self._engine = Engine(clock, shared=True)
         self._held: dict[str, ClaimedJob] = {}
         self._begun_ms = self._told_ms = clock.now_ms
-        self._accepted_first: dict[str, int] = {}
-        self._phase, self._beats = "", 0
+        self._phase = ""
 
     def begin(self, cold: bool, call: Callable[[str], None], over: Callable[[], None]) -> None:
         """Runs; `call` calls the function, `over` is told of the end."""
@@ -79,10 +79,17 @@ class Invocation:
         self._record.lanes += 1
         assert self._record.lanes == 1, "two lanes at once"
         self._phase = "loading"
+        if self._is_gone():
+            return
         self._clock.after(BEAT_S, self._beat)
+        self._clock.after(RENEW_EVERY_S, self._renew)
+        left_s = (self._clock.now_ms - self._begun_ms) / 1000
+        self._clock.after(LIMIT_S - OVER_S - left_s, self._take_no_more)
         self._clock.after(load_s, self._work)
 
     def _work(self) -> None:
+        if self._phase != "loading":
+            return
         self._queue.ask(working.create_group())
         self._phase = "working"
         self._tell()
@@ -91,7 +98,7 @@ class Invocation:
 
     def look(self) -> None:
         """Takes what suits it while it works."""
-        while self._phase == "working" and len(self._held) < self._slots:
+        while self._phase == "working" and len(self._held) < self._slots and self._record.waiting:
             claimed = self._queue.claim(self._consumer, self._slots - len(self._held))
             if not claimed:
                 return
@@ -104,6 +111,7 @@ class Invocation:
             self._record.expired(job.id)
             return
         self._held[job.id] = job
+        self._record.held += 1
         work = engines.on_lane(job)
         work_ms = round((work.first_s + work.rest_s) * 1000)
         self._engine.begin(
@@ -127,39 +135,57 @@ class Invocation:
         return used_s
 
     def _tell(self) -> None:
-        told_of = (self._token, "loading" if self._phase == "loading" else "working")
-        answer = self._queue.ask(lane.beat(*told_of, len(self._held), self._used_s()))
+        phase = "loading" if self._phase == "loading" else "working"
+        told = (self._token, phase, len(self._held), self._used_s())
+        answer = self._queue.ask(lane.beat(*told))
         assert answer != "lost", "nobody else may be the lane while this one beats"
-        if answer != "go on" and self._phase == "working":
+        if answer != "go on":
             # A node is ready: it finishes what runs, and goes.
-            self._phase = "closing"
+            self._take_no_more()
 
     def _beat(self) -> None:
         if self._phase == "":
             return
         self._tell()
-        self._beats += 1
-        if self._held and self._beats % RENEW_EVERY == 0:
-            held = [(job.entry, job.id) for job in self._held.values()]
-            self._queue.ask(working.renew(self._consumer, held))
-        if self._clock.now_ms - self._begun_ms >= (LIMIT_S - MARGIN_S) * 1000:
-            self._time_is_over()
-            return
         # What suits it only now, because no node is coming any more.
         self.look()
         self._leave()
         self._clock.after(BEAT_S, self._beat)
 
-    def _leave(self) -> None:
-        """Goes, if nothing runs and nothing has come."""
-        if self._phase not in ("working", "closing") or self._held:
+    def _renew(self) -> None:
+        if self._phase == "":
             return
-        answer = self._queue.ask(lane.leave(self._token, self._used_s()))
-        if answer != "work":
-            self._end()
+        if held := [(job.entry, job.id) for job in self._held.values()]:
+            self._queue.ask(working.renew(self._consumer, held))
+        self._clock.after(RENEW_EVERY_S, self._renew)
 
-    def _time_is_over(self) -> None:
-        """Hands back what runs, and calls its successor if there is work."""
+    def _leave(self) -> None:
+        """Goes, if nothing runs and nothing has come; when it takes no more, in any case."""
+        if self._phase == "closing" and not self._held:
+            self._go()
+        elif self._phase == "working" and not self._held:
+            self._is_gone()
+
+    def _is_gone(self) -> bool:
+        """Whether it went, for want of work."""
+        told_ms = self._told_ms
+        if self._queue.ask(lane.leave(self._token, self._used_s())) == "work":
+            self._told_ms = told_ms  # which it did not note
+            return False
+        self._end()
+        return True
+
+    def _take_no_more(self) -> None:
+        """A node is ready, or its time is nearly over; what runs may end."""
+        if self._phase in ("loading", "working"):
+            self._phase = "closing"
+            self._clock.after(0, self._leave)
+            self._clock.after(GRACE_S, self._go)
+
+    def _go(self) -> None:
+        """Hands back what still runs, and calls its successor if there is work."""
+        if self._phase == "":
+            return
         for job in self._held.values():
             self._engine.abort(job.id)
             self._record.begin_again(job.id)

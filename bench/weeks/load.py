@@ -59,9 +59,7 @@ def people(seed: int, how_many: int, weeks: int) -> list[Person]:
 
 def _person(chance: random.Random, name: str, weeks: int) -> Person:
     days = [week * 7 + day for week in range(weeks) for day in range(WORKDAYS)]
-    begins = [
-        day * DAY_S + chance.uniform(*hours) * 3600 for day in days for hours in SESSIONS
-    ]
+    begins = [day * DAY_S + chance.uniform(*hours) * 3600 for day in days for hours in SESSIONS]
     return Person(name, [_session(chance, at) for at in begins])
 
 

@@ -1,15 +1,17 @@
 """One simulated stack and its users: the router and the guardian ask the real queue what to do."""
 
-import uuid
 import random
+import uuid
 from dataclasses import dataclass
+
+import redis
 
 from bench.weeks.clock import Clock, SimulatedQueue
 from bench.weeks.lane import Lane
-from bench.weeks.load import DAY_S, Person, Prompt
+from bench.weeks.load import DAY_S, Person
 from bench.weeks.node import IDLE_S, SLOTS, Node
 from bench.weeks.record import Asked, Record
-from components.settings import Settings
+from components.settings import CpuSettings, Settings
 from tlfif import names
 from tlfif.queue import accepting, guarding
 from tlfif.queue import lane as lanes
@@ -22,16 +24,20 @@ GUARDIAN = "00000000-0000-4000-8000-000000000000"
 
 @dataclass(frozen=True)
 class Policy:
-    """A row of the table: `wake` is gpu:wake, None for a stack without the lane."""
+    """A row of the table: `wake` is gpu:wake, None for a stack without the lane, `prompt_bytes` is
+    cpu:maxPromptBytes.
+    """
 
     name: str
     wake: str | None
+    prompt_bytes: int = CpuSettings().max_prompt_bytes
 
 
 POLICIES = (
     Policy("no lane (`cpu:enabled: false`)", None),
     Policy("`always`", "always"),
     Policy("`backlog`", "backlog"),
+    Policy("`backlog`, `cpu:maxPromptBytes: 6000`", "backlog", names.MAX_PROMPT_BYTES),
     Policy("`never`", "never"),
 )
 
@@ -39,21 +45,23 @@ POLICIES = (
 class World:
     """Everything of one run; `record` is what came of it."""
 
-    def __init__(self, client: object, policy: Policy, settings: Settings, seed: int) -> None:
+    def __init__(
+        self, client: "redis.Redis", policy: Policy, settings: Settings, seed: int
+    ) -> None:
         self.clock = Clock(BEGIN_MS)
         self.record = Record(self.clock)
-        self._queue = SimulatedQueue(client, self.clock)  # pyright: ignore[reportArgumentType]
+        self._queue = SimulatedQueue(client, self.clock)
         cpu, gpu = settings.cpu, settings.gpu
-        self._told = policy.wake and lanes.Lane(
-            policy.wake, gpu.wake_after_seconds, cpu.max_prompt_bytes
-        )
+        self._told = None
+        if policy.wake is not None:
+            self._told = lanes.Lane(policy.wake, gpu.wake_after_seconds, policy.prompt_bytes)
         self._limits = accepting.Limits(
             # The stories' limits, which no person here comes near, are not what is measured.
             burst=10**6,
             sustained=10**6,
             node_count=1,
             slots=SLOTS,
-            lane=self._told or None,
+            lane=self._told,
         )
         self._node = Node(self.clock, self._queue, self.record, seed)
         self._lane = Lane(self.clock, self._queue, self.record, cpu.slots)
@@ -66,7 +74,8 @@ class World:
         self._guard()
         self.clock.run(BEGIN_MS + weeks * 7 * DAY_S * 1000)
         open_jobs = [job for job in self.record.asked.values() if job.ended_ms is None]
-        assert not open_jobs and self._queue.depth() == 0, f"{len(open_jobs)} have no end"
+        assert not open_jobs, f"{len(open_jobs)} have no end"
+        assert self._queue.depth() == 0, "the queue keeps what has ended"
         return self.record
 
     def used_s(self) -> float:
@@ -93,21 +102,21 @@ class World:
         def answered() -> None:
             self.clock.after(prompt.think_s, lambda: self._ask(person, number, place + 1))
 
-        self._infer(person.name, prompt, Asked(self.clock.now_ms, place == 0, answered))
+        self._infer(person.name, Asked(self.clock.now_ms, prompt, place == 0, answered))
 
     # --- the router
 
-    def _infer(self, sub: str, prompt: Prompt, asked: Asked) -> None:
+    def _infer(self, sub: str, asked: Asked) -> None:
         job = accepting.NewJob(
             id=str(uuid.UUID(int=self._chance.getrandbits(128), version=4)),
             sub=sub,
-            prompt="x" * prompt.size,
+            prompt="x" * asked.prompt.size,
             idle_minutes=int(IDLE_S / 60),
-            options={"max_tokens": prompt.tokens},
+            options={"max_tokens": asked.prompt.tokens},
         )
         answer = self._queue.ask(accepting.accept(job, self._limits))
         assert isinstance(answer, accepting.Accepted), answer
-        self.record.asked[job.id] = asked
+        self.record.accepted(job.id, asked)
         if answer.call:
             self._lane.call(job.id)
         if answer.wake:
@@ -119,14 +128,14 @@ class World:
 
     def _guard(self) -> None:
         # Without jobs it would hear nothing to do.
-        if self._queue.depth():
+        if self.record.open:
             self._reconcile(RETRIES)
             self._sweep()
         self.clock.after(GUARDIAN_EVERY_S, self._guard)
 
     def _reconcile(self, retries: int) -> None:
         """A node that is still stopping can be started soon."""
-        found = self._queue.ask(guarding.reconcile(GUARDIAN, 1, SLOTS, self._told or None))
+        found = self._queue.ask(guarding.reconcile(GUARDIAN, 1, SLOTS, self._told))
         if found.call:
             self._lane.call(GUARDIAN)
         stopping = bool(found.wake) and self._node.wake(GUARDIAN) == "stopping"
