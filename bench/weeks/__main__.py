@@ -123,7 +123,7 @@ def figures(record: Record, weeks: int, settings: Settings) -> list[str]:
 
 def _seconds(values: Sequence[float], percentile: int) -> str:
     if len(values) < 2:
-        return f"{values[0]:.1f} s" if values else "–"
+        return f"{values[0]:.1f} s" if values else "none"
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return f"{cuts[percentile - 1]:.1f} s"
 
