@@ -5,6 +5,7 @@ STACK ?= dev
 ENGINE ?= recording
 EXAMPLES ?= 500
 JOBS ?= 2000
+LANE ?= yes
 WORKERS ?= auto
 FUNCTION ?= router
 EVENT ?= docs/events/router-infer.json
@@ -49,8 +50,8 @@ vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order 
 fuzz: setup-dev ## Send the API requests nobody thought of (EXAMPLES=…, per route)
 	@TLFIF_FUZZ_EXAMPLES="$(EXAMPLES)" $(RUN) -m pytest -q tests/fuzz $(ARGS)
 
-chaos: setup-dev ## Kill and break everything under the jobs, and account for each of them (JOBS=…, SEED=… repeats a run)
-	@TLFIF_CHAOS_JOBS="$(JOBS)" TLFIF_CHAOS_SEED="$(SEED)" $(RUN) -m pytest -q tests/chaos $(ARGS)
+chaos: setup-dev ## Kill and break everything under the jobs, and account for each of them (JOBS=…, SEED=… repeats a run, LANE= leaves the instant lane out)
+	@TLFIF_CHAOS_JOBS="$(JOBS)" TLFIF_CHAOS_SEED="$(SEED)" TLFIF_CHAOS_LANE="$(LANE)" $(RUN) -m pytest -q tests/chaos $(ARGS)
 
 postman: setup-local ## Run the Postman collection against a local cloud (needs npm)
 	@$(RUN) -m local postman --stack "$(STACK)"
