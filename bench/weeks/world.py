@@ -19,7 +19,6 @@ from tlfif.queue import lane as lanes
 GUARDIAN_EVERY_S, RETRY_S, RETRIES = 60.0, 3.0, 10
 # A Monday, and what is left of a week after its last session.
 BEGIN_MS = 1_798_416_000_000
-GUARDIAN = "00000000-0000-4000-8000-000000000000"
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ class World:
 
     def _infer(self, sub: str, asked: Asked) -> None:
         job = accepting.NewJob(
-            id=str(uuid.UUID(int=self._chance.getrandbits(128), version=4)),
+            id=self._new_id(),
             sub=sub,
             prompt="x" * asked.prompt.size,
             idle_minutes=int(IDLE_S / 60),
@@ -120,27 +119,39 @@ class World:
         if answer.call:
             self._lane.call(job.id)
         if answer.wake:
-            self._node.wake(job.id)
+            self._wake(job.id)
         self._node.look()
         self._lane.look()
+
+    def _wake(self, token: str) -> str:
+        """Whoever wakes in vain calls the lane for what was left to the node."""
+        found = self._node.wake(token)
+        caller = self._new_id()
+        if found == "stopping" and self._told and self._queue.ask(lanes.call(caller)):
+            self._lane.call(caller)
+        return found
+
+    def _new_id(self) -> str:
+        return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
 
     # --- the guardian
 
     def _guard(self) -> None:
         # Without jobs it would hear nothing to do.
         if self.record.open:
-            self._reconcile(RETRIES)
+            self._reconcile(self._new_id(), RETRIES)
             self._sweep()
         self.clock.after(GUARDIAN_EVERY_S, self._guard)
 
-    def _reconcile(self, retries: int) -> None:
+    def _reconcile(self, token: str, retries: int) -> None:
         """A node that is still stopping can be started soon."""
-        found = self._queue.ask(guarding.reconcile(GUARDIAN, 1, SLOTS, self._told))
+        caller = self._new_id()
+        found = self._queue.ask(guarding.reconcile(token, 1, SLOTS, self._told, caller))
         if found.call:
-            self._lane.call(GUARDIAN)
-        stopping = bool(found.wake) and self._node.wake(GUARDIAN) == "stopping"
+            self._lane.call(caller)
+        stopping = bool(found.wake) and self._wake(token) == "stopping"
         if stopping and retries:
-            self.clock.after(RETRY_S, lambda: self._reconcile(retries - 1))
+            self.clock.after(RETRY_S, lambda: self._reconcile(token, retries - 1))
 
     def _sweep(self) -> None:
         _, ended = self._queue.ask(guarding.sweep(ttl_s=names.JOB_TTL_S))

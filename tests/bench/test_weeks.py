@@ -120,12 +120,11 @@ def test_the_same_seed_has_the_same_week(
 def test_what_expires_in_the_queue_expires_in_simulated_time(client: "redis.Redis") -> None:
     clock = Clock(BEGIN_MS)
     queue = SimulatedQueue(client, clock)
-    queue.ask(lane.call("a"))
-    assert not queue.ask(lane.call("b"))
-    clock.now_ms += names.LANE_WAKE_TTL_S * 1000 - 1
-    assert not queue.ask(lane.call("b"))
+    assert queue.ask(lane.enter("a")) == "entered"
+    clock.now_ms += names.HEARTBEAT_TTL_S * 1000 - 1
+    assert queue.ask(lane.enter("b")) == "busy"
     clock.now_ms += 1
-    assert queue.ask(lane.call("b"))
+    assert queue.ask(lane.enter("b")) == "entered"
     job = accepting.NewJob(
         id="6f1c2b1e-3c0a-4b52-9d5e-0a1b2c3d4e5f", sub="ada", prompt="Hello", idle_minutes=5
     )
