@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from support.chaos.environments import Life
 
+OWN_WORDS = ("", "LaneInterrupted", "LaneFailure")
+# A call that may take no longer than this, in s, may not find the time to end in order.
+SHORT_S = 10
 # In ms. Clocks are read on both sides of a script, on a machine that is busy; and after a queue has
 # forgotten, or was away, everybody has yet to say that they are there.
 SLACK_MS, SAYS_SO_MS, LEAVES_MS = 1_500, 7_000, 5_000
@@ -39,9 +42,12 @@ def _two_at_once(lives: Sequence[Life], outages: Sequence[int]) -> Iterator[str]
 
 
 def _unexplained_end(life: Life) -> Iterator[str]:
-    """Lambda ended it, though nobody had struck it and its time was long enough."""
-    excused = life.struck or life.frozen or life.limit_s < 10
-    if life.over in ("Sandbox.Timedout", "Runtime.ExitError") and not excused:
+    """Lambda ended it, though nobody had struck it and its time was long enough; or it failed in
+    another way than it says itself.
+    """
+    excused = life.struck or life.frozen or life.limit_s < SHORT_S
+    lost = life.over in ("Sandbox.Timedout", "Runtime.ExitError")
+    if (lost and not excused) or not (lost or life.over in OWN_WORDS):
         yield f"lane {life.token[:8] or '(none)'} ended by {life.over}"
 
 
