@@ -33,8 +33,9 @@ KEPT = 2
 class Life:
     """One call of the function: from when to when (epoch ms), as which lane, and what it did.
 
-    `claims` and `ends` are (ms, job id); `struck` is what was done to it, and `frozen` when. `over`
-    is how the call ended: "" by itself, else Lambda's words.
+    `token` is "" unless it became the lane. `claims` and `ends` are (ms, job id); `struck` is what
+    was done to it, and `frozen` when. `over` is how the call ended: "" by itself, else Lambda's
+    words.
     """
 
     begun_ms: int
@@ -48,12 +49,15 @@ class Life:
     ends: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     frozen: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     struck: list[str] = field(default_factory=list[str])
+    _called: str = ""
 
     def take(self, entry: dict[str, Any]) -> None:
         """One line of its log."""
         match entry:
+            case {"event": "lane_called"}:
+                self._called = entry["token"]
             case {"event": "lane", "answer": "entered"}:
-                self.token, self.entered_ms = entry["token"], entry["time"]
+                self.token, self.entered_ms = self._called, entry["time"]
             case {"event": "job_claimed"}:
                 self.claims.append((entry["time"], entry["id"]))
             case {"event": "job_ended" | "handed_back" | "lease_lost" | "not_mine"}:

@@ -94,6 +94,7 @@ lane.Limits = partial(
     enter_s=3.0,
     silence_s=6.0,
     prepare_s=LOAD_TIMEOUT_S + 5,
+    ready_s=8.0,
     stay_s=1.0,
 )
 lane.PATIENCE = Patience(silence_s=2.0, probe_s=2.0)
