@@ -23,8 +23,8 @@ from local.machine.processes import Processes
 from recording.model import ACCOUNT_ID, ROOT
 
 NAME = "tl-fif-dev-cpu-worker"
-# Of a call; its orderly end begins 4 s before that.
-LIMIT_S, INIT_S = 25.0, 20.0
+# Of a call; its orderly end begins 4 s before that, so that one often calls its successor.
+LIMIT_S, INIT_S = 10.0, 20.0
 # Lambda takes idle environments away when it likes.
 KEPT = 2
 
@@ -44,6 +44,7 @@ class Life:
     ended_ms: int = 0
     over: str = ""
     limit_s: float = LIMIT_S
+    warm: bool = False
     why: str = ""
     claims: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     ends: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
@@ -163,6 +164,7 @@ class Lambda:
             raise LookupError(name)
         life = Life(now_ms())
         self.lives.append(life)
+        life.warm = bool(self._idle)
         at, outcome = (self._idle.pop(), None) if self._idle else await self._start()
         at.life = life
         self.busy.add(at)

@@ -8,7 +8,7 @@ from support.chaos.environments import Life
 
 OWN_WORDS = ("", "LaneInterrupted", "LaneFailure")
 # A call that may take no longer than this, in s, may not find the time to end in order.
-SHORT_S = 10
+SHORT_S = 7
 # In ms. Clocks are read on both sides of a script, on a machine that is busy; and after a queue has
 # forgotten, or was away, everybody has yet to say that they are there.
 SLACK_MS, SAYS_SO_MS, LEAVES_MS = 1_500, 7_000, 5_000
@@ -101,4 +101,5 @@ def summary(lives: Sequence[Life]) -> str:
     told = ", ".join(f"{n} {how}" for how, n in sorted(ends.items()))
     hit = ", ".join(f"{n} {kind}" for kind, n in sorted(struck.items())) or "none"
     claims = sum(len(life.claims) for life in lives)
-    return f"  lane: {len(lives)} calls ({told}), {claims} jobs taken; struck at work: {hit}"
+    warm = sum(life.warm for life in lives)
+    return f"  lane: {len(lives)} calls, {warm} of them warm ({told}), {claims} jobs taken; struck at work: {hit}"

@@ -18,6 +18,7 @@ from tlfif import names
 POLL_S = 0.02
 LATCH = json.dumps({"reason": "chaos", "until": 0})
 NO_NODE = ("InsufficientInstanceCapacity", 500)
+THROTTLED = ("TooManyRequestsException", 429)
 SLOW_DOWN = ("SlowDown", 503)
 
 
@@ -41,6 +42,12 @@ class LaneBlows:
                 self._lane.limits_s.append(blow.seconds)
             case "call lane":
                 await asyncio.gather(*(asyncio.to_thread(self._call) for _ in range(2)))
+            case "refuse call":
+                with self._faulty("lambda", "Invoke", THROTTLED):
+                    await asyncio.sleep(blow.seconds)
+            case "lose call":
+                lost = Fault("lambda", "Invoke", reset=True, after=True)
+                self._stack.endpoint.faults.add(lost)
             case "lose nodes":
                 await self._lose_nodes(blow.seconds)
             case "latch":

@@ -54,6 +54,8 @@ LANE_BLOWS = {
     "kill lane-engine": 6,
     "limit lane": 10,  # Lambda ends its next call early
     "call lane": 15,  # twice at once, whoever works
+    "refuse call": 6,  # Lambda takes none for a while
+    "lose call": 6,  # it takes the next, and its answer is lost
     "latch": 4,
     "refuse S3": 4,
 }
@@ -81,6 +83,7 @@ LASTING_S = {
     "lose nodes": (2.0, 9.0),
     "freeze lane": (1.0, 7.0),
     "limit lane": (1.0, 6.0),
+    "refuse call": (0.5, 4.0),
     "latch": (0.5, 3.0),
     "refuse S3": (0.5, 4.0),
 }
