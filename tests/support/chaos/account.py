@@ -40,7 +40,7 @@ class Account:
         # Each of them ended a delivery, perhaps.
         outcome.deaths += [life.ended_ms for life in self._lives if life.over]
         outcome.deaths += [since for life in self._lives for since, _ in life.frozen]
-        lane = lane_account.violations(self._lives, stack.node_lines, outcome.outages)
+        lane = lane_account.violations(self._lives, outcome.seen)
         self.violations = [
             *self._of_the_run(),
             *self._of_the_jobs(),

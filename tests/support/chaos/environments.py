@@ -82,9 +82,11 @@ class LambdaEnvironment(Worker):
 
     def _take_log(self, line: str) -> None:
         self._told(line)
-        if self.life is not None and line.startswith("{"):
+        # Two threads may have written one line.
+        for entry in line.replace('}{"time"', '}\n{"time"').splitlines():
             with contextlib.suppress(ValueError):
-                self.life.take(json.loads(line))
+                if self.life is not None and entry.startswith("{"):
+                    self.life.take(json.loads(entry))
 
     @property
     def pid(self) -> int:

@@ -17,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from support.chaos.environments import NAME
+from support.chaos.lane_account import Seen
 from support.chaos.lane_blows import LaneBlows
 from support.chaos.plan import (
     FLEETING_TTL_S,
@@ -37,7 +38,7 @@ from tlfif.queue import accepting, scripts
 from tlfif.queue.scripts import Call
 
 LIMITS = {"burst": 10**4, "sustained": 10**4, "backlog_cap": 10**4, "node_count": NODES}
-POLL_S = 0.02
+POLL_S, LOOK_EVERY_S = 0.02, 0.1
 GUARDIAN_EVERY_S = 1.0
 # Nothing has ended for so long: nothing will.
 STALLED_S = 60.0
@@ -68,8 +69,8 @@ class Outcome:
     deaths: list[int] = field(default_factory=list[int])
     # When the queue forgot, in epoch ms, and whom it had buried by then, or has in the end.
     wipes: list[int] = field(default_factory=list[int])
-    # When it was killed, and when it was there again.
-    outages: list[int] = field(default_factory=list[int])
+    # What the queue knew of lane and nodes, again and again.
+    seen: list[Seen] = field(default_factory=list[Seen])
     dead: set[str] = field(default_factory=set[str])
     left: dict[str, Any] = field(default_factory=dict[str, Any])
     seconds: float = 0.0
@@ -107,10 +108,11 @@ class Run:
         guardian = asyncio.create_task(self._guard())
         sending = asyncio.create_task(self._send_all())
         striking = asyncio.create_task(self._strike_all())
+        looking = asyncio.create_task(self._look())
         try:
             self.outcome.stalled = not await self._settled(sending)
         finally:
-            await self._end(sending, striking, *self._tasks)
+            await self._end(sending, striking, looking, *self._tasks)
         self.outcome.left = await self._left()
         self.outcome.dead |= await self._dead()
         await self._end(guardian)
@@ -245,7 +247,6 @@ class Run:
             if blow.kind == "wipe queue":
                 await forgetting.enter_async_context(self._remembering)
                 self.outcome.dead |= await self._dead()
-            self.outcome.outages.append(int(time.time() * 1000))
             await valkey.kill()
             if blow.kind == "wipe queue":
                 valkey.wipe()
@@ -253,7 +254,6 @@ class Run:
                 self.outcome.wipes.append(int(time.time() * 1000))
             await asyncio.sleep(blow.seconds)
             await valkey.start()
-            self.outcome.outages.append(int(time.time() * 1000))
         self.outcome.struck[blow.kind] += 1
 
     async def _dead(self) -> set[str]:
@@ -261,6 +261,16 @@ class Run:
         while True:
             with contextlib.suppress(RedisError):
                 return {entry["id"] for _, entry in await self._redis.xrange(names.DEAD_STREAM)}
+
+    async def _look(self) -> None:
+        """Notes what the queue knows, while it answers."""
+        while True:
+            with contextlib.suppress(RedisError):
+                nodes = (await self._ask(accepting.status())).nodes
+                token = await self._redis.hget(names.LANE, "token")
+                ready = any(node["phase"] == "ready" for node in nodes)
+                self.outcome.seen.append(Seen(int(time.time() * 1000), ready, token or ""))
+            await asyncio.sleep(LOOK_EVERY_S)
 
     # --- the guardian
 

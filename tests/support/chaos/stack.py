@@ -77,7 +77,6 @@ class Node(LocalNode):
         engine = [sys.executable, "-m", "support.chaos.engine", "--port", "{port}"]
         engine += ["--announce", str(self._announced), "--evidence", str(stack.evidence.path)]
         roots = [ROOT, ROOT / "gpu_image", ROOT / "tests"]
-        self._lines = stack.node_lines
         super().__init__(
             stack.procs,
             instance_id,
@@ -87,12 +86,7 @@ class Node(LocalNode):
             environment={**WATCHER, "PYTHONPATH": os.pathsep.join(map(str, roots))},
             commands={"model": engine},
             on_power_off=stack.endpoint.instances.power_off,
-            on_line=self._take_line if stack.lane else None,
         )
-
-    def _take_line(self, line: str) -> None:
-        if line.startswith('{"time"'):
-            self._lines.append(f'{{"node":"{self.instance_id}",{line[1:]}')
 
     async def signal(self, part: str, number: signal.Signals) -> bool:
         """Whether there was one to be sent it; `part`: watcher or engine."""
@@ -131,8 +125,6 @@ class Stack:
         self.evidence = evidence
         self.nodes: list[Node] = []
         self.lane: Lambda | None = None
-        # What the nodes' watchers have said, where there is a lane to hold it against.
-        self.node_lines: list[str] = []
 
     def client(self, service: str) -> Any:
         """A boto3 client through the endpoint, which gives up as a function's does."""
