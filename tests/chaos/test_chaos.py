@@ -27,7 +27,7 @@ RUNS = (
     else [(1, SMALL, False), (2, SMALL, False), (3, SMALL, True)]
 )
 # What is asked with them in this process, and not in the lane's.
-SHORTENED = ("LANE_WAKE_TTL_S", "LANE_FAILURE_TTL_S", "LET_GO_S")
+SHORTENED = ("WAKE_TTL_S", "LANE_WAKE_TTL_S", "LANE_FAILURE_TTL_S", "LET_GO_S")
 SHOWN_LINES = 12
 
 

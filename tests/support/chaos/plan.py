@@ -66,6 +66,7 @@ LANE_TIMES = {
     "HEARTBEAT_TTL_S": 4,
     "LET_GO_S": 2,
     "LEASE_IDLE_S": 3,
+    "WAKE_TTL_S": 15,
     "LANE_WAKE_TTL_S": 4,
     "LANE_FAILURE_TTL_S": 4,
 }
