@@ -96,7 +96,7 @@ async def _call(contact: Contact, token: str, call_successor: Callable[[str], No
     except Exception as error:
         # The guardian calls, in a minute at the latest.
         log("successor_not_called", "ERROR", why=str(error))
-        await contact.do_not_call()
+        await contact.do_not_call("NotCalled", f"the lane could not call its successor: {error}")
 
 
 async def _in_time(what: Awaitable[object], left_s: float) -> None:
@@ -164,7 +164,8 @@ class Lane:
         if contact.left == "call" and (failed is not None or not self._has_worked):
             # Whatever this one met, its successor would meet too: the guardian calls, in a while.
             contact.left = ""
-            await contact.do_not_call()
+            code = type(failed).__name__ if failed else "NotReady"
+            await contact.do_not_call(code, str(failed or "its time was over before it worked"))
 
     async def _beat(self) -> None:
         while True:
