@@ -16,17 +16,21 @@ from local.aws.ec2 import Delays
 from local.aws.endpoint import Endpoint
 from local.lambda_ import schedules
 from local.lambda_.host import FunctionHost, runtime_dir
-from local.lambda_.model import FunctionSpec, InvokeResult, LambdaApiError
+from local.lambda_.model import FunctionSpec, LambdaApiError
 from local.machine.processes import Processes
 from local.node.node import LocalNode
 from recording import kinds
 from recording.model import Recording, Resource
 
 FUNCTION = kinds.lambda_.FUNCTION.token
+EVENTS = kinds.lambda_.EVENT_INVOKE_CONFIG.token
 INSTANCE = kinds.ec2.INSTANCE.token
 PARAMETER = kinds.ssm.PARAMETER.token
 USER_POOL = kinds.cognito.USER_POOL.token
 VPC = kinds.ec2.VPC.token
+LANE = "cpu_worker"
+# Lambda's own, of a function whose asynchronous calls are not configured.
+RETRIES, LONGEST_EVENT_AGE_S = 2, 21_600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +98,13 @@ class Running:
         self.world, self.inside = Front(), Front()
         self._site = site
         self._stack = contextlib.AsyncExitStack()
-        site.endpoint.on_invoke = self._invoke_api
+        # Lambda's Invoke API, by name or ARN.
+        site.endpoint.on_invoke = lambda name, payload, context: self._host(name).invoke(
+            payload, client_context=context
+        )
+        site.endpoint.on_event = lambda name, payload, context: self._host(name).post(
+            payload, client_context=context
+        )
 
     async def deploy(self, recording: Recording, bundles: Mapping[str, Path]) -> None:
         """Runs what a stack declares, with these bundles by function."""
@@ -130,14 +140,20 @@ class Running:
         bundles: Mapping[str, Path],
         stack: contextlib.AsyncExitStack,
     ) -> dict[str, FunctionHost]:
-        # A schedule's calls follow one another: a second process would idle.
         scheduled = {each.function_arn for each in schedules.of(recording)}
         site, hosts = self._site, dict[str, FunctionHost]()
+        asynchronous = {
+            each.inputs["functionName"]: each.inputs for each in recording.of_type(EVENTS)
+        }
         for resource in recording.of_type(FUNCTION):
+            # A schedule's calls follow one another, and so do the instant lane's: a second process
+            # would idle.
+            alone = resource.outputs["arn"] in scheduled or _source(resource) == LANE
             host = FunctionHost(
                 site.procs,
-                self._specification(resource, bundles),
-                workers=1 if resource.outputs["arn"] in scheduled else site.options.workers,
+                self._specification(resource, bundles, asynchronous),
+                workers=1 if alone else site.options.workers,
+                retry_s=site.options.seconds_per_minute,
                 extra_env=self._platform(recording),
                 on_log=site.log,
             )
@@ -147,8 +163,15 @@ class Running:
         site.progress(f"{len(hosts)} functions run from their bundles")
         return hosts
 
-    def _specification(self, resource: Resource, bundles: Mapping[str, Path]) -> FunctionSpec:
+    def _specification(
+        self,
+        resource: Resource,
+        bundles: Mapping[str, Path],
+        asynchronous: Mapping[str, Mapping[str, Any]],
+    ) -> FunctionSpec:
         inputs = resource.inputs
+        events = asynchronous.get(inputs["name"], {})
+        age_s = events.get("maximumEventAgeInSeconds", LONGEST_EVENT_AGE_S)
         environment = inputs.get("environment", {}).get("variables", {})
         if inputs.get("vpcConfig"):
             environment = self._seen_from_vpc(environment)
@@ -156,11 +179,13 @@ class Running:
             name=inputs["name"],
             arn=resource.outputs["arn"],
             handler=inputs["handler"],
-            zip_path=bundles[inputs["handler"].partition(".")[0]],
+            zip_path=bundles[_source(resource)],
             environment=environment,
             timeout_s=inputs["timeout"],
             memory_mb=inputs["memorySize"],
             role_access_key=self._site.endpoint.credentials_for(inputs["role"]),
+            retries=int(events.get("maximumRetryAttempts", RETRIES)),
+            max_event_age_s=age_s / 60 * self._site.options.seconds_per_minute,
         )
 
     def _seen_from_vpc(self, declared: Mapping[str, str]) -> dict[str, str]:
@@ -253,12 +278,6 @@ class Running:
             raise FunctionError(answer.get("errorMessage", ""))
         return answer
 
-    async def _invoke_api(
-        self, name: str, payload: bytes, client_context: str | None
-    ) -> InvokeResult:
-        """Lambda's Invoke API, by name or ARN."""
-        return await self._host(name).invoke(payload, client_context=client_context)
-
     def _host(self, name: str) -> FunctionHost:
         """The host of a function given by its name, ARN or qualified ARN."""
         for arn, host in self.hosts.items():
@@ -275,6 +294,11 @@ class Running:
             known = ", ".join(sorted(hosts))
             raise LookupError(f"the stack has no function {source!r}, only {known}")
         return hosts[source]
+
+
+def _source(function: Resource) -> str:
+    """The folder of functions/ that a function's code is in."""
+    return function.inputs["handler"].partition(".")[0]
 
 
 def build_bundles() -> dict[str, Path]:
