@@ -76,7 +76,7 @@ async def test_its_children_stand_still_too(make_host: MakeHost, tmp_path: Path)
     code = (
         "import os, subprocess, sys\n"
         'write = \'open(sys.argv[1], "a").write(".")\'\n'
-        "loop = f'import sys, time\nwhile True: time.sleep(0.01); {write}'\n"
+        "loop = f'import sys, time\\nwhile True: time.sleep(0.01); {write}'\n"
         "def handler(event, context):\n"
         "    child = subprocess.Popen([sys.executable, '-c', loop, event])\n"
         "    return [os.getpid(), child.pid]\n"
