@@ -162,7 +162,11 @@ LOSSES: tuple[Callable[["redis.Redis"], None], ...] = (
 def test_every_script_is_tried_and_every_key_is_there(snapshot: Snapshot) -> None:
     scripts_there = {str(path.relative_to(LUA).with_suffix("")) for path in LUA.glob("*/*.lua")}
     assert CALLS.keys() == scripts_there
-    constants = {getattr(names, each) for each in scripts.CONSTANTS} - {names.GROUP, names.NOBODY, names.LANE_OWNER}
+    constants = {getattr(names, each) for each in scripts.CONSTANTS} - {
+        names.GROUP,
+        names.NOBODY,
+        names.LANE_OWNER,
+    }
     assert constants <= snapshot.keys()
 
 
