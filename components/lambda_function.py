@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_aws as aws
 
-from components import billed, bundle, iam, pricing
+from components import billed, bundle, iam, prices, pricing
 from components.component import Component, ServiceRole
 from components.naming import FUNCTION_LIMIT, fitted
 from components.pricing import CostLine
@@ -19,6 +19,8 @@ PIPELINES_OWN = ["functionVersion", "routingConfig"]
 # A schedule comes again in a minute: what could not be delivered or failed is not run later, beside
 # the next.
 STALE_S = 60
+# The functions that need more of a processor than arm64 promises everywhere.
+_X86 = frozenset({"cpu_worker"})
 # A function in the VPC has no IPv4 way out; AWS's dual-stack hosts are its only ones.
 DUALSTACK = {"AWS_USE_DUALSTACK_ENDPOINT": "true"}
 # What Lambda itself writes about a call (START, END, REPORT), and one or two lines of ours.
@@ -45,11 +47,14 @@ class LambdaFunctionArgs:
     stack: str
     timeout_s: int
     memory_mb: int = 512
+    disk_mb: int = prices.FREE_DISK_MB
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     statements: Sequence[iam.Statement] = ()
     vpc: VpcPlacement | None = None
     monthly_calls: int = pricing.MINUTES
     usual_ms: int = 50
+    # The configuration key to change when it costs too much.
+    cost_key: str = ""
     # Behind the API the trace is the stage's.
     starts_traces: bool = True
     # A schedule's calls are all alike: their traces would cost more than they say.
@@ -62,7 +67,7 @@ class LambdaFunctionArgs:
 
 
 class LambdaFunction(Component):
-    """A Python 3.12 function on arm64."""
+    """A Python 3.12 function, on the processors that its bundle is for."""
 
     def __init__(
         self, name: str, args: LambdaFunctionArgs, opts: pulumi.ResourceOptions | None = None
@@ -70,8 +75,7 @@ class LambdaFunction(Component):
         super().__init__(name, opts)
         self._args = args
         # A fixed name: the pipeline, `make invoke` and the log group name the function too.
-        own = f"tl-fif-{args.stack}-{args.source.replace('_', '-')}"
-        self._function_name = fitted(own, FUNCTION_LIMIT)
+        self._function_name = function_name(args.stack, args.source)
         self.log_group = aws.cloudwatch.LogGroup(
             f"{name}-logs",
             name=f"/aws/lambda/{self._function_name}",
@@ -98,6 +102,17 @@ class LambdaFunction(Component):
             opts=self._child(),
         )
 
+    def call_once(self) -> aws.lambda_.FunctionEventInvokeConfig:
+        """Lets an asynchronous call be one: not made again when it fails, nor after `STALE_S`."""
+        return aws.lambda_.FunctionEventInvokeConfig(
+            f"{self._name}-once",
+            function_name=self.function.name,
+            qualifier=self.alias.name if self.alias else None,
+            maximum_retry_attempts=0,
+            maximum_event_age_in_seconds=STALE_S,
+            opts=self._child(),
+        )
+
     def run_every(self, interval: str) -> None:
         """Calls the function on a schedule, such as every `1 minute` or `5 minutes`; once each
         time, also when it fails.
@@ -106,14 +121,7 @@ class LambdaFunction(Component):
             f"{self._name}-schedule", schedule_expression=f"rate({interval})", opts=self._child()
         )
         allowed = self.allow_invoke("schedule", "events.amazonaws.com", rule.arn)
-        once = aws.lambda_.FunctionEventInvokeConfig(
-            f"{self._name}-once",
-            function_name=self.function.name,
-            qualifier=self.alias.name if self.alias else None,
-            maximum_retry_attempts=0,
-            maximum_event_age_in_seconds=STALE_S,
-            opts=self._child(),
-        )
+        once = self.call_once()
         aws.cloudwatch.EventTarget(
             f"{self._name}-target",
             rule=rule.name,
@@ -150,11 +158,12 @@ class LambdaFunction(Component):
             name=self._function_name,
             role=granted.role.arn,
             runtime="python3.12",
-            architectures=["arm64"],
+            architectures=[architecture(args.source)],
             handler=f"{args.source}.handler.handler",
             code=bundle.archive(args.source),
             source_code_hash=bundle.source_hash(args.source),
             memory_size=args.memory_mb,
+            ephemeral_storage=_disk(args.disk_mb),
             timeout=args.timeout_s,
             publish=args.versioned,
             environment={"variables": args.environment},
@@ -165,6 +174,22 @@ class LambdaFunction(Component):
             # attach it.
             opts=self._child(depends_on=[*granted.policies, *(args.vpc.ways if args.vpc else ())]),
         )
+
+
+def function_name(stack: str, source: str) -> str:
+    """The name of a stack's function: a fixed one, for whoever calls it before it is made."""
+    return fitted(f"tl-fif-{stack}-{source.replace('_', '-')}", FUNCTION_LIMIT)
+
+
+def architecture(source: str) -> str:
+    """The processors that a function's bundle is for."""
+    return "x86_64" if source in _X86 else "arm64"
+
+
+def _disk(size_mb: int) -> aws.lambda_.FunctionEphemeralStorageArgs | None:
+    if size_mb == prices.FREE_DISK_MB:
+        return None
+    return aws.lambda_.FunctionEphemeralStorageArgs(size=size_mb)
 
 
 def _vpc_config(vpc: VpcPlacement | None) -> aws.lambda_.FunctionVpcConfigArgs | None:
@@ -178,13 +203,22 @@ def _vpc_config(vpc: VpcPlacement | None) -> aws.lambda_.FunctionVpcConfigArgs |
 
 
 def _cost_lines(args: LambdaFunctionArgs) -> list[CostLine]:
-    name, calls = args.source, args.monthly_calls
-    gb_seconds = calls * args.usual_ms / 1000 * args.memory_mb / 1024
-    log_gb = calls * LOG_GB_PER_CALL
+    name, calls, key = args.source, args.monthly_calls, args.cost_key
+    run_time = prices.run_time(architecture(name), args.memory_mb, args.disk_mb)
+    seconds = calls * args.usual_ms / 1000
     lines = [
-        pricing.line("Lambda request", calls, f"{name}: calls", resource=billed.FUNCTION),
-        pricing.line("Lambda compute", gb_seconds, f"{name}: run time", resource=billed.FUNCTION),
-        pricing.line("log ingestion", log_gb, f"{name}: logs", resource=billed.LOG_GROUP),
+        pricing.line("Lambda request", calls, f"{name}: calls", resource=billed.FUNCTION, key=key),
+        *(
+            pricing.line(item, seconds * gb, f"{name}: {what}", resource=billed.FUNCTION, key=key)
+            for item, gb, what in run_time
+        ),
+        pricing.line(
+            "log ingestion",
+            calls * LOG_GB_PER_CALL,
+            f"{name}: logs",
+            resource=billed.LOG_GROUP,
+            key=key,
+        ),
     ]
     if args.traced and args.starts_traces:
         lines.append(pricing.line("trace", calls, f"{name}: traces", resource=billed.FUNCTION))

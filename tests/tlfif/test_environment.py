@@ -15,6 +15,7 @@ from tlfif.environment import Environment, PingProbe, variable
 # Which class a function reads, by its folder.
 READERS: dict[str, type[Environment]] = {
     "authorizer": environment.UserPool,
+    "cpu_worker": environment.CpuWorker,
     "guardian": environment.Fleet,
     "payload_samples": environment.Queue,
     "ping_probe": environment.PingProbe,
