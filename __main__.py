@@ -16,6 +16,7 @@ from components.guardrails import Guardrails, GuardrailsArgs
 from components.health import Health, HealthArgs
 from components.identity import Identity, IdentityArgs
 from components.lambda_function import VpcPlacement
+from components.model_weights import STATUS, ModelWeights, ModelWeightsArgs
 from components.naming import fit_everything
 from components.network import Network, NetworkArgs
 from components.node_image import find_image
@@ -40,6 +41,10 @@ network = Network(
 protection = IdentityArgs(deletion_protection=settings.gateway.deletion_protection)
 identity = Identity("identity", protection)
 storage = Storage("storage", StorageArgs(requests_per_month=settings.costs.requests_per_month))
+weights = ModelWeights(
+    "model-weights",
+    ModelWeightsArgs(stack=stack, settings=settings.model, replies_bucket=storage.replies),
+)
 alerts = Alerts("alerts", AlertsArgs(settings=settings.alerts, account_id=account_id))
 queue = Queue(
     "queue",
@@ -150,7 +155,7 @@ guardrails = Guardrails(
     ),
 )
 
-parts = [network, identity, storage, alerts, queue, router, queue_health, gateway, health]
+parts = [network, identity, storage, weights, alerts, queue, router, queue_health, gateway, health]
 bill = costs.summarise(settings, [*parts, lane, nodes, tls, guardian, guardrails])
 costs.report(bill)
 
@@ -161,6 +166,7 @@ pulumi.export("user_pool_id", identity.user_pool.id)
 pulumi.export("user_pool_client_id", identity.client.id)
 pulumi.export("redis_endpoint", queue.host)
 pulumi.export("replies_bucket", storage.bucket.bucket)
+pulumi.export(STATUS, weights.status)
 pulumi.export("gpu_instance_ids", nodes.instance_ids if nodes else [])
 pulumi.export("tls_host", tls.host if tls else None)
 pulumi.export("alerts_topic_arn", alerts.topic_arn)

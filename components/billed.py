@@ -66,6 +66,7 @@ FREE: dict[str, str] = {
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "IAM is free",
     "aws:lambda/alias:Alias": "a name",
     "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig": "a setting",
+    "aws:lambda/invocation:Invocation": "a call or two, counted with its function's",
     "aws:lambda/permission:Permission": "a setting",
     "aws:lb/listener:Listener": "billed with its balancer",
     "aws:lb/targetGroup:TargetGroup": "billed with its balancer",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from components import prices, pricing
+from components import deployed, prices, pricing
 from components.component import Component
 from components.cpu_worker import ANSWER_S, COST_KEY
 from components.pricing import BillRow, CostLine
@@ -26,7 +26,6 @@ ANSWERS = "cost_lane_answers_left"
 # What the cap leaves is for the one or the other: how each is written, and what it is.
 _LEAVES = {LEFT: ("{:.1f}", "GPU-hours"), ANSWERS: ("{:,.0f}", "answers of the instant lane")}
 _UNITS = {"month": "$/month", "gpu-hour": "$/GPU-hour", "lane-hour": "$/lane-hour"}
-READ_OUTPUTS = "pulumi:pulumi:readStackOutputs"
 
 
 def planned(settings: Settings) -> list[CostLine]:
@@ -270,21 +269,15 @@ def report(summary: Summary) -> None:
 def _deployed() -> dict[str, float] | None:
     """The figures that the stack's last deployment exported; None before the first, and where
     nobody can tell.
-
-    Asked of the engine by the call below a StackReference, which would leave a resource behind.
     """
-    # What a back end of one's own calls the only organization it has.
-    organization = pulumi.get_organization() or "organization"
-    name = f"{organization}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    outputs = deployed.outputs()
     try:
-        answer = pulumi.runtime.invoke(READ_OUTPUTS, {"name": name})
-        outputs = (answer.value or {}).get("outputs") or {}
         return {
             name: float(outputs[name])
             for name in (FIXED, *_LEAVES)
             if name in outputs or name == FIXED
         }
-    except Exception as error:
+    except (KeyError, TypeError, ValueError) as error:
         pulumi.log.debug(f"no last deployment to compare the costs with: {error}")
         return None
 

@@ -22,6 +22,8 @@ OUTPUTS = {
     "user_pool_client_id": "the app client that they sign in by",
     "redis_endpoint": "the queue's host, inside the VPC",
     "replies_bucket": "where replies are",
+    "model_status": "whether the deployment brought the weights to the bucket, and if not, why; "
+    "`make model` says how it is now",
     "gpu_instance_ids": "the nodes; none before the image is baked",
     "tls_host": "the TLS balancer's host, inside the VPC; with `gpu:tlsIngress`",
     "alerts_topic_arn": "where budget and alarms report",

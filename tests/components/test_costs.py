@@ -11,7 +11,7 @@ import pytest
 import yaml
 from support.program import evaluate
 
-from components import costs, prices, pricing
+from components import costs, deployed, prices, pricing
 from components.pricing import bill, line, total_usd
 from components.settings import Settings
 from recording.invented import RecordingBackend
@@ -154,7 +154,7 @@ def test_the_costs_are_compared_with_the_last_deployment(
 
     class Deployed(RecordingBackend):
         def call(self, args: Any) -> dict[str, Any]:
-            if args.token != costs.READ_OUTPUTS:
+            if args.token != deployed.READ_OUTPUTS:
                 return super().call(args)
             asked.append(args.args)
             if deployed is None:
@@ -163,7 +163,7 @@ def test_the_costs_are_compared_with_the_last_deployment(
 
     with caplog.at_level(logging.INFO):
         plain = evaluate("dev", Deployed("dev", "us-east-1"))
-    assert asked == [{"name": "organization/tl-fif/dev"}]
+    assert {each["name"] for each in asked} == {"organization/tl-fif/dev"}
     said = next(r.getMessage() for r in caplog.records if "costs" in r.getMessage())
     assert re.search(f"{end}( GPU-hours)?$", said)
     assert "StackReference" not in {r.type.rpartition(":")[2] for r in plain.resources}
