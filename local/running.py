@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from local.apigateway.model import FunctionError, InvocationRefused
 from local.apigateway.spec import GatewaySpec
 from local.aws.ec2 import Delays
 from local.aws.endpoint import Endpoint
-from local.lambda_ import schedules
+from local.lambda_ import invocations, schedules
 from local.lambda_.host import FunctionHost, runtime_dir
 from local.lambda_.model import FunctionSpec, LambdaApiError
 from local.machine.processes import Processes
@@ -38,13 +38,17 @@ class Options:
     """How this machine differs from AWS: the gateway's port (0: any), the scaled clock, EC2's
     delays, processes.
 
-    `engine`: whether Pulumi's own engine deploys, and not a recording of the program.
+    `lane`: whether there is the instant lane, and a hub with the local model's weights.
+    `baked`: whether there is an image for nodes. `engine`: whether Pulumi's own engine deploys, and
+    not a recording of the program.
     `ec2_timeout_s` is how long the router waits for EC2, which takes longer on a loaded machine.
     `watcher` overrides what the watcher is told, by TLFIF_* names.
     """
 
     stack: str = "dev"
     config: Mapping[str, Any] = field(default_factory=dict)
+    lane: bool = False
+    baked: bool = True
     engine: bool = False
     port: int = 0
     seconds_per_minute: float = 60.0
@@ -106,8 +110,10 @@ class Running:
             payload, client_context=context
         )
 
-    async def deploy(self, recording: Recording, bundles: Mapping[str, Path]) -> None:
-        """Runs what a stack declares, with these bundles by function."""
+    async def deploy(self, recording: Recording) -> None:
+        """Runs what a stack declares; with the lane, the weights are there when it returns."""
+        sources = [_source(each.inputs["handler"]) for each in recording.of_type(FUNCTION)]
+        bundles = await asyncio.to_thread(build_bundles, sources)
         stack = contextlib.AsyncExitStack()
         try:
             hosts = await self._start_functions(recording, bundles, stack)
@@ -120,6 +126,8 @@ class Running:
         self.world.app, self.inside.app = fronts
         await old.aclose()
         await self._start_nodes(recording)
+        if self._site.options.lane:
+            await self._make_calls(recording)
         await self._start_schedules(recording)
 
     async def close(self) -> None:
@@ -148,7 +156,9 @@ class Running:
         for resource in recording.of_type(FUNCTION):
             # A schedule's calls follow one another, and so do the instant lane's: a second process
             # would idle.
-            alone = resource.outputs["arn"] in scheduled or _source(resource) == LANE
+            alone = (
+                resource.outputs["arn"] in scheduled or _source(resource.inputs["handler"]) == LANE
+            )
             host = FunctionHost(
                 site.procs,
                 self._specification(resource, bundles, asynchronous),
@@ -159,9 +169,20 @@ class Running:
             )
             hosts[resource.outputs["arn"]] = host
             stack.push_async_callback(host.stop)
-        await asyncio.gather(*(host.start() for host in hosts.values()))
+        # The lane has to be cheap while nobody calls it, and its first call is a cold one on AWS.
+        usual = [host for host in hosts.values() if _source(host.function.handler) != LANE]
+        await asyncio.gather(*(host.start() for host in usual))
         site.progress(f"{len(hosts)} functions run from their bundles")
         return hosts
+
+    async def _make_calls(self, recording: Recording) -> None:
+        """The calls that are part of the deployment; whatever comes of them, it goes on."""
+        for call in invocations.of(recording):
+            host = self._host(call.function_arn)
+            result = await host.invoke(call.payload)
+            answer = json.loads(result.payload)
+            what = answer.get("message") or answer.get("errorMessage", answer)
+            self._site.progress(f"{host.function.name} was called: {what}")
 
     def _specification(
         self,
@@ -179,7 +200,7 @@ class Running:
             name=inputs["name"],
             arn=resource.outputs["arn"],
             handler=inputs["handler"],
-            zip_path=bundles[_source(resource)],
+            zip_path=bundles[_source(resource.inputs["handler"])],
             environment=environment,
             timeout_s=inputs["timeout"],
             memory_mb=inputs["memorySize"],
@@ -213,8 +234,6 @@ class Running:
     # --- nodes
 
     async def _start_nodes(self, recording: Recording) -> None:
-        parameter = recording.one(PARAMETER, "gpu-node-settings")
-        told = json.loads(parameter.inputs["insecureValue"])
         declared = [each.id for each in recording.of_type(INSTANCE)]
         for instance_id in self.nodes.keys() - set(declared):
             await self.nodes.pop(instance_id).close()
@@ -222,6 +241,8 @@ class Running:
             if instance_id not in self.nodes:
                 self.nodes[instance_id] = self._node(instance_id)
             # The watcher reads its own part from the parameter store, at each boot too.
+            parameter = recording.one(PARAMETER, "gpu-node-settings")
+            told = json.loads(parameter.inputs["insecureValue"])
             self.nodes[instance_id].slots = int(told["TLFIF_GPU_SLOTS"])
 
     def _node(self, instance_id: str) -> LocalNode:
@@ -289,19 +310,19 @@ class Running:
         """What runs the function in `functions/{source}`; raises LookupError, naming those there
         are.
         """
-        hosts = {host.function.handler.partition(".")[0]: host for host in self.hosts.values()}
+        hosts = {_source(host.function.handler): host for host in self.hosts.values()}
         if source not in hosts:
             known = ", ".join(sorted(hosts))
             raise LookupError(f"the stack has no function {source!r}, only {known}")
         return hosts[source]
 
 
-def _source(function: Resource) -> str:
-    """The folder of functions/ that a function's code is in."""
-    return function.inputs["handler"].partition(".")[0]
+def _source(handler: str) -> str:
+    """The folder of functions/ that has this handler."""
+    return handler.partition(".")[0]
 
 
-def build_bundles() -> dict[str, Path]:
-    """The bundles of all functions for this machine, built one after another."""
+def build_bundles(functions: Iterable[str]) -> dict[str, Path]:
+    """The bundles of functions for this machine, built one after another, unless they are there."""
     runtime_dir()
-    return {name: bundle.build(name, "host") for name in bundle.functions()}
+    return {name: bundle.build(name, "host") for name in functions}
