@@ -21,6 +21,7 @@ from support.chaos.stack import BUCKET, SLOTS, STACK, Node, Stack
 
 from guardian.guardian import Guardian
 from tlfif import names
+from tlfif.calling import Caller
 from tlfif.environment import Fleet
 from tlfif.queue import accepting, scripts
 from tlfif.queue.scripts import Call
@@ -251,9 +252,10 @@ class Run:
             lambda: (self._stack.client("ec2"), self._stack.client("s3"))
         )
         queue = scripts.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0)
+        caller = Caller(queue, fleet, timeout_s=3.0)
         while True:
             guardian = Guardian(
-                fleet, queue, ec2, s3, str(uuid.uuid4()), time.monotonic() + 10, FLEETING_TTL_S
+                caller, ec2, s3, str(uuid.uuid4()), time.monotonic() + 10, FLEETING_TTL_S
             )
             with contextlib.suppress(RedisError):
                 await asyncio.to_thread(guardian.run)
