@@ -24,6 +24,7 @@ from local.machine.processes import Processes
 from local.machine.serving import serving
 from local.machine.valkey import Valkey, start_valkey
 from local.node import model_file
+from local.node.model_server import THREADS
 from local.node.node import LocalNode
 from local.running import LANE, Options, Running, Site, build_bundles
 from recording import kinds
@@ -32,6 +33,8 @@ from recording.model import Recording
 
 MAX_LINES = 10_000
 VPC_LOOPBACK = "::1"
+# Processors come with a function's memory; here they are shared with all the others.
+MB_PER_PROCESSOR = 1_769
 # Where nothing answers: a stack without the lane brings no weights.
 NO_HUB = "http://127.0.0.1:9"
 # What depends on everything that an API needs: the last to come, and the first to go.
@@ -115,7 +118,10 @@ class LocalCloud:
             return {"tl-fif:cpu": {"enabled": False}, "tl-fif:model": {"hub": NO_HUB}}
         path = await asyncio.to_thread(model_file.prepare)
         url = await self._stack.enter_async_context(model_hub(path))
-        return {"tl-fif:model": await asyncio.to_thread(local_model_config, path, url)}
+        return {
+            "tl-fif:cpu": {"memoryMb": MB_PER_PROCESSOR * THREADS},
+            "tl-fif:model": await asyncio.to_thread(local_model_config, path, url),
+        }
 
     async def _start_servers(self) -> None:
         region = stack_region(self.options.stack, config=self.options.config)

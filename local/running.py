@@ -116,7 +116,8 @@ class Running:
         bundles = await asyncio.to_thread(build_bundles, sources)
         stack = contextlib.AsyncExitStack()
         try:
-            hosts = await self._start_functions(recording, bundles, stack)
+            hosts = self._functions(recording, bundles, stack)
+            await self._start_functions(hosts, recording)
             fronts = self._gateway(recording, stack)
         except BaseException:
             await stack.aclose()
@@ -126,8 +127,6 @@ class Running:
         self.world.app, self.inside.app = fronts
         await old.aclose()
         await self._start_nodes(recording)
-        if self._site.options.lane:
-            await self._make_calls(recording)
         await self._start_schedules(recording)
 
     async def close(self) -> None:
@@ -142,7 +141,7 @@ class Running:
 
     # --- functions
 
-    async def _start_functions(
+    def _functions(
         self,
         recording: Recording,
         bundles: Mapping[str, Path],
@@ -169,20 +168,27 @@ class Running:
             )
             hosts[resource.outputs["arn"]] = host
             stack.push_async_callback(host.stop)
-        # The lane has to be cheap while nobody calls it, and its first call is a cold one on AWS.
-        usual = [host for host in hosts.values() if _source(host.function.handler) != LANE]
-        await asyncio.gather(*(host.start() for host in usual))
-        site.progress(f"{len(hosts)} functions run from their bundles")
         return hosts
 
-    async def _make_calls(self, recording: Recording) -> None:
-        """The calls that are part of the deployment; whatever comes of them, it goes on."""
-        for call in invocations.of(recording):
-            host = self._host(call.function_arn)
-            result = await host.invoke(call.payload)
-            answer = json.loads(result.payload)
-            what = answer.get("message") or answer.get("errorMessage", answer)
-            self._site.progress(f"{host.function.name} was called: {what}")
+    async def _start_functions(
+        self, hosts: Mapping[str, FunctionHost], recording: Recording
+    ) -> None:
+        calls = invocations.of(recording) if self._site.options.lane else []
+        # The lane's first call is a cold one on AWS, and it should cost nothing until then.
+        cold = {each.function_arn for each in calls}
+        cold |= {arn for arn, host in hosts.items() if _source(host.function.handler) == LANE}
+        started = asyncio.gather(*(host.start() for arn, host in hosts.items() if arn not in cold))
+        made = asyncio.gather(*(self._make(hosts[call.function_arn], call) for call in calls))
+        await started
+        self._site.progress(f"{len(hosts)} functions run from their bundles")
+        await made
+
+    async def _make(self, host: FunctionHost, call: invocations.Call) -> None:
+        """A call that is part of the deployment; whatever comes of it, that goes on."""
+        result = await host.invoke(call.payload)
+        answer = json.loads(result.payload)
+        what = answer.get("message") or answer.get("errorMessage", answer)
+        self._site.progress(f"{host.function.name} was called: {what}")
 
     def _specification(
         self,
