@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from support.world import BUCKET, STACK, World
+from support.world import BUCKET, World
 
 from guardian import guardian
 from local.aws.faults import Fault
