@@ -2,15 +2,16 @@
 for GPU hours.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pulumi
 
-from components import deployed, prices, pricing
+from components import deployed, pricing
 from components.component import Component
-from components.cpu_worker import ANSWER_S, COST_KEY
+from components.cpu_worker import COST_KEY, answer_lines
 from components.pricing import BillRow, CostLine
 from components.settings import Settings
 from tlfif import names
@@ -26,6 +27,7 @@ ANSWERS = "cost_lane_answers_left"
 # What the cap leaves is for the one or the other: how each is written, and what it is.
 _LEAVES = {LEFT: ("{:.1f}", "GPU-hours"), ANSWERS: ("{:,.0f}", "answers of the instant lane")}
 _UNITS = {"month": "$/month", "gpu-hour": "$/GPU-hour", "lane-hour": "$/lane-hour"}
+MOST_ANSWERS = 100_000_000
 
 
 def planned(settings: Settings) -> list[CostLine]:
@@ -213,21 +215,15 @@ def summarise(settings: Settings, parts: Iterable[Component | None]) -> Summary:
 
 
 def _lane_answers(settings: Settings, every: Iterable[CostLine]) -> int:
-    """How many answers a month the instant lane can give while no node runs: with what the other
-    functions leave of the free tier, and what everything else leaves under the cap.
-    """
-    region, cpu = settings.region, settings.cpu
-    others = pricing.bill((each for each in every if each.key != COST_KEY), region)
-    money = settings.cap_usd - pricing.total_usd(others)
-    if money <= 0:
-        return 0
-    hour = pricing.bill(pricing.lane_hour_lines(cpu.memory_mb, cpu.disk_mb), region)
-    pool = prices.PRICES[hour[0].line.item][region].pool
-    free = pricing.free_units(region)[pool] - sum(
-        row.free for row in others if row.price.pool == pool
-    )
-    hours = free / hour[0].line.quantity + money / pricing.total_usd(hour, "lane-hour")
-    return int(hours * 3600 / ANSWER_S)
+    """How many answers a month of the instant lane fit under the cap while no node runs."""
+    others = [each for each in every if each.key != COST_KEY]
+    one = answer_lines(settings.cpu)
+
+    def usd(answers: int) -> float:
+        lane = [replace(each, quantity=answers * each.quantity) for each in one]
+        return pricing.total_usd(pricing.bill([*others, *lane], settings.region))
+
+    return max(0, bisect_right(range(MOST_ANSWERS), settings.cap_usd, key=usd) - 1)
 
 
 def _warning(

@@ -2,11 +2,11 @@
 one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pulumi
 
-from components import iam, pricing
+from components import billed, iam, pricing
 from components.access import LANE_SOURCE, FleetAccess
 from components.component import Component
 from components.lambda_function import (
@@ -14,8 +14,10 @@ from components.lambda_function import (
     LambdaFunction,
     LambdaFunctionArgs,
     VpcPlacement,
+    cost_lines,
 )
-from components.settings import Settings
+from components.pricing import CostLine
+from components.settings import CpuSettings, Settings
 from tlfif import environment, names
 
 # Lambda's longest.
@@ -24,6 +26,8 @@ TIMEOUT_S = 900
 # processor, and the prompt's prefill. Every fifth comes to a cold start: 670 MB of weights from S3
 # at some 75 MB/s, the engine's load, Python.
 COLD_S, COLD_SHARE = 12.0, 0.2
+# In ranges of some 16 MB.
+READS_PER_COLD_START = 42
 # The key that says how many there are, and by which its monthly lines are known.
 COST_KEY = "cpu:answersPerMonth"
 ANSWER_S = names.LANE_WORK_MS / 1000 + COLD_S * COLD_SHARE
@@ -54,26 +58,20 @@ class CpuWorker(Component):
         cpu, fleet = args.settings.cpu, args.fleet
         self.function = LambdaFunction(
             name,
-            LambdaFunctionArgs(
-                source=LANE_SOURCE,
-                stack=fleet.stack,
-                timeout_s=TIMEOUT_S,
-                memory_mb=cpu.memory_mb,
-                disk_mb=cpu.disk_mb,
+            replace(
+                _function(cpu, cpu.answers_per_month, fleet.stack),
                 environment={**self._variables(), **DUALSTACK},
                 statements=self._statements(),
                 vpc=args.vpc,
-                monthly_calls=cpu.answers_per_month,
-                usual_ms=round(ANSWER_S * 1000),
-                cost_key=COST_KEY,
-                traced=False,
             ),
             opts=self._child(),
         )
         # A call that could not be delivered within a minute is the guardian's, as is one that
         # failed.
         self.function.call_once()
-        self._bill(*pricing.lane_hour_lines(cpu.memory_mb, cpu.disk_mb))
+        self._bill(
+            _reads(cpu.answers_per_month), *pricing.lane_hour_lines(cpu.memory_mb, cpu.disk_mb)
+        )
         self.register_outputs({"function_arn": self.function.function.arn})
 
     def _variables(self) -> dict[str, pulumi.Input[str]]:
@@ -98,3 +96,29 @@ class CpuWorker(Component):
             # Its successor, when its time is over; by name, for its ARN is not known before it.
             iam.call_lane(fleet.lane_arn),
         ]
+
+
+def answer_lines(cpu: CpuSettings) -> list[CostLine]:
+    """What one answer a month costs."""
+    return [*cost_lines(_function(cpu, 1)), _reads(1)]
+
+
+def _function(cpu: CpuSettings, answers: int, stack: str = "") -> LambdaFunctionArgs:
+    return LambdaFunctionArgs(
+        source=LANE_SOURCE,
+        stack=stack,
+        timeout_s=TIMEOUT_S,
+        memory_mb=cpu.memory_mb,
+        disk_mb=cpu.disk_mb,
+        monthly_calls=answers,
+        usual_ms=round(ANSWER_S * 1000),
+        cost_key=COST_KEY,
+        traced=False,
+    )
+
+
+def _reads(answers: int) -> CostLine:
+    requests, what = answers * COLD_SHARE * READS_PER_COLD_START, "reads of the weights"
+    return pricing.line(
+        "S3 read", requests, f"{LANE_SOURCE}: {what}", resource=billed.BUCKET, key=COST_KEY
+    )

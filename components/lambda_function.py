@@ -85,7 +85,7 @@ class LambdaFunction(Component):
         self.function = self._create_function(self._create_role())
         self.alias = self._create_alias() if args.versioned else None
         self.invoke_arn = (self.alias or self.function).invoke_arn
-        self._bill(*_cost_lines(args))
+        self._bill(*cost_lines(args))
         self.register_outputs({"arn": self.function.arn})
 
     def allow_invoke(
@@ -202,7 +202,8 @@ def _vpc_config(vpc: VpcPlacement | None) -> aws.lambda_.FunctionVpcConfigArgs |
     )
 
 
-def _cost_lines(args: LambdaFunctionArgs) -> list[CostLine]:
+def cost_lines(args: LambdaFunctionArgs) -> list[CostLine]:
+    """What a function costs in a month in which it is called as its arguments assume."""
     name, calls, key = args.source, args.monthly_calls, args.cost_key
     run_time = prices.run_time(architecture(name), args.memory_mb, args.disk_mb)
     seconds = calls * args.usual_ms / 1000

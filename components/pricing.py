@@ -94,7 +94,7 @@ def bill(lines: Iterable[CostLine], region: str) -> list[BillRow]:
     """The lines, priced in their order; the first lines of a month use up the free tier of their
     item, or of all the items that share it.
     """
-    left = free_units(region)
+    left = {each[region].pool: each[region].free for each in PRICES.values()}
     rows: list[BillRow] = []
     for each in lines:
         price = PRICES[each.item][region]
@@ -103,11 +103,6 @@ def bill(lines: Iterable[CostLine], region: str) -> list[BillRow]:
         usd = price.usd * (each.quantity - free)
         rows.append(BillRow(line=each, price=price, free=free, usd=usd))
     return rows
-
-
-def free_units(region: str) -> dict[str, float]:
-    """How many units of each free tier a month has, by the name of the tier."""
-    return {price.pool: price.free for price in (each[region] for each in PRICES.values())}
 
 
 def total_usd(rows: Iterable[BillRow], per: Per = "month") -> float:

@@ -119,7 +119,7 @@ class LocalCloud:
         path = await asyncio.to_thread(model_file.prepare)
         url = await self._stack.enter_async_context(model_hub(path))
         return {
-            "tl-fif:cpu": {"memoryMb": MB_PER_PROCESSOR * THREADS},
+            "tl-fif:cpu": {"memoryMb": min(MB_PER_PROCESSOR * THREADS, 10_240)},
             "tl-fif:model": await asyncio.to_thread(local_model_config, path, url),
         }
 

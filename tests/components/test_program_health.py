@@ -60,11 +60,15 @@ def test_the_guardian_runs_in_the_vpc_within_its_minute_and_may_do_what_the_rout
         "TLFIF_REPLIES_BUCKET",
         "TLFIF_GPU_COUNT",
         "TLFIF_GPU_SLOTS",
+        "TLFIF_GPU_WAKE",
+        "TLFIF_GPU_WAKE_AFTER_SECONDS",
+        "TLFIF_LANE_FUNCTION",
+        "TLFIF_LANE_PROMPT_BYTES",
         "AWS_USE_DUALSTACK_ENDPOINT",
     }
     own = statements(dev, "guardian-policy")
     router = statements(dev, "router-policy")
-    for sid in ("StartNodes", "StopNodes", "WriteReplies", "ReadReplies"):
+    for sid in ("StartNodes", "StopNodes", "CallLane", "WriteReplies", "ReadReplies"):
         assert own[sid] == router[sid]
     assert alarm(dev, "guardian-fails")["treatMissingData"] == "breaching", (
         "a guardian nobody calls is a fault"
