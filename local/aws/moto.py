@@ -26,7 +26,7 @@ _KEY = "AKIALOCALSETUP"
 # moto loads a service at its first call. Loaded before the server listens, it happens beside
 # whatever else the local cloud starts, and not in the middle of the first requests.
 _SERVICES = ("budgets", "cognitoidp", "ec2", "iam", "logs", "s3", "sns", "ssm")
-# moto reads all of an object, from a file, for each part that is asked for, and copies what it joins
+# moto reads all of an object, from a file, for each part asked for, and copies what it joins
 # five times over. Weights are hundreds of MB: here objects stay in memory, and are joined once.
 _SERVER = """
 import io, sys
