@@ -19,8 +19,6 @@ PIPELINES_OWN = ["functionVersion", "routingConfig"]
 # A schedule comes again in a minute: what could not be delivered or failed is not run later, beside
 # the next.
 STALE_S = 60
-# The functions that need more of a processor than arm64 promises everywhere.
-_X86 = frozenset({"cpu_worker"})
 # A function in the VPC has no IPv4 way out; AWS's dual-stack hosts are its only ones.
 DUALSTACK = {"AWS_USE_DUALSTACK_ENDPOINT": "true"}
 # What Lambda itself writes about a call (START, END, REPORT), and one or two lines of ours.
@@ -158,7 +156,7 @@ class LambdaFunction(Component):
             name=self._function_name,
             role=granted.role.arn,
             runtime="python3.12",
-            architectures=[architecture(args.source)],
+            architectures=[bundle.architecture(args.source)],
             handler=f"{args.source}.handler.handler",
             code=bundle.archive(args.source),
             source_code_hash=bundle.source_hash(args.source),
@@ -181,11 +179,6 @@ def function_name(stack: str, source: str) -> str:
     return fitted(f"tl-fif-{stack}-{source.replace('_', '-')}", FUNCTION_LIMIT)
 
 
-def architecture(source: str) -> str:
-    """The processors that a function's bundle is for."""
-    return "x86_64" if source in _X86 else "arm64"
-
-
 def _disk(size_mb: int) -> aws.lambda_.FunctionEphemeralStorageArgs | None:
     if size_mb == prices.FREE_DISK_MB:
         return None
@@ -205,7 +198,7 @@ def _vpc_config(vpc: VpcPlacement | None) -> aws.lambda_.FunctionVpcConfigArgs |
 def cost_lines(args: LambdaFunctionArgs) -> list[CostLine]:
     """What a function costs in a month in which it is called as its arguments assume."""
     name, calls, key = args.source, args.monthly_calls, args.cost_key
-    run_time = prices.run_time(architecture(name), args.memory_mb, args.disk_mb)
+    run_time = prices.run_time(bundle.architecture(name), args.memory_mb, args.disk_mb)
     seconds = calls * args.usual_ms / 1000
     lines = [
         pricing.line("Lambda request", calls, f"{name}: calls", resource=billed.FUNCTION, key=key),

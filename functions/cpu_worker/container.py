@@ -72,8 +72,11 @@ class Container:
             if self.engine.is_up:
                 return
             self.engine.start()
+            # Also where nothing is to be read: the first client takes 0.3 s, and the worker's would
+            # be made when a job waits.
+            s3 = self._make_s3()
             if self._path is None:
-                self._path = weights.fetch(self._make_s3(), self._source, self._folder)
+                self._path = weights.fetch(s3, self._source, self._folder)
             try:
                 self.engine.load(self._path)
             except LaneFailure as failure:

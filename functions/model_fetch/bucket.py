@@ -14,12 +14,12 @@ from tlfif import aws
 
 # S3 wants 5 MiB at least and 10,000 parts at most: good for 167 GB. Several are in memory at once.
 PART_BYTES = 16 << 20
-# What is read again, or copied, by one request.
-_READ_BYTES, _COPY_BYTES = 64 << 20, 256 << 20
+# What is read again by one request; and copied by one, which may be 5 GB at most.
+_READ_BYTES, COPY_BYTES = 64 << 20, 1 << 30
 _CHUNK = 1 << 20
 _TRIES = 5
 # IAM is consistent in the end: a role that has just been given something may be refused it still.
-PROPAGATION_S, _PAUSE_S = 30.0, 2.0
+PROPAGATION_S, PAUSE_S = 30.0, 2.0
 _GONE = frozenset({"404", "NoSuchKey", "NoSuchUpload", "PreconditionFailed", "412", "InvalidPart"})
 
 
@@ -53,7 +53,7 @@ class Bucket:
                 if aws.status(error) != 403 or time.monotonic() > until:
                     raise
             self._clock.check()
-            time.sleep(_PAUSE_S)
+            time.sleep(PAUSE_S)
 
     # --- an upload in parts, which several runs may work on
 
@@ -147,16 +147,28 @@ class Bucket:
         yield from answer["Body"].iter_chunks(_CHUNK)
 
     def copy(self, found: Object, key: str) -> None:
-        """Makes this very object visible under `key`, all at once; the bytes stay in S3.
+        """Makes this very object visible under `key`, all at once; the bytes stay in S3."""
+        if found.size > COPY_BYTES:
+            self._copy_in_parts(found, key)
+            return
+        with _vanishing():
+            self._s3.copy_object(
+                Bucket=self._name,
+                Key=key,
+                CopySource=self._source(found),
+                CopySourceIfMatch=found.etag,
+            )
 
-        In parts, because one request copies 5 GB at most.
-        """
+    def _source(self, found: Object) -> dict[str, str]:
+        return {"Bucket": self._name, "Key": found.key}
+
+    def _copy_in_parts(self, found: Object, key: str) -> None:
         create = self._s3.create_multipart_upload(Bucket=self._name, Key=key)
         upload = {"Bucket": self._name, "Key": key, "UploadId": create["UploadId"]}
         try:
             parts = [
                 {"PartNumber": number, **self._copied(found, upload, number, first)}
-                for number, first in enumerate(range(0, found.size, _COPY_BYTES), start=1)
+                for number, first in enumerate(range(0, found.size, COPY_BYTES), start=1)
             ]
             self._s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
         except BaseException:
@@ -168,12 +180,12 @@ class Bucket:
     ) -> dict[str, str]:
         """One part of a copy, as S3 noted it: its ETag and its checksums, if any."""
         self._clock.check()
-        last = min(first + _COPY_BYTES, found.size) - 1
+        last = min(first + COPY_BYTES, found.size) - 1
         with _vanishing():
             answer = self._s3.upload_part_copy(
                 **upload,
                 PartNumber=number,
-                CopySource={"Bucket": self._name, "Key": found.key},
+                CopySource=self._source(found),
                 CopySourceIfMatch=found.etag,
                 CopySourceRange=f"bytes={first}-{last}",
             )

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from model_fetch.bucket import PART_BYTES, Bucket
 from model_fetch.hub import Hub
 from model_fetch.refusals import Refusal, Vanished
-from tlfif import names
+from tlfif import aws, names
 from tlfif.log import log
 
 # Parts at once: so many times PART_BYTES, and once more while it is sent, are in memory.
@@ -31,6 +31,10 @@ def bring(bucket: Bucket, hub: Hub, sha256: str, otherwise: str) -> str:
             return _bring(bucket, hub, sha256, otherwise)
         except Vanished:
             log("looking again", why="another run was faster")
+        except aws.errors() as error:
+            # Perhaps for the same reason, in other words.
+            if aws.status(error) == 403 or bucket.find(names.model_key(sha256)) is None:
+                raise
     raise Refusal("others write and delete the same weights at this moment; tried again in an hour")
 
 

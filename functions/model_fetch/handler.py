@@ -3,6 +3,7 @@
 Called when the stack is deployed, by `make model`, and once an hour, which heals what was away.
 """
 
+import contextlib
 import traceback
 from typing import Any
 
@@ -25,9 +26,10 @@ def handler(event: object, context: Any) -> dict[str, Any]:
         clock = Clock(context.get_remaining_time_in_millis)
         otherwise = f"bring the file yourself: make model STACK={told.stack} FILE=<the file>"
         s3 = aws.client("s3", connect_s=5.0, read_s=60.0, tries=4)
-        bucket = Bucket(s3, told.replies_bucket, clock)
-        hub = Hub(told.model_url, clock, otherwise=otherwise)
-        return _answer(True, bring(bucket, hub, told.model_sha256, otherwise))
+        with contextlib.closing(s3):
+            bucket = Bucket(s3, told.replies_bucket, clock)
+            hub = Hub(told.model_url, clock, otherwise=otherwise)
+            return _answer(True, bring(bucket, hub, told.model_sha256, otherwise))
     except Refusal as refusal:
         return _answer(False, str(refusal))
     except Exception as error:

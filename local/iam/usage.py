@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from local.aws.records import Call
 from local.iam.policy import Context, PolicyError, Statement
@@ -64,7 +65,15 @@ def requests(call: Call, region: str = "us-east-1") -> list[AccessRequest]:
     # S3 says 404 only to who may list the bucket; to others a missing key is a 403.
     if call.action == "s3:GetObject" and call.status == 404:
         found.append(_request(call, "s3:ListBucket", _bucket(call), {}))
+    # A copy reads what it copies.
+    if source := call.params.get("CopySource"):
+        found.append(_request(call, "s3:GetObject", f"arn:aws:s3:::{_source(source)}", {}))
     return found
+
+
+def _source(told: Any) -> str:
+    """The bucket and key of a copy's source: a text on the wire."""
+    return unquote(str(told)).lstrip("/").partition("?")[0]
 
 
 def _request(call: Call, action: str, resource: str, context: Context) -> AccessRequest:
@@ -134,9 +143,12 @@ _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
     "ec2:StartInstances": _instances,
     "ec2:StopInstances": _instances,
     "lambda:InvokeFunction": _named("FunctionName"),
+    "s3:AbortMultipartUpload": _objects,
     "s3:DeleteObject": _objects,
     "s3:GetObject": _objects,
     "s3:ListBucket": _listed_bucket,
+    "s3:ListBucketMultipartUploads": _listed_bucket,
+    "s3:ListMultipartUploadParts": _objects,
     "s3:PutObject": _objects,
     "sns:Publish": _named("TopicArn"),
     "ssm:GetParameter": _parameter,

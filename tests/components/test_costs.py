@@ -11,7 +11,7 @@ import pytest
 import yaml
 from support.program import evaluate
 
-from components import costs, deployed, prices, pricing
+from components import costs, prices, pricing
 from components.pricing import bill, line, total_usd
 from components.settings import Settings
 from recording.invented import RecordingBackend

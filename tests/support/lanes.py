@@ -1,22 +1,28 @@
 """The instant lane beside a queue, a bucket and an engine of a test's own."""
 
-import asyncio
+import contextlib
 import hashlib
 import json
+import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from support.watchers import BUCKET, Bench
+from botocore.exceptions import ClientError
+from support.calls import REGION
+from support.watchers import BUCKET, Bench, until
 
 from cpu_worker import lane
 from cpu_worker.container import Container, Used
 from cpu_worker.failure import LaneFailure
-from tlfif import names
+from local.aws.endpoint import Endpoint
+from tlfif import names, replies
 from tlfif.environment import CpuWorker
+from tlfif.queue.accepting import NewJob
 
 WEIGHTS = b"GGUF" + bytes(range(256)) * 100
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -33,6 +39,7 @@ class FakeEngine:
         self.load_s = 0.0
         self.started = self.stopped = 0
         self.loaded: list[bytes] = []
+        self.on_load: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         self.started += 1
@@ -42,6 +49,7 @@ class FakeEngine:
         self.loaded.append(path.read_bytes())
         if self.refuses:
             raise LaneFailure("EngineFailed", self.refuses)
+        self.on_load()
         self.is_up = True
 
     def stop(self) -> None:
@@ -59,6 +67,9 @@ class Site:
     successors: list[str] = field(default_factory=list)
     limits: lane.Limits = LIMITS
 
+    def __post_init__(self) -> None:
+        self.call_successor: Callable[[str], None] = self.successors.append
+
     async def invoke(self, seconds: float = 30.0, token: str = "t1") -> str:
         """One invocation of so many seconds; what it says."""
         ends = time.monotonic() + seconds
@@ -67,12 +78,67 @@ class Site:
                 self.container,
                 token,
                 lambda: ends - time.monotonic(),
-                self.successors.append,
+                self.call_successor,
                 self.limits,
             )
 
     def put_weights(self, data: bytes = WEIGHTS) -> None:
         self.bench.s3.put_object(Bucket=BUCKET, Key=names.model_key(SHA256), Body=data)
+
+    async def final(self, job: NewJob) -> dict[str, Any]:
+        """The one final reply, once the queue has forgotten the job; nothing was written after it.
+
+        Whoever handed a job back counts no attempt, so that two workers' attempts may be equal.
+        """
+        await until(lambda: not self.bench.redis.exists(names.job_key(job.id)), 20)
+        listed = self.bench.s3.list_object_versions(Bucket=BUCKET, Prefix=job.reply_key)
+        bodies = [
+            json.loads(
+                self.bench.s3.get_object(
+                    Bucket=BUCKET, Key=job.reply_key, VersionId=version["VersionId"]
+                )["Body"].read()
+            )
+            for version in sorted(listed["Versions"], key=lambda version: version["IsLatest"])
+        ]
+        assert [body["status"] in replies.FINAL for body in bodies] == [False] * (
+            len(bodies) - 1
+        ) + [True]
+        return bodies[-1]
+
+    def remove_weights(self) -> None:
+        self.bench.s3.delete_object(Bucket=BUCKET, Key=names.model_key(SHA256))
+
+    def fail_reads(self, status: int) -> None:
+        """Every read of the weights fails so."""
+
+        def get_object(**_: Any) -> Any:
+            answer = {"ResponseMetadata": {"HTTPStatusCode": status}, "Error": {"Code": "SlowDown"}}
+            raise ClientError(answer, "GetObject")
+
+        self.container._make_s3 = lambda: SimpleNamespace(get_object=get_object)
+
+    @contextlib.asynccontextmanager
+    async def hung_queue(self) -> AsyncIterator[None]:
+        """The queue takes connections and answers nothing within a block."""
+        with contextlib.closing(self.bench.valkey.operator()) as operator:
+            pid = operator.info("server")["process_id"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def environment(endpoint: Endpoint) -> dict[str, str]:
+    """What Lambda tells the function of AWS."""
+    key, secret = endpoint.operator
+    return {
+        "AWS_ENDPOINT_URL": endpoint.url,
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+    }
 
 
 def settings(port: int, **changes: Any) -> CpuWorker:

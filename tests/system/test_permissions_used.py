@@ -52,7 +52,11 @@ def as_in(recording: Recording, call: Call) -> Call:
     """A call in a test's own world, with the names that the recorded stack has for the same role
     and bucket.
     """
-    roles = {world.ROLE: "router-role", world.GUARDIAN_ROLE: "guardian-role"}
+    roles = {
+        world.ROLE: "router-role",
+        world.GUARDIAN_ROLE: "guardian-role",
+        world.MODEL_ROLE: "model-weights-role",
+    }
     if call.role_arn not in roles:
         return call
     role = recording.one(kinds.iam.ROLE.token, roles[call.role_arn])
