@@ -5,6 +5,7 @@ STACK ?= dev
 ENGINE ?= recording
 EXAMPLES ?= 500
 JOBS ?= 2000
+LANE ?= yes
 WORKERS ?= auto
 FUNCTION ?= router
 EVENT ?= docs/events/router-infer.json
@@ -40,20 +41,17 @@ destroy: setup-local ## Pulumi's own CLI destroys what it deployed into a runnin
 test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0 for this process alone)
 	@$(RUN) -m pytest -n "$(WORKERS)" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
-bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, idle_stops, edge, router, queue, cold_start)
+bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, weeks)
 	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS) $(ARGS))
 
-vllm-model: setup-local ## Bring the weights of a deployed stack to its bucket now, from the hub or from a file (STACK=…, FILE=…)
-	@$(RUN) -m tools.model --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(FILE),--file "$(FILE)")
-
-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
+vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
 	@$(RUN) -m bench.vllm $(ARGS)
 
 fuzz: setup-dev ## Send the API requests nobody thought of (EXAMPLES=…, per route)
 	@TLFIF_FUZZ_EXAMPLES="$(EXAMPLES)" $(RUN) -m pytest -q tests/fuzz $(ARGS)
 
-chaos: setup-dev ## Kill and break everything under the jobs, and account for each of them (JOBS=…, SEED=… repeats a run)
-	@TLFIF_CHAOS_JOBS="$(JOBS)" TLFIF_CHAOS_SEED="$(SEED)" $(RUN) -m pytest -q tests/chaos $(ARGS)
+chaos: setup-dev ## Kill and break everything under the jobs, and account for each of them (JOBS=…, SEED=… repeats a run, LANE= leaves the instant lane out)
+	@TLFIF_CHAOS_JOBS="$(JOBS)" TLFIF_CHAOS_SEED="$(SEED)" TLFIF_CHAOS_LANE="$(LANE)" $(RUN) -m pytest -q tests/chaos $(ARGS)
 
 postman: setup-local ## Run the Postman collection against a local cloud (needs npm)
 	@$(RUN) -m local postman --stack "$(STACK)"

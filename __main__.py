@@ -8,6 +8,7 @@ import pulumi_aws as aws
 from components import costs, quota
 from components.access import FleetAccess
 from components.alerts import Alerts, AlertsArgs
+from components.cpu_worker import CpuWorker, CpuWorkerArgs
 from components.gateway import Gateway, GatewayArgs
 from components.gpu_node import GpuNodes, GpuNodesArgs
 from components.guardian import Guardian, GuardianArgs
@@ -65,6 +66,7 @@ fleet = FleetAccess(
     account_id=account_id,
     stack=stack,
     gpu=settings.gpu,
+    cpu=settings.cpu,
     queue=queue.fields,
     replies_bucket=storage.replies,
 )
@@ -77,6 +79,11 @@ router = Router(
         user_pool_id=identity.user_pool.id,
         client_id=identity.client.id,
     ),
+)
+lane = (
+    CpuWorker("cpu-worker", CpuWorkerArgs(settings=settings, fleet=fleet, vpc=vpc))
+    if settings.cpu.enabled
+    else None
 )
 queue_health = QueueHealth(
     "queue-health",
@@ -114,27 +121,29 @@ health = Health(
 )
 
 quota.check(settings.gpu, region)
-image = find_image(settings.gpu.ami_id, stack)
-nodes = GpuNodes(
-    "gpu-node",
-    GpuNodesArgs(
-        settings=settings.gpu,
-        eur_per_hour=settings.gpu_eur_per_hour,
-        region=region,
-        stack=stack,
-        ami_id=image.ami_id,
-        image_gb=settings.costs.image_gb,
-        queue=queue.fields,
-        replies_bucket=storage.replies,
-        subnet_id=network.node_subnet.id,
-        security_group_id=network.node_group.id,
-        ways=network.node_ways,
-    ),
+image = find_image(settings, stack)
+node_args = GpuNodesArgs(
+    settings=settings.gpu,
+    eur_per_hour=settings.gpu_eur_per_hour,
+    region=region,
+    stack=stack,
+    ami_id=image.ami_id,
+    image_gb=settings.costs.image_gb,
+    queue=queue.fields,
+    replies_bucket=storage.replies,
+    subnet_id=network.node_subnet.id,
+    security_group_id=network.node_group.id,
+    ways=network.node_ways,
 )
-ingress = TlsIngressArgs(
-    domain=settings.gpu.domain, network=network, node_addresses=nodes.addresses
+nodes = GpuNodes("gpu-node", node_args) if settings.gpu.has_nodes else None
+tls = (
+    TlsIngress(
+        "tls",
+        TlsIngressArgs(domain=settings.gpu.domain, network=network, node_addresses=nodes.addresses),
+    )
+    if nodes and settings.gpu.tls_ingress
+    else None
 )
-tls = TlsIngress("tls", ingress) if settings.gpu.tls_ingress else None
 guardian = Guardian("guardian", GuardianArgs(fleet=fleet, vpc=vpc, topic_arn=alerts.topic_arn))
 guardrails = Guardrails(
     "guardrails",
@@ -147,7 +156,7 @@ guardrails = Guardrails(
 )
 
 parts = [network, identity, storage, weights, alerts, queue, router, queue_health, gateway, health]
-bill = costs.summarise(settings, [*parts, nodes, tls, guardian, guardrails])
+bill = costs.summarise(settings, [*parts, lane, nodes, tls, guardian, guardrails])
 costs.report(bill)
 
 pulumi.export("api_url", gateway.url)
@@ -158,7 +167,7 @@ pulumi.export("user_pool_client_id", identity.client.id)
 pulumi.export("redis_endpoint", queue.host)
 pulumi.export("replies_bucket", storage.bucket.bucket)
 pulumi.export(STATUS, weights.status)
-pulumi.export("gpu_instance_ids", nodes.instance_ids)
+pulumi.export("gpu_instance_ids", nodes.instance_ids if nodes else [])
 pulumi.export("tls_host", tls.host if tls else None)
 pulumi.export("alerts_topic_arn", alerts.topic_arn)
 pulumi.export("next_step", image.next_step)

@@ -1,4 +1,4 @@
-"""Function bundles: reproducible zips of one function, the shared package and its pinned
+"""Function bundles: reproducible zips of one function, our packages that it shares and its pinned
 dependencies.
 """
 
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components import zips
+from components import contents, zips
+from components.contents import Library
 from components.packages import (
     LAYOUT,
     ROOT,
@@ -22,10 +23,15 @@ from components.packages import (
     install,
     platform_tag,
     scratch_folder,
+    unpack,
 )
 
 if TYPE_CHECKING:
     import pulumi
+
+# Lambda's limits for a zip that is uploaded with the call that makes a function, and unzipped.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_ZIPPED_BYTES, MAX_UNZIPPED_BYTES = 50 << 20, 250 << 20
 
 # Whether a program that declares a function builds its bundle. Pulumi uploads bundles; a recording
 # (recording/evaluate.py) reads their paths alone, needs no Python 3.12 for them, and says so here.
@@ -33,26 +39,41 @@ BUILDS: contextvars.ContextVar[bool] = contextvars.ContextVar("BUILDS", default=
 
 
 def build(function: str, target: Target, root: Path = ROOT) -> Path:
-    """The zip of one function for this machine or for Lambda (arm64, Python 3.12), built only when
-    its sources changed.
+    """The zip of one function for this machine or for Lambda (Python 3.12), built only when its
+    sources changed.
 
     Byte-identical across builds, folders, hash seeds and users. `root` holds functions/ and
-    receives dist/ and .cache/. Raises BundleError.
+    receives dist/ and .cache/. Raises BundleError, also for a bundle that Lambda would not take.
     """
     sources = _sources(function, root)
     bundle = _bundle_path(function, target, sources, root)
     if bundle.exists():
         return bundle
     constraints = root / "functions" / "constraints.txt"
-    packages = install(_requirements(function, root), constraints, target, root)
+    has = contents.read(root / "functions" / function)
+    packages = install(_requirements(function, root), constraints, target, root, has.architecture)
     # The local cloud unpacks its bundles at once: compressing them would only cost a second of
     # every first start.
     compression = zipfile.ZIP_DEFLATED if target == "lambda" else zipfile.ZIP_STORED
     with scratch_folder(bundle.parent) as tree:
         _write(tree, sources)
         compile_tree(tree, target)
-        zips.write(bundle, zips.packed(_files(packages) | _files(tree), compression))
+        files = _files(packages) | _files(tree)
+    for place, library in has.libraries.items():
+        files |= _library(place, library, function, target, root)
+    zipped = zips.packed(files, compression)
+    if target == "lambda":
+        _require_size(function, zipped, files)
+    zips.write(bundle, zipped)
     return bundle
+
+
+def architecture(function: str, root: Path = ROOT) -> str:
+    """The processor that a function's Lambda bundle is for: "arm64" or "x86_64".
+
+    Raises BundleError.
+    """
+    return contents.read(root / "functions" / function).architecture
 
 
 def archive(function: str) -> "pulumi.FileArchive":
@@ -88,7 +109,7 @@ def _sources(function: str, root: Path) -> dict[str, bytes]:
     if not (folder / "handler.py").is_file():
         known = ", ".join(functions(root))
         raise BundleError(f"there is no function {function!r} in functions/; there are: {known}")
-    packages = (folder, root / "tlfif")
+    packages = (folder, *(root / name for name in contents.read(folder).packages))
     sources: dict[str, bytes] = {}
     for package in packages:
         for path in package.rglob("*"):
@@ -118,8 +139,44 @@ def _digest(sources: dict[str, bytes], root: Path) -> bytes:
 
 
 def _bundle_path(function: str, target: Target, sources: dict[str, bytes], root: Path) -> Path:
-    digest = hashlib.sha256(_digest(sources, root) + platform_tag(target).encode()).hexdigest()[:16]
+    tag = platform_tag(target, architecture(function, root))
+    digest = hashlib.sha256(_digest(sources, root) + tag.encode()).hexdigest()[:16]
     return root / "dist" / target / f"{function}-{digest}.zip"
+
+
+def _library(
+    place: str, library: Library, function: str, target: Target, root: Path
+) -> dict[str, bytes]:
+    """A library and its licence by their places in the bundle.
+
+    Other systems' wheels, on the host, have it elsewhere or need none.
+    """
+    wheel = unpack(library.package, target, root, architecture(function, root))
+    found = sorted(wheel.glob(library.file))
+    if len(found) != 1:
+        if target == "host" and sys.platform != "linux":
+            return {}
+        raise BundleError(
+            f"{library.package} has {len(found)} files {library.file}, not one; "
+            f"see functions/{function}/{contents.FILE}"
+        )
+    licence = root / "functions" / function / library.licence
+    beside = f"{place.rpartition('/')[0]}/{licence.name}"
+    return {place: found[0].read_bytes(), beside: licence.read_bytes()}
+
+
+def _require_size(function: str, zipped: bytes, files: dict[str, bytes]) -> None:
+    unzipped = sum(map(len, files.values()))
+    for what, size, limit in (
+        ("zipped", len(zipped), MAX_ZIPPED_BYTES),
+        ("unzipped", unzipped, MAX_UNZIPPED_BYTES),
+    ):
+        if size > limit:
+            largest = max(files, key=lambda name: len(files[name]))
+            raise BundleError(
+                f"the bundle of {function} has {size} bytes {what}, and Lambda takes {limit}; "
+                f"its largest file is {largest} ({len(files[largest])} bytes)"
+            )
 
 
 def _write(tree: Path, sources: dict[str, bytes]) -> None:

@@ -201,6 +201,13 @@ def tls_only(bucket_arn: Text) -> Statement:
     }
 
 
+# --- the instant lane
+
+
+def call_lane(function_arn: Text) -> Statement:
+    return allow("CallLane", ["lambda:InvokeFunction"], function_arn)
+
+
 # --- the canary
 
 

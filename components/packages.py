@@ -23,10 +23,8 @@ Target = Literal["host", "lambda"]
 # a new one.
 LAYOUT = "1"
 _LAMBDA_PYTHON = "3.12"
-_UV_LAMBDA = (
-    "--python-platform", "aarch64-manylinux2014", "--python-version", _LAMBDA_PYTHON,
-    "--only-binary", ":all:",
-)  # fmt: skip
+# By Lambda's name of the architecture.
+_UV_PLATFORMS = {"arm64": "aarch64-manylinux2014", "x86_64": "x86_64-manylinux2014"}
 
 # uv's own bookkeeping names this machine's folders and scripts; METADATA and licences stay.
 _BOOKKEEPING = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
@@ -46,27 +44,47 @@ class BundleError(RuntimeError):
 
 
 def install(
-    requirements: Sequence[str], constraints: Path, target: Target, root: Path = ROOT
+    requirements: Sequence[str],
+    constraints: Path,
+    target: Target,
+    root: Path = ROOT,
+    architecture: str = "arm64",
 ) -> Path:
     """The folder with these packages and all they need, installed once per set of pins and
     compiled.
 
-    Every package must be pinned in `constraints`. Raises BundleError.
+    Every package must be pinned in `constraints`. `architecture` is Lambda's, for its bundles.
+    Raises BundleError.
     """
-    pins = constraints.read_text()
-    key = hashlib.sha256(
-        json.dumps([LAYOUT, platform_tag(target), sorted(requirements), pins]).encode()
-    ).hexdigest()[:16]
-    packages = root / ".cache" / "packages" / f"{target}-{key}"
+    tag, pins = platform_tag(target, architecture), constraints.read_text()
+    packages = _cached(target, LAYOUT, tag, sorted(requirements), pins, root=root)
     if packages.exists():
         return packages
     with new_folder(packages) as tree:
         if requirements:
-            _uv_install(requirements, constraints, target, tree)
+            options = (*_platform(target, architecture), "--constraints", str(constraints))
+            _uv_install(requirements, tree, options)
             _strip(tree)
             _check_pinned(tree, constraints)
             compile_tree(tree, target)
     return packages
+
+
+def unpack(package: str, target: Target, root: Path = ROOT, architecture: str = "arm64") -> Path:
+    """The folder with what one wheel has, as it is and without what it needs, unpacked once.
+
+    `package` names its version. Raises BundleError.
+    """
+    folder = _cached(target, LAYOUT, platform_tag(target, architecture), package, root=root)
+    if not folder.exists():
+        with new_folder(folder) as tree:
+            _uv_install((package,), tree, ("--no-deps", *_platform(target, architecture)))
+    return folder
+
+
+def _cached(target: Target, *decides: object, root: Path) -> Path:
+    key = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
+    return root / ".cache" / "packages" / f"{target}-{key}"
 
 
 @contextlib.contextmanager
@@ -84,10 +102,10 @@ def new_folder(path: Path) -> Iterator[Path]:
                 raise
 
 
-def platform_tag(target: Target) -> str:
+def platform_tag(target: Target, architecture: str = "arm64") -> str:
     """What a bundle for a target is made for: part of its hash."""
     if target == "lambda":
-        return f"python{_LAMBDA_PYTHON}-arm64"
+        return f"python{_LAMBDA_PYTHON}-{architecture}"
     python = f"{platform.python_implementation()}-{platform.python_version()}"
     return f"{python}-{sysconfig.get_platform()}"
 
@@ -102,20 +120,18 @@ def _uv() -> str:
     return uv
 
 
-def _uv_install(requirements: Sequence[str], constraints: Path, target: Target, tree: Path) -> None:
-    options = _UV_LAMBDA if target == "lambda" else ()
-    command = [
-        _uv(),
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        sys.executable,
-        "--target",
-        str(tree),
-        *options,
-    ]
-    done = _run([*command, "--constraints", str(constraints), *requirements])
+def _platform(target: Target, architecture: str) -> Sequence[str]:
+    if target == "host":
+        return ()
+    return (
+        "--python-platform", _UV_PLATFORMS[architecture], "--python-version", _LAMBDA_PYTHON,
+        "--only-binary", ":all:",
+    )  # fmt: skip
+
+
+def _uv_install(requirements: Sequence[str], tree: Path, options: Sequence[str]) -> None:
+    where = ("--python", sys.executable, "--target", str(tree))
+    done = _run([_uv(), "pip", "install", "--quiet", *where, *options, *requirements])
     if done.returncode:
         what, why = ", ".join(requirements), _last_word(done.stderr)
         raise BundleError(

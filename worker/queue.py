@@ -2,6 +2,9 @@
 
 from typing import Any, TypeVar
 
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from tlfif import names
@@ -11,6 +14,23 @@ from tlfif.queue.scripts import Call
 from worker.backoff import Backoff
 
 T = TypeVar("T")
+
+# Longer than a read of the stream blocks.
+CONNECT_TIMEOUT_S, TIMEOUT_S = 2.0, 5.0
+
+
+def connect(host: str, port: int) -> "Redis":
+    """Makes a client as `Queue` wants it. Use as an async context manager."""
+    return Redis(
+        host=host,
+        port=port,
+        decode_responses=True,
+        protocol=2,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=TIMEOUT_S,
+        # Every loop of the worker waits and tries again by itself.
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 class Queue:

@@ -56,8 +56,8 @@ STANDS = {
 }
 
 
-def client(region: str, connections: int) -> Any:
-    """Makes an S3 client for `connections` threads."""
+def client(region: str | None, connections: int) -> Any:
+    """Makes an S3 client for `connections` threads; without a region it is the environment's."""
     return aws.client(
         "s3", region, connect_s=CONNECT_TIMEOUT_S, read_s=READ_TIMEOUT_S, connections=connections
     )
