@@ -5,15 +5,20 @@ Called when the stack is deployed, by `make model`, and once an hour, which heal
 
 import contextlib
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from model_fetch.bucket import Bucket
 from model_fetch.fetch import bring
 from model_fetch.hub import Hub
-from model_fetch.refusals import Clock, Refusal
+from model_fetch.refusals import OUT_OF_TIME, Clock, Refusal
 from tlfif import aws
 from tlfif.environment import ModelFetch
 from tlfif.log import log
+
+# Left of the function's time when it answers whatever is under way: a call that ran out of it would
+# be an error, and fail the deployment that made it.
+ANSWER_S = 5.0
 
 
 def handler(event: object, context: Any) -> dict[str, Any]:
@@ -21,6 +26,18 @@ def handler(event: object, context: Any) -> dict[str, Any]:
 
     Raises nothing: a deployment does not fail because a hub is away.
     """
+    left_s = context.get_remaining_time_in_millis() / 1000 - ANSWER_S
+    pool = ThreadPoolExecutor(1, "model-fetch")
+    try:
+        return pool.submit(_work, context).result(timeout=left_s)
+    except TimeoutError:
+        # What hangs is let go; should it wake up beside the next call, neither hurts the other.
+        return _answer(False, OUT_OF_TIME)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _work(context: Any) -> dict[str, Any]:
     try:
         told = ModelFetch.read()
         clock = Clock(context.get_remaining_time_in_millis)

@@ -4,6 +4,10 @@ from collections.abc import Callable
 
 # Left of the function's time when it stops, so that what is under way ends and the answer is given.
 RESERVE_S = 20.0
+OUT_OF_TIME = (
+    "the function's time was too short; what has arrived is kept, and the next call goes on from "
+    "there: within the hour, or at once by make model"
+)
 
 
 class Refusal(Exception):
@@ -23,7 +27,4 @@ class Clock:
     def check(self) -> None:
         """Raises Refusal when there is no time for more than an answer."""
         if self._left_ms() < RESERVE_S * 1000:
-            raise Refusal(
-                "the function's time was too short; what has arrived is kept, and the next call "
-                "goes on from there: within the hour, or at once by make model"
-            )
+            raise Refusal(OUT_OF_TIME)

@@ -2,7 +2,9 @@
 line: a real hub that fails over real HTTP, and S3 by moto.
 """
 
+import asyncio
 import socket
+import threading
 
 import pytest
 from support.model_hubs import Request
@@ -10,7 +12,7 @@ from support.model_stack import CONTENT, FIX, PART, ModelStack
 from support.world import BUCKET
 
 from model_fetch import bucket as buckets
-from model_fetch import fetch
+from model_fetch import fetch, handler, refusals
 from model_fetch import hub as hubs
 from tlfif import names
 
@@ -262,3 +264,27 @@ async def test_a_trickle_ends_with_the_functions_time(model_stack: ModelStack) -
 
     model_stack.hub.always = trickle
     await model_stack.refused("the function's time was too short")
+
+
+async def test_what_hangs_does_not_keep_the_function_from_its_answer(
+    model_stack: ModelStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that ran into Lambda's limit would fail the deployment."""
+    monkeypatch.setattr(refusals, "RESERVE_S", 0.0)
+    monkeypatch.setattr(hubs, "TIMEOUT_S", 2.0)
+    monkeypatch.setattr(hubs, "TRIES", 1)
+    model_stack.left_ms = (handler.ANSWER_S + 0.5) * 1000
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        monkeypatch.setenv("TLFIF_MODEL_URL", f"http://127.0.0.1:{port}/f.gguf")
+        answer = await model_stack.run()
+        assert answer == {"ok": False, "message": refusals.OUT_OF_TIME}
+        # Of this test's own work nothing is left for the next.
+        await asyncio.to_thread(ended)
+
+
+def ended() -> None:
+    """Waits for the thread that was let go."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("model-fetch"):
+            thread.join(30)
