@@ -164,7 +164,6 @@ async def test_a_call_that_lambda_refuses_fails_nobody_and_is_said(
     with world.endpoint.faults.injected(fault):
         answer = await world.infer()
     assert (answer.status, answer.body["status"]) == (202, "starting")
-    assert answer.seconds < 3
     assert world.queue.exists(names.LANE_WAKE) == 0
     failure = (await stack.status())["failure"]
     assert "Lambda did not take the call" in failure["message"]
