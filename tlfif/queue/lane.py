@@ -55,8 +55,15 @@ def call(token: str) -> Call[bool]:
     return Call("lane/call", [], [token, names.LET_GO_S * 1000, *bounds], bool)
 
 
-def uncalled(token: str, code: str, message: str) -> Call[str]:
-    """Gives the right back: Lambda did not take the call, and this is why."""
+def uncalled(
+    token: str,
+    code: str = "Refused",
+    message: str = "Lambda did not take the call of the instant lane.",
+) -> Call[str]:
+    """Gives the right back: Lambda did not take the call, and this is why.
+
+    Others may call in 30 s; until then the lane is not counted on.
+    """
     return Call("lane/uncalled", [], [token, code, message, names.LANE_WAKE_TTL_S], str)
 
 

@@ -7,8 +7,6 @@ local known = redis.call('HGET', LANE, 'token')
 if known and known ~= token then return 'lost' end
 redis.call('HSET', LANE, 'token', token, 'phase', phase, 'in_flight', in_flight, 'at', now_ms())
 redis.call('EXPIRE', LANE, ttl_s)
--- It may have been silent for so long that another was called: that one will find it here.
-redis.call('DEL', LANE_WAKE)
 if phase == 'working' then redis.call('DEL', LANE_CALLS, LANE_FAILURE) end
 if redis.call('EXISTS', LATCH) == 1 then return 'latched' end
 return count_nodes() > 0 and 'node' or 'go on'
