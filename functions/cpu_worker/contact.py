@@ -109,10 +109,11 @@ class Contact:
 
     async def _tell_answers(self) -> None:
         while self._answers:
-            job = self._answers[0]
+            # Taken out first: heartbeat and farewell may both be here.
+            job = self._answers.pop(0)
             if await self._tell(lane.answered(job.first_ms, job.work_ms)) is None:
+                self._answers.insert(0, job)
                 return
-            del self._answers[:1]
 
     async def _tell(self, call: Call[T]) -> T | None:
         """None when the queue does not answer."""

@@ -1,21 +1,21 @@
 """The instant lane as a whole: it enters, prepares, serves and leaves."""
 
 import asyncio
-import contextlib
 import dataclasses
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 from support import jobs
-from support.lanes import LIMITS, WEIGHTS, Site
+from support.lanes import LIMITS, WEIGHTS, Site, offered
 from support.scripted_model import WORD
 from support.watchers import until
 
 from cpu_worker import lane as lane_module
-from cpu_worker.failure import LaneFailure, LaneInterrupted
-from local.aws.faults import Fault
+from cpu_worker.failure import LaneFailure
 from tlfif import names
-from tlfif.queue import accepting, lane, scripts, working
+from tlfif.queue import accepting, lane, scripts
+from worker.consumer import Consumer
 from worker.model import Patience
 
 # As long as a job that failed may take to come back.
@@ -31,14 +31,6 @@ def used_s(site: Site) -> float:
 def consumers(site: Site) -> list[str]:
     found = site.bench.redis.xinfo_consumers(names.STREAM, names.GROUP)
     return [each["name"] for each in found if each["name"] != names.NOBODY]
-
-
-def offered(site: Site) -> list[str]:
-    """The jobs that a node could have now."""
-    queue = site.bench.redis
-    unread = jobs.read(queue)
-    returned = scripts.run(queue, working.claim(jobs.WORKER, [], abandoned=10))
-    return [job.id for job in (*returned, *unread)]
 
 
 async def test_it_answers_what_waits_and_leaves(site: Site):
@@ -71,6 +63,27 @@ async def test_a_call_with_nothing_to_do_loads_nothing(site: Site):
     assert await site.invoke() == "left"
     assert not site.engine.loaded
     assert not site.engine.started
+
+
+async def test_a_job_that_comes_with_the_last_read_is_not_left(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    came: list[accepting.NewJob] = []
+    close_if = Consumer.close_if
+
+    async def with_another(self: Consumer, agreed: Callable[[], Awaitable[bool]]) -> bool:
+        if len(came) < 2:
+            came.append(site.bench.submit("tokens=10 every=0.05"))
+            await until(lambda: self.in_flight)
+        return await close_if(self, agreed)
+
+    monkeypatch.setattr(Consumer, "close_if", with_another)
+    came.append(site.bench.submit("tokens=2"))
+    assert await site.invoke() == "left"
+    assert len(came) == 2
+    for job in came:
+        final = await site.final(job)
+        assert (final["status"], final["attempt"]) == ("done", 1)
 
 
 async def test_of_two_calls_at_once_one_is_the_lane(site: Site):
@@ -115,7 +128,7 @@ async def test_a_node_that_is_ready_before_it_has_loaded_gets_the_job(site: Site
     site.engine.load_s = 1.0
     job = site.bench.submit("tokens=1")
     called = asyncio.create_task(site.invoke())
-    await until(lambda: site.bench.redis.hget(names.LANE, "phase") == "loading")
+    await until(lambda: site.engine.started)
     jobs.heartbeat(site.bench.redis)
     began = time.monotonic()
     assert await called == "node"
@@ -291,95 +304,3 @@ async def test_weights_that_take_too_long_are_a_failure(site: Site):
     site.limits = lane_module.Limits(beat_s=0.1, over_s=3.0, stay_s=0.3)
     assert await site.invoke(token="t2") == "left"
     assert len(site.engine.loaded) == 1
-
-
-# --- the queue and S3 fail
-
-
-async def test_without_a_queue_the_call_fails(site: Site):
-    await site.bench.valkey.stop()
-    with pytest.raises(LaneInterrupted, match="queue does not answer"):
-        await site.invoke()
-    assert not site.engine.started
-    # What it took is told by the next call.
-    assert site.container.used.owed() > 0.5
-
-
-async def test_a_queue_that_goes_for_good_ends_the_call(site: Site):
-    site.bench.submit("tokens=400 every=0.05")
-    site.limits = lane_module.Limits(beat_s=0.1, over_s=3.0, last_s=0.2, silence_s=1.0)
-    called = asyncio.create_task(site.invoke())
-    await until(lambda: site.is_generating)
-    await site.bench.valkey.stop()
-    began = time.monotonic()
-    with pytest.raises(LaneInterrupted, match="queue does not answer"):
-        await called
-    assert time.monotonic() - began < 6
-    assert site.container.used.owed() > 0.5
-
-
-async def test_a_queue_that_comes_back_empty_is_survived(site: Site):
-    job = site.bench.submit("tokens=60 every=0.05")
-    called = asyncio.create_task(site.invoke())
-    await until(lambda: site.is_generating)
-    await site.bench.valkey.stop()
-    await site.bench.valkey.start()
-    assert await called == "left"
-    await until(lambda: (site.bench.reply(job) or {}).get("status") == "done")
-
-
-async def test_a_queue_that_hangs_at_the_end_does_not_keep_it(site: Site):
-    site.bench.submit("tokens=400 every=0.05")
-    called = asyncio.create_task(site.invoke(seconds=5.0))
-    await until(lambda: site.is_generating)
-    began = time.monotonic()
-    async with site.hung_queue():
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(called), 0.1)
-        assert await called == "over"
-        assert time.monotonic() - began < 5.0
-
-
-async def test_s3_that_does_not_answer_is_no_failure_of_the_lane(site: Site):
-    site.bench.submit("tokens=3")
-    site.fail_reads(503)
-    with pytest.raises(LaneInterrupted, match="cannot be read"):
-        await site.invoke()
-    assert not site.bench.redis.exists(names.LANE, names.LANE_WAKE, names.LANE_FAILURE)
-    # So that the guardian calls again.
-    assert scripts.run(site.bench.redis, lane.call("t9"))
-
-
-async def test_the_guardian_calls_it_for_what_a_killed_one_left(site: Site):
-    job = site.bench.submit("tokens=3")
-    scripts.run(site.bench.redis, lane.enter("dead"))
-    jobs.read(site.bench.redis, worker=lane.consumer_name("dead"))
-    site.bench.redis.delete(names.LANE)
-    (entry,) = (pending["message_id"] for pending in site.bench.pending())
-    site.bench.redis.xclaim(
-        names.STREAM, names.GROUP, lane.consumer_name("dead"), 0, [entry], idle=30_000
-    )
-    assert await site.invoke() == "left"
-    assert (await site.final(job))["status"] == "done"
-
-
-@pytest.mark.parametrize("what", ["engine", "s3", "queue"])
-async def test_whatever_hangs_it_returns_in_time(site: Site, what: str):
-    job = site.bench.submit("tokens=400 every=0.05" + (" hang_after=3" if what == "engine" else ""))
-    called = asyncio.create_task(site.invoke(seconds=6.0))
-    await until(lambda: site.is_generating)
-    began = time.monotonic()
-    async with contextlib.AsyncExitStack() as stack:
-        if what == "s3":
-            hang = Fault("s3", "PutObject", hang=True, times=None)
-            stack.enter_context(site.bench.endpoint.faults.injected(hang))
-        if what == "queue":
-            await stack.enter_async_context(site.hung_queue())
-        assert await called == "over"
-        assert time.monotonic() - began < 6.0
-    if what != "queue":
-        # Handed back: another has it at once.
-        assert offered(site) == [job.id]
-    else:
-        (pending,) = site.bench.pending()
-        assert pending["consumer"] == lane.consumer_name("t1")

@@ -16,6 +16,7 @@ from cpu_worker.container import Used, since_process_began
 from cpu_worker.failure import LaneFailure
 from tlfif import aws, names
 from tlfif.queue import lane
+from worker.host import Ended
 from worker.queue import Queue, connect
 
 pytestmark = pytest.mark.story("EC2-003")
@@ -113,3 +114,15 @@ async def test_seconds_that_the_queue_did_not_take_are_told_later(site: Site):
     (told,) = site.bench.redis.hvals(names.LANE_USE)
     assert 0.2 <= float(told) <= 0.5 + time.monotonic() - began + 1.0
     assert used.owed() < float(told)
+
+
+@pytest.mark.integration
+async def test_an_answer_is_told_once(site: Site):
+    async with connect("127.0.0.1", site.bench.valkey.port) as redis:
+        contact = Contact(Queue(redis, lane.consumer_name("t1")), "t1", Used(0.0))
+        await contact.enter(1.0)
+        for work_ms in (5, 6, 7):
+            contact.answered(Ended(5, True, None, work_ms))
+        await asyncio.gather(*(contact.beat("working", 0) for _ in range(3)), contact.leave())
+    assert sorted(site.bench.redis.lrange(names.LANE_WORKS, 0, -1)) == ["5", "6", "7"]
+    assert not site.bench.redis.exists(names.LANE_FIRSTS)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from botocore.exceptions import ClientError
+from support import jobs
 from support.calls import REGION
 from support.fake_engine import FakeEngine
 from support.watchers import BUCKET, Bench, until
@@ -22,6 +23,7 @@ from cpu_worker.container import Container, Used
 from local.aws.endpoint import Endpoint
 from tlfif import names, replies
 from tlfif.environment import CpuWorker
+from tlfif.queue import scripts, working
 from tlfif.queue.accepting import NewJob
 
 WEIGHTS = b"GGUF" + bytes(range(256)) * 100
@@ -140,3 +142,11 @@ def make_site(bench: Bench, folder: Path, **changes: Any) -> Site:
     site = Site(bench, container, engine)
     site.put_weights()
     return site
+
+
+def offered(site: Site) -> list[str]:
+    """The jobs that a node could have now."""
+    queue = site.bench.redis
+    unread = jobs.read(queue)
+    returned = scripts.run(queue, working.claim(jobs.WORKER, [], abandoned=10))
+    return [job.id for job in (*returned, *unread)]
