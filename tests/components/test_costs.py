@@ -11,7 +11,7 @@ import pytest
 import yaml
 from support.program import evaluate
 
-from components import costs, prices, pricing
+from components import costs, deployed, prices, pricing
 from components.pricing import bill, line, total_usd
 from components.settings import Settings
 from recording.invented import RecordingBackend
@@ -305,6 +305,11 @@ def test_a_cap_that_leaves_fewer_answers_than_expected_is_a_warning_without_node
         "The cap of €9 leaves 0 answers of the instant lane a month, fewer than "
         "cpu:answersPerMonth = 5000. Raise budget:capEur."
     ]
+
+
+def test_the_other_functions_leave_nearly_all_of_the_free_tier() -> None:
+    others = [each for each in evaluate("dev").bill if each["item"] == "Lambda compute"]
+    assert sum(each["quantity"] for each in others) < 0.03 * 400_000
 
 
 def test_the_table_says_what_the_lane_would_cost_at_worst() -> None:
