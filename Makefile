@@ -5,6 +5,7 @@ STACK ?= dev
 ENGINE ?= recording
 EXAMPLES ?= 500
 JOBS ?= 2000
+LANE ?= yes
 WORKERS ?= auto
 FUNCTION ?= router
 EVENT ?= docs/events/router-infer.json
@@ -14,7 +15,7 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local engine up refresh destroy test bench vllm-check fuzz chaos postman invoke user check preview format pins lambda-package docs clean setup-local setup-dev
+.PHONY: help demo local engine up refresh destroy test bench vllm-check fuzz chaos postman invoke user model check preview format pins lambda-package docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +41,7 @@ destroy: setup-local ## Pulumi's own CLI destroys what it deployed into a runnin
 test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0 for this process alone)
 	@$(RUN) -m pytest -n "$(WORKERS)" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
-bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, idle_stops, edge, router, queue, cold_start)
+bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, weeks)
 	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS) $(ARGS))
 
 vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
@@ -49,8 +50,8 @@ vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order 
 fuzz: setup-dev ## Send the API requests nobody thought of (EXAMPLES=…, per route)
 	@TLFIF_FUZZ_EXAMPLES="$(EXAMPLES)" $(RUN) -m pytest -q tests/fuzz $(ARGS)
 
-chaos: setup-dev ## Kill and break everything under the jobs, and account for each of them (JOBS=…, SEED=… repeats a run)
-	@TLFIF_CHAOS_JOBS="$(JOBS)" TLFIF_CHAOS_SEED="$(SEED)" $(RUN) -m pytest -q tests/chaos $(ARGS)
+chaos: setup-dev ## Kill and break everything under the jobs, and account for each of them (JOBS=…, SEED=… repeats a run, LANE= leaves the instant lane out)
+	@TLFIF_CHAOS_JOBS="$(JOBS)" TLFIF_CHAOS_SEED="$(SEED)" TLFIF_CHAOS_LANE="$(LANE)" $(RUN) -m pytest -q tests/chaos $(ARGS)
 
 postman: setup-local ## Run the Postman collection against a local cloud (needs npm)
 	@$(RUN) -m local postman --stack "$(STACK)"
@@ -60,6 +61,9 @@ invoke: setup-local ## Call one function with an event, from its bundle (FUNCTIO
 
 user: setup-local ## Make a user of a deployed stack (EMAIL=…, STACK=…)
 	@$(RUN) -m tools.user --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") "$(EMAIL)"
+
+model: setup-local ## Bring the weights of a deployed stack to its bucket now, from the hub or from a file (STACK=…, FILE=…)
+	@$(RUN) -m tools.model --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(FILE),--file "$(FILE)")
 
 check: setup-dev ## Lint, formatting, types, which room imports which, and dead names
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pyright

@@ -15,6 +15,7 @@ BENCHES = {
     "router": ("calls", 300),
     "queue": ("jobs", 2_000),
     "cold_start": ("repeats", 3),
+    "weeks": ("weeks", 1),
 }
 
 
@@ -22,7 +23,9 @@ def main() -> int:
     """0 if every one ran to its end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", choices=BENCHES, help="all of them without it")
-    parser.add_argument("how_many", nargs="?", type=int, help="rounds, stops, calls, jobs, repeats")
+    parser.add_argument(
+        "how_many", nargs="?", type=int, help="rounds, stops, calls, jobs, repeats, weeks"
+    )
     parser.add_argument("more", nargs="*", help="what else the bench takes")
     args = parser.parse_args()
     failed = 0

@@ -102,7 +102,7 @@ class ModelWeights(Component):
         )
 
         def status(answer: tuple[str, str]) -> dict[str, Any]:
-            result, function_name = answer
+            result, function_arn = answer
             said = json.loads(result)
             if not said["ok"]:
                 pulumi.log.warn(f"there are no weights yet: {said['message']}", self)
@@ -111,10 +111,10 @@ class ModelWeights(Component):
                 "message": said["message"],
                 "sha256": model.sha256,
                 "attempt": attempt,
-                "function": function_name,
+                "function": function_arn,
             }
 
-        return pulumi.Output.all(invocation.result, function.name).apply(
+        return pulumi.Output.all(invocation.result, function.arn).apply(
             lambda both: status((both[0], both[1]))
         )
 

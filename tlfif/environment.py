@@ -98,14 +98,15 @@ class Fleet(Queue):
 class Router(Fleet, UserPool):
     """The router's environment; money in EUR.
 
-    Only the local cloud gives `ec2_timeout_s`: there EC2 and functions share two processors.
+    `lane_eur_per_hour` is what the instant lane costs while it runs. Only the local cloud gives
+    `ec2_timeout_s`, for Lambda's answers too: there EC2 and functions share two processors.
     """
 
     backlog_cap: int
     idle_minutes: int
     cap_eur: float
     gpu_eur_per_hour: float
-    lane_eur_per_hour: float = 0
+    lane_eur_per_hour: float = 0.0
     ec2_timeout_s: float = 0.8
 
 

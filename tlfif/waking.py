@@ -6,13 +6,13 @@ from typing import Any
 import redis
 
 from tlfif import aws, emf, names, nodes
+from tlfif.calling import Caller
 from tlfif.log import log
 from tlfif.queue import accepting, guarding, scripts
 
 
 def start(
-    client: "redis.Redis",
-    stack: str,
+    caller: Caller,
     token: str,
     wanted: int,
     phases: Mapping[str, str],
@@ -22,8 +22,10 @@ def start(
     """Starts up to `wanted` nodes beside those in `phases`; the outcome, EC2's error code or ''.
 
     The right to wake, held under `token`, is kept while a node comes and given back otherwise: the
-    next may try. Whom EC2 promised to start is noted, and why it did not: `fell_back` asks later.
+    next may try, and the instant lane is called for what was left to the node. Whom EC2 promised to
+    start is noted, and why it did not: `fell_back` asks later.
     """
+    client, stack = caller.redis, caller.fleet.stack
     space = names.NAMESPACE_ROUTER
     outcome, started, code = nodes.wake(ec2, stack, wanted, phases, avoid)
     if started:
@@ -38,6 +40,8 @@ def start(
     if started or not kept:
         failure = (code, why) if failed else None
         scripts.run(client, accepting.woken(token, started, kept=kept, failure=failure))
+    if not kept and outcome is not nodes.Outcome.LATCHED:
+        caller.call_if_wanted()
     return outcome, code
 
 

@@ -86,9 +86,9 @@ class Contact:
         self.left = "failed"
         await self._remove_consumer()
 
-    async def do_not_call(self) -> None:
-        """Gives back the right to call the successor."""
-        await self._tell(lane.uncalled(self._token))
+    async def do_not_call(self, code: str, why: str) -> None:
+        """Gives back the right to call the successor, and says why."""
+        await self._tell(lane.uncalled(self._token, code, why))
 
     async def _remove_consumer(self) -> None:
         consumer = self._queue.consumer

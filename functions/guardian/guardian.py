@@ -1,6 +1,9 @@
-"""Wakes nodes for jobs that nobody is up for, and answers jobs that nobody will (each minute)."""
+"""Wakes nodes, or calls the instant lane, for jobs that nobody is up for, and answers jobs that
+nobody will (each minute).
+"""
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +12,7 @@ import redis
 
 from guardian.search import Search
 from tlfif import aws, names, nodes, replies, waking
+from tlfif.calling import Caller
 from tlfif.environment import Fleet
 from tlfif.log import log
 from tlfif.queue import guarding
@@ -30,13 +34,22 @@ class Guardian:
     `token` names it as a holder of the right to wake.
     """
 
-    fleet: Fleet
-    redis: "redis.Redis"
+    caller: Caller
     ec2: Any
     s3: Any
     token: str
     give_up_at: float
     ttl_s: int = names.JOB_TTL_S
+
+    @property
+    def fleet(self) -> Fleet:
+        """The stack's."""
+        return self.caller.fleet
+
+    @property
+    def redis(self) -> "redis.Redis":
+        """Its queue."""
+        return self.caller.redis
 
     def run(self) -> Reconciliation:
         """Reconciles nodes and jobs, then answers what is left over.
@@ -62,6 +75,8 @@ class Guardian:
     def _reconcile(self) -> tuple[Reconciliation, nodes.Outcome | None]:
         """Starts what is wanted; of nodes that fell back after a start, others in this run."""
         found = self._compare()
+        if self.fleet.gpu_wake == "never":  # there are no nodes, and EC2 is asked nothing
+            return found, None
         if found.stop:
             self._stop_nodes()
         fallen = waking.fell_back(self.redis, self.fleet.stack, self.ec2, found.starts)
@@ -70,13 +85,19 @@ class Guardian:
         if not found.wake:
             return found, None
         outcome, _ = waking.start(
-            self.redis, self.fleet.stack, self.token, found.wake, found.phases, self.ec2, fallen
+            self.caller, self.token, found.wake, found.phases, self.ec2, fallen
         )
         return found, outcome
 
     def _compare(self) -> Reconciliation:
-        slots = self.fleet.gpu_slots
-        return run(self.redis, guarding.reconcile(self.token, self.fleet.gpu_count, slots))
+        """Compares jobs and workers, and calls the lane if that is wanted: it is there at once."""
+        count, slots = self.fleet.gpu_count, self.fleet.gpu_slots
+        caller = str(uuid.uuid4())
+        asked = guarding.reconcile(self.token, count, slots, self.caller.policy, caller)
+        found = run(self.redis, asked)
+        if found.call:
+            self.caller.call(caller)
+        return found
 
     def _stop_nodes(self) -> None:
         """Stops a node that was still starting when somebody asked for the stop."""

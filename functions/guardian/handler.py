@@ -1,4 +1,4 @@
-"""Every minute: no live job without a node on its way, and no dead one without an answer."""
+"""Every minute: no live job without a worker on its way, and no dead one without an answer."""
 
 import contextlib
 import time
@@ -10,6 +10,7 @@ import redis
 
 from guardian.guardian import Guardian
 from tlfif import emf, names, nodes, replies
+from tlfif.calling import Caller
 from tlfif.environment import Fleet
 from tlfif.log import log
 from tlfif.queue import guarding, scripts
@@ -21,12 +22,12 @@ AWS_TIMEOUT_S = 3.0
 
 
 @cache
-def services() -> tuple[Fleet, "redis.Redis", Any, Any]:
-    """Made once per execution environment: fleet, queue, EC2 and S3."""
+def services() -> tuple[Caller, Any, Any]:
+    """Made once per execution environment: fleet, queue and who calls the lane; EC2 and S3."""
     fleet = Fleet.read()
+    queue = scripts.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0)
     return (
-        fleet,
-        scripts.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0),
+        Caller(queue, fleet, AWS_TIMEOUT_S),
         nodes.client(AWS_TIMEOUT_S),
         replies.client(AWS_TIMEOUT_S),
     )
@@ -38,7 +39,8 @@ def handler(event: object, context: Any) -> None:
     A queue that does not answer fails the run, which counts as an error of the function. While
     another run is under way (Lambda may deliver an event twice), there is nothing to do.
     """
-    fleet, client, _, _ = services()
+    caller, _, _ = services()
+    client = caller.redis
     # Of this run alone: Lambda repeats an event under the same id.
     token = str(uuid.uuid4())
     if not scripts.run(client, guarding.begin_run(names.GUARDIAN, token)):
@@ -52,9 +54,8 @@ def handler(event: object, context: Any) -> None:
         # Should the queue not hear of it, the lease ends by itself.
         with contextlib.suppress(redis.RedisError):
             scripts.run(client, guarding.end_run(names.GUARDIAN, token, done=done))
-    emf.emit(names.NAMESPACE_QUEUE, fleet.stack, {names.METRIC_QUEUE_DEPTH: found.depth})
+    emf.emit(names.NAMESPACE_QUEUE, caller.fleet.stack, {names.METRIC_QUEUE_DEPTH: found.depth})
 
 
 def _guard(token: str) -> Reconciliation:
-    fleet, client, ec2, s3 = services()
-    return Guardian(fleet, client, ec2, s3, token, time.monotonic() + WORK_S).run()
+    return Guardian(*services(), token, time.monotonic() + WORK_S).run()

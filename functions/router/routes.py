@@ -13,10 +13,11 @@ import redis
 from router.body import parse
 from router.samples import Sampler
 from tlfif import aws, emf, names, nodes, replies, tokens, waking
+from tlfif.calling import Caller
 from tlfif.environment import Router
 from tlfif.log import log
 from tlfif.proxy import Event, Problem, Response, header, respond
-from tlfif.queue import accepting, guarding, scripts, working
+from tlfif.queue import accepting, guarding, lane, scripts, working
 
 # A job that the queue gets later than this finds its caller gone: we wait for the answer 100 ms
 # longer, then say 503.
@@ -38,8 +39,12 @@ class Services:
 
     @cached_property
     def limits(self) -> accepting.Limits:
-        told = self.settings
-        return accepting.Limits(told.backlog_cap, told.gpu_count, told.gpu_slots)
+        told, policy = self.settings, self.caller.policy
+        return accepting.Limits(told.backlog_cap, told.gpu_count, told.gpu_slots, lane=policy)
+
+    @cached_property
+    def caller(self) -> Caller:
+        return Caller(self.redis, self.settings, self.settings.ec2_timeout_s)
 
     @cached_property
     def ec2(self) -> Any:
@@ -51,7 +56,10 @@ class Services:
 
 
 def infer(services: Services, event: Event, sub: str) -> Response:
-    """Accepts a job (LAM-003 … LAM-005): 202 queued, or 202 starting when a node is being woken."""
+    """Accepts a job (LAM-003 … LAM-005): 202 queued, or 202 starting when a node is being woken.
+
+    The instant lane is called first: it is there before EC2 has answered.
+    """
     settings = services.settings
     request = parse(event)
     job = accepting.NewJob(
@@ -65,6 +73,8 @@ def infer(services: Services, event: Event, sub: str) -> Response:
     answer = _accept(services, job)
     if isinstance(answer, accepting.Refused):
         raise _refusal(services, answer)
+    if answer.call:
+        services.caller.call(job.id)
     if answer.wake:
         _wake(services, job, answer)
     else:
@@ -137,6 +147,10 @@ def _refusal(services: Services, refused: accepting.Refused) -> Problem:
         case "full":
             message = f"{refused.detail} jobs are waiting already; try again when some are done."
             return Problem(503, "backlog_full", message, retry_after_s=30)
+        case "unserved":
+            message = f"This stack has no nodes, and its instant lane fails: {refused.detail}"
+            wait_s = math.ceil(refused.wait_ms / 1000)
+            return Problem(503, "lane_unavailable", message, retry_after_s=wait_s)
         case "conflict":
             message = "Idempotency-Key was used for another request; send a new key with a new body"
             return Problem(400, "invalid_request", message, field="Idempotency-Key")
@@ -152,20 +166,23 @@ def latched(detail: str) -> Problem:
 
 
 def _wake(services: Services, job: accepting.NewJob, accepted: accepting.Accepted) -> None:
-    """Starts nodes for an accepted job, or withdraws the job when EC2 has none to give.
+    """Starts nodes for an accepted job, or withdraws the job when EC2 has none to give and the
+    instant lane will not answer it.
 
     The job is in the queue: should Redis fail before it is withdrawn, it stays accepted and the
     guardian goes on. Should Redis fail while it is, nobody knows whether the job is there: a 503,
     never a 202 for a job that is gone.
     """
     try:
-        wanted, phases, stack = accepted.wake, accepted.phases, services.settings.stack
-        outcome, code = waking.start(services.redis, stack, job.id, wanted, phases, services.ec2)
+        wanted, phases = accepted.wake, accepted.phases
+        outcome, code = waking.start(services.caller, job.id, wanted, phases, services.ec2)
     except redis.RedisError as error:
         log("wake left to the guardian", "ERROR", jobId=job.id, why=str(error))
         return
     problem = _no_node(outcome, code)
-    if problem and scripts.run(services.redis, accepting.withdraw(job)) == "withdrawn":
+    # Where the budget is spent the lane is not to answer either.
+    withdraw = accepting.withdraw(job, laned=outcome is not nodes.Outcome.LATCHED)
+    if problem and scripts.run(services.redis, withdraw) == "withdrawn":
         raise problem
 
 
@@ -245,15 +262,22 @@ def stop(services: Services, event: Event, sub: str) -> Response:
     What remains the guardian does.
     """
     jobs = scripts.run(services.redis, accepting.stop())
-    try:
-        stopped = nodes.stop(services.ec2, services.settings.stack)
-    except aws.Unavailable as error:
-        log("stop left to the guardian", "ERROR", why=str(error))
-        stopped = None
+    stopped = _stop_nodes(services)
     answered = _answer_stopped(services, jobs)
     log("stop", sub=sub, jobs=len(jobs), answered=answered, nodes=stopped)
     told = {} if stopped is None else {"nodes": len(stopped)}
     return respond(event, 202, {"status": "stopping", "jobs": len(jobs), **told}, {})
+
+
+def _stop_nodes(services: Services) -> list[str] | None:
+    """The nodes that stop now; None when EC2 did not answer."""
+    if services.settings.gpu_wake == "never":  # there are none
+        return []
+    try:
+        return nodes.stop(services.ec2, services.settings.stack)
+    except aws.Unavailable as error:
+        log("stop left to the guardian", "ERROR", why=str(error))
+        return None
 
 
 def _answer_stopped(services: Services, jobs: list[accepting.Stopped]) -> int:
@@ -294,7 +318,23 @@ def status(services: Services, event: Event, sub: str) -> Response:
     }
     if now.failure:
         body["start_failure"] = now.failure
+    if services.caller.policy:
+        body["lane"] = _lane(now.lane, settings.lane_eur_per_hour)
     return respond(event, 200, body, {})
+
+
+def _lane(told: dict[str, Any], eur_per_hour: float) -> dict[str, Any]:
+    """The instant lane as the console shows it; seconds and EUR are this month's."""
+    used_s: float = told["use_s"].get(lane.month(), 0.0)
+    first_ms = told["estimate_ms"]
+    shown = {
+        "phase": told["phase"] or "off",
+        "in_flight": told["in_flight"],
+        "estimate": round((names.LANE_FIRST_MS if first_ms is None else first_ms) / 1000, 1),
+        "seconds": round(used_s, 1),
+        "eur": round(used_s * eur_per_hour / 3600, 6),
+    }
+    return shown | ({"failure": told["failure"]} if told["failure"] else {})
 
 
 def _phase(now: accepting.Status) -> str:

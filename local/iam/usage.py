@@ -7,7 +7,7 @@ compared with what was used.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
@@ -129,6 +129,12 @@ def _named(parameter: str) -> Callable[[Call, str], Resources]:
     return lambda call, region: [(call.params[parameter], {})]
 
 
+def _function(call: Call, region: str) -> Resources:
+    """Functions are called by name or by ARN; IAM decides on the ARN."""
+    name = call.params["FunctionName"].rpartition(":function:")[2]
+    return [(f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{name}", {})]
+
+
 def _parameter(call: Call, region: str) -> Resources:
     name = call.params["Name"].removeprefix("/")
     return [(f"arn:aws:ssm:{region}:{ACCOUNT_ID}:parameter/{name}", {})]
@@ -142,7 +148,7 @@ _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
     "ec2:DescribeInstanceStatus": _anything,
     "ec2:StartInstances": _instances,
     "ec2:StopInstances": _instances,
-    "lambda:InvokeFunction": _named("FunctionName"),
+    "lambda:InvokeFunction": _function,
     "s3:AbortMultipartUpload": _objects,
     "s3:DeleteObject": _objects,
     "s3:GetObject": _objects,
@@ -205,11 +211,12 @@ def _grant(role_arn: str, policy: str, raw: Mapping[str, Any]) -> Grant:
 @dataclass(frozen=True, kw_only=True)
 class Findings:
     """What is wrong: calls that no policy allows, and granted actions (`policy/statement: action`)
-    never used.
+    never used; and those that were.
     """
 
     refused: list[str]
     unused: list[str]
+    used: list[str] = field(default_factory=list)
 
 
 def judge(given: Iterable[Grant], calls: Iterable[Call]) -> Findings:
@@ -227,7 +234,11 @@ def judge(given: Iterable[Grant], calls: Iterable[Call]) -> Findings:
                 refused.add(f"{call.role_arn}: {request}")
             else:
                 used.add((str(grant), request.action))
-    return Findings(refused=sorted(refused), unused=sorted(_unused(known, used)))
+    return Findings(
+        refused=sorted(refused),
+        unused=sorted(_unused(known, used)),
+        used=sorted(f"{grant}: {action}" for grant, action in used),
+    )
 
 
 def _allowing(request: AccessRequest, given: Iterable[Grant]) -> Grant | None:

@@ -12,16 +12,22 @@ from pathlib import Path
 
 import pytest
 from support.chaos.account import Account
-from support.chaos.plan import BLOWS, KINDS, make_plan
+from support.chaos.plan import BLOWS, KINDS, LANE_BLOWS, LANE_TIMES, make_plan
 from support.chaos.run import Run
 from support.chaos.stack import left_behind, running_stack
 
 from guardian import guardian, search
 from tlfif import names
 
-JOBS, SEED = (os.environ.get(f"TLFIF_CHAOS_{name}") for name in ("JOBS", "SEED"))
+JOBS, SEED, LANE = (os.environ.get(f"TLFIF_CHAOS_{name}") for name in ("JOBS", "SEED", "LANE"))
 SMALL = 60
-RUNS = [(int(SEED or random.randrange(10**6)), int(JOBS))] if JOBS else [(1, SMALL), (2, SMALL)]
+RUNS = (
+    [(int(SEED or random.randrange(10**6)), int(JOBS), bool(LANE))]
+    if JOBS
+    else [(1, SMALL, False), (2, SMALL, False), (3, SMALL, True)]
+)
+# What is asked with them in this process, and not in the lane's.
+SHORTENED = ("WAKE_TTL_S", "LANE_WAKE_TTL_S", "LANE_FAILURE_TTL_S", "LET_GO_S")
 SHOWN_LINES = 12
 
 
@@ -37,15 +43,19 @@ def test_every_plan_has_every_kind_of_job_and_blow() -> None:
     plan = make_plan(1, SMALL)
     assert {job.kind for job in plan.jobs} == {*KINDS, "plain"}
     assert {blow.kind for blow in plan.blows} == set(BLOWS)
+    with_lane = make_plan(1, SMALL, lane=True)
+    assert {blow.kind for blow in with_lane.blows} == {*BLOWS, *LANE_BLOWS}
+    assert with_lane.jobs == plan.jobs
     assert len({job.id for job in plan.jobs}) == len(plan.jobs) == SMALL
 
 
 @pytest.mark.integration
 @pytest.mark.story("EC2-003")
-@pytest.mark.parametrize(("seed", "jobs"), RUNS)
+@pytest.mark.parametrize(("seed", "jobs", "lane"), RUNS)
 async def test_every_accepted_job_ends_once_as_it_should(
     seed: int,
     jobs: int,
+    lane: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -54,11 +64,14 @@ async def test_every_accepted_job_ends_once_as_it_should(
     monkeypatch.setattr(guardian, "PENDING_TOO_LONG_S", 0.2)
     monkeypatch.setattr(names, "SILENT_S", 8)
     monkeypatch.setattr(search, "OLDEST_S", 100)
-    plan = make_plan(seed, jobs)
-    again = f"make chaos SEED={seed} JOBS={jobs}"
+    if lane:
+        for name in SHORTENED:
+            monkeypatch.setattr(names, name, LANE_TIMES[name])
+    plan = make_plan(seed, jobs, lane=lane)
+    again = f"make chaos SEED={seed} JOBS={jobs}" + ("" if lane else " LANE=")
     with capfd.disabled():
         print(f"\nchaos: plan {plan.digest} of {again}", flush=True)
-    async with running_stack(tmp_path) as stack:
+    async with running_stack(tmp_path, lane=lane) as stack:
         outcome = await Run(plan, stack).run()
         account = Account(plan, outcome, stack)
         with capfd.disabled():

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from support.program import evaluate
 
-from components import costs, deployed, prices, pricing
+from components import costs, prices, pricing
+from components.deployed import READ_OUTPUTS
 from components.pricing import bill, line, total_usd
 from components.settings import Settings
 from recording.invented import RecordingBackend
@@ -173,7 +174,7 @@ def test_the_costs_are_compared_with_the_last_deployment(
 
     class Deployed(RecordingBackend):
         def call(self, args: Any) -> dict[str, Any]:
-            if args.token != deployed.READ_OUTPUTS:
+            if args.token != READ_OUTPUTS:
                 return super().call(args)
             asked.append(args.args)
             if outputs is None:

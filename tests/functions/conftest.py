@@ -1,4 +1,4 @@
-"""A node for the tests that wake one, a container of the instant lane, and a hub with a bucket for
+"""A node for the tests that wake one, a container of the instant lane, and a hub and a bucket for
 those that fetch weights.
 """
 

@@ -176,10 +176,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def guard(self) -> None:
         self.world.heartbeat()
-        services = self.services
-        guardian.Guardian(
-            services.settings, services.redis, None, self.s3, "t", time.monotonic() + 30
-        ).run()
+        caller = self.services.caller
+        guardian.Guardian(caller, None, self.s3, "t", time.monotonic() + 30).run()
 
     meanwhile = st.sampled_from(["", "answer", "acknowledge", "wipe", "guard", "expire", "sweep"])
 

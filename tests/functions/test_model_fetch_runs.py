@@ -188,7 +188,7 @@ async def test_a_run_that_ends_at_any_call_is_gone_on_with(
                 await model_stack.run()
                 break
         died += 1
-        if key in model_stack.keys():
+        if key in model_stack.listed():
             found = model_stack.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
             assert found == CONTENT
         assert (await model_stack.run())["ok"], f"after call {dies_at}"
@@ -207,7 +207,7 @@ async def test_a_killed_run_is_gone_on_with_and_little_comes_twice(
     await sent(model_stack, 70_000_000)
     process.kill()
     await process.wait()
-    assert model_stack.keys() == []
+    assert model_stack.listed() == []
     assert model_stack.uploads() == [names.incoming_key(hub.sha256)]
     hub.always = None
     answer = await answer_of(await alone(model_stack))

@@ -21,7 +21,7 @@ from model_fetch.handler import handler
 from tlfif import names
 
 PART = 5 << 20  # S3's smallest
-CONTENT = random.Random(7).randbytes(2 * PART + 12_345)
+CONTENT = b"GGUF" + random.Random(7).randbytes(2 * PART + 12_345)
 FIX = "make model STACK=dev FILE=<the file>"
 
 
@@ -47,10 +47,10 @@ class ModelStack:
         assert answer["ok"] is False
         for part in parts:
             assert part in answer["message"]
-        assert names.model_key(self.hub.sha256) not in self.keys()
+        assert names.model_key(self.hub.sha256) not in self.listed()
         return answer["message"]
 
-    def keys(self) -> list[str]:
+    def listed(self) -> list[str]:
         found = self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", ())
         return [each["Key"] for each in found]
 
@@ -62,7 +62,7 @@ class ModelStack:
     def assert_whole(self, sha256: str = "") -> None:
         """The weights are there, whole, and nothing else is."""
         key = names.model_key(sha256 or self.hub.sha256)
-        assert self.keys() == [key]
+        assert self.listed() == [key]
         assert self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == self.hub.content
         assert self.uploads() == []
 
@@ -73,7 +73,7 @@ class ModelStack:
 
     def empty(self) -> None:
         """Takes everything away."""
-        for key in self.keys():
+        for key in self.listed():
             self.s3.delete_object(Bucket=BUCKET, Key=key)
         for each in self.s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ()):
             self.s3.abort_multipart_upload(
@@ -87,7 +87,7 @@ class ModelStack:
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=self.hub.content)
 
     def assert_nothing(self) -> None:
-        assert (self.keys(), self.uploads()) == ([], [])
+        assert (self.listed(), self.uploads()) == ([], [])
 
     def environment(self) -> dict[str, str]:
         """What the function is told, and what Lambda adds."""

@@ -33,6 +33,7 @@ from local.machine.valkey import Valkey
 from recording.model import ACCOUNT_ID
 from router import handler as router
 from tlfif import names
+from tlfif.calling import Caller
 from tlfif.queue import scripts, working
 
 REGION, POOL, CLIENT, STACK, BUCKET = "us-east-1", "us-east-1_world", "client-1", "dev", "replies"
@@ -219,7 +220,8 @@ class World:
                     patch.setenv(name, value)
                 # boto3's own session has read the router's.
                 patch.setattr(boto3, "DEFAULT_SESSION", session())
-                guardian.services()
+                caller, _, _ = guardian.services()
+                _ = caller.policy and caller.functions
         await asyncio.to_thread(
             guardian.handler, {}, SimpleNamespace(aws_request_id=str(uuid.uuid4()))
         )
@@ -249,7 +251,7 @@ def session() -> boto3.Session:
 @cache
 def read_models() -> None:
     """Reads the models of the services that a world uses, so that no test's time has it in it."""
-    for service in ("ec2", "s3"):
+    for service in ("ec2", "s3", "lambda"):
         session().client(service, region_name=REGION).close()
 
 
@@ -276,11 +278,17 @@ def world(
     if router.services.cache_info().currsize:
         routing = router.services()
         made_on_use = [vars(routing)[name] for name in ("ec2", "s3") if name in vars(routing)]
-        _close(router.services, routing.redis, *made_on_use)
+        _close(router.services, *made_on_use, *_clients(routing.caller))
     if guardian.services.cache_info().currsize:
-        _close(guardian.services, *guardian.services()[1:])
+        caller, *clients = guardian.services()
+        _close(guardian.services, *clients, *_clients(caller))
     authorizer.verifier.cache_clear()
     made.queue.close()
+
+
+def _clients(caller: Caller) -> list[Any]:
+    made_on_use = [vars(caller)["functions"]] if "functions" in vars(caller) else []
+    return [caller.redis, *made_on_use]
 
 
 def _close(cache: Any, *clients: Any) -> None:

@@ -39,8 +39,13 @@ def findings(request: pytest.FixtureRequest) -> Findings:
     found = [judged(*cloud) for cloud in ledger.clouds()] or [judged(evaluate("dev"), [])]
     return Findings(
         refused=[text for each in found for text in each.refused],
-        unused=sorted(set.intersection(*(set(each.unused) for each in found))),
+        unused=sorted(set.union(*(set(each.unused) for each in found)) - used(found)),
     )
+
+
+def used(found: Sequence[Findings]) -> set[str]:
+    """What some cloud used: not every one has everything."""
+    return {text for each in found for text in each.used}
 
 
 def judged(recording: Recording, calls: Sequence[Call]) -> Findings:

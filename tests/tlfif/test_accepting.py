@@ -281,8 +281,9 @@ def test_a_server_that_lost_its_scripts_is_given_them_again(client: "redis.Redis
 
 
 def test_status_is_one_read_of_everything(client: "redis.Redis") -> None:
+    no_lane = {"phase": "", "in_flight": 0, "estimate_ms": None, "failure": None, "use_s": {}}
     assert scripts.run(client, accepting.status()) == accepting.Status(
-        [], 0, None, False, None, None, None
+        [], 0, None, False, None, None, None, no_lane
     )
     accept(client, new_job())
     assert scripts.run(client, accepting.status()).waking

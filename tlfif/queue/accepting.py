@@ -80,7 +80,8 @@ class Accepted:
 class Refused:
     """The job left nothing behind.
 
-    `why`: limited, latched, full, late or conflict; `wait_ms` where waiting helps.
+    `why`: limited, latched, full, late, conflict, or unserved: nodes are never woken, and the lane
+    is broken. `wait_ms` where waiting helps.
     """
 
     why: str
@@ -120,6 +121,8 @@ def _accepted(job_id: str, answer: list[Any]) -> Accepted | Refused:
             return Accepted(state, 0, expires, _ms(estimate), first)
         case ["limited", wait_ms]:
             return Refused("limited", wait_ms)
+        case ["unserved", message, wait_ms]:
+            return Refused("unserved", wait_ms, message)
         case [why, *detail]:
             return Refused(why, detail=str(detail[0]) if detail else "")
         case _:
@@ -130,13 +133,14 @@ def _ms(text: str) -> int | None:
     return int(text) if text else None
 
 
-def withdraw(job: NewJob) -> Call[str]:
-    """Takes an accepted job back.
+def withdraw(job: NewJob, *, laned: bool = True) -> Call[str]:
+    """Takes an accepted job back; `laned`: unless the instant lane is there for it, or called.
 
     'withdrawn', 'kept' (it will be answered) or 'gone' (it has been).
     """
     keys = [*job.keys(), names.withdrawn_key(job.id)]
-    return Call("accepting/withdraw", keys, [job.id, names.WITHDRAWN_TTL_S], str)
+    args = [job.id, names.WITHDRAWN_TTL_S, int(laned)]
+    return Call("accepting/withdraw", keys, args, str)
 
 
 def woken(
@@ -233,14 +237,20 @@ def status() -> Call[Status]:
 def _status(answer: list[Any]) -> Status:
     nodes, depth, estimate, waking, latch, money, failure, lane, use = answer
     known = [{**node, "timings": json.loads(node["timings"])} for node in json.loads(nodes)]
-    documents = [_document(text) for text in (latch, money, failure)]
     return Status(
-        known, depth, _ms(estimate), bool(waking), *documents, _lane(json.loads(lane), use)
+        nodes=known,
+        depth=depth,
+        estimate_ms=_ms(estimate),
+        waking=bool(waking),
+        latch=_document(latch),
+        money=_document(money),
+        failure=_document(failure),
+        lane=_lane(json.loads(lane), use),
     )
 
 
 def _lane(told: dict[str, Any], use: list[str]) -> dict[str, Any]:
-    used = {month: float(seconds) for month, seconds in pairs(use).items()}
+    used = {month: float(seconds) for month, seconds in pairs(use).items() if month != "last"}
     return {
         "phase": told["phase"],
         "in_flight": told["in_flight"],

@@ -96,13 +96,17 @@ class Reconciliation:
 
 
 def reconcile(
-    token: str, node_count: int, slots: int, lane: Lane | None = None
+    token: str, node_count: int, slots: int, lane: Lane | None = None, caller: str = ""
 ) -> Call[Reconciliation]:
     """Claims the right to wake, as accept does, when live jobs need more nodes than there are; and
     the right to call the lane, when some wait that nobody has.
+
+    `token` names the run, `caller` this question: in a second one of the run the right to call the
+    lane is no more its own than anybody else's.
     """
     asked = {
         "token": token,
+        "caller": caller or token,
         "node_count": node_count,
         "slots": slots,
         "wake_ttl_s": names.WAKE_TTL_S,

@@ -1,6 +1,7 @@
 """The instant lane's side of the queue: one function at a time says that it is there, and goes."""
 
 import time
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,18 +25,19 @@ class Lane:
 
 def policy(lane: Lane | None) -> dict[str, Any]:
     """The scripts' view of it; None: the stack has no lane, and nodes are woken for all jobs."""
-    told = lane or Lane()
-    return {
-        "lane": lane is not None,
-        "wakes": told.wakes,
-        "wake_after_ms": told.wake_after_s * 1000,
-        "lane_bytes": told.prompt_bytes,
-        "lane_first_ms": names.LANE_FIRST_MS,
-        "lane_work_ms": names.LANE_WORK_MS,
-        "lane_wake_ttl_s": names.LANE_WAKE_TTL_S,
-        "lane_calls": names.LANE_CALLS_BOUND,
-        "lane_failure_s": names.LANE_FAILURE_TTL_S,
+    if lane is None:
+        return {"lane": False}
+    told = {
+        "wakes": lane.wakes,
+        "wake_after_ms": lane.wake_after_s * 1000,
+        "prompt_bytes": lane.prompt_bytes,
+        "first_ms": names.LANE_FIRST_MS,
+        "work_ms": names.LANE_WORK_MS,
+        "wake_ttl_s": names.LANE_WAKE_TTL_S,
+        "calls": names.LANE_CALLS_BOUND,
+        "failure_s": names.LANE_FAILURE_TTL_S,
     }
+    return {"lane": told}
 
 
 def consumer_name(token: str) -> str:
@@ -44,17 +46,18 @@ def consumer_name(token: str) -> str:
 
 
 def call(token: str) -> Call[bool]:
-    """Claims the right to call the lane: there is none, it serves, and nobody else calls it.
+    """Claims the right to call the lane: jobs wait for it, it serves, and nobody else calls it.
 
-    The call that would be one too many of those nobody answered breaks it instead.
+    For whoever was to wake a node and had none. The call that would be one too many of those that
+    came to nothing breaks it instead.
     """
     bounds = [names.LANE_WAKE_TTL_S, names.LANE_CALLS_BOUND, names.LANE_FAILURE_TTL_S]
-    return Call("lane/call", [], [token, *bounds], bool)
+    return Call("lane/call", [], [token, names.LET_GO_S * 1000, *bounds], bool)
 
 
-def uncalled(token: str) -> Call[str]:
-    """Gives the right back: Lambda did not take the call."""
-    return Call("lane/uncalled", [], [token], str)
+def uncalled(token: str, code: str, message: str) -> Call[str]:
+    """Gives the right back: Lambda did not take the call, and this is why."""
+    return Call("lane/uncalled", [], [token, code, message, names.LANE_WAKE_TTL_S], str)
 
 
 def enter(token: str) -> Call[str]:
@@ -67,7 +70,7 @@ def beat(token: str, phase: str, in_flight: int, used_s: float) -> Call[str]:
 
     'go on', 'node' (one is ready: take no more), 'latched', or 'lost' (another is the lane).
     """
-    args = [token, phase, in_flight, names.HEARTBEAT_TTL_S, _month(), f"{used_s:.3f}"]
+    args = [token, phase, in_flight, names.HEARTBEAT_TTL_S, *_use(used_s)]
     return Call("lane/beat", [], args, str)
 
 
@@ -80,20 +83,26 @@ def answered(first_ms: int | None, work_ms: int) -> Call[str]:
 def leave(token: str, used_s: float, *, over: bool = False) -> Call[str]:
     """Goes, when there is nothing to do, or in any case when its time is `over`.
 
-    'left', 'work' (some has come: stay), 'call' (call your successor, you have the right to), or
-    'lost' (another is the lane).
+    The last thing it does in any case but `fail`, after all its jobs were ended or handed back:
+    what was handed back later nobody might look for. 'left', 'work' (some has come: stay, and
+    count on), 'call' (call your successor, you have the right to), or 'lost' (another is the lane).
     """
-    abandoned_ms = names.LEASE_IDLE_S * 1000
-    args = [token, int(over), abandoned_ms, names.LANE_WAKE_TTL_S, _month(), f"{used_s:.3f}"]
+    let_go_ms = names.LET_GO_S * 1000
+    args = [token, int(over), let_go_ms, names.LANE_WAKE_TTL_S, *_use(used_s)]
     return Call("lane/leave", [], args, str)
 
 
 def fail(token: str, code: str, message: str, used_s: float) -> Call[str]:
     """Goes because it is of no use; nobody calls it for a while, and /status says why."""
-    args = [token, code, message, names.LANE_FAILURE_TTL_S, _month(), f"{used_s:.3f}"]
+    args = [token, code, message, names.LANE_FAILURE_TTL_S, *_use(used_s)]
     return Call("lane/fail", [], args, str)
 
 
-def _month() -> str:
-    """The month whose bill it is, in UTC as AWS counts."""
+def month() -> str:
+    """The month whose bill it is now, in UTC as AWS counts."""
     return time.strftime("%Y-%m", time.gmtime())
+
+
+def _use(used_s: float) -> tuple[str, str, str]:
+    """What is counted, and a name for it: a call that is sent twice is counted once."""
+    return month(), f"{used_s:.3f}", uuid.uuid4().hex

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from support.deployments import change, drift, make, read, remove
+from support.recordings import evaluate
 
 from local.aws.moto import Moto
 from recording import kinds
@@ -263,6 +264,34 @@ def test_a_bucket_with_replies_stays_unless_its_destruction_is_forced(moto: Moto
     assert code(refused) == "BucketNotEmpty"
     remove(moto, change(moto, bucket, forceDestroy=True))
     assert read(moto, bucket) is None
+
+
+@pytest.mark.story("EC2-003", "OPS-003")
+def test_a_bucket_that_emptied_itself_of_everything_keeps_its_weights_from_now_on(
+    moto: Moto,
+) -> None:
+    """The rules of a stack that was deployed before it had weights are changed in place."""
+    bucket = make(moto, kinds.s3.BUCKET.token, "replies", {})
+    everything = {
+        "id": "expire",
+        "status": "Enabled",
+        "filter": {"prefix": ""},
+        "expiration": {"days": 7},
+        "abortIncompleteMultipartUpload": {"daysAfterInitiation": 1},
+    }
+    kind = kinds.s3.BUCKET_LIFECYCLE.token
+    before = {"bucket": bucket.id, "rules": [everything]}
+    now = {**evaluate("dev").one(kind).inputs, "bucket": bucket.id}
+    assert kinds.s3.BUCKET_LIFECYCLE.replacing(before, now) == set()
+    changed = change(moto, make(moto, kind, "expiry", before), **now)
+    assert drift(moto, changed) == {}
+    told = moto.client("s3").get_bucket_lifecycle_configuration(Bucket=bucket.id)["Rules"]
+    assert {each["Filter"]["Prefix"]: each.get("Expiration", {}).get("Days") for each in told} == {
+        "replies/": 7,
+        "canary/": 7,
+        "incoming/": 1,
+        "": None,
+    }
 
 
 def test_a_protected_pool_stays_until_it_is_no_longer(moto: Moto) -> None:

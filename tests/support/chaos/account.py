@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from support.chaos import lane_account
 from support.chaos.engine import ASKED, GENERATED
 from support.chaos.plan import Plan, PlannedJob
 from support.chaos.run import Outcome
@@ -35,7 +36,16 @@ class Account:
         stack.evidence.read()
         self._counts = stack.evidence.counts
         self._bodies = stack.endpoint.bodies
-        self.violations = [*self._of_the_run(), *self._of_the_jobs()]
+        self._lives = stack.lane.lives if stack.lane else []
+        # Each of them ended a delivery, perhaps.
+        outcome.deaths += [life.ended_ms for life in self._lives if life.over]
+        outcome.deaths += [since for life in self._lives for since, _ in life.frozen]
+        lane = lane_account.violations(self._lives, outcome.seen)
+        self.violations = [
+            *self._of_the_run(),
+            *self._of_the_jobs(),
+            *(Violation("", what) for what in lane),
+        ]
 
     # --- the run
 
@@ -141,9 +151,16 @@ class Account:
                 f"  {sum(map(len, self._bodies.values()))} bodies written; engine asked"
                 f" {sum(asked)} times, at most {max(asked, default=0)} for a job;"
                 f" {made} tokens made for {needed} kept ({made / max(1, needed):.3f})",
+                *([lane_account.summary(self._lives), self._hosts()] if self._lives else []),
                 f"  {len(self.violations)} violations",
             ]
         )
+
+    def _hosts(self) -> str:
+        """Who gave the answers."""
+        finals = (bodies[-1] for bodies in self._bodies.values() if self._finals(bodies))
+        by = Counter(body.get("engine") or "nobody" for body in finals if body["status"] == "done")
+        return f"  answered by: {_listed(by)}"
 
     def _ends(self) -> Counter[str]:
         return Counter(self._end(job_id) for job_id in self._outcome.accepted)

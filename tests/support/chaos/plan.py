@@ -46,6 +46,32 @@ BLOWS = {
     "wipe queue": 1.5,
     "stop": 1.5,
 }
+# The same, in a run whose stack has the instant lane.
+LANE_BLOWS = {
+    "lose nodes": 25,  # all are stopped, and EC2 has no other
+    "kill lane": 30,
+    "freeze lane": 10,  # and its connections are cut meanwhile
+    "kill lane-engine": 6,
+    "limit lane": 10,  # Lambda ends its next call early
+    "call lane": 15,  # twice at once, whoever works
+    "refuse call": 6,  # Lambda takes none for a while
+    "lose call": 6,  # it takes the next, and its answer is lost
+    "latch": 4,
+    "refuse S3": 4,
+}
+# A run with the lane begins without nodes.
+LOST_AT_FIRST_S = 8.0
+# What the lane's function is told in place of tlfif.names, in s: what is waited for comes soon.
+LANE_TIMES = {
+    "HEARTBEAT_TTL_S": 4,
+    "LET_GO_S": 2,
+    "LEASE_IDLE_S": 3,
+    "WAKE_TTL_S": 15,
+    "LANE_WAKE_TTL_S": 4,
+    "LANE_FAILURE_TTL_S": 4,
+}
+# Prompts that are longer are left to a node that is up or coming.
+LANE_PROMPT_BYTES = 50
 # For how long, in seconds, where a blow lasts: less than a lease, and longer.
 LASTING_S = {
     "freeze watcher": (1.0, 6.0),
@@ -55,6 +81,12 @@ LASTING_S = {
     "engine aborting": (0.5, 3.0),
     "kill queue": (0.0, 2.0),
     "wipe queue": (0.0, 2.0),
+    "lose nodes": (2.0, 9.0),
+    "freeze lane": (1.0, 7.0),
+    "limit lane": (1.0, 6.0),
+    "refuse call": (0.5, 4.0),
+    "latch": (0.5, 3.0),
+    "refuse S3": (0.5, 4.0),
 }
 # How many jobs are under way at most, for so many jobs on end.
 BACKLOGS, PHASE = (4, 16, 32, 64), 30
@@ -119,15 +151,20 @@ class Plan:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
 
-def make_plan(seed: int, jobs: int) -> Plan:
-    """The plan of a seed: the same, byte for byte, wherever it is made."""
+def make_plan(seed: int, jobs: int, *, lane: bool = False) -> Plan:
+    """The plan of a seed: the same, byte for byte, wherever it is made; `lane`: of a stack that has
+    the instant lane.
+    """
     chance = random.Random(seed)
     kinds = _shuffled(chance, jobs)
     backlogs = [min(chance.choice(BACKLOGS), jobs // 4 + 1) for _ in range(jobs // PHASE + 1)]
     planned = tuple(
         _job(chance, number, kind, backlogs[number // PHASE]) for number, kind in enumerate(kinds)
     )
-    return Plan(seed, planned, _blows(chance, jobs))
+    blows = _blows(chance, jobs, {**BLOWS, **LANE_BLOWS} if lane else BLOWS)
+    return Plan(
+        seed, planned, (Blow(0, "lose nodes", 0, LOST_AT_FIRST_S), *blows) if lane else blows
+    )
 
 
 def _shuffled(chance: random.Random, jobs: int) -> list[str]:
@@ -197,7 +234,7 @@ def _fault(chance: random.Random, at: int) -> dict[str, object]:
     )
 
 
-def _blows(chance: random.Random, jobs: int) -> tuple[Blow, ...]:
+def _blows(chance: random.Random, jobs: int, shares: dict[str, float]) -> tuple[Blow, ...]:
     """In the order in which they fall; the last tenth of the jobs is left to settle."""
     blows = [
         Blow(
@@ -206,7 +243,7 @@ def _blows(chance: random.Random, jobs: int) -> tuple[Blow, ...]:
             chance.randrange(NODES),
             round(chance.uniform(*LASTING_S.get(kind, (0.0, 0.0))), 2),
         )
-        for kind, share in BLOWS.items()
+        for kind, share in shares.items()
         for _ in range(_of(share, jobs))
     ]
     return tuple(sorted(blows, key=lambda blow: blow.after))

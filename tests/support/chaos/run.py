@@ -16,22 +16,38 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
-from support.chaos.plan import FLEETING_TTL_S, NODES, Blow, Plan, PlannedJob
+from support.chaos.environments import NAME
+from support.chaos.lane_account import Seen
+from support.chaos.lane_blows import LaneBlows
+from support.chaos.plan import (
+    FLEETING_TTL_S,
+    LANE_BLOWS,
+    LANE_PROMPT_BYTES,
+    NODES,
+    Blow,
+    Plan,
+    PlannedJob,
+)
 from support.chaos.stack import BUCKET, SLOTS, STACK, Node, Stack
 
 from guardian.guardian import Guardian
 from tlfif import names
+from tlfif.calling import Caller
 from tlfif.environment import Fleet
 from tlfif.queue import accepting, scripts
 from tlfif.queue.scripts import Call
 
 LIMITS = {"burst": 10**4, "sustained": 10**4, "backlog_cap": 10**4, "node_count": NODES}
-POLL_S = 0.02
+POLL_S, LOOK_EVERY_S = 0.02, 0.1
 GUARDIAN_EVERY_S = 1.0
 # Nothing has ended for so long: nothing will.
 STALLED_S = 60.0
 # What has ended is over for the engines too, but for a frozen watcher's.
 LAST_S = 2.0
+# And it waits for what failed and may come back.
+LANE_LAST_S = 4.0
+# Of ten callers told to call the lane, one dies before it does.
+FORGETS_TO_CALL = 10
 BOUNDED = {names.STREAM, names.DEAD_STREAM, names.RUNS, names.MONEY, names.SEARCH}
 
 
@@ -53,6 +69,8 @@ class Outcome:
     deaths: list[int] = field(default_factory=list[int])
     # When the queue forgot, in epoch ms, and whom it had buried by then, or has in the end.
     wipes: list[int] = field(default_factory=list[int])
+    # What the queue knew of lane and nodes, again and again.
+    seen: list[Seen] = field(default_factory=list[Seen])
     dead: set[str] = field(default_factory=set[str])
     left: dict[str, Any] = field(default_factory=dict[str, Any])
     seconds: float = 0.0
@@ -77,6 +95,8 @@ class Run:
         # Held while the queue forgets: who is accepted then is accepted before or after.
         self._remembering = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self._lane = stack.lane and LaneBlows(stack, stack.lane, self._redis)
+        self._caller = self._make_caller()
         self._cancels: defaultdict[int, list[PlannedJob]] = defaultdict(list)
         for job in plan.jobs:
             if job.cancelled_after is not None:
@@ -88,10 +108,11 @@ class Run:
         guardian = asyncio.create_task(self._guard())
         sending = asyncio.create_task(self._send_all())
         striking = asyncio.create_task(self._strike_all())
+        looking = asyncio.create_task(self._look())
         try:
             self.outcome.stalled = not await self._settled(sending)
         finally:
-            await self._end(sending, striking, *self._tasks)
+            await self._end(sending, striking, looking, *self._tasks)
         self.outcome.left = await self._left()
         self.outcome.dead |= await self._dead()
         await self._end(guardian)
@@ -136,16 +157,20 @@ class Run:
             prompt=job.prompt,
             idle_minutes=names.MAX_IDLE_MINUTES,
         )
-        limits = accepting.Limits(**LIMITS, slots=SLOTS, ttl_s=job.ttl_s)
+        lane = self._caller.policy
+        limits = accepting.Limits(**LIMITS, slots=SLOTS, ttl_s=job.ttl_s, lane=lane)
         self.outcome.sent.append(job.id)
         while True:
             async with self._remembering:
                 with contextlib.suppress(RedisError):
                     answer = await self._ask(accepting.accept(new, limits))
-                    assert isinstance(answer, accepting.Accepted), answer
-                    self.outcome.accepted.append(job.id)
-                    break
+                    if isinstance(answer, accepting.Accepted):
+                        self.outcome.accepted.append(job.id)
+                        break
+                    assert (answer.why, bool(self._lane)) == ("latched", True), answer
             await asyncio.sleep(POLL_S)
+        if answer.call and job.number % FORGETS_TO_CALL:
+            self._begin(asyncio.to_thread(self._caller.call, job.id))
         if answer.wake:
             # The right to start a node goes back at once: here the guardian starts them all.
             await self._insist(accepting.woken(job.id))
@@ -189,6 +214,8 @@ class Run:
         """To the node that it is meant for, or another that is up, as soon as there is one."""
         nodes = self._stack.nodes[blow.node :] + self._stack.nodes[: blow.node]
         match blow.kind.split(" "):
+            case _ if blow.kind in LANE_BLOWS and self._lane:
+                await self._lane.strike(blow)
             case ["kill", part]:
                 await _first(nodes, lambda node: node.signal(part, signal.SIGKILL))
             case ["freeze", part]:
@@ -235,10 +262,33 @@ class Run:
             with contextlib.suppress(RedisError):
                 return {entry["id"] for _, entry in await self._redis.xrange(names.DEAD_STREAM)}
 
+    async def _look(self) -> None:
+        """Notes what the queue knows, while it answers."""
+        while True:
+            with contextlib.suppress(RedisError):
+                nodes = (await self._ask(accepting.status())).nodes
+                token = await self._redis.hget(names.LANE, "token")
+                ready = any(node["phase"] == "ready" for node in nodes)
+                self.outcome.seen.append(Seen(int(time.time() * 1000), ready, token or ""))
+            await asyncio.sleep(LOOK_EVERY_S)
+
     # --- the guardian
 
     async def _guard(self) -> None:
         """Its function's runs, a second apart instead of a minute."""
+        ec2, s3 = await asyncio.to_thread(
+            lambda: (self._stack.client("ec2"), self._stack.client("s3"))
+        )
+        while True:
+            guardian = Guardian(
+                self._caller, ec2, s3, str(uuid.uuid4()), time.monotonic() + 10, FLEETING_TTL_S
+            )
+            with contextlib.suppress(RedisError):
+                await asyncio.to_thread(guardian.run)
+            await asyncio.sleep(GUARDIAN_EVERY_S)
+
+    def _make_caller(self) -> Caller:
+        """Who calls the lane, in the router's place and the guardian's."""
         fleet = Fleet(
             redis_host=self._stack.valkey.host,
             redis_port=self._stack.valkey.port,
@@ -246,18 +296,13 @@ class Run:
             replies_bucket=BUCKET,
             gpu_count=NODES,
             gpu_slots=SLOTS,
-        )
-        ec2, s3 = await asyncio.to_thread(
-            lambda: (self._stack.client("ec2"), self._stack.client("s3"))
+            lane_function=NAME if self._lane else "",
+            lane_prompt_bytes=LANE_PROMPT_BYTES,
         )
         queue = scripts.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0)
-        while True:
-            guardian = Guardian(
-                fleet, queue, ec2, s3, str(uuid.uuid4()), time.monotonic() + 10, FLEETING_TTL_S
-            )
-            with contextlib.suppress(RedisError):
-                await asyncio.to_thread(guardian.run)
-            await asyncio.sleep(GUARDIAN_EVERY_S)
+        made = Caller(queue, fleet, timeout_s=3.0)
+        vars(made)["functions"] = self._stack.client("lambda")
+        return made
 
     # --- the end
 
@@ -286,12 +331,13 @@ class Run:
 
     async def _left(self) -> dict[str, Any]:
         """What there still is: in the queue, and under way in the engines."""
-        await asyncio.sleep(LAST_S)
+        await asyncio.sleep(LAST_S + (LANE_LAST_S if self._lane else 0))
         keys = {key: await self._redis.ttl(key) async for key in self._redis.scan_iter()}
         held = 0
         with contextlib.suppress(ResponseError):
             held = (await self._redis.xpending(names.STREAM, names.GROUP))["pending"]
         return {
+            "lane": keys.get(names.LANE) or 0,
             "jobs": sorted(key for key in keys if key.startswith(names.job_key(""))),
             "keys without an end": sorted(
                 key for key, ttl_s in keys.items() if ttl_s < 0 and key not in BOUNDED

@@ -4,6 +4,7 @@ engines; every part is a process of its own.
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -18,6 +19,8 @@ import httpx
 from botocore.config import Config
 from support.calls import REGION
 from support.chaos.engine import Evidence
+from support.chaos.environments import Lambda
+from support.chaos.function import EVIDENCE, FOLDER, WEIGHTS
 from support.chaos.plan import NODES
 
 from local.aws.ec2 import Delays
@@ -31,8 +34,9 @@ from local.machine.valkey import Valkey, start_valkey
 from local.node.node import LocalNode
 from recording.model import ROOT
 from tlfif import names, replies
+from tlfif.environment import CpuWorker
 
-BUCKET, STACK, SLOTS = "replies-of-dev", "dev", 8
+BUCKET, STACK, SLOTS, LANE_SLOTS = "replies-of-dev", "dev", 8, 4
 LEASE_IDLE_S = 3.0
 WATCHER = {
     "TLFIF_LEASE_RENEW_S": "0.5",
@@ -120,6 +124,7 @@ class Stack:
         self.procs, self.moto, self.endpoint, self.valkey = procs, moto, endpoint, valkey
         self.evidence = evidence
         self.nodes: list[Node] = []
+        self.lane: Lambda | None = None
 
     def client(self, service: str) -> Any:
         """A boto3 client through the endpoint, which gives up as a function's does."""
@@ -136,7 +141,8 @@ class Stack:
 
     def log_lines(self, job: str) -> list[str]:
         """What the nodes logged of a job."""
-        logs = sorted(self.procs.log_dir.glob("i-*-watcher.log"))
+        folder = self.procs.log_dir
+        logs = [*sorted(folder.glob("i-*-watcher.log")), *folder.glob("*-cpu-worker.log")]
         return [line for log in logs for line in log.read_text().splitlines() if job in line]
 
     async def begin(self) -> None:
@@ -147,6 +153,25 @@ class Stack:
             self.endpoint.on_instance_state(made.on_state)
             self.nodes.append(made)
         await self.endpoint.instances.start(instances)
+
+    def add_lane(self) -> None:
+        """Brings the weights, and the function that hosts the instant lane."""
+        sha256 = hashlib.sha256(WEIGHTS).hexdigest()
+        key = names.model_key(sha256)
+        self.moto.client("s3").put_object(Bucket=BUCKET, Key=key, Body=WEIGHTS)
+        told = CpuWorker.variables(
+            redis_host=self.valkey.host,
+            redis_port=self.valkey.port,
+            stack=STACK,
+            replies_bucket=BUCKET,
+            model_key=key,
+            model_sha256=sha256,
+            slots=LANE_SLOTS,
+            eur_per_hour=0.18,
+        )
+        own = {EVIDENCE: str(self.evidence.path), FOLDER: str(self.procs.log_dir)}
+        self.lane = Lambda(self.procs, {**told, **own}, self.endpoint.url, self.endpoint.operator)
+        self.endpoint.on_invoke = self.lane.invoke
 
     def _make_instances(self) -> list[str]:
         """Stopped instances with their role, tags and user data, and their stack's parameter."""
@@ -206,8 +231,10 @@ def left_behind(stack: Stack) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def running_stack(folder: Path) -> AsyncIterator[Stack]:
-    """A stack whose nodes are booting; logs and data are in `folder`."""
+async def running_stack(folder: Path, *, lane: bool = False) -> AsyncIterator[Stack]:
+    """A stack whose nodes are booting, with or without the instant lane; logs and data are in
+    `folder`.
+    """
     async with Processes(folder) as procs:
         moto, valkey = await asyncio.gather(
             start_moto(procs, REGION), start_valkey(procs, durable=True)
@@ -215,6 +242,10 @@ async def running_stack(folder: Path) -> AsyncIterator[Stack]:
         moto.client("s3").create_bucket(Bucket=BUCKET)
         async with Witness(moto) as endpoint:
             stack = Stack(procs, moto, endpoint, valkey, Evidence(folder / "evidence"))
+            if lane:
+                stack.add_lane()
             await stack.begin()
             yield stack
+            if stack.lane:
+                stack.lane.close()
             await asyncio.gather(*(each.close() for each in stack.nodes))

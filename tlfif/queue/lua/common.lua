@@ -6,6 +6,12 @@ local function now_ms()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
+local function fields(entry)
+  local values = {}
+  for i = 1, #entry, 2 do values[entry[i]] = entry[i + 1] end
+  return values
+end
+
 -- Phases of the nodes whose heartbeat is fresh: {instance id = phase}. Drops stale members.
 local function live_nodes()
   local phases = {}
@@ -74,7 +80,7 @@ local function note_failure(code, message, ttl_s)
   redis.call('EXPIRE', START_FAILURE, ttl_s)
 end
 
--- --- the instant lane
+-- --- the instant lane. `lane`, where it is a parameter, is the policy of tlfif/queue/lane.py.
 
 -- Its phase (loading, working), false when there is none.
 local function lane_phase() return redis.call('HGET', LANE, 'phase') end
@@ -82,17 +88,58 @@ local function lane_phase() return redis.call('HGET', LANE, 'phase') end
 -- Whether it may be counted on: it is there, or nothing says that calling it would be in vain.
 local function lane_serves() return lane_phase() or redis.call('EXISTS', LANE_FAILURE) == 0 end
 
--- Whether a node is up, coming or being woken: then it gets what the lane is slow at.
+-- Whether a node is up, coming or being woken: then it gets what the lane is slow at. Whoever wakes
+-- in vain calls the lane instead.
 local function gpu_expected()
   local ready, coming = count_nodes()
   return ready + coming > 0 or redis.call('EXISTS', WAKE, STARTS) > 0
 end
 
--- Whether the lane is to take a job, whose hash says whether it is short enough for it. What has
--- expired only wants its reply.
-local function suits_lane(id)
-  local short = redis.call('HGET', job_key(id), 'lane')
-  return short ~= '0' or not gpu_expected()
+-- Whether the lane is to take a job, whose hash says if it is short enough; `expected` as above.
+-- What has expired only wants its reply.
+local function suits_lane(id, expected)
+  return not expected or redis.call('HGET', job_key(id), 'lane') ~= '0'
+end
+
+-- Whether some live job that suits the lane is nobody's: unread, handed back, or of a worker that
+-- has been silent for `let_go_ms`. Looks at all there are, a hundred at a time.
+local function lane_is_wanted(let_go_ms)
+  local expected = gpu_expected()
+  local function is_wanted(job)
+    local id = job and fields(job[2]).id
+    return id and redis.call('EXISTS', job_key(id)) == 1
+      and redis.call('EXISTS', cancelled_key(id)) == 0 and suits_lane(id, expected)
+  end
+  local function any(page_after, entry_of)
+    local after = '-'
+    while true do
+      local page = page_after(after)
+      for _, each in ipairs(page) do
+        if is_wanted(entry_of(each)) then return true end
+      end
+      if #page < 100 then return false end
+      after = '(' .. page[#page][1]
+    end
+  end
+  local function stored(pending)
+    return redis.call('XRANGE', STREAM, pending[1], pending[1])[1]
+  end
+
+  local ok, groups = pcall(redis.call, 'XINFO', 'GROUPS', STREAM)
+  local delivered, is_group = '-', false
+  for _, group in ipairs(ok and groups or {}) do
+    local known = fields(group)
+    if known.name == GROUP then
+      delivered, is_group = '(' .. known['last-delivered-id'], true
+    end
+  end
+  return any(function(after)
+    return redis.call('XRANGE', STREAM, after == '-' and delivered or after, '+', 'COUNT', 100)
+  end, function(entry) return entry end) or is_group and (any(function(after)
+    return redis.call('XPENDING', STREAM, GROUP, after, '+', 100, NOBODY)
+  end, stored) or any(function(after)
+    return redis.call('XPENDING', STREAM, GROUP, 'IDLE', let_go_ms, after, '+', 100)
+  end, stored))
 end
 
 local function note_lane_failure(code, message, ttl_s)
@@ -101,31 +148,43 @@ local function note_lane_failure(code, message, ttl_s)
 end
 
 -- Whether this caller is to call the lane: 1 if there is none, it serves, and nobody else calls it.
--- What was called `bound` times in a row and never heard of is broken.
+-- What was called `bound` times in a row and never got to work is broken.
 local function claim_lane(token, ttl_s, bound, failure_s)
-  if lane_phase() or not lane_serves() then return 0 end
+  if redis.call('EXISTS', LANE, LANE_FAILURE, LATCH) > 0 then return 0 end
   if not redis.call('SET', LANE_WAKE, token, 'NX', 'EX', ttl_s) then
     return redis.call('GET', LANE_WAKE) == token and 1 or 0
   end
-  local calls = redis.call('HINCRBY', LANE_CALLS, 'calls', 1)
+  local calls = redis.call('INCR', LANE_CALLS)
   redis.call('EXPIRE', LANE_CALLS, failure_s)
-  if calls <= bound then return 1 end
+  if calls <= tonumber(bound) then return 1 end
   redis.call('DEL', LANE_WAKE, LANE_CALLS)
-  note_lane_failure('LaneSilent', 'it was called ' .. bound .. ' times and was not heard of; see '
-    .. 'the log of the function cpu_worker', failure_s)
+  note_lane_failure('LaneSilent', 'the instant lane was called ' .. bound .. ' times and never '
+    .. 'got to work; see the log of the function cpu_worker', failure_s)
   return 0
 end
 
--- For how many of the jobs nodes are to be woken. `short`: the lane is to take them.
-local function jobs_for_nodes(policy, wake_after_ms, work_ms, jobs, short)
-  if policy == 'never' then return 0 end
-  if policy == 'always' or not lane_serves() then return jobs end
-  local each_ms = tonumber(p90(LANE_WORKS)) or work_ms
-  return (not short or jobs * each_ms > wake_after_ms) and jobs or 0
+-- What it takes for one job.
+local function lane_work_ms(lane)
+  return math.max(1, tonumber(p90(LANE_WORKS)) or lane.work_ms)
 end
 
-local function fields(entry)
-  local values = {}
-  for i = 1, #entry, 2 do values[entry[i]] = entry[i + 1] end
-  return values
+-- For how many of the jobs nodes are to be woken. `short`: the lane is to take them. One that has
+-- not answered its last call is not counted on.
+local function jobs_for_nodes(lane, jobs, short)
+  if not lane or lane.wakes == 'always' then return jobs end
+  if lane.wakes == 'never' then return 0 end
+  local doubtful = tonumber(redis.call('GET', LANE_CALLS) or 0) > 1
+  if not short or doubtful or not lane_serves() then return jobs end
+  return jobs * lane_work_ms(lane) > lane.wake_after_ms and jobs or 0
+end
+
+-- Adds to the seconds that it ran in a month, once for each `nonce`: a call may be sent twice.
+local function add_lane_use(month, used_s, nonce)
+  if redis.call('HGET', LANE_USE, 'last') == nonce then return end
+  redis.call('HINCRBYFLOAT', LANE_USE, month, used_s)
+  redis.call('HSET', LANE_USE, 'last', nonce)
+  redis.call('EXPIRE', LANE_USE, 400 * 86400)
+  local months = redis.call('HKEYS', LANE_USE)
+  table.sort(months) -- and `last` behind them
+  if #months > 14 then redis.call('HDEL', LANE_USE, months[1]) end
 end

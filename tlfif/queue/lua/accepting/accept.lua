@@ -16,32 +16,28 @@ end
 
 local now = now_ms()
 local ready, coming = count_nodes()
-local short = new.wakes == 'never' or #new.prompt <= new.lane_bytes
-local laned = new.lane and short and ready == 0 and lane_serves()
-local worked_on = ready > 0 or (laned and new.wakes ~= 'always' and lane_phase() == 'working')
+local lane = new.lane -- nil or false: there is none
+local short = not lane or lane.wakes == 'never' or #new.prompt <= lane.prompt_bytes
+local laned = lane and short and ready == 0 and lane_serves()
+local worked_on = ready > 0 or (laned and lane.wakes ~= 'always' and lane_phase() == 'working')
 local state = worked_on and 'queued' or 'starting'
 
 local function expires_at(created_at) return tonumber(created_at) + new.ttl_s * 1000 end
 
+-- Of whoever will answer.
 local function estimate()
-  if not laned then return boot_estimate() end
-  local first_ms = p90(LANE_FIRSTS)
-  return first_ms ~= '' and first_ms or tostring(new.lane_first_ms)
+  local measured = p90(laned and LANE_FIRSTS or BOOTS)
+  return laned and measured == '' and tostring(lane.first_ms) or measured
 end
 
 -- How many nodes the caller is to start, the phases of those there are, and whether to call the
 -- lane.
 local function claim_workers()
-  local jobs = redis.call('XLEN', STREAM)
-  local on_nodes = new.lane
-    and jobs_for_nodes(new.wakes, new.wake_after_ms, new.lane_work_ms, jobs, short) or jobs
+  local jobs = jobs_for_nodes(lane, redis.call('XLEN', STREAM), short)
   local wake, phases =
-    claim_wake(new.id, new.wake_ttl_s, on_nodes, ready + coming, new.node_count, new.slots)
-  local call = 0
-  if laned then
-    call = claim_lane(new.id, new.lane_wake_ttl_s, new.lane_calls, new.lane_failure_s)
-  end
-  return wake, phases, call
+    claim_wake(new.id, new.wake_ttl_s, jobs, ready + coming, new.node_count, new.slots)
+  if not laned then return wake, phases, 0 end
+  return wake, phases, claim_lane(new.id, lane.wake_ttl_s, lane.calls, lane.failure_s)
 end
 
 local created = redis.call('HGET', job, 'created_at')
@@ -76,6 +72,11 @@ if wait > 0 then return {'limited', wait} end
 -- A pending reply takes room as a waiting job does, should S3 refuse them for long.
 local backlog = redis.call('XLEN', STREAM) + redis.call('HLEN', PENDING_REPLIES)
 if backlog >= new.backlog_cap then return {'full', backlog} end
+
+if lane and lane.wakes == 'never' and not laned and ready == 0 then
+  return {'unserved', redis.call('HGET', LANE_FAILURE, 'message') or '',
+    math.max(0, redis.call('PTTL', LANE_FAILURE))}
+end
 
 redis.call('HSET', job, 'id', new.id, 'sub', new.sub, 'prompt', new.prompt,
   'idle_minutes', new.idle_minutes, 'reply_key', new.reply_key, 'created_at', now,

@@ -5,20 +5,26 @@
 -- as claim_wake, nodes that were asked to start and for how many ms, as {instance id, ms, ...},
 -- whether to call the lane}.
 local asked = cjson.decode(ARGV[1])
+local lane = asked.lane -- false: there is none
 
 -- More of them would not make more nodes; the newest, because the oldest expire first.
 local most = asked.node_count * asked.slots
-local jobs, short, waits = 0, true, false
-local expected = gpu_expected()
+if lane and lane.wakes == 'backlog' then
+  most = math.max(most, math.ceil(lane.wake_after_ms / lane_work_ms(lane)) + 1)
+end
+
+local function is_held(entry)
+  local owner, _, silent_ms = holder(entry)
+  return owner and owner ~= NOBODY and silent_ms < asked.let_go_ms
+end
+
+local jobs, short = 0, true
 for _, entry in ipairs(redis.call('XREVRANGE', STREAM, '+', '-', 'COUNT', most)) do
   local id = fields(entry[2]).id
-  local suits = redis.call('HGET', job_key(id), 'lane') ~= '0'
   -- A cancelled job needs no node: should its worker be lost, the sweep answers it.
   if redis.call('EXISTS', cancelled_key(id)) == 0 and redis.call('EXISTS', job_key(id)) == 1 then
-    jobs, short = jobs + 1, short and suits
-    local owner, _, silent_ms = holder(entry[1])
-    local unheld = not owner or owner == NOBODY or silent_ms >= asked.let_go_ms
-    waits = waits or (unheld and (suits or not expected))
+    jobs = jobs + 1
+    short = short and (not lane or suits_lane(id, true) or is_held(entry[1]))
   end
 end
 
@@ -26,12 +32,10 @@ local stop = jobs == 0 and redis.call('EXISTS', STOP) or 0
 local wake, phases, call = 0, {}, 0
 if redis.call('EXISTS', LATCH) == 0 then
   local ready, coming = count_nodes()
-  local on_nodes = asked.lane
-    and jobs_for_nodes(asked.wakes, asked.wake_after_ms, asked.lane_work_ms, jobs, short) or jobs
-  wake, phases = claim_wake(asked.token, asked.wake_ttl_s, on_nodes, ready + coming,
-    asked.node_count, asked.slots)
-  if asked.lane and waits and ready == 0 then
-    call = claim_lane(asked.token, asked.lane_wake_ttl_s, asked.lane_calls, asked.lane_failure_s)
+  wake, phases = claim_wake(asked.token, asked.wake_ttl_s, jobs_for_nodes(lane, jobs, short),
+    ready + coming, asked.node_count, asked.slots)
+  if lane and ready == 0 and not lane_phase() and lane_is_wanted(asked.let_go_ms) then
+    call = claim_lane(asked.caller, lane.wake_ttl_s, lane.calls, lane.failure_s)
   end
 end
 local starts, now = redis.call('HGETALL', STARTS), now_ms()

@@ -7,8 +7,11 @@
 local cursor, count = ARGV[1], tonumber(ARGV[2])
 local ttl_ms, lost_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
 local now, ended = now_ms(), {}
-local failure = redis.call('HGET', START_FAILURE, 'message')
-local not_taken = 'no worker took it in time' .. (failure and ': ' .. failure or '')
+local not_taken, sign = 'no worker took it in time', ': '
+for _, failure in ipairs({START_FAILURE, LANE_FAILURE}) do
+  local why = redis.call('HGET', failure, 'message')
+  if why then not_taken, sign = not_taken .. sign .. why, ' ' end
+end
 
 local function end_job(entry, job, reason)
   local cancelled = redis.call('GET', cancelled_key(job.id))
@@ -26,8 +29,8 @@ local page = redis.call('XRANGE', STREAM, oldest, younger, 'COUNT', count)
 for _, entry in ipairs(page) do
   local job = fields(entry[2])
   if redis.call('EXISTS', job_key(job.id)) == 0 then
-    local _, _, silent_ms = holder(entry[1])
-    if not silent_ms then
+    local owner, deliveries, silent_ms = holder(entry[1])
+    if not owner or (owner == NOBODY and deliveries == 0) then
       end_job(entry[1], job, not_taken)
     elseif silent_ms > lost_ms then
       end_job(entry[1], job, 'its worker was lost')

@@ -1,8 +1,9 @@
 -- The lane is of no use: nobody calls it for a while. ARGV: token, code, message, TTL in s, month,
--- s that it has run.
-local token, code, message, ttl_s, month, used_s = unpack(ARGV)
-redis.call('HINCRBYFLOAT', LANE_USE, month, used_s)
-redis.call('EXPIRE', LANE_USE, 400 * 86400)
+-- s that it has run, nonce of the call.
+local token, code, message, ttl_s, month, used_s, nonce = unpack(ARGV)
+add_lane_use(month, used_s, nonce)
+local known = redis.call('HGET', LANE, 'token')
+if known and known ~= token then return 'OK' end -- another is, and may be of more use
+redis.call('DEL', LANE)
 note_lane_failure(code, message, ttl_s)
-if redis.call('HGET', LANE, 'token') == token then redis.call('DEL', LANE) end
 return 'OK'

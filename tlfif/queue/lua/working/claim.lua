@@ -5,7 +5,8 @@
 -- key TTL in s, entries...
 -- Returns {entry, id, reply_key, deliveries, why cancelled or '', the job's hash} per job.
 local consumer, idle_ms, count, ttl_s = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local is_lane = consumer:match('^[^:]+') == LANE_OWNER
+local owner_name, token = consumer:match('^([^:]+):?(.*)$')
+local is_lane = owner_name == LANE_OWNER
 local claimed = {}
 
 local function add(entry, values)
@@ -29,8 +30,13 @@ local function leave(entry)
     'IDLE', idle_ms, 'RETRYCOUNT', math.max(0, deliveries - 1), 'JUSTID')
 end
 
-local closed = is_lane and (count_nodes() > 0 or redis.call('EXISTS', LATCH) == 1)
-local function suits(id) return not is_lane or (not closed and suits_lane(id)) end
+local function is_closed()
+  local lane = redis.call('HGET', LANE, 'token')
+  return count_nodes() > 0 or redis.call('EXISTS', LATCH) == 1 or (lane and lane ~= token)
+end
+
+local closed, expected = is_lane and is_closed(), is_lane and gpu_expected()
+local function suits(id) return not is_lane or (not closed and suits_lane(id, expected)) end
 
 for i = 5, #ARGV do
   local found = redis.call('XRANGE', STREAM, ARGV[i], ARGV[i])
@@ -51,7 +57,7 @@ local function adopt_what_suits()
     for _, pending in ipairs(page) do
       local entry = pending[1]
       local found = redis.call('XRANGE', STREAM, entry, entry)
-      if count > 0 and #found > 0 and suits_lane(fields(found[1][2]).id) then
+      if count > 0 and #found > 0 and suits_lane(fields(found[1][2]).id, expected) then
         redis.call('XCLAIM', STREAM, GROUP, consumer, idle_ms, entry)
         add(entry, fields(found[1][2]))
         count = count - 1

@@ -10,7 +10,7 @@ local function is_alone()
     if phase == 'ready' and node ~= consumer:match('^[^:]+') then return false end
   end
   local to_lane = consumer:match('^[^:]+') ~= LANE_OWNER and lane_phase() == 'working'
-  return not (to_lane and suits_lane(id))
+  return not (to_lane and suits_lane(id, gpu_expected()))
 end
 
 local owner, deliveries = holder(entry)
