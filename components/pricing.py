@@ -75,6 +75,7 @@ def lane_hour_lines(memory_mb: int, disk_mb: int) -> list[CostLine]:
             f"instant lane, beyond the free tier: {what}",
             per="lane-hour",
             resource=billed.FUNCTION,
+            key="cpu:memoryMb" if what == "run time" else "cpu:diskMb",
         )
         for item, gb, what in prices.run_time("x86_64", memory_mb, disk_mb)
     ]

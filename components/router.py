@@ -68,7 +68,7 @@ class Router(Component):
             **self._args.fleet.fields,
             user_pool_id=self._args.user_pool_id,
             client_id=self._args.client_id,
-            backlog_cap=BACKLOG_PER_NODE * settings.gpu.count,
+            backlog_cap=BACKLOG_PER_NODE * (settings.gpu.count if settings.gpu.has_nodes else 1),
             idle_minutes=settings.gpu.idle_minutes,
             cap_eur=settings.budget.cap_eur,
             gpu_eur_per_hour=round(settings.gpu_eur_per_hour, 4),

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from components.settings import Settings
 from recording.evaluate import evaluate, stacks
 from recording.model import ROOT
-from tools import literal_costs
+from tools import lane_costs, literal_costs
 
 OUTPUTS = {
     "api_url": "where clients post prompts",
@@ -101,6 +101,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "configuration": configuration,
     "outputs": outputs,
     "literal-costs": literal_costs.table,
+    "lane-costs": lane_costs.table,
 }
 
 

@@ -308,6 +308,11 @@ def test_a_cap_that_leaves_fewer_answers_than_expected_is_a_warning_without_node
     ]
 
 
+def test_the_other_functions_leave_nearly_all_of_the_free_tier() -> None:
+    others = [each for each in evaluate("dev").bill if each["item"] == "Lambda compute"]
+    assert sum(each["quantity"] for each in others) < 0.03 * 400_000
+
+
 def test_the_table_says_what_the_lane_would_cost_at_worst() -> None:
     recording = evaluate("dev")
     said = costs.table(recording.bill, recording.outputs).splitlines()
