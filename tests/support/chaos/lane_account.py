@@ -13,9 +13,9 @@ OWN_WORDS = ("", "LaneInterrupted", "LaneFailure")
 SHORT_S = 7
 # In ms: for how long something must have been so before a claim, and be so after it, that no claim
 # can have been made before; and how soon a lane leaves that has nothing left to do.
-BEFORE_MS, AFTER_MS, LEAVES_MS = 1_500, 300, 5_000
+BEFORE_MS, AFTER_MS, LEAVES_MS = 1_200, 100, 5_000
 # Fewer looks at the queue in such a time tell nothing: it was away.
-LOOKS = 5
+LOOKS = 3
 
 
 @dataclass(frozen=True)
