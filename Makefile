@@ -15,7 +15,7 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local engine up refresh destroy test bench vllm-check fuzz chaos postman invoke user check preview format pins lambda-package docs clean setup-local setup-dev
+.PHONY: help demo local engine up refresh destroy test bench vllm-check fuzz chaos postman invoke user model check preview format pins lambda-package docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ destroy: setup-local ## Pulumi's own CLI destroys what it deployed into a runnin
 test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0 for this process alone)
 	@$(RUN) -m pytest -n "$(WORKERS)" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
-bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, idle_stops, edge, router, queue, cold_start, weeks)
+bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, weeks)
 	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS) $(ARGS))
 
 vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
@@ -61,6 +61,9 @@ invoke: setup-local ## Call one function with an event, from its bundle (FUNCTIO
 
 user: setup-local ## Make a user of a deployed stack (EMAIL=…, STACK=…)
 	@$(RUN) -m tools.user --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") "$(EMAIL)"
+
+model: setup-local ## Bring the weights of a deployed stack to its bucket now, from the hub or from a file (STACK=…, FILE=…)
+	@$(RUN) -m tools.model --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(FILE),--file "$(FILE)")
 
 check: setup-dev ## Lint, formatting, types, which room imports which, and dead names
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pyright

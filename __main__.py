@@ -8,6 +8,7 @@ import pulumi_aws as aws
 from components import costs, quota
 from components.access import FleetAccess
 from components.alerts import Alerts, AlertsArgs
+from components.cpu_worker import CpuWorker, CpuWorkerArgs
 from components.gateway import Gateway, GatewayArgs
 from components.gpu_node import GpuNodes, GpuNodesArgs
 from components.guardian import Guardian, GuardianArgs
@@ -15,6 +16,7 @@ from components.guardrails import Guardrails, GuardrailsArgs
 from components.health import Health, HealthArgs
 from components.identity import Identity, IdentityArgs
 from components.lambda_function import VpcPlacement
+from components.model_weights import STATUS, ModelWeights, ModelWeightsArgs
 from components.naming import fit_everything
 from components.network import Network, NetworkArgs
 from components.node_image import find_image
@@ -39,6 +41,10 @@ network = Network(
 protection = IdentityArgs(deletion_protection=settings.gateway.deletion_protection)
 identity = Identity("identity", protection)
 storage = Storage("storage", StorageArgs(requests_per_month=settings.costs.requests_per_month))
+weights = ModelWeights(
+    "model-weights",
+    ModelWeightsArgs(stack=stack, settings=settings.model, replies_bucket=storage.replies),
+)
 alerts = Alerts("alerts", AlertsArgs(settings=settings.alerts, account_id=account_id))
 queue = Queue(
     "queue",
@@ -60,6 +66,7 @@ fleet = FleetAccess(
     account_id=account_id,
     stack=stack,
     gpu=settings.gpu,
+    cpu=settings.cpu,
     queue=queue.fields,
     replies_bucket=storage.replies,
 )
@@ -72,6 +79,11 @@ router = Router(
         user_pool_id=identity.user_pool.id,
         client_id=identity.client.id,
     ),
+)
+lane = (
+    CpuWorker("cpu-worker", CpuWorkerArgs(settings=settings, fleet=fleet, vpc=vpc))
+    if settings.cpu.enabled
+    else None
 )
 queue_health = QueueHealth(
     "queue-health",
@@ -109,27 +121,29 @@ health = Health(
 )
 
 quota.check(settings.gpu, region)
-image = find_image(settings.gpu.ami_id, stack)
-nodes = GpuNodes(
-    "gpu-node",
-    GpuNodesArgs(
-        settings=settings.gpu,
-        eur_per_hour=settings.gpu_eur_per_hour,
-        region=region,
-        stack=stack,
-        ami_id=image.ami_id,
-        image_gb=settings.costs.image_gb,
-        queue=queue.fields,
-        replies_bucket=storage.replies,
-        subnet_id=network.node_subnet.id,
-        security_group_id=network.node_group.id,
-        ways=network.node_ways,
-    ),
+image = find_image(settings, stack)
+node_args = GpuNodesArgs(
+    settings=settings.gpu,
+    eur_per_hour=settings.gpu_eur_per_hour,
+    region=region,
+    stack=stack,
+    ami_id=image.ami_id,
+    image_gb=settings.costs.image_gb,
+    queue=queue.fields,
+    replies_bucket=storage.replies,
+    subnet_id=network.node_subnet.id,
+    security_group_id=network.node_group.id,
+    ways=network.node_ways,
 )
-ingress = TlsIngressArgs(
-    domain=settings.gpu.domain, network=network, node_addresses=nodes.addresses
+nodes = GpuNodes("gpu-node", node_args) if settings.gpu.has_nodes else None
+tls = (
+    TlsIngress(
+        "tls",
+        TlsIngressArgs(domain=settings.gpu.domain, network=network, node_addresses=nodes.addresses),
+    )
+    if nodes and settings.gpu.tls_ingress
+    else None
 )
-tls = TlsIngress("tls", ingress) if settings.gpu.tls_ingress else None
 guardian = Guardian("guardian", GuardianArgs(fleet=fleet, vpc=vpc, topic_arn=alerts.topic_arn))
 guardrails = Guardrails(
     "guardrails",
@@ -141,8 +155,8 @@ guardrails = Guardrails(
     ),
 )
 
-parts = [network, identity, storage, alerts, queue, router, queue_health, gateway, health]
-bill = costs.summarise(settings, [*parts, nodes, tls, guardian, guardrails])
+parts = [network, identity, storage, weights, alerts, queue, router, queue_health, gateway, health]
+bill = costs.summarise(settings, [*parts, lane, nodes, tls, guardian, guardrails])
 costs.report(bill)
 
 pulumi.export("api_url", gateway.url)
@@ -152,7 +166,8 @@ pulumi.export("user_pool_id", identity.user_pool.id)
 pulumi.export("user_pool_client_id", identity.client.id)
 pulumi.export("redis_endpoint", queue.host)
 pulumi.export("replies_bucket", storage.bucket.bucket)
-pulumi.export("gpu_instance_ids", nodes.instance_ids)
+pulumi.export(STATUS, weights.status)
+pulumi.export("gpu_instance_ids", nodes.instance_ids if nodes else [])
 pulumi.export("tls_host", tls.host if tls else None)
 pulumi.export("alerts_topic_arn", alerts.topic_arn)
 pulumi.export("next_step", image.next_step)

@@ -1,5 +1,5 @@
-"""The queue on a real Valkey: accepted jobs per second on one connection, memory per job and after
-they expired.
+"""The queue on a real Valkey: accepted jobs per second on one connection, the server's time for
+one while many wait, memory per job and after they expired.
 
 Jobs go in, nobody takes them, they expire, and the guardian's own code answers each in moto's S3.
 
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
@@ -20,9 +21,10 @@ from local.aws.moto import start_moto
 from local.machine.processes import Processes
 from local.machine.valkey import start_valkey
 from tlfif import names, replies
-from tlfif.queue import accepting, guarding, scripts
+from tlfif.queue import accepting, guarding, lane, scripts
 
 BUCKET, PROMPT = "replies", "x" * 1000
+WAITING = 500
 # None may expire by itself before the last is in.
 LIMITS = accepting.Limits(
     backlog_cap=10**9, burst=10**6, sustained=names.SUSTAINED_PER_MINUTE, ttl_s=86_400
@@ -42,7 +44,29 @@ async def main(jobs: int) -> None:
                 aws_secret_access_key="s",
             )
             with valkey.operator(decode_responses=True) as client:
+                await asyncio.to_thread(measure_accept, client)
                 await asyncio.to_thread(measure, client, s3, jobs)
+
+
+def measure_accept(client: "redis.Redis") -> None:
+    """Prints the server's time for one accept while others wait, with and without a lane."""
+    for name, policy, is_there in (
+        ("without a lane", None, False),
+        ("lane called", lane.Lane(), False),
+        ("lane at work", lane.Lane(), True),
+        ("by backlog", lane.Lane("backlog"), True),
+    ):
+        client.flushall()
+        accept(client, WAITING)
+        for ms in range(names.LANE_HISTORY_BOUND):
+            scripts.run(client, lane.answered(ms, ms))
+        if is_there:
+            scripts.run(client, lane.enter("t"))
+            scripts.run(client, lane.beat("t", "working", 1, 1.0))
+        client.config_resetstat()
+        accept(client, WAITING, policy)
+        spent = client.info("commandstats")["cmdstat_evalsha"]["usec_per_call"]  # type: ignore[index]
+        print(f"accept       {spent:,.0f} us of the server's time, {name}", flush=True)
 
 
 def measure(client: "redis.Redis", s3: object, jobs: int) -> None:
@@ -79,7 +103,7 @@ def measure(client: "redis.Redis", s3: object, jobs: int) -> None:
     print(f"memory       {start:,} bytes before, {left}", flush=True)
 
 
-def accept(client: "redis.Redis", jobs: int) -> list[str]:
+def accept(client: "redis.Redis", jobs: int, policy: lane.Lane | None = None) -> list[str]:
     """Accepts as many jobs, each of another user: the rate limit must not decide the figure.
 
     Their ids.
@@ -87,7 +111,7 @@ def accept(client: "redis.Redis", jobs: int) -> list[str]:
     ids = [str(uuid.uuid4()) for _ in range(jobs)]
     for number, job_id in enumerate(ids):
         job = accepting.NewJob(id=job_id, sub=f"user-{number}", prompt=PROMPT, idle_minutes=5)
-        answer = scripts.run(client, accepting.accept(job, LIMITS))
+        answer = scripts.run(client, accepting.accept(job, replace(LIMITS, lane=policy)))
         assert isinstance(answer, accepting.Accepted), answer
     return ids
 

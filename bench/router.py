@@ -1,5 +1,5 @@
 """The router's handler, warm, from its bundle under the runtime client, with a real Valkey: queued,
-refused, invalid.
+refused, invalid, and calling the instant lane, if the stack has one.
 
 The floor is measured in the same run: one RS256 verification and one round trip of the accept
 script.
@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.figures import percentiles, table
 from local.cloud import LocalCloud, Options
+from local.lambda_.model import InvokeResult
 from local.users import login
 from tlfif import names, tokens
 from tlfif.environment import UserPool
@@ -57,6 +58,24 @@ class Bench:
             operator.flushall()
         scripts.run(self.redis, working.heartbeat("i-0123456789abcdef0", "b", "ready", 0, {}))
 
+    def coming(self) -> None:
+        """An empty queue and a node that loads: nothing is woken, and the lane is called."""
+        self.reset()
+        scripts.run(self.redis, working.heartbeat("i-0123456789abcdef0", "b", "loading", 0, {}))
+
+    def called(self) -> None:
+        """The same, and the lane is being called by another."""
+        self.coming()
+        self.redis.set(names.LANE_WAKE, "another")
+
+    def answer_calls(self) -> None:
+        """Lambda takes every call, and runs nothing: it would take the processors."""
+
+        async def nothing(name: str, payload: bytes, context: str | None) -> InvokeResult:
+            return InvokeResult(b"null", None, "", 0.0, False, "r")
+
+        self.cloud.endpoint.on_invoke = nothing
+
     async def case(self, body: str, status: int, before: Callable[[], Any]) -> dict[str, float]:
         """The function's own durations in ms, as Lambda would bill them."""
         samples = []
@@ -95,6 +114,10 @@ async def main(calls: int) -> None:
         good, too_long = json.dumps({"prompt": "Hello"}), json.dumps({"prompt": "x" * 7000})
         rows = {"floor: verify + script": await asyncio.to_thread(bench.floor)}
         rows["202 queued"] = await bench.case(good, 202, bench.reset)
+        if "TLFIF_LANE_FUNCTION" in cloud.function("router").environment:
+            rows["202 starting, no call"] = await bench.case(good, 202, bench.called)
+            bench.answer_calls()
+            rows["202 starting, lane called"] = await bench.case(good, 202, bench.coming)
         bench.reset()
         now = int(time.time() * 1000)
         sub = json.loads(_payload(bench.token))["sub"]

@@ -31,7 +31,7 @@ _BILLED: dict[str, frozenset[str]] = {
     CERTIFICATE: frozenset({"public certificate"}),
     DASHBOARD: frozenset({"dashboard"}),
     ENDPOINT: frozenset(),
-    FUNCTION: frozenset({"Lambda request", "Lambda compute"}),
+    FUNCTION: frozenset({"Lambda request"}),
     INSTANCE: frozenset({"gp3 volume", "EBS snapshot", "public IPv4 address"}),
     LOG_GROUP: frozenset({"log ingestion"}),
     STAGE: frozenset({"REST request", "trace"}),
@@ -66,6 +66,7 @@ FREE: dict[str, str] = {
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "IAM is free",
     "aws:lambda/alias:Alias": "a name",
     "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig": "a setting",
+    "aws:lambda/invocation:Invocation": "a call or two, counted with its function's",
     "aws:lambda/permission:Permission": "a setting",
     "aws:lb/listener:Listener": "billed with its balancer",
     "aws:lb/targetGroup:TargetGroup": "billed with its balancer",
@@ -96,6 +97,10 @@ def billed_items(kind: str, inputs: Mapping[str, Any]) -> frozenset[str]:
             "nodeType": size,
         }:
             return frozenset({prices.cache_item(engine, size)})
+        case "aws:lambda/function:Function", {"architectures": [architecture]}:
+            disk_mb = inputs.get("ephemeralStorage", {}).get("size", 0)
+            run_time = prices.run_time(architecture, 0, disk_mb)
+            return _BILLED[kind] | {item for item, _, _ in run_time}
         case "aws:ec2/instance:Instance", {"instanceType": size}:
             return _BILLED[kind] | {size}
         case "aws:ec2/vpcEndpoint:VpcEndpoint", {"vpcEndpointType": "Interface"}:

@@ -12,13 +12,12 @@ from components.bundle import ROOT
 from components.component import Component, ServiceRole
 from components.lambda_function import DUALSTACK, VpcPlacement
 from components.naming import fitted
-from components.storage import RepliesBucket
+from components.storage import FINDINGS, RepliesBucket
 from tlfif import environment
 
 NAME_LIMIT = 21
 RUN_TIMEOUT_S = 30
 KEEP_DAYS = 7
-PREFIX = "canary"
 # Where Synthetics looks for a Python canary, and the files of ours that it runs.
 _PROBE = ("ping_probe/__init__.py", "ping_probe/handler.py")
 _SHARED = [f"tlfif/{name}.py" for name in ("__init__", "emf", "environment", "log", "names")]
@@ -88,7 +87,7 @@ class Canary(Component):
     def _create_role(self) -> ServiceRole:
         return self._role(
             "lambda.amazonaws.com",
-            *iam.keep_canary_findings(self._args.replies_bucket.arn, PREFIX),
+            *iam.keep_canary_findings(self._args.replies_bucket.arn, FINDINGS),
             iam.put_metrics("CloudWatchSynthetics"),
             iam.send_traces(),
             iam.attach_to_vpc(),
@@ -103,7 +102,7 @@ class Canary(Component):
             runtime_version=args.runtime,
             handler="ping_canary.handler",
             zip_file=script().relative_to(ROOT).as_posix(),
-            artifact_s3_location=pulumi.Output.concat("s3://", bucket, "/", PREFIX),
+            artifact_s3_location=pulumi.Output.concat("s3://", bucket, "/", FINDINGS),
             execution_role_arn=granted.role.arn,
             schedule={"expression": schedule(args.every_minutes)},
             run_config={

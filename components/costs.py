@@ -2,14 +2,16 @@
 for GPU hours.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pulumi
 
-from components import pricing
+from components import deployed, pricing
 from components.component import Component
+from components.cpu_worker import COST_KEY, answer_lines
 from components.pricing import BillRow, CostLine
 from components.settings import Settings
 from tlfif import names
@@ -19,8 +21,13 @@ TEST_MINUTES, PIPELINE_MINUTES = 5, 17
 BAKE_HOURS, BAKE_BUILD_MINUTES = 0.2, 3
 WORTH_NAMING_USD = 1.0
 ROUNDS_TO_NOTHING_USD = 0.005
+ROUNDS_TO_NOTHING_USD_AN_HOUR = 0.0005
 FIXED, LEFT = "cost_fixed_monthly_eur", "cost_gpu_hours_left"
-READ_OUTPUTS = "pulumi:pulumi:readStackOutputs"
+ANSWERS = "cost_lane_answers_left"
+# What the cap leaves is for the one or the other: how each is written, and what it is.
+_LEAVES = {LEFT: ("{:.1f}", "GPU-hours"), ANSWERS: ("{:,.0f}", "answers of the instant lane")}
+_UNITS = {"month": "$/month", "gpu-hour": "$/GPU-hour", "lane-hour": "$/lane-hour"}
+MOST_ANSWERS = 100_000_000
 
 
 def planned(settings: Settings) -> list[CostLine]:
@@ -33,12 +40,15 @@ def planned(settings: Settings) -> list[CostLine]:
     pushes, key = settings.costs.pushes_per_month, "costs:pushesPerMonth"
     building, waiting = "build minute arm1.medium", "pipeline: waiting for the bake"
     walking = PIPELINE_MINUTES * pushes
+    bake = [
+        pricing.line("m7i.large", BAKE_HOURS, "pipeline: one image bake"),
+        pricing.line(building, BAKE_BUILD_MINUTES, waiting),
+    ]
     lines = [
         pricing.line("Cost Explorer request", asked, spend, key="costs:source"),
         pricing.line(building, TEST_MINUTES * pushes, "pipeline: test stage", key=key),
         pricing.line("pipeline minute", walking, "pipeline: actions", key=key),
-        pricing.line("m7i.large", BAKE_HOURS, "pipeline: one image bake"),
-        pricing.line(building, BAKE_BUILD_MINUTES, waiting),
+        *(bake if settings.gpu.has_nodes else []),
         pricing.line("dashboard", 1, "dashboard"),
     ]
     return [pricing.as_planned(each) for each in lines]
@@ -54,22 +64,42 @@ def metrics() -> CostLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The bill of a month in USD and EUR, and the GPU-hours that the cap leaves beside it."""
+    """The bill of a month in USD and EUR, and what the cap leaves beside it: GPU-hours, or answers
+    of the instant lane; None where the stack has no nodes, or no lane.
+    """
 
     rows: Sequence[BillRow]
     fixed_eur: float
-    gpu_hours_left: float
+    gpu_hours_left: float | None
+    lane_answers_left: int | None
     warning: str | None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What decides, by the names of the outputs."""
+        figures = {FIXED: round(self.fixed_eur, 2)}
+        if self.gpu_hours_left is not None:
+            figures[LEFT] = round(self.gpu_hours_left, 1)
+        if self.lane_answers_left is not None:
+            figures[ANSWERS] = self.lane_answers_left
+        return figures
 
 
 def table(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, float]) -> str:
     """The bill as text, from its `lines` and `figures`: what is due each month, dearest first, and
     what the cap leaves.
     """
-    fixed, running = _dearest_first(rows, "month"), _dearest_first(rows, "gpu-hour")
-    total = f"{_usd(fixed):9.2f} $/month     together = €{figures[FIXED]:.2f}"
-    left = f"{figures[LEFT]:9.1f} GPU-hours     left under the cap"
-    return "\n".join([*map(_shown, fixed), total, *map(_shown, running), left])
+    fixed = _dearest_first(rows, "month")
+    total = f"{_usd(fixed):9.2f} $/month      together = €{figures[FIXED]:.2f}"
+    return "\n".join(
+        [
+            *map(_shown, fixed),
+            total,
+            *map(_shown, _by_the_hour(rows)),
+            *_at_worst(rows),
+            left(figures),
+        ]
+    )
 
 
 def message(
@@ -80,27 +110,62 @@ def message(
     """What a deployment says of its bill: the lines that cost something, the others as one, and
     last what decides, against the figures of the deployment `before`.
     """
-    fixed, running = _dearest_first(rows, "month"), _dearest_first(rows, "gpu-hour")
+    fixed = _dearest_first(rows, "month")
     worth = [row for row in fixed if row["usd"] >= ROUNDS_TO_NOTHING_USD]
     rest = fixed[len(worth) :]
     within = "within free tiers" + (" or below half a cent" if _usd(rest) else "")
-    others = [f"{_usd(rest):9.2f} $/month     {len(rest)} more {within}"] if rest else []
-    shown = [*map(_shown, worth), *others, *map(_shown, running)]
+    others = [f"{_usd(rest):9.2f} $/month      {len(rest)} more {within}"] if rest else []
+    shown = [*map(_shown, worth), *others, *map(_shown, _by_the_hour(rows))]
     return "\n".join([*shown, _decisive(figures, before)])
 
 
+def left(figures: Mapping[str, float]) -> str:
+    """What the cap leaves beside the fixed cost, such as `17.3 GPU-hours left under the cap`."""
+    either = " or ".join(_counted(name, figures[name]) for name in _LEAVES if name in figures)
+    return f"{either} left under the cap"
+
+
+def _counted(name: str, figure: float) -> str:
+    number, unit = _LEAVES[name]
+    return f"{number.format(figure)} {unit}"
+
+
 def _decisive(figures: Mapping[str, float], before: Mapping[str, float] | None) -> str:
-    now = f"€{figures[FIXED]:.2f} a month fixed, {figures[LEFT]:.1f} GPU-hours left under the cap"
+    now = f"€{figures[FIXED]:.2f} a month fixed, {left(figures)}"
     if before is None:
         return now
-    euros, hours = (figures[name] - before[name] for name in (FIXED, LEFT))
-    if round(euros, 2) == round(hours, 1) == 0:
+    euros = round(figures[FIXED] - before[FIXED], 2)
+    more = {
+        name: round(figures[name] - before[name], 1)
+        for name in _LEAVES
+        if name in figures and name in before
+    }
+    if not (euros or any(more.values())):
         return f"{now}; as at the last deployment"
-    return f"{now}; since the last deployment €{euros:+.2f} and {hours:+.1f} GPU-hours"
+    changes = [f"€{euros:+.2f}", *(_changed(name, by) for name, by in more.items())]
+    return f"{now}; since the last deployment {' and '.join(changes)}"
+
+
+def _changed(name: str, by: float) -> str:
+    number, unit = _LEAVES[name]
+    return f"{number.replace(':', ':+').format(by)} {unit}"
 
 
 def _dearest_first(rows: Sequence[Mapping[str, Any]], per: str) -> list[Mapping[str, Any]]:
     return sorted((row for row in rows if row["per"] == per), key=lambda row: -row["usd"])
+
+
+def _by_the_hour(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What is due for each hour that a node, or the lane, runs, if it is anything."""
+    both = [*_dearest_first(rows, "gpu-hour"), *_dearest_first(rows, "lane-hour")]
+    return [row for row in both if row["usd"] >= ROUNDS_TO_NOTHING_USD_AN_HOUR]
+
+
+def _at_worst(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the lane would cost that never rests; nodes have their longest lifetime."""
+    usd = pricing.HOURS * _usd(_dearest_first(rows, "lane-hour"))
+    what = "if the instant lane, one at a time, ran all month; the cap stops it before"
+    return [f"{usd:9.2f} $/month      {what}"] if usd else []
 
 
 def _usd(rows: Iterable[Mapping[str, Any]]) -> float:
@@ -108,8 +173,8 @@ def _usd(rows: Iterable[Mapping[str, Any]]) -> float:
 
 
 def _shown(line: Mapping[str, Any]) -> str:
-    monthly = line["per"] == "month"
-    amount = f"{line['usd']:9.2f} $/month   " if monthly else f"{line['usd']:9.3f} $/GPU-hour"
+    digits = 2 if line["per"] == "month" else 3
+    amount = f"{line['usd']:9.{digits}f} {_UNITS[line['per']]:11}"
     return f"{amount}  {line['what']}: {quantity(line)}{notes(line)}"
 
 
@@ -135,26 +200,46 @@ def notes(line: Mapping[str, Any]) -> str:
 def summarise(settings: Settings, parts: Iterable[Component | None]) -> Summary:
     """The bill of these components under the stack's settings; None is a part that it has not."""
     declared = [line for part in parts if part for line in part.cost_lines]
-    rows = pricing.bill([*declared, metrics(), *planned(settings)], settings.region)
+    every = [*declared, metrics(), *planned(settings)]
+    rows = pricing.bill(every, settings.region)
     fixed, running = pricing.total_usd(rows), pricing.total_usd(rows, "gpu-hour")
-    hours = max(0.0, (settings.cap_usd - fixed) / running)
+    hours = max(0.0, (settings.cap_usd - fixed) / running) if running else None
+    answers = _lane_answers(settings, every) if settings.cpu.enabled else None
     return Summary(
         rows=rows,
         fixed_eur=fixed / settings.costs.usd_per_eur,
         gpu_hours_left=hours,
-        warning=_warning(settings, rows, hours),
+        lane_answers_left=answers,
+        warning=_warning(settings, rows, hours, answers),
     )
 
 
-def _warning(settings: Settings, rows: Iterable[BillRow], hours: float) -> str | None:
-    if hours >= settings.costs.min_gpu_hours:
+def _lane_answers(settings: Settings, every: Iterable[CostLine]) -> int:
+    """How many answers a month of the instant lane fit under the cap while no node runs."""
+    others = [each for each in every if each.key != COST_KEY]
+    one = answer_lines(settings.cpu)
+
+    def usd(answers: int) -> float:
+        lane = [replace(each, quantity=answers * each.quantity) for each in one]
+        return pricing.total_usd(pricing.bill([*others, *lane], settings.region))
+
+    return max(0, bisect_right(range(MOST_ANSWERS), settings.cap_usd, key=usd) - 1)
+
+
+def _warning(
+    settings: Settings, rows: Iterable[BillRow], hours: float | None, answers: int | None
+) -> str | None:
+    cap = f"The cap of €{settings.budget.cap_eur:g} leaves"
+    wanted, expected = settings.costs.min_gpu_hours, settings.cpu.answers_per_month
+    if hours is not None and hours < wanted:
+        few = f"{hours:.1f} GPU-hours a month, fewer than costs:minGpuHours = {wanted:g}"
+    elif hours is None and answers is not None and answers < expected:
+        few = f"{answers:,} answers of the instant lane a month, fewer than {COST_KEY} = {expected}"
+    else:
         return None
     changed = [key for key in _dear_keys(rows) if not settings.is_default(key)]
     change = f"Change back {', '.join(changed)}, or raise" if changed else "Raise"
-    return (
-        f"The cap of €{settings.budget.cap_eur:g} leaves {hours:.1f} GPU-hours a month, fewer than "
-        f"costs:minGpuHours = {settings.costs.min_gpu_hours:g}. {change} budget:capEur."
-    )
+    return f"{cap} {few}. {change} budget:capEur."
 
 
 def _dear_keys(rows: Iterable[BillRow]) -> list[str]:
@@ -169,10 +254,9 @@ def report(summary: Summary) -> None:
     """Exports the figures and logs the bill, at preview and at up, with the warning if there is
     one.
     """
-    figures = {FIXED: round(summary.fixed_eur, 2), LEFT: round(summary.gpu_hours_left, 1)}
-    for name, value in figures.items():
+    for name, value in summary.figures.items():
         pulumi.export(name, value)
-    said = message(lines(summary), figures, _deployed())
+    said = message(lines(summary), summary.figures, _deployed())
     pulumi.log.info(f"what this stack costs\n{said}")
     if summary.warning:
         pulumi.log.warn(summary.warning)
@@ -181,17 +265,15 @@ def report(summary: Summary) -> None:
 def _deployed() -> dict[str, float] | None:
     """The figures that the stack's last deployment exported; None before the first, and where
     nobody can tell.
-
-    Asked of the engine by the call below a StackReference, which would leave a resource behind.
     """
-    # What a back end of one's own calls the only organization it has.
-    organization = pulumi.get_organization() or "organization"
-    name = f"{organization}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    outputs = deployed.outputs()
     try:
-        answer = pulumi.runtime.invoke(READ_OUTPUTS, {"name": name})
-        outputs = (answer.value or {}).get("outputs") or {}
-        return {name: float(outputs[name]) for name in (FIXED, LEFT)}
-    except Exception as error:
+        return {
+            name: float(outputs[name])
+            for name in (FIXED, *_LEAVES)
+            if name in outputs or name == FIXED
+        }
+    except (KeyError, TypeError, ValueError) as error:
         pulumi.log.debug(f"no last deployment to compare the costs with: {error}")
         return None
 

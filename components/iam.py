@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 
-from tlfif.names import ENV_TAG, ENV_VALUE, LATCH_TAG, REPLIES, STACK_TAG
+from tlfif.names import ENV_TAG, ENV_VALUE, INCOMING, LATCH_TAG, MODELS, REPLIES, STACK_TAG
 
 Text = pulumi.Input[str]
 Statement = Mapping[str, Any]
@@ -156,6 +156,39 @@ def see_missing_replies(bucket_arn: Text) -> Statement:
     return allow("SeeMissingReplies", ["s3:ListBucket"], bucket_arn)
 
 
+# --- weights
+
+
+def read_models(bucket_arn: Text) -> tuple[Statement, ...]:
+    """Read weights, and see which there are none of (see `see_missing_replies`)."""
+    return (
+        allow("ReadModels", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, f"/{MODELS}/*")),
+        allow("SeeMissingModels", ["s3:ListBucket"], bucket_arn),
+    )
+
+
+def bring_models(bucket_arn: Text) -> tuple[Statement, ...]:
+    """Upload weights in parts, check what has arrived, and copy it to its name: none of the
+    replies, and no way to change or delete weights but by others that have their name.
+    """
+    incoming, models = (
+        pulumi.Output.concat(bucket_arn, f"/{prefix}/*") for prefix in (INCOMING, MODELS)
+    )
+    return (
+        allow(
+            "CheckArrived",
+            ["s3:GetObject", "s3:DeleteObject", "s3:ListMultipartUploadParts"],
+            incoming,
+        ),
+        allow("WriteModels", ["s3:PutObject", "s3:AbortMultipartUpload"], [incoming, models]),
+        allow("FindUploads", ["s3:ListBucketMultipartUploads"], bucket_arn),
+        *read_models(bucket_arn),
+    )
+
+
+# --- the bucket
+
+
 def tls_only(bucket_arn: Text) -> Statement:
     """A bucket policy: nobody, over a connection in clear."""
     return {
@@ -166,6 +199,13 @@ def tls_only(bucket_arn: Text) -> Statement:
         "Resource": [bucket_arn, pulumi.Output.concat(bucket_arn, "/*")],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
+
+
+# --- the instant lane
+
+
+def call_lane(function_arn: Text) -> Statement:
+    return allow("CallLane", ["lambda:InvokeFunction"], function_arn)
 
 
 # --- the canary

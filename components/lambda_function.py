@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_aws as aws
 
-from components import billed, bundle, iam, pricing
+from components import billed, bundle, iam, prices, pricing
 from components.component import Component, ServiceRole
 from components.naming import FUNCTION_LIMIT, fitted
 from components.pricing import CostLine
@@ -45,11 +45,14 @@ class LambdaFunctionArgs:
     stack: str
     timeout_s: int
     memory_mb: int = 512
+    disk_mb: int = prices.FREE_DISK_MB
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     statements: Sequence[iam.Statement] = ()
     vpc: VpcPlacement | None = None
     monthly_calls: int = pricing.MINUTES
     usual_ms: int = 50
+    # The configuration key to change when it costs too much.
+    cost_key: str = ""
     # Behind the API the trace is the stage's.
     starts_traces: bool = True
     # A schedule's calls are all alike: their traces would cost more than they say.
@@ -62,7 +65,7 @@ class LambdaFunctionArgs:
 
 
 class LambdaFunction(Component):
-    """A Python 3.12 function on arm64."""
+    """A Python 3.12 function, on the processors that its bundle is for."""
 
     def __init__(
         self, name: str, args: LambdaFunctionArgs, opts: pulumi.ResourceOptions | None = None
@@ -70,8 +73,7 @@ class LambdaFunction(Component):
         super().__init__(name, opts)
         self._args = args
         # A fixed name: the pipeline, `make invoke` and the log group name the function too.
-        own = f"tl-fif-{args.stack}-{args.source.replace('_', '-')}"
-        self._function_name = fitted(own, FUNCTION_LIMIT)
+        self._function_name = function_name(args.stack, args.source)
         self.log_group = aws.cloudwatch.LogGroup(
             f"{name}-logs",
             name=f"/aws/lambda/{self._function_name}",
@@ -81,7 +83,7 @@ class LambdaFunction(Component):
         self.function = self._create_function(self._create_role())
         self.alias = self._create_alias() if args.versioned else None
         self.invoke_arn = (self.alias or self.function).invoke_arn
-        self._bill(*_cost_lines(args))
+        self._bill(*cost_lines(args))
         self.register_outputs({"arn": self.function.arn})
 
     def allow_invoke(
@@ -98,6 +100,17 @@ class LambdaFunction(Component):
             opts=self._child(),
         )
 
+    def call_once(self) -> aws.lambda_.FunctionEventInvokeConfig:
+        """Lets an asynchronous call be one: not made again when it fails, nor after `STALE_S`."""
+        return aws.lambda_.FunctionEventInvokeConfig(
+            f"{self._name}-once",
+            function_name=self.function.name,
+            qualifier=self.alias.name if self.alias else None,
+            maximum_retry_attempts=0,
+            maximum_event_age_in_seconds=STALE_S,
+            opts=self._child(),
+        )
+
     def run_every(self, interval: str) -> None:
         """Calls the function on a schedule, such as every `1 minute` or `5 minutes`; once each
         time, also when it fails.
@@ -106,14 +119,7 @@ class LambdaFunction(Component):
             f"{self._name}-schedule", schedule_expression=f"rate({interval})", opts=self._child()
         )
         allowed = self.allow_invoke("schedule", "events.amazonaws.com", rule.arn)
-        once = aws.lambda_.FunctionEventInvokeConfig(
-            f"{self._name}-once",
-            function_name=self.function.name,
-            qualifier=self.alias.name if self.alias else None,
-            maximum_retry_attempts=0,
-            maximum_event_age_in_seconds=STALE_S,
-            opts=self._child(),
-        )
+        once = self.call_once()
         aws.cloudwatch.EventTarget(
             f"{self._name}-target",
             rule=rule.name,
@@ -150,11 +156,12 @@ class LambdaFunction(Component):
             name=self._function_name,
             role=granted.role.arn,
             runtime="python3.12",
-            architectures=["arm64"],
+            architectures=[bundle.architecture(args.source)],
             handler=f"{args.source}.handler.handler",
             code=bundle.archive(args.source),
             source_code_hash=bundle.source_hash(args.source),
             memory_size=args.memory_mb,
+            ephemeral_storage=_disk(args.disk_mb),
             timeout=args.timeout_s,
             publish=args.versioned,
             environment={"variables": args.environment},
@@ -167,6 +174,17 @@ class LambdaFunction(Component):
         )
 
 
+def function_name(stack: str, source: str) -> str:
+    """The name of a stack's function: a fixed one, for whoever calls it before it is made."""
+    return fitted(f"tl-fif-{stack}-{source.replace('_', '-')}", FUNCTION_LIMIT)
+
+
+def _disk(size_mb: int) -> aws.lambda_.FunctionEphemeralStorageArgs | None:
+    if size_mb == prices.FREE_DISK_MB:
+        return None
+    return aws.lambda_.FunctionEphemeralStorageArgs(size=size_mb)
+
+
 def _vpc_config(vpc: VpcPlacement | None) -> aws.lambda_.FunctionVpcConfigArgs | None:
     if vpc is None:
         return None
@@ -177,14 +195,24 @@ def _vpc_config(vpc: VpcPlacement | None) -> aws.lambda_.FunctionVpcConfigArgs |
     )
 
 
-def _cost_lines(args: LambdaFunctionArgs) -> list[CostLine]:
-    name, calls = args.source, args.monthly_calls
-    gb_seconds = calls * args.usual_ms / 1000 * args.memory_mb / 1024
-    log_gb = calls * LOG_GB_PER_CALL
+def cost_lines(args: LambdaFunctionArgs) -> list[CostLine]:
+    """What a function costs in a month in which it is called as its arguments assume."""
+    name, calls, key = args.source, args.monthly_calls, args.cost_key
+    run_time = prices.run_time(bundle.architecture(name), args.memory_mb, args.disk_mb)
+    seconds = calls * args.usual_ms / 1000
     lines = [
-        pricing.line("Lambda request", calls, f"{name}: calls", resource=billed.FUNCTION),
-        pricing.line("Lambda compute", gb_seconds, f"{name}: run time", resource=billed.FUNCTION),
-        pricing.line("log ingestion", log_gb, f"{name}: logs", resource=billed.LOG_GROUP),
+        pricing.line("Lambda request", calls, f"{name}: calls", resource=billed.FUNCTION, key=key),
+        *(
+            pricing.line(item, seconds * gb, f"{name}: {what}", resource=billed.FUNCTION, key=key)
+            for item, gb, what in run_time
+        ),
+        pricing.line(
+            "log ingestion",
+            calls * LOG_GB_PER_CALL,
+            f"{name}: logs",
+            resource=billed.LOG_GROUP,
+            key=key,
+        ),
     ]
     if args.traced and args.starts_traces:
         lines.append(pricing.line("trace", calls, f"{name}: traces", resource=billed.FUNCTION))

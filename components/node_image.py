@@ -5,7 +5,11 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 from components.naming import stack_name
+from components.settings import Settings
 from tlfif.names import AMI_PARAMETER
+
+_FIRST = "Create a user and send the first prompt."
+_DONE = f"Nothing: the stack is complete. {_FIRST}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,19 +22,28 @@ class NodeImage:
     next_step: str
 
 
-def find_image(configured: str | None, stack: str) -> NodeImage:
-    """The configured image, or the one that the stack's SSM parameter names, if there is one."""
+def find_image(settings: Settings, stack: str) -> NodeImage:
+    """The configured image, or the one that the stack's SSM parameter names, if there is one; None
+    is asked for where there are no nodes.
+    """
+    if not settings.gpu.has_nodes:
+        alone = f"It has no nodes (gpu:wake = {settings.gpu.wake}): the instant lane answers."
+        return NodeImage(ami_id=None, next_step=f"{_DONE} {alone}")
     parameter = stack_name(AMI_PARAMETER, stack)
-    ami_id = configured or _baked(parameter)
+    ami_id = settings.gpu.ami_id or _baked(parameter)
     if ami_id:
-        done = "Nothing: the stack is complete. Create a user and send the first prompt."
-        return NodeImage(ami_id=ami_id, next_step=done)
+        return NodeImage(ami_id=ami_id, next_step=_DONE)
     bake = (
         f"There is no image for the nodes yet: the SSM parameter {parameter} does not exist. "
         "Bake one (gpu_image/), or name one you have: "
         "pulumi config set --path 'tl-fif:gpu.amiId' ami-...; then run `pulumi up` again."
     )
-    return NodeImage(ami_id=None, next_step=bake)
+    lane = (
+        f"{_FIRST} The instant lane answers already. For the nodes: "
+        if settings.cpu.enabled
+        else ""
+    )
+    return NodeImage(ami_id=None, next_step=f"{lane}{bake}")
 
 
 def _baked(parameter: str) -> str | None:

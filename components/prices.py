@@ -10,6 +10,8 @@ REGIONS = ("us-east-1", "eu-west-1", "eu-central-1")
 READ = "2026-11"
 # The instance types with a GPU that have a price, and the vCPUs of each.
 VCPUS = {"g4dn.xlarge": 4}
+# A function has a disk of so much for nothing.
+FREE_DISK_MB = 512
 # H: read in an AWS document, API model or price list. M: one third-party source. L: from memory, to
 # be checked.
 Mark = Literal["H", "M", "L"]
@@ -17,13 +19,17 @@ Mark = Literal["H", "M", "L"]
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """What one unit of `item` costs, in USD; the first `free` units of a month cost nothing."""
+    """What one unit of `item` costs, in USD; the first `free` units of a month cost nothing.
+
+    They are `free` together for all the items of one `pool`: its own, for most.
+    """
 
     item: str
     usd: float
     unit: str
     source: str
     mark: Mark
+    pool: str
     free: float = 0
     read: str = READ
 
@@ -37,9 +43,12 @@ class _Row(NamedTuple):
     marks: str
     source: str
     free: float = 0
+    pool: str = ""
 
 
 _CACHE = "ElastiCache, AWS Price List API"
+# One free tier for both architectures.
+_LAMBDA = "Lambda run time"
 _LIST = [
     _Row("cache.t4g.micro valkey", (0.0128, 0.0144, 0.0152), "hour", "HLL", _CACHE),
     _Row("cache.t4g.small valkey", (0.0256, 0.0280, 0.0304), "hour", "HLL", _CACHE),
@@ -76,7 +85,31 @@ _LIST = [
         "API Gateway price list",
     ),
     _Row("Lambda request", 0.0000002, "request", "MLL", "Lambda pricing", free=1_000_000),
-    _Row("Lambda compute", 0.0000133334, "GB-second", "HLL", "Lambda pricing, arm64", free=400_000),
+    _Row(
+        "Lambda compute",
+        0.0000133334,
+        "GB-second",
+        "HMM",
+        "Lambda pricing, arm64; AWS's calculator of 2022, quoted",
+        free=400_000,
+        pool=_LAMBDA,
+    ),
+    _Row(
+        "Lambda compute x86",
+        0.0000166667,
+        "GB-second",
+        "HMM",
+        "Lambda pricing, x86; AWS's calculator of 2022, quoted",
+        free=400_000,
+        pool=_LAMBDA,
+    ),
+    _Row(
+        "Lambda disk",
+        (0.0000000309, 0.0000000340, 0.0000000367),
+        "GB-second",
+        "M",
+        "Lambda pricing, ephemeral storage beyond 512 MB; AWS's calculator of 2022, quoted",
+    ),
     _Row("S3 storage", (0.023, 0.023, 0.0245), "GB-month", "L", "S3 pricing, standard class"),
     _Row("S3 write", (0.000005, 0.000005, 0.0000054), "request", "L", "S3 pricing, PUT and LIST"),
     _Row("S3 read", (0.0000004, 0.0000004, 0.00000043), "request", "L", "S3 pricing, GET"),
@@ -100,6 +133,7 @@ def _by_region(row: _Row) -> dict[str, Price]:
             unit=row.unit,
             source=row.source,
             mark=cast(Mark, mark),
+            pool=row.pool or row.item,
             free=row.free,
         )
         for region, rate, mark in zip(REGIONS, rates, marks, strict=True)
@@ -123,3 +157,14 @@ def cache_node_types(engine: str) -> list[str]:
     """The ElastiCache node types that have a price with this engine."""
     items = [item.split() for item in PRICES if item.startswith("cache.")]
     return sorted(node_type for node_type, of in items if of == engine)
+
+
+def run_time(architecture: str, memory_mb: int, disk_mb: int) -> list[tuple[str, float, str]]:
+    """What a second of a function's run time costs: items, how many GB-seconds of each, and what
+    they are.
+    """
+    item = "Lambda compute x86" if architecture == "x86_64" else "Lambda compute"
+    parts = [(item, memory_mb / 1024, "run time")]
+    if disk_mb > FREE_DISK_MB:
+        parts.append(("Lambda disk", (disk_mb - FREE_DISK_MB) / 1024, "disk"))
+    return parts

@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, Unpack
 
-from components import billed
+from components import billed, prices
 from components.prices import PRICES, Price
 
 HOURS = 730
 MINUTES = HOURS * 60
-Per = Literal["month", "gpu-hour"]
+Per = Literal["month", "gpu-hour", "lane-hour"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostLine:
-    """One line of the bill: what, how many units of an item, and whether it is due each month or
-    each GPU-hour.
+    """One line of the bill: what, how many units of an item, and whether it is due each month, each
+    GPU-hour, or each hour that the instant lane runs.
 
     `resource` is the type of the resources it pays for; `key` the configuration key to change when
     it is too much; `planned` marks a part that the program does not declare yet.
@@ -66,9 +66,23 @@ def gpu_hour_lines(instance_type: str) -> list[CostLine]:
     ]
 
 
+def lane_hour_lines(memory_mb: int, disk_mb: int) -> list[CostLine]:
+    """What the instant lane costs for each hour that it runs, when the free tier is used up."""
+    return [
+        line(
+            item,
+            3600 * gb,
+            f"instant lane, beyond the free tier: {what}",
+            per="lane-hour",
+            resource=billed.FUNCTION,
+        )
+        for item, gb, what in prices.run_time("x86_64", memory_mb, disk_mb)
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BillRow:
-    """A line, its price and what is left after the free tier: USD per month, or per GPU-hour."""
+    """A line, its price and what is left after the free tier: USD per month, or per hour."""
 
     line: CostLine
     price: Price
@@ -77,18 +91,20 @@ class BillRow:
 
 
 def bill(lines: Iterable[CostLine], region: str) -> list[BillRow]:
-    """The lines, priced in their order; the first lines of an item use up its free tier."""
-    left = {item: by_region[region].free for item, by_region in PRICES.items()}
+    """The lines, priced in their order; the first lines of a month use up the free tier of their
+    item, or of all the items that share it.
+    """
+    left = {each[region].pool: each[region].free for each in PRICES.values()}
     rows: list[BillRow] = []
     for each in lines:
         price = PRICES[each.item][region]
-        free = min(left[each.item], each.quantity)
-        left[each.item] -= free
+        free = min(left[price.pool], each.quantity) if each.per == "month" else 0
+        left[price.pool] -= free
         usd = price.usd * (each.quantity - free)
         rows.append(BillRow(line=each, price=price, free=free, usd=usd))
     return rows
 
 
 def total_usd(rows: Iterable[BillRow], per: Per = "month") -> float:
-    """The sum of what is due each month, or each GPU-hour."""
+    """The sum of what is due each month, or each hour of the one kind or the other."""
     return sum(row.usd for row in rows if row.line.per == per)

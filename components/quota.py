@@ -16,6 +16,8 @@ def check(gpu: GpuSettings, region: str) -> None:
     Says so, and lets everything go on, where Service Quotas does not answer: whoever may preview
     need not have the right to ask it (servicequotas:GetServiceQuota).
     """
+    if not gpu.has_nodes:
+        return
     needed = VCPUS[gpu.instance_type] * gpu.count
     try:
         granted = aws.servicequotas.get_service_quota(service_code="ec2", quota_code=QUOTA).value

@@ -63,6 +63,7 @@ class Router(Component):
 
     def _variables(self) -> dict[str, pulumi.Input[str]]:
         settings = self._args.settings
+        lane = {"lane_eur_per_hour": round(settings.lane_eur_per_hour, 4)}
         return environment.Router.variables(
             **self._args.fleet.fields,
             user_pool_id=self._args.user_pool_id,
@@ -71,6 +72,7 @@ class Router(Component):
             idle_minutes=settings.gpu.idle_minutes,
             cap_eur=settings.budget.cap_eur,
             gpu_eur_per_hour=round(settings.gpu_eur_per_hour, 4),
+            **(lane if settings.cpu.enabled else {}),
         )
 
     def _create_payload_samples(self) -> None:

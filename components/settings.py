@@ -3,23 +3,11 @@ typed, checked model.
 """
 
 import json
-import re
 from collections.abc import Collection, Mapping
-from ipaddress import ip_network
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 import pulumi
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError
 
 from components import prices, pricing
 from components.naming import check_stack
@@ -31,327 +19,36 @@ from components.settings_errors import (
     no_region,
     together,
 )
+from components.settings_groups import (
+    AlertSettings,
+    BudgetSettings,
+    CostSettings,
+    CpuSettings,
+    DeliverySettings,
+    GatewaySettings,
+    GpuSettings,
+    Group,
+    ModelSettings,
+    QueueSettings,
+)
 from tlfif import names
 
-
-def _cidr(value: str) -> str:
-    ip_network(value)
-    return value
-
-
-def _https(value: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"https://[!-~]+", value.get_secret_value()):
-        raise ValueError("must be an address that begins with https://")
-    return value
-
-
-class _Group(BaseModel):
-    """A group of keys. A field's `examples` stand in for it where its own value is encrypted and
-    there is no passphrase.
-    """
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        field = cls.model_fields[info.field_name or ""]
-        if isinstance(value, bool) and field.annotation is not bool:
-            # Python would count it as 0 or 1.
-            raise ValueError("is a switch, and no switch is wanted here")
-        return value
+__all__ = [
+    "AlertSettings",
+    "BudgetSettings",
+    "CostSettings",
+    "CpuSettings",
+    "DeliverySettings",
+    "GatewaySettings",
+    "GpuSettings",
+    "ModelSettings",
+    "QueueSettings",
+    "Settings",
+    "SettingsError",
+]
 
 
-class GpuSettings(_Group):
-    """The inference nodes."""
-
-    count: int = Field(
-        default=1,
-        ge=1,
-        le=8,
-        description="how many nodes the stack has, each stopped until it is needed",
-    )
-    instance_type: str = Field(
-        default="g4dn.xlarge", description="an x86_64 instance type with one NVIDIA GPU"
-    )
-    ami_id: str | None = Field(
-        default=None,
-        pattern=r"^ami-[0-9a-f]{8}([0-9a-f]{9})?$",
-        description="an image to use instead of the baked one",
-    )
-    slots: int = Field(
-        default=names.ENGINE_SEQUENCES,
-        ge=1,
-        le=names.ENGINE_SEQUENCES,
-        description="how many jobs a node works on at once; its engine takes no more",
-    )
-    idle_minutes: int = Field(
-        default=names.DEFAULT_IDLE_MINUTES,
-        ge=names.MIN_IDLE_MINUTES,
-        le=names.MAX_IDLE_MINUTES,
-        description=(
-            "minutes without work after which a node stops itself, unless the job says otherwise"
-        ),
-    )
-    max_lifetime_hours: float = Field(
-        default=4,
-        ge=names.MIN_LIFETIME_HOURS,
-        le=names.MAX_LIFETIME_HOURS,
-        description="hours after which a node stops, whatever it does",
-    )
-    boot_allowance_minutes: int = Field(
-        default=names.DEFAULT_BOOT_ALLOWANCE_MINUTES,
-        ge=names.MIN_BOOT_ALLOWANCE_MINUTES,
-        le=names.MAX_BOOT_ALLOWANCE_MINUTES,
-        description=(
-            "minutes without an answer that a node's engine may load or be away; then the node "
-            "stops itself and says why"
-        ),
-    )
-    disk_gb: int = Field(
-        default=30, ge=20, le=1000, description="the size of each node's disk in GB"
-    )
-    wake: Literal["always", "backlog", "never"] = Field(
-        default="always",
-        description=(
-            "when a node is woken: for every job that none is up for; only for what the instant "
-            "lane would not finish within gpu:wakeAfterSeconds or is slow at; or never, and the "
-            "stack has no nodes"
-        ),
-    )
-    wake_after_seconds: int = Field(
-        default=60,
-        ge=5,
-        le=names.JOB_TTL_S,
-        description="seconds of work before the instant lane that wake a node as well; used with "
-        "gpu:wake = backlog",
-    )
-    tls_ingress: bool = Field(
-        default=False,
-        description=(
-            "whether a network load balancer takes TLS connections to the nodes from inside the VPC"
-        ),
-    )
-    domain: str = Field(
-        default="gpu.example.com",
-        # A certificate's first name has at most 64 characters.
-        max_length=64,
-        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,}$",
-        description=(
-            "the name on the load balancer's certificate, in a domain of yours; used "
-            "with gpu:tlsIngress"
-        ),
-    )
-
-
-class CpuSettings(_Group):
-    """The instant lane: a function that answers while no node is ready."""
-
-    enabled: bool = Field(default=True, description="whether the stack has it")
-    memory_mb: int = Field(
-        default=3_008,
-        ge=1_024,
-        le=10_240,
-        description="its memory in MB; a new account may have 3,008, and processors come with it: "
-        "one per 1,769 MB",
-    )
-    disk_mb: int = Field(
-        default=1_024, ge=512, le=10_240, description="its disk in MB, where the weights are"
-    )
-    slots: int = Field(default=2, ge=1, le=8, description="how many jobs it works on at once")
-    max_prompt_bytes: int = Field(
-        default=1_500,
-        ge=100,
-        le=names.MAX_PROMPT_BYTES,
-        description="longer prompts, which a processor reads slowly, are left to a node where "
-        "there is one",
-    )
-    answers_per_month: int = Field(
-        default=5_000,
-        ge=0,
-        le=10_000_000,
-        description="how many of its answers a month the estimate assumes",
-    )
-
-
-class ModelSettings(_Group):
-    """The weights, as a GGUF file of a repository."""
-
-    hub: str = Field(
-        default="https://huggingface.co",
-        max_length=200,
-        pattern=r"^(https://[a-z0-9.-]+|http://(127\.0\.0\.1|localhost))(:\d{1,5})?$",
-        description="where the repository is: the Hugging Face Hub, or a mirror of it",
-    )
-    repository: str = Field(
-        default="TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF",
-        max_length=200,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="owner/name",
-    )
-    file: str = Field(
-        default="tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf",
-        max_length=200,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.gguf$",
-        description="the file",
-    )
-    revision: str = Field(
-        default="52e7645ba7c309695bec7ac98f4f005b139cf465",
-        pattern=r"^[0-9a-f]{40}$",
-        description="the commit of the repository",
-    )
-    sha256: str = Field(
-        default="9fecc3b3cd76bba89d504f29b616eedf7da85b96540e490ca5824d3f7d2776a0",
-        pattern=r"^[0-9a-f]{64}$",
-        description="the SHA-256 of the file",
-    )
-
-    @property
-    def url(self) -> str:
-        """Where the hub has the file."""
-        return f"{self.hub}/{self.repository}/resolve/{self.revision}/{self.file}"
-
-    @property
-    def key(self) -> str:
-        """Where the stack's bucket has it."""
-        return names.model_key(self.sha256)
-
-
-class QueueSettings(_Group):
-    """The job queue."""
-
-    engine: Literal["valkey", "redis"] = Field(
-        default="valkey", description="the server; Valkey is 20 % cheaper"
-    )
-    node_type: str = Field(
-        default="cache.t4g.micro",
-        pattern=r"^cache\.[a-z0-9]+\.[a-z0-9]+$",
-        description="an ElastiCache node type",
-    )
-    replicas: int = Field(default=0, ge=0, le=5, description="additional nodes that can take over")
-
-
-class GatewaySettings(_Group):
-    """The HTTP surface."""
-
-    extra_ping_cidrs: tuple[Annotated[str, AfterValidator(_cidr)], ...] = Field(
-        default=(),
-        # The API's policy, which names each, may have 8,192 bytes.
-        max_length=50,
-        description="networks besides the VPC that may call /ping, such as an uptime monitor's",
-    )
-    manage_account: bool = Field(
-        default=True,
-        description=(
-            "whether this stack sets API Gateway's log role, of which an account has one per region"
-        ),
-    )
-    probe: Literal["lambda", "synthetics"] = Field(
-        default="lambda",
-        description=(
-            "who asks /ping every minute: a function, or a canary of CloudWatch "
-            "Synthetics at $0.0012 a run"
-        ),
-    )
-    canary_runtime: str = Field(
-        default="syn-python-selenium-14.0",
-        pattern=r"^syn-python-selenium-[0-9]+\.[0-9]+$",
-        description="the canary's runtime version",
-    )
-    deletion_protection: bool = Field(
-        default=False,
-        description=(
-            "whether Cognito refuses to delete the user pool, and all its users with it; "
-            "on in Pulumi.prod.yaml"
-        ),
-    )
-    private_endpoint: bool = Field(
-        default=False,
-        description=(
-            "whether /ping and /queue-health are also served by a private API to the "
-            "source 10.20.0.0/22"
-        ),
-    )
-
-
-class BudgetSettings(_Group):
-    """The spending cap."""
-
-    cap_eur: float = Field(default=20, ge=1, le=10_000, description="the monthly cap in EUR")
-    scope: Literal["account", "tag"] = Field(
-        default="account",
-        description=(
-            "what the budget counts; `tag` reads 0 until `env` is an active cost-allocation tag"
-        ),
-    )
-
-
-class CostSettings(_Group):
-    """How money is counted."""
-
-    usd_per_eur: float = Field(
-        default=1.15, gt=0.5, lt=2, description="the exchange rate; AWS bills in USD"
-    )
-    min_gpu_hours: float = Field(
-        default=10,
-        ge=0,
-        le=10_000,
-        description="GPU-hours below which the preview warns that the cap leaves too few",
-    )
-    requests_per_month: int = Field(
-        default=100_000,
-        ge=0,
-        le=1_000_000_000,
-        description="how many API requests a month the estimate assumes",
-    )
-    pushes_per_month: int = Field(
-        default=4,
-        ge=0,
-        le=10_000,
-        description="how many runs of the delivery pipeline a month the estimate assumes",
-    )
-    image_gb: int = Field(
-        default=15, ge=1, le=1000, description="how much of its disk the baked image fills, in GB"
-    )
-    source: Literal["ledger", "costExplorer"] = Field(
-        default="ledger",
-        description=(
-            "where the spend metric comes from: an own ledger, or Cost Explorer at $0.01 a request"
-        ),
-    )
-
-
-class DeliverySettings(_Group):
-    """How new code comes to serve."""
-
-    pipeline: bool = Field(
-        default=False,
-        description=(
-            "whether a delivery pipeline moves the alias `prod` to a new version; otherwise each "
-            "`pulumi up` does"
-        ),
-    )
-
-
-class AlertSettings(_Group):
-    """Who hears of trouble."""
-
-    email: str | None = Field(
-        default=None,
-        max_length=254,
-        pattern=r"^[!-?A-~]+@[!-?A-~]+$",
-        examples=["secret@secret.invalid"],
-        description="an address that gets the warnings",
-    )
-    pager_duty_url: Annotated[SecretStr, AfterValidator(_https)] | None = Field(
-        default=None,
-        max_length=2000,
-        examples=["https://secret.invalid/integration"],
-        description="the integration URL of a PagerDuty service; set it with --secret",
-    )
-
-
-class Settings(_Group):
+class Settings(Group):
     """All the program's settings; defaults live here and nowhere else."""
 
     region: str
@@ -429,12 +126,32 @@ class Settings(_Group):
                 "an image is no larger than the disk it fills",
                 f"gpu.diskGb' {costs.image_gb}",
             )
+        if gpu.wake != "always" and not self.cpu.enabled:
+            raise together(
+                {"gpu:wake": gpu.wake, "cpu:enabled": self.cpu.enabled},
+                "without the instant lane nobody would answer the jobs that wake no node",
+                "cpu.enabled' true",
+            )
+        if gpu.tls_ingress and not gpu.has_nodes:
+            raise together(
+                {"gpu:tlsIngress": gpu.tls_ingress, "gpu:wake": gpu.wake},
+                "the balancer would have no node behind it",
+                "gpu.tlsIngress' false",
+            )
 
     @property
     def gpu_eur_per_hour(self) -> float:
         """What one running node costs, in EUR per hour."""
         rows = pricing.bill(pricing.gpu_hour_lines(self.gpu.instance_type), self.region)
         return pricing.total_usd(rows, "gpu-hour") / self.costs.usd_per_eur
+
+    @property
+    def lane_eur_per_hour(self) -> float:
+        """What the instant lane costs while it runs, in EUR per hour, beyond the free tier."""
+        rows = pricing.bill(
+            pricing.lane_hour_lines(self.cpu.memory_mb, self.cpu.disk_mb), self.region
+        )
+        return pricing.total_usd(rows, "lane-hour") / self.costs.usd_per_eur
 
     def is_default(self, key: str) -> bool:
         """Whether a key such as `gpu:diskGb` has its default value; StopIteration for one that does

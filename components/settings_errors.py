@@ -48,9 +48,16 @@ def together(values: Mapping[str, Any], why: str, assignment: str) -> SettingsEr
     """The error for values that are good alone and not together; `assignment` is the end of a
     command that would mend it.
     """
-    said = " and ".join(f"{key} = {value:g}" for key, value in values.items())
+    said = " and ".join(f"{key} = {_plain(value)}" for key, value in values.items())
     command = f"pulumi config set --path '{PROJECT}:{assignment}"
     return SettingsError(f"{said} do not go together: {why}. One way out: {command}")
+
+
+def _plain(value: Any) -> str:
+    """A good value as it is written in a stack's file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The replies bucket: private, encrypted, TLS only, and emptied by itself."""
+"""The stack's bucket: private, encrypted, TLS only, and emptied by itself of all but weights."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,16 @@ import pulumi_aws as aws
 from components import billed, iam, pricing
 from components.component import Component
 from components.pricing import CostLine
+from tlfif import names
 
 REPLY_DAYS = 7
+# Where a canary writes what it finds.
+FINDINGS = "canary"
+# How many days what is below each prefix is kept. Weights are not among them: those of another hash
+# stay too, so that the way back to them costs nothing but their 2 cents a month.
+KEPT_DAYS = {names.REPLIES: REPLY_DAYS, FINDINGS: REPLY_DAYS, names.INCOMING: 1}
+# An upload in parts that has not become an object by then never will.
+UPLOAD_DAYS = 1
 # What the estimate assumes: nine polls to a job; its reply of 8 kB is written three times while it
 # grows.
 REQUESTS_PER_JOB, WRITES_PER_JOB, REPLY_GB = 10, 3, 8e-6
@@ -33,16 +41,16 @@ class RepliesBucket:
 
 
 class Storage(Component):
-    """One bucket for what the nodes answer; nothing in it is worth keeping longer than
-    `REPLY_DAYS`.
+    """One bucket for what workers answer, which expires, and for the weights that they answer
+    with.
     """
 
     def __init__(
         self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(name, opts)
-        # Replies expire anyway, so `pulumi destroy` need not stop at a bucket that still holds
-        # some.
+        # Replies expire anyway and weights can be had again, so `pulumi destroy` need not stop at a
+        # bucket that still holds some.
         self.bucket = aws.s3.Bucket(f"{name}-replies", force_destroy=True, opts=self._child())
         settings = [*self._keep_private(), self._encrypt(), self._expire()]
         # Their URNs are known in a preview, too: a new setting makes nothing else uncertain.
@@ -82,17 +90,27 @@ class Storage(Component):
         return aws.s3.BucketLifecycleConfiguration(
             f"{self._name}-expiry",
             bucket=self.bucket.bucket,
-            rules=[
-                {
-                    "id": "expire",
-                    "status": "Enabled",
-                    "filter": {"prefix": ""},
-                    "expiration": {"days": REPLY_DAYS},
-                    "abort_incomplete_multipart_upload": {"days_after_initiation": 1},
-                }
-            ],
+            # Put as a whole, so that a stack with other rules gets these in place.
+            rules=[*(_expiring(prefix, days) for prefix, days in KEPT_DAYS.items()), _ENDING],
             opts=self._child(),
         )
+
+
+_ENDING: aws.s3.BucketLifecycleConfigurationRuleArgsDict = {
+    "id": "end-uploads",
+    "status": "Enabled",
+    "filter": {"prefix": ""},
+    "abort_incomplete_multipart_upload": {"days_after_initiation": UPLOAD_DAYS},
+}
+
+
+def _expiring(prefix: str, days: int) -> aws.s3.BucketLifecycleConfigurationRuleArgsDict:
+    return {
+        "id": f"expire-{prefix}",
+        "status": "Enabled",
+        "filter": {"prefix": f"{prefix}/"},
+        "expiration": {"days": days},
+    }
 
 
 def _cost_lines(requests: int) -> list[CostLine]:

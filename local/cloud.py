@@ -6,10 +6,11 @@ import socket
 import tempfile
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from components import bundle
 from local.aws.endpoint import Endpoint
 from local.aws.moto import Moto, start_moto
 from local.deployment.backend import LocalBackend, bake
@@ -17,18 +18,25 @@ from local.deployment.provider.cloud import CloudFile
 from local.engine.deployment import Deployment
 from local.lambda_.host import FunctionHost
 from local.lambda_.model import FunctionSpec
+from local.machine.hub import local_model_config, model_hub
 from local.machine.ports import LOOPBACK, listen
 from local.machine.processes import Processes
 from local.machine.serving import serving
 from local.machine.valkey import Valkey, start_valkey
+from local.node import model_file
+from local.node.model_server import THREADS
 from local.node.node import LocalNode
-from local.running import Options, Running, Site, build_bundles
+from local.running import LANE, Options, Running, Site, build_bundles
 from recording import kinds
 from recording.evaluate import evaluate, stack_region
 from recording.model import Recording
 
 MAX_LINES = 10_000
 VPC_LOOPBACK = "::1"
+# Processors come with a function's memory; here they are shared with all the others.
+MB_PER_PROCESSOR = 1_769
+# Where nothing answers: a stack without the lane brings no weights.
+NO_HUB = "http://127.0.0.1:9"
 # What depends on everything that an API needs: the last to come, and the first to go.
 STAGE = kinds.apigateway.STAGE.token
 
@@ -80,13 +88,15 @@ class LocalCloud:
         self.log_dir = Path(self._stack.enter_context(folder))
         self.procs = await self._stack.enter_async_context(Processes(self.log_dir))
         # Seconds of work each, done while the servers start.
-        bundles = asyncio.create_task(asyncio.to_thread(build_bundles))
+        bundles = asyncio.create_task(asyncio.to_thread(build_bundles, self._usual_functions()))
         modules = asyncio.create_task(asyncio.to_thread(_import_program))
+        model = asyncio.create_task(self._model_config())
         await self._start_servers()
         await self._serve(*listeners)
         await modules
-        await self._deploy()
-        await self._running.deploy(self.recording, await bundles)
+        await self._deploy(await model)
+        await bundles
+        await self._running.deploy(self.recording)
 
     def _listen(self) -> tuple[socket.socket, socket.socket]:
         """The API's sockets for the world and for the VPC."""
@@ -97,6 +107,21 @@ class LocalCloud:
         self.api_url = f"http://{LOOPBACK}:{world.getsockname()[1]}/v1"
         self.vpc_url = f"http://[{VPC_LOOPBACK}]:{vpc.getsockname()[1]}/v1"
         return world, vpc
+
+    def _usual_functions(self) -> list[str]:
+        """Those to build before it is known which there are: the engine's package is large."""
+        return [name for name in bundle.functions() if self.options.lane or name != LANE]
+
+    async def _model_config(self) -> dict[str, dict[str, Any]]:
+        """What this machine's stack is told of the lane and its weights."""
+        if not self.options.lane:
+            return {"tl-fif:cpu": {"enabled": False}, "tl-fif:model": {"hub": NO_HUB}}
+        path = await asyncio.to_thread(model_file.prepare)
+        url = await self._stack.enter_async_context(model_hub(path))
+        return {
+            "tl-fif:cpu": {"memoryMb": min(MB_PER_PROCESSOR * THREADS, 10_240)},
+            "tl-fif:model": await asyncio.to_thread(local_model_config, path, url),
+        }
 
     async def _start_servers(self) -> None:
         region = stack_region(self.options.stack, config=self.options.config)
@@ -138,10 +163,16 @@ class LocalCloud:
         await self._stack.enter_async_context(serving(self._running.world, world))
         await self._stack.enter_async_context(serving(self._running.inside, vpc))
 
-    async def _deploy(self) -> None:
-        """Deploys the program: what it declares is made in moto and Valkey, or emulated."""
-        stack, config = self.options.stack, dict(self.options.config)
-        await asyncio.to_thread(bake, self.moto, stack)
+    async def _deploy(self, usual: Mapping[str, dict[str, Any]]) -> None:
+        """Deploys the program: what it declares is made in moto and Valkey, or emulated.
+
+        `usual` is configuration for this machine, which the options override key by key.
+        """
+        stack, config = self.options.stack, {**usual, **self.options.config}
+        for group in usual.keys() & self.options.config.keys():
+            config[group] = {**usual[group], **self.options.config[group]}
+        if self.options.baked:
+            await asyncio.to_thread(bake, self.moto, stack)
         if self.options.engine:
             self.recording = await asyncio.to_thread(self.deployment.up, config)
             self._by_engine = True
@@ -168,7 +199,7 @@ class LocalCloud:
             await self._running.close()
             return False
         self.recording = recording
-        await self._running.deploy(recording, await asyncio.to_thread(build_bundles))
+        await self._running.deploy(recording)
         return True
 
     @property

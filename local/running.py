@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,23 @@ from local.apigateway.model import FunctionError, InvocationRefused
 from local.apigateway.spec import GatewaySpec
 from local.aws.ec2 import Delays
 from local.aws.endpoint import Endpoint
-from local.lambda_ import schedules
+from local.lambda_ import invocations, schedules
 from local.lambda_.host import FunctionHost, runtime_dir
-from local.lambda_.model import FunctionSpec, InvokeResult, LambdaApiError
+from local.lambda_.model import FunctionSpec, LambdaApiError
 from local.machine.processes import Processes
 from local.node.node import LocalNode
 from recording import kinds
 from recording.model import Recording, Resource
 
 FUNCTION = kinds.lambda_.FUNCTION.token
+EVENTS = kinds.lambda_.EVENT_INVOKE_CONFIG.token
 INSTANCE = kinds.ec2.INSTANCE.token
 PARAMETER = kinds.ssm.PARAMETER.token
 USER_POOL = kinds.cognito.USER_POOL.token
 VPC = kinds.ec2.VPC.token
+LANE = "cpu_worker"
+# Lambda's own, of a function whose asynchronous calls are not configured.
+RETRIES, LONGEST_EVENT_AGE_S = 2, 21_600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +38,17 @@ class Options:
     """How this machine differs from AWS: the gateway's port (0: any), the scaled clock, EC2's
     delays, processes.
 
-    `engine`: whether Pulumi's own engine deploys, and not a recording of the program.
+    `lane`: whether there is the instant lane, and a hub with the local model's weights.
+    `baked`: whether there is an image for nodes. `engine`: whether Pulumi's own engine deploys, and
+    not a recording of the program.
     `ec2_timeout_s` is how long the router waits for EC2, which takes longer on a loaded machine.
     `watcher` overrides what the watcher is told, by TLFIF_* names.
     """
 
     stack: str = "dev"
     config: Mapping[str, Any] = field(default_factory=dict)
+    lane: bool = False
+    baked: bool = True
     engine: bool = False
     port: int = 0
     seconds_per_minute: float = 60.0
@@ -94,13 +102,22 @@ class Running:
         self.world, self.inside = Front(), Front()
         self._site = site
         self._stack = contextlib.AsyncExitStack()
-        site.endpoint.on_invoke = self._invoke_api
+        # Lambda's Invoke API, by name or ARN.
+        site.endpoint.on_invoke = lambda name, payload, context: self._host(name).invoke(
+            payload, client_context=context
+        )
+        site.endpoint.on_event = lambda name, payload, context: self._host(name).post(
+            payload, client_context=context
+        )
 
-    async def deploy(self, recording: Recording, bundles: Mapping[str, Path]) -> None:
-        """Runs what a stack declares, with these bundles by function."""
+    async def deploy(self, recording: Recording) -> None:
+        """Runs what a stack declares; with the lane, the weights are there when it returns."""
+        sources = [_source(each.inputs["handler"]) for each in recording.of_type(FUNCTION)]
+        bundles = await asyncio.to_thread(build_bundles, sources)
         stack = contextlib.AsyncExitStack()
         try:
-            hosts = await self._start_functions(recording, bundles, stack)
+            hosts = self._functions(recording, bundles, stack)
+            await self._start_functions(hosts, recording)
             fronts = self._gateway(recording, stack)
         except BaseException:
             await stack.aclose()
@@ -124,31 +141,64 @@ class Running:
 
     # --- functions
 
-    async def _start_functions(
+    def _functions(
         self,
         recording: Recording,
         bundles: Mapping[str, Path],
         stack: contextlib.AsyncExitStack,
     ) -> dict[str, FunctionHost]:
-        # A schedule's calls follow one another: a second process would idle.
         scheduled = {each.function_arn for each in schedules.of(recording)}
         site, hosts = self._site, dict[str, FunctionHost]()
+        asynchronous = {
+            each.inputs["functionName"]: each.inputs for each in recording.of_type(EVENTS)
+        }
         for resource in recording.of_type(FUNCTION):
+            # A schedule's calls follow one another, and so do the instant lane's: a second process
+            # would idle.
+            alone = (
+                resource.outputs["arn"] in scheduled or _source(resource.inputs["handler"]) == LANE
+            )
             host = FunctionHost(
                 site.procs,
-                self._specification(resource, bundles),
-                workers=1 if resource.outputs["arn"] in scheduled else site.options.workers,
+                self._specification(resource, bundles, asynchronous),
+                workers=1 if alone else site.options.workers,
+                retry_s=site.options.seconds_per_minute,
                 extra_env=self._platform(recording),
                 on_log=site.log,
             )
             hosts[resource.outputs["arn"]] = host
             stack.push_async_callback(host.stop)
-        await asyncio.gather(*(host.start() for host in hosts.values()))
-        site.progress(f"{len(hosts)} functions run from their bundles")
         return hosts
 
-    def _specification(self, resource: Resource, bundles: Mapping[str, Path]) -> FunctionSpec:
+    async def _start_functions(
+        self, hosts: Mapping[str, FunctionHost], recording: Recording
+    ) -> None:
+        calls = invocations.of(recording) if self._site.options.lane else []
+        # The lane's first call is a cold one on AWS, and it should cost nothing until then.
+        cold = {each.function_arn for each in calls}
+        cold |= {arn for arn, host in hosts.items() if _source(host.function.handler) == LANE}
+        started = asyncio.gather(*(host.start() for arn, host in hosts.items() if arn not in cold))
+        made = asyncio.gather(*(self._make(hosts[call.function_arn], call) for call in calls))
+        await started
+        self._site.progress(f"{len(hosts)} functions run from their bundles")
+        await made
+
+    async def _make(self, host: FunctionHost, call: invocations.Call) -> None:
+        """A call that is part of the deployment; whatever comes of it, that goes on."""
+        result = await host.invoke(call.payload)
+        answer = json.loads(result.payload)
+        what = answer.get("message") or answer.get("errorMessage", answer)
+        self._site.progress(f"{host.function.name} was called: {what}")
+
+    def _specification(
+        self,
+        resource: Resource,
+        bundles: Mapping[str, Path],
+        asynchronous: Mapping[str, Mapping[str, Any]],
+    ) -> FunctionSpec:
         inputs = resource.inputs
+        events = asynchronous.get(inputs["name"], {})
+        age_s = events.get("maximumEventAgeInSeconds", LONGEST_EVENT_AGE_S)
         environment = inputs.get("environment", {}).get("variables", {})
         if inputs.get("vpcConfig"):
             environment = self._seen_from_vpc(environment)
@@ -156,11 +206,13 @@ class Running:
             name=inputs["name"],
             arn=resource.outputs["arn"],
             handler=inputs["handler"],
-            zip_path=bundles[inputs["handler"].partition(".")[0]],
+            zip_path=bundles[_source(resource.inputs["handler"])],
             environment=environment,
             timeout_s=inputs["timeout"],
             memory_mb=inputs["memorySize"],
             role_access_key=self._site.endpoint.credentials_for(inputs["role"]),
+            retries=int(events.get("maximumRetryAttempts", RETRIES)),
+            max_event_age_s=age_s / 60 * self._site.options.seconds_per_minute,
         )
 
     def _seen_from_vpc(self, declared: Mapping[str, str]) -> dict[str, str]:
@@ -188,8 +240,6 @@ class Running:
     # --- nodes
 
     async def _start_nodes(self, recording: Recording) -> None:
-        parameter = recording.one(PARAMETER, "gpu-node-settings")
-        told = json.loads(parameter.inputs["insecureValue"])
         declared = [each.id for each in recording.of_type(INSTANCE)]
         for instance_id in self.nodes.keys() - set(declared):
             await self.nodes.pop(instance_id).close()
@@ -197,6 +247,8 @@ class Running:
             if instance_id not in self.nodes:
                 self.nodes[instance_id] = self._node(instance_id)
             # The watcher reads its own part from the parameter store, at each boot too.
+            parameter = recording.one(PARAMETER, "gpu-node-settings")
+            told = json.loads(parameter.inputs["insecureValue"])
             self.nodes[instance_id].slots = int(told["TLFIF_GPU_SLOTS"])
 
     def _node(self, instance_id: str) -> LocalNode:
@@ -253,12 +305,6 @@ class Running:
             raise FunctionError(answer.get("errorMessage", ""))
         return answer
 
-    async def _invoke_api(
-        self, name: str, payload: bytes, client_context: str | None
-    ) -> InvokeResult:
-        """Lambda's Invoke API, by name or ARN."""
-        return await self._host(name).invoke(payload, client_context=client_context)
-
     def _host(self, name: str) -> FunctionHost:
         """The host of a function given by its name, ARN or qualified ARN."""
         for arn, host in self.hosts.items():
@@ -270,14 +316,19 @@ class Running:
         """What runs the function in `functions/{source}`; raises LookupError, naming those there
         are.
         """
-        hosts = {host.function.handler.partition(".")[0]: host for host in self.hosts.values()}
+        hosts = {_source(host.function.handler): host for host in self.hosts.values()}
         if source not in hosts:
             known = ", ".join(sorted(hosts))
             raise LookupError(f"the stack has no function {source!r}, only {known}")
         return hosts[source]
 
 
-def build_bundles() -> dict[str, Path]:
-    """The bundles of all functions for this machine, built one after another."""
+def _source(handler: str) -> str:
+    """The folder of functions/ that has this handler."""
+    return handler.partition(".")[0]
+
+
+def build_bundles(functions: Iterable[str]) -> dict[str, Path]:
+    """The bundles of functions for this machine, built one after another, unless they are there."""
     runtime_dir()
-    return {name: bundle.build(name, "host") for name in bundle.functions()}
+    return {name: bundle.build(name, "host") for name in functions}

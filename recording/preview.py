@@ -71,8 +71,8 @@ def _text(value: Any) -> str:
 def headline(new: Recording, old: Recording | None, changes: Sequence[Change]) -> str:
     """How many resources, what they cost, and how much of that is new."""
     count = len([resource for resource in new.resources if resource.custom])
-    fixed, left = new.outputs["cost_fixed_monthly_eur"], new.outputs["cost_gpu_hours_left"]
-    figures = f"{new.stack}: {count} resources, €{fixed:.2f} a month, {left:g} GPU-hours left"
+    fixed, left = new.outputs[costs.FIXED], costs.left(new.outputs)
+    figures = f"{new.stack}: {count} resources, €{fixed:.2f} a month, {left}"
     if old is None:
         return figures
     found = [change.kind for change in changes]

@@ -132,6 +132,7 @@ class ModelFetch(Environment):
     the bucket, if they have this SHA-256.
     """
 
+    stack: str
     replies_bucket: str
     model_url: str
     model_key: str

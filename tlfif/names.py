@@ -116,8 +116,8 @@ GUARDIAN = "guardian"
 SAMPLES, SAMPLING = "payload:samples", "payload:window"
 # Below this are all replies, in the bucket.
 REPLIES = "replies"
-# And the weights beside them.
-MODELS = "models"
+# And the weights beside them; what is not known yet to be what it should be is below the other.
+MODELS, INCOMING = "models", "incoming"
 
 REDIS_PORT = 6379
 MODEL_PORT = 8000
@@ -170,6 +170,11 @@ def idempotency_key(sub: str, digest: str) -> str:
 def model_key(sha256: str) -> str:
     """The S3 key of weights, by their content."""
     return f"{MODELS}/{sha256}.gguf"
+
+
+def incoming_key(sha256: str) -> str:
+    """The S3 key of what should be those weights, until that has been checked."""
+    return f"{INCOMING}/{sha256}.gguf"
 
 
 def reply_key(sub: str, job_id: str) -> str:

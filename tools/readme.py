@@ -22,12 +22,16 @@ OUTPUTS = {
     "user_pool_client_id": "the app client that they sign in by",
     "redis_endpoint": "the queue's host, inside the VPC",
     "replies_bucket": "where replies are",
+    "model_status": "whether the deployment brought the weights to the bucket, and if not, why; "
+    "`make model` says how it is now",
     "gpu_instance_ids": "the nodes; none before the image is baked",
     "tls_host": "the TLS balancer's host, inside the VPC; with `gpu:tlsIngress`",
     "alerts_topic_arn": "where budget and alarms report",
     "cost_fixed_monthly_eur": "what the stack costs each month before any GPU hour, "
     "in EUR without VAT",
-    "cost_gpu_hours_left": "how many GPU hours the cap leaves",
+    "cost_gpu_hours_left": "how many GPU hours the cap leaves; none with `gpu:wake` = never",
+    "cost_lane_answers_left": "how many answers a month of the instant lane fit under the cap, "
+    "free tier included, if no node runs; with `cpu:enabled`",
     "next_step": "what to do next, if anything",
 }
 
@@ -38,6 +42,7 @@ KEYS_PEOPLE_CHANGE = (
     "gpu:count",
     "gpu:instanceType",
     "gpu:idleMinutes",
+    "gpu:wake",
     "queue:nodeType",
     "gateway:extraPingCidrs",
     "gateway:manageAccount",

@@ -3,20 +3,17 @@ it next.
 """
 
 import argparse
-import json
 import re
 import secrets
-import shutil
 import string
-import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tools.outputs import OutputsError, stack_outputs
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 NEEDED = ("api_url", "user_pool_id", "user_pool_client_id")
@@ -40,39 +37,13 @@ def main() -> int:
             raise UserError(
                 f"{arguments.email!r} is no e-mail address: make user EMAIL=you@example.com"
             )
-        outputs = stack_outputs(arguments.stack, arguments.outputs)
+        outputs = stack_outputs(arguments.stack, arguments.outputs, NEEDED, "make user")
         password = create(arguments.email, outputs["user_pool_id"])
-    except UserError as error:
+    except (UserError, OutputsError) as error:
         print(f"tl-fif: {error}", file=sys.stderr)
         return 1
     print(NEXT.format(email=arguments.email, password=password, **outputs))
     return 0
-
-
-def stack_outputs(stack: str, file: Path | None) -> Mapping[str, Any]:
-    """The stack's outputs, from a file or from Pulumi; raises UserError."""
-    try:
-        outputs = json.loads(file.read_text() if file else ask_pulumi(stack))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file or 'pulumi'} gave no stack outputs: {error}") from error
-    missing = [name for name in NEEDED if not isinstance(outputs, dict) or not outputs.get(name)]
-    if missing:
-        raise UserError(
-            f"stack {stack} has no output {missing[0]}; is it deployed? (pulumi up --stack {stack})"
-        )
-    return outputs
-
-
-def ask_pulumi(stack: str) -> str:
-    """What `pulumi stack output --json` prints."""
-    if shutil.which("pulumi") is None:
-        otherwise = "or give the stack's outputs: make user OUTPUTS=file.json"
-        raise UserError(f"the pulumi command is not installed; {otherwise}")
-    command = ["pulumi", "stack", "output", "--json", "--stack", stack]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"{' '.join(command)}: {done.stderr.strip() or 'failed'}")
-    return done.stdout
 
 
 def create(email: str, pool_id: str) -> str:

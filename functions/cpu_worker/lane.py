@@ -61,7 +61,7 @@ class Limits:
 class Unawaited(ThreadPoolExecutor):
     """Threads that nobody waits for: a call that hangs must not keep the invocation."""
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(self, *_: object, **__: object) -> None:
         super().shutdown(wait=False, cancel_futures=True)
 
 
@@ -125,7 +125,8 @@ class Lane:
         self._phase, self._has_worked = "loading", False
         self._unready_since = time.monotonic()
         self._failed_at = self._unready_since - limits.stay_s
-        self._revivals, self._reviving = 0, False
+        self._revivals = 0
+        self._reviving: asyncio.Task[None] | None = None
         self._broken: Exception | None = None
 
     async def run(self) -> str:
@@ -189,7 +190,9 @@ class Lane:
 
     async def restart_engine(self, why: str) -> None:
         """Ends the engine and starts it again, a few times."""
-        await self._revive(why)
+        if self._reviving is None or self._reviving.done():
+            self._reviving = asyncio.create_task(self._revive(why))
+        await self._reviving
 
     # --- serving
 
@@ -273,7 +276,7 @@ class Lane:
             return "over"
         if self._contact.silent_s > self._limits.silence_s:
             self._broken = LaneInterrupted("the queue does not answer")
-        elif self._consumer is not None:
+        if self._broken is None and self._consumer is not None:
             self._tend_engine()
         return "broken" if self._broken else self._contact.told
 
@@ -288,11 +291,10 @@ class Lane:
 
     def _tend_engine(self) -> None:
         """Starts it again when its process has ended; gives up on one that never gets ready."""
-        if self._reviving:
+        if self._reviving is not None and not self._reviving.done():
             return
         if not self._container.engine.is_up:
-            self._reviving = True
-            self._revival = asyncio.create_task(self._revive("its process has ended"))
+            self._reviving = asyncio.create_task(self._revive("its process has ended"))
         elif self._phase == "loading":
             unready_s = time.monotonic() - self._unready_since
             if unready_s > self._limits.ready_s:
@@ -300,7 +302,6 @@ class Lane:
                 self._broken = LaneFailure("EngineFailed", why)
 
     async def _revive(self, why: str) -> None:
-        self._reviving = True
         self._revivals += 1
         log("engine_restart", "ERROR", why=why, number=self._revivals)
         try:
@@ -309,8 +310,6 @@ class Lane:
             await asyncio.to_thread(self._container.restart)
         except (LaneFailure, LaneInterrupted) as failure:
             self._broken = failure
-        finally:
-            self._reviving = False
 
 
 def _make_s3() -> Any:

@@ -46,6 +46,8 @@ class Endpoint:
         self.faults = Faults()
         self.instances = InstanceStates(moto.client("ec2"), delays or Delays())
         self.on_invoke: InvokeFunction | None = None
+        # What takes asynchronous calls, if others do.
+        self.on_event: InvokeFunction | None = None
         self._moto = moto
         self._port = port
         self._metadata = MetadataService(self._instance_facts)
@@ -212,7 +214,8 @@ class Endpoint:
                 async with self._object_lock(request):
                     return await forward(incoming, self._moto.host)
             case "lambda", "Invoke":
-                return await invoke(incoming, request, self.on_invoke, self._keep)
+                post = self.on_event or self.on_invoke
+                return await invoke(incoming, request, self.on_invoke, post, self._keep)
         return await forward(incoming, self._moto.host)
 
     async def _describe(self, incoming: Incoming, request: AwsRequest) -> Answer:

@@ -9,6 +9,7 @@ from local.aws.requests import AwsRequest
 from local.lambda_.model import InvokeResult
 
 # Gets (name or ARN, payload, client context as JSON text); raises LookupError and LambdaApiError.
+# For an event it raises at once, and what it returns is awaited when the caller has been answered.
 InvokeFunction = Callable[[str, bytes, str | None], Awaitable[InvokeResult]]
 
 
@@ -16,28 +17,30 @@ async def invoke(
     incoming: Incoming,
     request: AwsRequest,
     function: InvokeFunction | None,
+    post: InvokeFunction | None,
     keep: Callable[[Awaitable[InvokeResult]], None],
 ) -> Answer:
-    """Calls the function that the request names.
+    """Calls the function that the request names, by `function`.
 
-    An asynchronous call is handed to `keep`, answered at once, and not retried.
+    An asynchronous call is made by `post`, handed to `keep` and answered at once.
     """
     named = request.params["FunctionName"]
     # A name, or an ARN, each perhaps with a version behind it.
     name = named.partition(":function:")[2] or named
-    if function is None:
+    if function is None or post is None:
         raise _not_found(f"{name}: the local cloud runs none")
     kind = request.params.get("InvocationType", "RequestResponse")
     if kind == "DryRun":
         return Answer(204)
     context = incoming.headers.get("x-amz-client-context")
     text = base64.b64decode(context).decode() if context else None
-    call = function(name.partition(":")[0], incoming.body, text)
-    if kind == "Event":
-        keep(call)
-        return Answer(202)
+    called = (name.partition(":")[0], incoming.body, text)
     try:
-        return _answer(await call, with_log=request.params.get("LogType") == "Tail")
+        if kind == "Event":
+            keep(post(*called))
+            return Answer(202)
+        answer = await function(*called)
+        return _answer(answer, with_log=request.params.get("LogType") == "Tail")
     except LookupError:
         raise _not_found(name) from None
 

@@ -30,12 +30,14 @@ class Answer(NamedTuple):
 
 async def read(scope: Mapping[str, Any], receive: Callable[..., Any]) -> Incoming | None:
     """The whole request of an ASGI scope; None when its client left before it had sent it."""
-    body, more = b"", True
+    # Joined once: a part of an upload is of many chunks.
+    chunks: list[bytes] = []
+    more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
+        chunks.append(message.get("body", b""))
         more = message.get("more_body", False)
     path, query = scope["raw_path"], scope["query_string"]
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -46,7 +48,7 @@ async def read(scope: Mapping[str, Any], receive: Callable[..., Any]) -> Incomin
         target=path + b"?" + query if query else path,
         raw_headers=scope["headers"],
         headers=headers,
-        body=body,
+        body=b"".join(chunks),
         transport=scope["state"]["transport"],
     )
 

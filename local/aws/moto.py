@@ -26,10 +26,26 @@ _KEY = "AKIALOCALSETUP"
 # moto loads a service at its first call. Loaded before the server listens, it happens beside
 # whatever else the local cloud starts, and not in the middle of the first requests.
 _SERVICES = ("budgets", "cognitoidp", "ec2", "iam", "logs", "s3", "sns", "ssm")
+# moto reads all of an object, from a file, for each part asked for, and copies what it joins
+# five times over. Weights are hundreds of MB: here objects stay in memory, and are joined once.
 _SERVER = """
-import sys
+import io, sys
 from moto.backends import get_backend
+from moto.s3 import models
 from moto.server import main
+
+def keep(key, value):
+    content = value.encode() if isinstance(value, str) else bytes(value)
+    key.contentsize, key._value_buffer = len(content), io.BytesIO(content)
+
+class Pieces(list):
+    extend = list.append
+
+    def __bytes__(self):
+        return b"".join(self)
+
+models.FakeKey.value = property(lambda key: key._value_buffer.getvalue(), keep)
+models.bytearray = Pieces
 region, account, *services = sys.argv[5:]
 for service in services:
     regions = get_backend(service)[account]

@@ -8,6 +8,8 @@ import contextlib
 from local.aws.messages import Answer, Headers, Incoming
 
 _TIMEOUT_S = 30.0
+# Weights are read in parts of many MB.
+_BUFFER_BYTES = 16 << 20
 # Between two hops each names its own; the lengths are known by then.
 _HOP_HEADERS = frozenset(
     {b"connection", b"keep-alive", b"transfer-encoding", b"expect", b"host", b"content-length"}
@@ -31,7 +33,7 @@ def _without(dropped: frozenset[bytes], headers: Headers) -> Headers:
 
 async def _exchange(host: str, incoming: Incoming, headers: Headers) -> Answer:
     name, _, port = host.partition(":")
-    reader, writer = await asyncio.open_connection(name, int(port))
+    reader, writer = await asyncio.open_connection(name, int(port), limit=_BUFFER_BYTES)
     try:
         # HTTP/1.0, so that the answer is never chunked.
         lines = [

@@ -7,8 +7,9 @@ compared with what was used.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from local.aws.records import Call
 from local.iam.policy import Context, PolicyError, Statement
@@ -64,7 +65,15 @@ def requests(call: Call, region: str = "us-east-1") -> list[AccessRequest]:
     # S3 says 404 only to who may list the bucket; to others a missing key is a 403.
     if call.action == "s3:GetObject" and call.status == 404:
         found.append(_request(call, "s3:ListBucket", _bucket(call), {}))
+    # A copy reads what it copies.
+    if source := call.params.get("CopySource"):
+        found.append(_request(call, "s3:GetObject", f"arn:aws:s3:::{_source(source)}", {}))
     return found
+
+
+def _source(told: Any) -> str:
+    """The bucket and key of a copy's source: a text on the wire."""
+    return unquote(str(told)).lstrip("/").partition("?")[0]
 
 
 def _request(call: Call, action: str, resource: str, context: Context) -> AccessRequest:
@@ -120,6 +129,12 @@ def _named(parameter: str) -> Callable[[Call, str], Resources]:
     return lambda call, region: [(call.params[parameter], {})]
 
 
+def _function(call: Call, region: str) -> Resources:
+    """Functions are called by name or by ARN; IAM decides on the ARN."""
+    name = call.params["FunctionName"].rpartition(":function:")[2]
+    return [(f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{name}", {})]
+
+
 def _parameter(call: Call, region: str) -> Resources:
     name = call.params["Name"].removeprefix("/")
     return [(f"arn:aws:ssm:{region}:{ACCOUNT_ID}:parameter/{name}", {})]
@@ -133,10 +148,13 @@ _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
     "ec2:DescribeInstanceStatus": _anything,
     "ec2:StartInstances": _instances,
     "ec2:StopInstances": _instances,
-    "lambda:InvokeFunction": _named("FunctionName"),
+    "lambda:InvokeFunction": _function,
+    "s3:AbortMultipartUpload": _objects,
     "s3:DeleteObject": _objects,
     "s3:GetObject": _objects,
     "s3:ListBucket": _listed_bucket,
+    "s3:ListBucketMultipartUploads": _listed_bucket,
+    "s3:ListMultipartUploadParts": _objects,
     "s3:PutObject": _objects,
     "sns:Publish": _named("TopicArn"),
     "ssm:GetParameter": _parameter,
@@ -193,11 +211,12 @@ def _grant(role_arn: str, policy: str, raw: Mapping[str, Any]) -> Grant:
 @dataclass(frozen=True, kw_only=True)
 class Findings:
     """What is wrong: calls that no policy allows, and granted actions (`policy/statement: action`)
-    never used.
+    never used; and those that were.
     """
 
     refused: list[str]
     unused: list[str]
+    used: list[str] = field(default_factory=list)
 
 
 def judge(given: Iterable[Grant], calls: Iterable[Call]) -> Findings:
@@ -215,7 +234,11 @@ def judge(given: Iterable[Grant], calls: Iterable[Call]) -> Findings:
                 refused.add(f"{call.role_arn}: {request}")
             else:
                 used.add((str(grant), request.action))
-    return Findings(refused=sorted(refused), unused=sorted(_unused(known, used)))
+    return Findings(
+        refused=sorted(refused),
+        unused=sorted(_unused(known, used)),
+        used=sorted(f"{grant}: {action}" for grant, action in used),
+    )
 
 
 def _allowing(request: AccessRequest, given: Iterable[Grant]) -> Grant | None:

@@ -1,10 +1,11 @@
 """Lambda's side of the local cloud: a function's bundle in its workers, and its calls."""
 
 import asyncio
+import contextlib
 import hashlib
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 
 from components import packages
@@ -44,7 +45,8 @@ class FunctionHost:
     `extra_env` may hold AWS_* and the two names of the scaled clock and the key set; anything else
     would hide that the program forgot to declare it. `on_log(function name, line)` gets every line
     the function writes, in order. More than `workers` calls at a time wait, at most `wait_s`
-    seconds, then are refused as Lambda refuses them (429).
+    seconds, then are refused as Lambda refuses them (429). Posted events wait longer, and are tried
+    again after `retry_s`, then after twice as long.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class FunctionHost:
         extra_env: Mapping[str, str] | None = None,
         on_log: OnLog | None = None,
         wait_s: float = 5.0,
+        retry_s: float = 60.0,
         init_timeout_s: float = INIT_TIMEOUT_S,
     ):
         self.function = function
@@ -64,7 +67,7 @@ class FunctionHost:
         self._extra_env = dict(extra_env or {})
         _check_extra(self._extra_env)
         self._on_log = on_log
-        self._wait_s = wait_s
+        self._wait_s, self._retry_s = wait_s, retry_s
         self._init_timeout_s = init_timeout_s
         self._slots = asyncio.Semaphore(workers)
         self._idle: list[Worker] = []
@@ -73,7 +76,7 @@ class FunctionHost:
         self._folders: asyncio.Task[tuple[Path, Path]] | None = None
         self._losses = 0
         self._not_before = 0.0
-        self._stopped = False
+        self._stopped = asyncio.Event()
 
     async def start(self) -> None:
         """Starts and initialises every worker now, so that no call is cold.
@@ -86,7 +89,7 @@ class FunctionHost:
         """Ends every worker; calls in flight are answered as crashed, and those that wait for a
         worker are refused.
         """
-        self._stopped = True
+        self._stopped.set()
         await asyncio.gather(*(worker.stop() for worker in self._workers_up))
         await asyncio.gather(*self._calls, return_exceptions=True)
 
@@ -105,15 +108,31 @@ class FunctionHost:
         seconds in vain (TimeoutError), does not stop it. Raises LambdaApiError (413, 429), and
         BundleError when it cannot be started.
         """
+        invocation = self._invocation(payload, client_context)
+        call = self._keep(self._invoke(invocation, self._wait_s))
+        return await asyncio.wait_for(asyncio.shield(call), timeout)
+
+    async def post(self, payload: bytes, *, client_context: str | None = None) -> InvokeResult:
+        """Calls the function as Lambda does for an asynchronous call, and answers what came of it.
+
+        The event waits for a worker, and is tried again when the function fails, as the function's
+        spec allows. Raises what `invoke` raises: 429 when it got too old.
+        """
+        invocation = self._invocation(payload, client_context)
+        return await asyncio.shield(self._keep(self._post(invocation)))
+
+    def _invocation(self, payload: bytes, client_context: str | None) -> Invocation:
         if len(payload) > MAX_PAYLOAD_BYTES:
             limit = f"the limit is {MAX_PAYLOAD_BYTES} bytes"
             message = f"{len(payload)} byte payload is too large: {limit}"
             raise LambdaApiError(413, "RequestTooLargeException", message)
-        invocation = Invocation(self.function, payload, client_context)
-        call = asyncio.create_task(self._invoke(invocation))
+        return Invocation(self.function, payload, client_context)
+
+    def _keep(self, calling: Coroutine[None, None, InvokeResult]) -> asyncio.Task[InvokeResult]:
+        call = asyncio.create_task(calling)
         self._calls.add(call)
         call.add_done_callback(self._forget_call)
-        return await asyncio.wait_for(asyncio.shield(call), timeout)
+        return call
 
     def _forget_call(self, call: asyncio.Task[InvokeResult]) -> None:
         self._calls.discard(call)
@@ -122,8 +141,23 @@ class FunctionHost:
         if not call.cancelled():
             call.exception()
 
-    async def _invoke(self, invocation: Invocation) -> InvokeResult:
-        await self._take_slot()
+    async def _post(self, invocation: Invocation) -> InvokeResult:
+        for tried in range(self.function.retries + 1):
+            left_s = self.function.max_event_age_s - invocation.age_s()
+            result = await self._invoke(invocation, left_s)
+            pause_s = self._retry_s * (tried + 1)
+            if result.error is None or tried == self.function.retries or pause_s > left_s:
+                break
+            await self._pause(pause_s)
+        return result
+
+    async def _pause(self, seconds: float) -> None:
+        """Lets time pass, unless the host is stopped."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+
+    async def _invoke(self, invocation: Invocation, wait_s: float) -> InvokeResult:
+        await self._take_slot(wait_s)
         try:
             cold = not self._idle
             worker, outcome = await self._run(invocation)
@@ -138,15 +172,16 @@ class FunctionHost:
             request_id=invocation.request_id,
         )
 
-    async def _take_slot(self) -> None:
+    async def _take_slot(self, wait_s: float) -> None:
         try:
-            async with asyncio.timeout(self._wait_s):
+            async with asyncio.timeout(wait_s):
                 await self._slots.acquire()
         except TimeoutError:
             raise LambdaApiError(429, "TooManyRequestsException", "Rate Exceeded.") from None
 
     async def _run(self, invocation: Invocation) -> tuple[Worker, Outcome]:
         """Runs the call in an idle worker or in a new one, whose init phase may fail."""
+        self._require_running()
         if self._idle:
             worker, failure = self._idle.pop(), None
         else:
@@ -174,15 +209,18 @@ class FunctionHost:
 
     async def _start_worker(self, invocation: Invocation) -> tuple[Worker, Outcome | None]:
         await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
-        if self._stopped:
-            message = f"the host of {self.function.name} has stopped"
-            raise LambdaApiError(500, "ServiceException", message)
+        self._require_running()
         task, runtime = await self._prepared()
         worker = Worker(self.function, self._take_line, self._forget_worker)
         variables = environment(self.function, task, runtime) | self._extra_env
         await worker.spawn(self._procs, variables)
         self._workers_up.add(worker)
         return worker, await worker.initialise(invocation, self._init_timeout_s)
+
+    def _require_running(self) -> None:
+        if self._stopped.is_set():
+            message = f"the host of {self.function.name} has stopped"
+            raise LambdaApiError(500, "ServiceException", message)
 
     async def _prepared(self) -> tuple[Path, Path]:
         """The unpacked bundle and the runtime, made once for all workers; a failure is tried

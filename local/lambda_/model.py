@@ -31,6 +31,9 @@ class LambdaApiError(RuntimeError):
 class FunctionSpec:
     """One function as the program declares it, with the bundle to run and its role's (access key
     id, secret).
+
+    An asynchronous call that fails is made again up to `retries` times, and given up when its event
+    is `max_event_age_s` old; the defaults are Lambda's.
     """
 
     name: str
@@ -41,6 +44,8 @@ class FunctionSpec:
     timeout_s: float
     memory_mb: int
     role_access_key: tuple[str, str]
+    retries: int = 2
+    max_event_age_s: float = 21_600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +91,12 @@ class Invocation:
         self.payload = payload
         self._function = function
         self._client_context = client_context
+        self._made = time.monotonic()
         self._started: float | None = None
+
+    def age_s(self) -> float:
+        """Since it was made."""
+        return time.monotonic() - self._made
 
     def headers(self) -> list[tuple[str, str]]:
         """The Runtime API's headers for this event; its time limit begins now."""

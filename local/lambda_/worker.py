@@ -5,8 +5,10 @@ API that it polls.
 import asyncio
 import collections
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -35,7 +37,8 @@ class Worker:
     """A runtime process, and the Runtime API that it alone polls.
 
     A worker does one thing at a time: its init phase, or one call. `_phase` is that thing; it ends
-    by what the runtime posts, by the time limit, or by the end of the process.
+    by what the runtime posts, by the time limit, or by the end of the process. Between two of them
+    the process is frozen, as on Lambda: its threads stand still, its timers and sockets grow old.
     """
 
     def __init__(
@@ -52,11 +55,16 @@ class Worker:
         self._waiting: Invocation | None = None
         self._current: Invocation | None = None
         self._request_id = ""
+        self._stopping = False
         self._outcome: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
 
     async def spawn(self, procs: Processes, environment: Mapping[str, str]) -> None:
-        """Starts the runtime process, with a Runtime API of its own."""
+        """Starts the runtime process, with a Runtime API and a folder for temporary files of its
+        own.
+        """
         loop = asyncio.get_running_loop()
+        # Lambda's /tmp: of this process alone, kept between its calls, gone with it.
+        self._temporary = Path(tempfile.mkdtemp(prefix="lambda-tmp-", dir=procs.log_dir))
         self._server = await loop.create_server(lambda: Connection(self), LOOPBACK, 0)
         port = self._server.sockets[0].getsockname()[1]
         try:
@@ -65,13 +73,18 @@ class Worker:
                 # -S: like Lambda, without this machine's site-packages; what the bundle lacks must
                 # be missed.
                 [sys.executable, "-S", "-m", "awslambdaric", self._function.handler],
-                env={**environment, "AWS_LAMBDA_RUNTIME_API": f"{LOOPBACK}:{port}"},
+                env={
+                    **environment,
+                    "AWS_LAMBDA_RUNTIME_API": f"{LOOPBACK}:{port}",
+                    "TMPDIR": str(self._temporary),
+                },
                 cwd=Path(environment["LAMBDA_TASK_ROOT"]),
                 on_line=self._take_line,
                 on_exit=self._take_exit,
             )
         except BaseException:
             self._server.close()
+            self._temporary.rmdir()
             raise
 
     async def initialise(self, invocation: Invocation, limit_s: float) -> Outcome | None:
@@ -88,6 +101,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Ends the process; what it is working on is answered as crashed."""
+        self._stopping = True
         await self._process.stop(grace_s=1.0)
 
     def take_tail(self) -> str:
@@ -141,7 +155,10 @@ class Worker:
         if self._waiting is None:
             # Asking for an event ends the init phase.
             self._finish(None)
+            if not self._stopping:
+                self._process.freeze()
             return
+        self._process.thaw()
         self._current, self._waiting = self._waiting, None
         poller, self._poller = self._poller, None
         poller.respond(200, self._current.headers(), self._current.payload)
@@ -169,6 +186,7 @@ class Worker:
 
     def _take_exit(self, code: int) -> None:
         self._server.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
         self._on_end(self)
         self._fail("Runtime.ExitError", _exit_reason(code))
 
@@ -189,6 +207,7 @@ def environment(function: FunctionSpec, task: Path, runtime: Path) -> dict[str, 
     """
     region = function.arn.split(":")[3]
     key_id, secret = function.role_access_key
+    libraries = (runtime, f"{runtime}/lib", task, f"{task}/lib")
     day = time.strftime("%Y/%m/%d", time.gmtime())
     return {
         **function.environment,
@@ -196,6 +215,8 @@ def environment(function: FunctionSpec, task: Path, runtime: Path) -> dict[str, 
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
         "PYTHONPATH": os.pathsep.join(map(str, (task, runtime, RUNTIME_CLIENT))),
+        # Of Lambda's folders those that are of the function; the loader finds the system's anyway.
+        "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
         "LAMBDA_TASK_ROOT": str(task),
         "LAMBDA_RUNTIME_DIR": str(runtime),
         "_HANDLER": function.handler,

@@ -64,14 +64,24 @@ class Process:
         self._output.drain()
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, without waiting."""
+        """SIGKILL to the whole group, without waiting; it ends what is frozen too."""
         self._signal(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Nothing of the whole group runs until `thaw`, or until it is ended."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """The group runs again where it was frozen; nothing happens to one that runs."""
+        self._signal(signal.SIGCONT)
 
     async def stop(self, grace_s: float = 5.0) -> int:
         """SIGTERM to the whole group, SIGKILL after the grace; returns the exit code, also of an
         ended child.
         """
         self._signal(signal.SIGTERM)
+        # What is frozen, by whomever, would hear of it only now.
+        self.thaw()
         try:
             async with asyncio.timeout(grace_s):
                 return await self.wait()

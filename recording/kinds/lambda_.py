@@ -42,3 +42,14 @@ EVENT_INVOKE_CONFIG = Kind(
     emulated="a schedule's call that failed is not made again",
     replaced_by=frozenset({"functionName"}),
 )
+INVOCATION = Kind(
+    token="aws:lambda/invocation:Invocation",
+    shape={
+        "id": "{functionName}_$LATEST_{hex:.32}",
+        "result": '{{"ok": true, "message": "called once the functions run"}}',
+    },
+    emulated="local/lambda_/invocations.py says whom the running stack calls, and with what",
+    # The program reads what the function answered.
+    computed_on=frozenset({"result"}),
+    replaced_by=frozenset({"functionName", "input", "qualifier", "triggers"}),
+)

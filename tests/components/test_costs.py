@@ -12,6 +12,7 @@ import yaml
 from support.program import evaluate
 
 from components import costs, prices, pricing
+from components.deployed import READ_OUTPUTS
 from components.pricing import bill, line, total_usd
 from components.settings import Settings
 from recording.invented import RecordingBackend
@@ -72,6 +73,16 @@ def test_a_free_tier_is_used_once() -> None:
     assert [(row.free, row.usd) for row in rows] == [(6, 0), (4, pytest.approx(0.20))]
 
 
+def test_items_of_one_pool_share_its_free_tier_and_an_hour_has_none() -> None:
+    lane_hour = line("Lambda compute x86", 10_000, "c", per="lane-hour")
+    lines = [lane_hour, line("Lambda compute x86", 3e5, "a"), line("Lambda compute", 3e5, "b")]
+    rows = bill(lines, REGION)
+    assert [row.free for row in rows] == [0, 300_000, 100_000]
+    assert [row.usd for row in rows] == pytest.approx([0.166667, 0, 2e5 * 0.0000133334])
+    pools = {price.pool: price.free for price in (p[REGION] for p in prices.PRICES.values())}
+    assert all(p[REGION].free == pools[p[REGION].pool] for p in prices.PRICES.values())
+
+
 def test_an_item_without_a_price_is_refused_by_name() -> None:
     with pytest.raises(KeyError, match=r"'cache\.m7g\.large valkey' has no price"):
         line("cache.m7g.large valkey", 1, "x")
@@ -100,6 +111,7 @@ def test_the_frugal_stacks_fit_under_the_cap_with_hours_to_spare(
         outputs = evaluate(stack).outputs
     assert outputs["cost_fixed_monthly_eur"] == pytest.approx(12, abs=0.5)
     assert 16 < outputs["cost_gpu_hours_left"] < 20
+    assert 25_000 < outputs["cost_lane_answers_left"] < 35_000
     assert "what this stack costs" in caplog.text
     assert "leaves" not in caplog.text
 
@@ -116,13 +128,17 @@ def test_a_deployment_says_what_costs_something_and_last_what_decides(
     assert head == "what this stack costs"
     nothing = [each for each in recording.bill if each["usd"] < 0.005 and each["per"] == "month"]
     assert len(nothing) > 20
-    assert len(shown) == len(recording.bill) - len(nothing) + 1 < 25
+    [disk] = [each for each in recording.bill if each["per"] != "month" and each["usd"] < 0.0005]
+    assert disk["item"] == "Lambda disk"
+    assert len(shown) == len(recording.bill) - len(nothing) + 1 - 1 < 25
     assert [line for line in shown if f"{len(nothing)} more within free tiers" in line]
     figures = recording.outputs
     fixed, left = figures["cost_fixed_monthly_eur"], figures["cost_gpu_hours_left"]
-    assert last == f"€{fixed:.2f} a month fixed, {left:.1f} GPU-hours left under the cap"
+    answers = figures["cost_lane_answers_left"]
+    either = f"{left:.1f} GPU-hours or {answers:,} answers of the instant lane"
+    assert last == f"€{fixed:.2f} a month fixed, {either} left under the cap"
     costly = {name for name in figures if name.startswith("cost_")}
-    assert costly == {costs.FIXED, costs.LEFT}, "the table is no output"
+    assert costly == {costs.FIXED, costs.LEFT, costs.ANSWERS}, "the table is no output"
 
 
 class UnknownStack(grpc.RpcError):
@@ -137,35 +153,39 @@ class UnknownStack(grpc.RpcError):
 
 @pytest.mark.story("OPS-003")
 @pytest.mark.parametrize(
-    ("deployed", "end"),
+    ("outputs", "end"),
     [
         (
             {"cost_fixed_monthly_eur": 10.0, "cost_gpu_hours_left": 20.0},
-            r"€\+[12]\.\d\d and -\d\.\d",
+            r"€\+[12]\.\d\d and -\d\.\d GPU-hours",
+        ),
+        (
+            {"cost_fixed_monthly_eur": 10.0, "cost_lane_answers_left": 40_000.0},
+            r"€\+[12]\.\d\d and -\d,\d\d\d answers of the instant lane",
         ),
         ({"api_url": "x"}, "under the cap"),
         (None, "under the cap"),
     ],
 )
 def test_the_costs_are_compared_with_the_last_deployment(
-    deployed: dict[str, Any] | None, end: str, caplog: pytest.LogCaptureFixture
+    outputs: dict[str, Any] | None, end: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[dict[str, Any]] = []
 
     class Deployed(RecordingBackend):
         def call(self, args: Any) -> dict[str, Any]:
-            if args.token != costs.READ_OUTPUTS:
+            if args.token != READ_OUTPUTS:
                 return super().call(args)
             asked.append(args.args)
-            if deployed is None:
+            if outputs is None:
                 raise UnknownStack
-            return {"name": args.args["name"], "outputs": deployed}
+            return {"name": args.args["name"], "outputs": outputs}
 
     with caplog.at_level(logging.INFO):
         plain = evaluate("dev", Deployed("dev", "us-east-1"))
-    assert asked == [{"name": "organization/tl-fif/dev"}]
+    assert {each["name"] for each in asked} == {"organization/tl-fif/dev"}
     said = next(r.getMessage() for r in caplog.records if "costs" in r.getMessage())
-    assert re.search(f"{end}( GPU-hours)?$", said)
+    assert re.search(f"{end}$", said)
     assert "StackReference" not in {r.type.rpartition(":")[2] for r in plain.resources}
 
 
@@ -230,6 +250,71 @@ def test_the_threshold_is_a_key(caplog: pytest.LogCaptureFixture) -> None:
 def test_europe_costs_a_little_more(region: str, euros: float) -> None:
     outputs = evaluate("dev", config={"aws:region": region}).outputs
     assert outputs["cost_fixed_monthly_eur"] == pytest.approx(euros, abs=1)
+
+
+# --- the instant lane
+
+
+@pytest.mark.parametrize(
+    ("region", "cpu", "usd_per_hour"),
+    [  # GB, seconds, price; and what disk is beyond 512 MB
+        ("us-east-1", {}, 2.9375 * 3600 * 0.0000166667 + 0.5 * 3600 * 0.0000000309),
+        ("eu-central-1", {}, 2.9375 * 3600 * 0.0000166667 + 0.5 * 3600 * 0.0000000367),
+        ("us-east-1", {"memoryMb": 10240, "diskMb": 512}, 10 * 3600 * 0.0000166667),
+    ],
+)
+def test_the_lane_is_priced_by_the_hour(
+    region: str, cpu: dict[str, int], usd_per_hour: float
+) -> None:
+    settings = Settings.parse({"aws:region": region, "tl-fif:cpu": cpu})
+    assert settings.lane_eur_per_hour == pytest.approx(usd_per_hour / 1.15)
+
+
+def test_the_estimate_takes_the_free_tier_and_names_its_key() -> None:
+    lines = {each["what"]: each for each in evaluate("dev").bill}
+    run_time = lines["cpu_worker: run time"]
+    assert run_time["quantity"] == pytest.approx(5_000 * 10.4 * 2.9375)
+    assert (run_time["free"], run_time["usd"]) == (run_time["quantity"], 0)
+    assert "free, cpu:answersPerMonth" in costs.notes(run_time)
+    assert usd("dev", cpu={"answersPerMonth": 20_000}) > usd("dev") + 2
+
+
+@pytest.mark.parametrize("cpu", [{}, {"memoryMb": 1024, "diskMb": 10_240}, {"memoryMb": 10_240}])
+def test_as_many_answers_as_are_left_spend_the_cap(cpu: dict[str, int]) -> None:
+    def figures(answers: int) -> dict[str, Any]:
+        config = {"tl-fif:cpu": {**cpu, "answersPerMonth": answers}}
+        return evaluate("dev", config=config).outputs
+
+    none = figures(0)
+    left = none["cost_lane_answers_left"]
+    assert none["cost_fixed_monthly_eur"] < 13
+    spent = figures(left)
+    assert spent["cost_fixed_monthly_eur"] == pytest.approx(20, abs=0.01)
+    # What is left under the cap does not hang on what was expected.
+    assert spent["cost_lane_answers_left"] == left
+
+
+@pytest.mark.story("OPS-003")
+def test_a_cap_that_leaves_fewer_answers_than_expected_is_a_warning_without_nodes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = {"tl-fif:gpu": {"wake": "never"}, "tl-fif:budget": {"capEur": 9}}
+    with caplog.at_level(logging.WARNING):
+        outputs = evaluate("dev", config=config).outputs
+    assert outputs["cost_lane_answers_left"] == 0
+    assert [record.message for record in caplog.records] == [
+        "The cap of €9 leaves 0 answers of the instant lane a month, fewer than "
+        "cpu:answersPerMonth = 5000. Raise budget:capEur."
+    ]
+
+
+def test_the_table_says_what_the_lane_would_cost_at_worst() -> None:
+    recording = evaluate("dev")
+    said = costs.table(recording.bill, recording.outputs).splitlines()
+    [worst] = [each for each in said if "ran all month" in each]
+    hourly = Settings.parse({"aws:region": REGION}).lane_eur_per_hour * 1.15
+    assert float(worst.split()[0]) == pytest.approx(730 * hourly, abs=0.01)
+    assert "one at a time" in worst
 
 
 # --- the literal stack's table

@@ -38,6 +38,11 @@ def test_the_functions_get_the_environment_they_read(dev: Recording) -> None:
         "TLFIF_IDLE_MINUTES": "5",
         "TLFIF_CAP_EUR": "20",
         "TLFIF_GPU_EUR_PER_HOUR": "0.4617",
+        "TLFIF_GPU_WAKE": "always",
+        "TLFIF_GPU_WAKE_AFTER_SECONDS": "60",
+        "TLFIF_LANE_FUNCTION": "tl-fif-dev-cpu-worker",
+        "TLFIF_LANE_PROMPT_BYTES": "1500",
+        "TLFIF_LANE_EUR_PER_HOUR": "0.1533",
         "AWS_USE_DUALSTACK_ENDPOINT": "true",
     }
     assert variables(dev, "gateway-authorizer-function") == {

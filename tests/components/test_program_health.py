@@ -34,12 +34,12 @@ def topic(recording: Recording, role: str) -> str:
 # --- schedules
 
 
-def test_what_runs_every_minute_and_what_every_five(dev: Recording) -> None:
+def test_what_runs_every_minute_and_what_less_often(dev: Recording) -> None:
     functions = {
         r.outputs["arn"]: r.inputs["handler"].partition(".")[0] for r in dev.of_type(FUNCTION)
     }
     found = {functions[each.function_arn]: each.minutes for each in schedules.of(dev)}
-    assert found == {"guardian": 1, "ping_probe": 1, "payload_samples": 5}
+    assert found == {"guardian": 1, "ping_probe": 1, "payload_samples": 5, "model_fetch": 60}
     rules = {r.outputs["arn"] for r in dev.of_type(kinds.monitoring.EVENT_RULE.token)}
     allowed = [
         r.inputs for r in dev.of_type(PERMISSION) if r.inputs["principal"] == "events.amazonaws.com"
@@ -60,11 +60,15 @@ def test_the_guardian_runs_in_the_vpc_within_its_minute_and_may_do_what_the_rout
         "TLFIF_REPLIES_BUCKET",
         "TLFIF_GPU_COUNT",
         "TLFIF_GPU_SLOTS",
+        "TLFIF_GPU_WAKE",
+        "TLFIF_GPU_WAKE_AFTER_SECONDS",
+        "TLFIF_LANE_FUNCTION",
+        "TLFIF_LANE_PROMPT_BYTES",
         "AWS_USE_DUALSTACK_ENDPOINT",
     }
     own = statements(dev, "guardian-policy")
     router = statements(dev, "router-policy")
-    for sid in ("StartNodes", "StopNodes", "WriteReplies", "ReadReplies"):
+    for sid in ("StartNodes", "StopNodes", "CallLane", "WriteReplies", "ReadReplies"):
         assert own[sid] == router[sid]
     assert alarm(dev, "guardian-fails")["treatMissingData"] == "breaching", (
         "a guardian nobody calls is a fault"

@@ -99,6 +99,12 @@ def test_the_region_is_no_key_of_ours() -> None:
             {"imageGb": 31},
             "costs:imageGb = 31 and gpu:diskGb = 30 .*set --path 'tl-fif:gpu.diskGb' 31",
         ),
+        (
+            "gpu",
+            {"wake": "never", "tlsIngress": True},
+            "gpu:tlsIngress = true and gpu:wake = never do not go together: .*"
+            "set --path 'tl-fif:gpu.tlsIngress' false",
+        ),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_by_name(
@@ -106,6 +112,18 @@ def test_values_that_do_not_go_together_are_refused_by_name(
 ) -> None:
     with pytest.raises(SettingsError, match=f"^{said}$"):
         Settings.parse({**REGION, f"tl-fif:{group}": values})
+
+
+@pytest.mark.story("EC2-001")
+@pytest.mark.parametrize("wake", ["backlog", "never"])
+def test_nodes_that_are_not_woken_for_every_job_need_the_lane(wake: str) -> None:
+    config = {"tl-fif:gpu": {"wake": wake}, "tl-fif:cpu": {"enabled": False}}
+    said = refused(config)
+    assert said is not None
+    assert said.startswith(f"gpu:wake = {wake} and cpu:enabled = false do not go together: ")
+    assert said.endswith("pulumi config set --path 'tl-fif:cpu.enabled' true")
+    assert refused({"tl-fif:gpu": {"wake": wake}}) is None
+    assert refused({"tl-fif:cpu": {"enabled": False}}) is None
 
 
 @pytest.mark.story("EC2-004")

@@ -179,6 +179,18 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
         ("guardian-once", with_inputs(maximumRetryAttempts=2), "tl-fif-literal-guardian again"),
         ("guardian-once", with_inputs(maximumEventAgeInSeconds=3600), "guardian again, or later"),
     ],
+    "who_calls_a_function_finds_it_and_calls_it_once": [
+        (
+            "router-policy",
+            statement(Action=["lambda:InvokeFunction"], Resource="arn:aws:lambda:x"),
+            "router-policy: calls arn:aws:lambda:x, which is not there",
+        ),
+        (
+            "cpu-worker-once",
+            with_inputs(maximumRetryAttempts=2),
+            "cpu-worker-policy: Lambda runs tl-fif-literal-cpu-worker again, or later",
+        ),
+    ],
     "somebody_moves_each_alias": [
         (
             "router-alias",

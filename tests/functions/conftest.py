@@ -1,7 +1,9 @@
-"""A node for the tests that wake one, and a container of the instant lane."""
+"""A node for the tests that wake one, a container of the instant lane, and a hub and a bucket for
+those that fetch weights.
+"""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import boto3
@@ -10,6 +12,8 @@ import pytest_asyncio
 from support import world as worlds
 from support.calls import ClientOf
 from support.lanes import Site, environment, make_site
+from support.model_stack import ModelStack
+from support.model_stack import model_stack as make_model_stack
 from support.scripted_model import scripted_model
 from support.watchers import BUCKET, Bench
 from support.world import World
@@ -46,3 +50,11 @@ async def site(
     with contextlib.closing(scripts.connect("127.0.0.1", valkey.port)) as client:
         async with scripted_model() as model:
             yield make_site(Bench(client, s3, endpoint, client_of, model, valkey), tmp_path)
+
+
+@pytest.fixture
+def model_stack(
+    endpoint: Endpoint, moto: Moto, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ModelStack]:
+    with make_model_stack(endpoint, moto, monkeypatch) as made:
+        yield made

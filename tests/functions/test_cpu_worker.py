@@ -1,6 +1,7 @@
 """The instant lane as a whole: it enters, prepares, serves and leaves."""
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 
@@ -12,6 +13,7 @@ from support.watchers import until
 
 from cpu_worker import lane as lane_module
 from cpu_worker.failure import LaneFailure, LaneInterrupted
+from local.aws.faults import Fault
 from tlfif import names
 from tlfif.queue import accepting, lane, scripts, working
 from worker.model import Patience
@@ -34,8 +36,9 @@ def consumers(site: Site) -> list[str]:
 def offered(site: Site) -> list[str]:
     """The jobs that a node could have now."""
     queue = site.bench.redis
+    unread = jobs.read(queue)
     returned = scripts.run(queue, working.claim(jobs.WORKER, [], abandoned=10))
-    return [job.id for job in (*returned, *jobs.read(queue))]
+    return [job.id for job in (*returned, *unread)]
 
 
 async def test_it_answers_what_waits_and_leaves(site: Site):
@@ -93,7 +96,7 @@ async def test_it_finishes_what_runs_when_a_node_is_ready_or_the_budget_is_spent
 ):
     running = site.bench.submit("tokens=30 every=0.05")
     called = asyncio.create_task(site.invoke())
-    await until(lambda: site.bench.model.running)
+    await until(lambda: site.is_generating)
     if how == "node":
         jobs.heartbeat(site.bench.redis)
     else:
@@ -162,7 +165,7 @@ async def test_another_lane_ends_this_one(site: Site):
     """Its heartbeat had run out, say while the process was frozen."""
     job = site.bench.submit("tokens=100 every=0.05")
     called = asyncio.create_task(site.invoke())
-    await until(lambda: site.bench.model.running)
+    await until(lambda: site.is_generating)
     site.bench.redis.hset(names.LANE, "token", "t2")
     assert await called == "lost"
     (pending,) = site.bench.pending()
@@ -175,7 +178,7 @@ async def test_another_lane_ends_this_one(site: Site):
 async def test_what_is_cancelled_ends_within_a_second(site: Site, how: str):
     job = site.bench.submit("tokens=200 every=0.05")
     called = asyncio.create_task(site.invoke())
-    await until(lambda: site.bench.model.running)
+    await until(lambda: site.is_generating)
     began = time.monotonic()
     if how == "cancel":
         scripts.run(site.bench.redis, accepting.cancel(job.id, job.sub))
@@ -202,7 +205,7 @@ async def test_an_engine_whose_process_dies_is_started_again(site: Site):
     site.limits = PATIENT
     job = site.bench.submit("tokens=40 every=0.05 drop_after=5 faults=1")
     called = asyncio.create_task(site.invoke())
-    await until(lambda: site.bench.model.running)
+    await until(lambda: site.is_generating)
     site.engine.is_up = False
     assert await called == "left"
     assert (await site.final(job))["status"] == "done"
@@ -306,7 +309,7 @@ async def test_a_queue_that_goes_for_good_ends_the_call(site: Site):
     site.bench.submit("tokens=400 every=0.05")
     site.limits = lane_module.Limits(beat_s=0.1, over_s=3.0, last_s=0.2, silence_s=1.0)
     called = asyncio.create_task(site.invoke())
-    await until(lambda: site.bench.model.running)
+    await until(lambda: site.is_generating)
     await site.bench.valkey.stop()
     began = time.monotonic()
     with pytest.raises(LaneInterrupted, match="queue does not answer"):
@@ -318,7 +321,7 @@ async def test_a_queue_that_goes_for_good_ends_the_call(site: Site):
 async def test_a_queue_that_comes_back_empty_is_survived(site: Site):
     job = site.bench.submit("tokens=60 every=0.05")
     called = asyncio.create_task(site.invoke())
-    await until(lambda: site.bench.model.running)
+    await until(lambda: site.is_generating)
     await site.bench.valkey.stop()
     await site.bench.valkey.start()
     assert await called == "left"
@@ -328,7 +331,7 @@ async def test_a_queue_that_comes_back_empty_is_survived(site: Site):
 async def test_a_queue_that_hangs_at_the_end_does_not_keep_it(site: Site):
     site.bench.submit("tokens=400 every=0.05")
     called = asyncio.create_task(site.invoke(seconds=5.0))
-    await until(lambda: site.bench.model.running)
+    await until(lambda: site.is_generating)
     began = time.monotonic()
     async with site.hung_queue():
         with pytest.raises(TimeoutError):
@@ -358,3 +361,25 @@ async def test_the_guardian_calls_it_for_what_a_killed_one_left(site: Site):
     )
     assert await site.invoke() == "left"
     assert (await site.final(job))["status"] == "done"
+
+
+@pytest.mark.parametrize("what", ["engine", "s3", "queue"])
+async def test_whatever_hangs_it_returns_in_time(site: Site, what: str):
+    job = site.bench.submit("tokens=400 every=0.05" + (" hang_after=3" if what == "engine" else ""))
+    called = asyncio.create_task(site.invoke(seconds=6.0))
+    await until(lambda: site.is_generating)
+    began = time.monotonic()
+    async with contextlib.AsyncExitStack() as stack:
+        if what == "s3":
+            hang = Fault("s3", "PutObject", hang=True, times=None)
+            stack.enter_context(site.bench.endpoint.faults.injected(hang))
+        if what == "queue":
+            await stack.enter_async_context(site.hung_queue())
+        assert await called == "over"
+        assert time.monotonic() - began < 6.0
+    if what != "queue":
+        # Handed back: another has it at once.
+        assert offered(site) == [job.id]
+    else:
+        (pending,) = site.bench.pending()
+        assert pending["consumer"] == lane.consumer_name("t1")

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from moto.apigateway.models import APIGatewayBackend, RestAPI
-from moto.awslambda.models import LambdaFunction
+from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.budgets.responses import BudgetsResponse
 from moto.core.responses import BaseResponse
 from moto.ec2.models.subnets import Subnet
@@ -148,6 +148,15 @@ def _tell_where_functions_log() -> None:
     LambdaFunction.get_configuration = get_configuration
 
 
+def _answer_calls_of_functions() -> None:
+    """A function's answer is one that the program can read: moto would run it in Docker."""
+
+    def invoke(self: Any, *args: Any, **more: Any) -> bytes:
+        return b'{"ok": true, "message": "called"}'
+
+    LambdaBackend.invoke = invoke
+
+
 def _refuse_what_is_missing() -> None:
     """An operation that moto does not have is a 400 and no 500, which the provider would repeat for
     minutes.
@@ -171,6 +180,7 @@ ADDITIONS = (
     _tell_the_smallest_transition,
     _tell_all_of_a_budget,
     _tell_where_functions_log,
+    _answer_calls_of_functions,
     _refuse_what_is_missing,
 )
 

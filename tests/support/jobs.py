@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from tlfif import names
-from tlfif.queue import accepting, lane, scripts, working
+from tlfif.queue import accepting, guarding, lane, scripts, working
 
 LIMITS = accepting.Limits()
 UNLIMITED = accepting.Limits(backlog_cap=10**9, burst=10**6, sustained=10**6)
@@ -92,3 +92,14 @@ def take(
 
 def leave(client: "redis.Redis", token: str = "lane-1", *, over: bool = False) -> str:
     return scripts.run(client, lane.leave(token, 1.0, over=over))
+
+
+def break_lane(client: "redis.Redis", message: str = "no weights") -> None:
+    enter(client, phase="loading")
+    scripts.run(client, lane.fail("lane-1", "NoWeights", message, 1.0))
+
+
+def reconcile(
+    client: "redis.Redis", wakes: str = "always", token: str = "g", caller: str = ""
+) -> guarding.Reconciliation:
+    return scripts.run(client, guarding.reconcile(token, 1, 8, laned(wakes).lane, caller))

@@ -14,11 +14,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from support.calls import REGION
+from support.fake_engine import FakeEngine
 from support.watchers import BUCKET, Bench, until
 
 from cpu_worker import lane
 from cpu_worker.container import Container, Used
-from cpu_worker.failure import LaneFailure
 from local.aws.endpoint import Endpoint
 from tlfif import names, replies
 from tlfif.environment import CpuWorker
@@ -28,33 +28,6 @@ WEIGHTS = b"GGUF" + bytes(range(256)) * 100
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 # A lane that has no time to lose.
 LIMITS = lane.Limits(beat_s=0.1, over_s=3.0, grace_s=1.5, last_s=0.2, enter_s=1.0, stay_s=0.3)
-
-
-class FakeEngine:
-    """An engine that is somebody else's server; `refuses` is why it does not load."""
-
-    def __init__(self, url: str) -> None:
-        self.url, self.is_up = url, False
-        self.refuses = ""
-        self.load_s = 0.0
-        self.started = self.stopped = 0
-        self.loaded: list[bytes] = []
-        self.on_load: Callable[[], None] = lambda: None
-
-    def start(self) -> None:
-        self.started += 1
-
-    def load(self, path: Path) -> None:
-        time.sleep(self.load_s)
-        self.loaded.append(path.read_bytes())
-        if self.refuses:
-            raise LaneFailure("EngineFailed", self.refuses)
-        self.on_load()
-        self.is_up = True
-
-    def stop(self) -> None:
-        self.stopped += 1
-        self.is_up = False
 
 
 @dataclass
@@ -69,6 +42,11 @@ class Site:
 
     def __post_init__(self) -> None:
         self.call_successor: Callable[[str], None] = self.successors.append
+
+    @property
+    def is_generating(self) -> bool:
+        """Whether the engine has a job: a probe is none."""
+        return bool(self.bench.model.asked and self.bench.model.running)
 
     async def invoke(self, seconds: float = 30.0, token: str = "t1") -> str:
         """One invocation of so many seconds; what it says."""

@@ -18,24 +18,26 @@ class Ledger:
     """One worker's part of it."""
 
     def __init__(self) -> None:
-        self._cloud: LocalCloud | None = None
-        self._last: Call | None = None
+        self._clouds: dict[str, LocalCloud] = {}
+        self._last: dict[str, Call] = {}
 
     def watch(self, cloud: LocalCloud) -> None:
         """Writes down what is asked of this cloud from now on."""
-        self._cloud = cloud
-        run.put(_path("recording", run.worker()), cloud.recording)
+        name = f"{run.worker()}.{len(self._clouds)}"
+        self._clouds[name] = cloud
+        run.put(_path("recording", name), cloud.recording)
 
     def write(self) -> None:
         """Writes down what has been asked since the last time."""
         _append(_path("elsewhere", run.worker()), world.PERFORMED)
         world.PERFORMED.clear()
-        _append(_path("cloud", run.worker()), self._new())
+        for name, cloud in self._clouds.items():
+            _append(_path("cloud", name), self._new(name, cloud))
 
-    def _new(self) -> list[Call]:
-        latest = reversed(self._cloud.endpoint.calls) if self._cloud else ()
-        new = list(takewhile(lambda call: call is not self._last, latest))
-        self._last = new[0] if new else self._last
+    def _new(self, name: str, cloud: LocalCloud) -> list[Call]:
+        last = self._last.get(name)
+        new = list(takewhile(lambda call: call is not last, reversed(cloud.endpoint.calls)))
+        self._last.update({name: new[0]} if new else {})
         return new[::-1]
 
 
@@ -43,10 +45,10 @@ LEDGER = Ledger()
 
 
 def clouds() -> Iterator[tuple[Recording, list[Call]]]:
-    """Each worker's cloud, by its recording, and what was asked of it."""
+    """Each worker's clouds, by their recordings, and what was asked of them."""
     for path in run.folder().glob("recording-*"):
-        worker = path.name.partition("-")[2]
-        yield pickle.loads(path.read_bytes()), _read(_path("cloud", worker))
+        name = path.name.partition("-")[2]
+        yield pickle.loads(path.read_bytes()), _read(_path("cloud", name))
 
 
 def elsewhere() -> list[Call]:

@@ -37,7 +37,9 @@ from tlfif.calling import Caller
 from tlfif.queue import scripts, working
 
 REGION, POOL, CLIENT, STACK, BUCKET = "us-east-1", "us-east-1_world", "client-1", "dev", "replies"
-ROLE, GUARDIAN_ROLE = (f"arn:aws:iam::{ACCOUNT_ID}:role/{name}" for name in ("router", "guardian"))
+ROLE, GUARDIAN_ROLE, MODEL_ROLE = (
+    f"arn:aws:iam::{ACCOUNT_ID}:role/{name}" for name in ("router", "guardian", "model-fetch")
+)
 # What the functions asked of AWS in all worlds so far; their policies are held against it in the
 # end.
 PERFORMED: list[Call] = []

@@ -39,8 +39,13 @@ def findings(request: pytest.FixtureRequest) -> Findings:
     found = [judged(*cloud) for cloud in ledger.clouds()] or [judged(evaluate("dev"), [])]
     return Findings(
         refused=[text for each in found for text in each.refused],
-        unused=sorted(set.intersection(*(set(each.unused) for each in found))),
+        unused=sorted(set.union(*(set(each.unused) for each in found)) - used(found)),
     )
+
+
+def used(found: Sequence[Findings]) -> set[str]:
+    """What some cloud used: not every one has everything."""
+    return {text for each in found for text in each.used}
 
 
 def judged(recording: Recording, calls: Sequence[Call]) -> Findings:
@@ -52,7 +57,11 @@ def as_in(recording: Recording, call: Call) -> Call:
     """A call in a test's own world, with the names that the recorded stack has for the same role
     and bucket.
     """
-    roles = {world.ROLE: "router-role", world.GUARDIAN_ROLE: "guardian-role"}
+    roles = {
+        world.ROLE: "router-role",
+        world.GUARDIAN_ROLE: "guardian-role",
+        world.MODEL_ROLE: "model-weights-role",
+    }
     if call.role_arn not in roles:
         return call
     role = recording.one(kinds.iam.ROLE.token, roles[call.role_arn])

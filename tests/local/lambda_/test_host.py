@@ -5,68 +5,17 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.functions import ARN, MakeHost, call, failure
 
 from components import bundle
 from local.lambda_ import host as functions
-from local.lambda_.host import FunctionHost
-from local.lambda_.model import FunctionSpec, InvokeResult, LambdaApiError
+from local.lambda_.model import LambdaApiError
 from local.lambda_.worker import RUNTIME_CLIENT
-from local.machine.processes import Processes
 
 pytestmark = pytest.mark.integration
-
-ARN = "arn:aws:lambda:eu-west-1:123456789012:function:"
-MakeHost = Callable[..., FunctionHost]
-
-
-@pytest.fixture
-def make_host(procs: Processes, tmp_path: Path) -> MakeHost:
-    """Makes a host for a function of the given code; keywords go to its spec or to the host."""
-
-    def make(code: str, *, name: str = "f", requirements: str = "", **options: Any) -> FunctionHost:
-        folder = tmp_path / "project/functions" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "__init__.py").touch()
-        (folder / "handler.py").write_text(code)
-        (folder / "requirements.txt").write_text(requirements)
-        (folder.parent / "constraints.txt").write_text("six==1.17.0\n")
-        of_spec = {
-            key: options.pop(key)
-            for key in ("environment", "timeout_s", "handler")
-            if key in options
-        }
-        spec = FunctionSpec(
-            **{
-                "name": name,
-                "arn": ARN + name,
-                "handler": f"{name}.handler.handler",
-                "zip_path": bundle.build(name, "host", tmp_path / "project"),
-                "environment": {},
-                "timeout_s": 10.0,
-                "memory_mb": 512,
-                "role_access_key": ("AKIAROLE", "secret"),
-                **of_spec,
-            }
-        )
-        return FunctionHost(procs, spec, **options)
-
-    return make
-
-
-async def call(host: FunctionHost, event: object = None, **options: Any) -> Any:
-    result = await host.invoke(json.dumps(event).encode(), **options)
-    assert result.error is None, result.payload
-    return json.loads(result.payload)
-
-
-def failure(result: InvokeResult) -> dict[str, Any]:
-    assert result.error == "Unhandled"
-    return json.loads(result.payload)
 
 
 async def test_an_event_and_its_context_arrive_as_on_lambda(make_host: MakeHost):
@@ -109,10 +58,15 @@ async def test_the_environment_is_the_programs_and_lambdas_and_nothing_else(
         "AKIAROLE",
     )
     assert environment["AWS_LAMBDA_LOG_GROUP_NAME"] == "/aws/lambda/f"
+    libraries = [Path(each) for each in environment["LD_LIBRARY_PATH"].split(":")]
+    task = Path(environment["LAMBDA_TASK_ROOT"])
+    assert libraries[-2:] == [task, task / "lib"], "as /var/task:/var/task/lib"
     others = {name for name in environment if not name.startswith(("AWS_", "TLFIF_", "LAMBDA_"))}
     # LC_CTYPE is Python's own doing, when the locale of LANG is not installed.
     assert others - {"LC_CTYPE", "_"} == {
         "PATH",
+        "LD_LIBRARY_PATH",
+        "TMPDIR",
         "LANG",
         "TZ",
         "PYTHONPATH",

@@ -1,7 +1,9 @@
 """When functions run, and which of their versions."""
 
-from support.sweeps.rule import sweep
+from support.sweeps.access import policies
+from support.sweeps.rule import listed, sweep
 
+from components.billed import FUNCTION
 from recording import kinds
 from recording.model import Recording
 
@@ -15,12 +17,7 @@ STALE_S = 60
 @sweep
 def a_schedule_that_failed_is_not_run_again(recording: Recording) -> list[str]:
     """Neither by EventBridge, which could not deliver, nor by Lambda, whose function raised."""
-    once = {
-        (each.inputs["functionName"], each.inputs.get("qualifier"))
-        for each in recording.of_type(ONCE)
-        if each.inputs["maximumRetryAttempts"] == 0
-        and each.inputs["maximumEventAgeInSeconds"] == STALE_S
-    }
+    once = _called_once(recording)
     found: list[str] = []
     for target in recording.of_type(TARGET):
         policy = target.inputs.get("retryPolicy", {})
@@ -31,6 +28,36 @@ def a_schedule_that_failed_is_not_run_again(recording: Recording) -> list[str]:
         if (name, qualifier or None) not in once:
             found.append(f"{target.name}: Lambda runs {name} again, or later")
     return found
+
+
+@sweep
+def who_calls_a_function_finds_it_and_calls_it_once(recording: Recording) -> list[str]:
+    """The function is named before it is made; and Lambda repeats no call that its caller would."""
+    functions = {each.outputs["arn"]: each.inputs["name"] for each in recording.of_type(FUNCTION)}
+    once = _called_once(recording)
+    found: list[str] = []
+    for policy, statement in policies(recording):
+        called = listed(statement["Resource"])
+        if "lambda:InvokeFunction" not in listed(statement["Action"]):
+            continue
+        found += [
+            f"{policy}: calls {arn}, which is not there" for arn in called if arn not in functions
+        ]
+        names = [functions[arn] for arn in called if arn in functions]
+        found += [
+            f"{policy}: Lambda runs {n} again, or later" for n in names if (n, None) not in once
+        ]
+    return found
+
+
+def _called_once(recording: Recording) -> set[tuple[str, str | None]]:
+    """The functions, by name and qualifier, of which Lambda repeats no asynchronous call."""
+    return {
+        (each.inputs["functionName"], each.inputs.get("qualifier"))
+        for each in recording.of_type(ONCE)
+        if each.inputs["maximumRetryAttempts"] == 0
+        and each.inputs["maximumEventAgeInSeconds"] == STALE_S
+    }
 
 
 @sweep

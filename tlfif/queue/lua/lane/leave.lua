@@ -9,7 +9,7 @@ local known = redis.call('HGET', LANE, 'token')
 local lost = known and known ~= token
 local work = not lost and redis.call('EXISTS', LATCH) == 0 and count_nodes() == 0
   and lane_is_wanted(let_go_ms)
-if known and work and over ~= '1' then return 'work' end
+if work and over ~= '1' then return 'work' end
 add_lane_use(month, used_s, nonce)
 if lost then return 'lost' end
 redis.call('DEL', LANE)
