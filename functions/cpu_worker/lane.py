@@ -267,7 +267,7 @@ class Lane:
         while True:
             if why := self._reason():
                 return why
-            if await self._has_left():
+            if self._consumer is not None and await self._has_left(self._consumer):
                 return "left"
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -280,12 +280,15 @@ class Lane:
             self._tend_engine()
         return "broken" if self._broken else self._contact.told
 
-    async def _has_left(self) -> bool:
+    async def _has_left(self, consumer: Consumer) -> bool:
         """Leaves when nothing is in flight, and nothing that failed is about to come back."""
+
+        async def agreed() -> bool:
+            # Again: the read that this waited for may have brought a job.
+            return not consumer.in_flight and await self._contact.may_leave()
+
         waits = time.monotonic() - self._failed_at < self._limits.stay_s
-        if self._consumer is None or self._consumer.in_flight or waits:
-            return False
-        return await self._consumer.close_if(self._contact.may_leave)
+        return not (waits or consumer.in_flight) and await consumer.close_if(agreed)
 
     # --- the engine
 
