@@ -60,7 +60,7 @@ LANE_BLOWS = {
     "refuse S3": 4,
 }
 # A run with the lane begins without nodes.
-LOST_AT_FIRST_S = 8.0
+LOST_AT_FIRST_S = 6.0
 # What the lane's function is told in place of tlfif.names, in s: what is waited for comes soon.
 LANE_TIMES = {
     "HEARTBEAT_TTL_S": 4,
