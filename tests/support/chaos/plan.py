@@ -72,6 +72,8 @@ LANE_TIMES = {
 }
 # Prompts that are longer are left to a node that is up or coming.
 LANE_PROMPT_BYTES = 50
+# With gpu:wake = backlog, nodes are woken for so many seconds of the lane's work.
+WAKE_AFTER_S = 1.0
 # For how long, in seconds, where a blow lasts: less than a lease, and longer.
 LASTING_S = {
     "freeze watcher": (1.0, 6.0),
@@ -144,6 +146,11 @@ class Plan:
     seed: int
     jobs: Sequence[PlannedJob]
     blows: Sequence[Blow]
+
+    @property
+    def wake(self) -> str:
+        """The stack's gpu:wake, where it has the lane."""
+        return ("always", "backlog")[self.seed % 2]
 
     @property
     def digest(self) -> str:
