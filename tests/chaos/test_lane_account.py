@@ -10,7 +10,6 @@ SECOND = 1_000
 def lane(token: str, entered: float, ended: float, *claims: float, **more: object) -> Life:
     """A lane's life; times in s."""
     life = Life(
-        begun_ms=int(entered * SECOND),
         called_ms=int(entered * SECOND),
         token=token,
         entered_ms=int(entered * SECOND),
