@@ -34,8 +34,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "instant-lane.md"
 BLOCK = re.compile(r"<!-- weeks -->\n.*?<!-- /weeks -->", re.DOTALL)
 WEEKS, MORE_OF_ONE, SEED, WEEKS_A_MONTH = 1, 4, 1, 365 / 12 / 7
 REGION = "us-east-1"
-# Until the price list has it: Lambda on x86_64, in USD a GB-second.
-X86_GB_SECOND_USD = 0.0000166667
 COLUMNS = (
     "users", "`gpu:wake`", "answers: lane / GPU", "first token p50 / p90",
     "of a session's first prompt p50", "of a long prompt p50", "whole answer p90", "GPU hours",
@@ -104,8 +102,8 @@ def figures(record: Record, weeks: int, settings: Settings) -> list[str]:
     long = [each.first_s for each in answered if each.prompt.size >= load.LONG_BYTES[0]]
     gpu_hours = record.gpu_s / 3600 / weeks
     gb_s = record.lane_s * settings.cpu.memory_mb / 1024 / weeks
-    lane_eur = gb_s * X86_GB_SECOND_USD / settings.costs.usd_per_eur
-    free = gb_s * WEEKS_A_MONTH / PRICES["Lambda compute"][REGION].free
+    lane_eur = record.lane_s / 3600 / weeks * settings.lane_eur_per_hour
+    free = gb_s * WEEKS_A_MONTH / PRICES["Lambda compute x86"][REGION].free
     return [
         f"{by['lane'] / weeks:.0f} / {by['gpu'] / weeks:.0f}",
         f"{_seconds(first, 50)} / {_seconds(first, 90)}",

@@ -181,6 +181,9 @@ class Worker:
             self._outcome.set_result(outcome)
 
     def _time_out(self, limit_s: float) -> None:
+        # The answer may have come in this very moment: then this worker serves the next call.
+        if self._outcome.done():
+            return
         self._process.kill()
         self._fail("Sandbox.Timedout", f"Task timed out after {limit_s:.2f} seconds")
 

@@ -20,11 +20,11 @@ from guardian import guardian, search
 from tlfif import names
 
 JOBS, SEED, LANE = (os.environ.get(f"TLFIF_CHAOS_{name}") for name in ("JOBS", "SEED", "LANE"))
-SMALL = 60
+SMALL, SMALL_WITH_LANE = 60, 40
 RUNS = (
     [(int(SEED or random.randrange(10**6)), int(JOBS), bool(LANE))]
     if JOBS
-    else [(1, SMALL, False), (2, SMALL, False), (3, SMALL, True)]
+    else [(1, SMALL, False), (2, SMALL, False), (4, SMALL_WITH_LANE, True)]
 )
 # What is asked with them in this process, and not in the lane's.
 SHORTENED = ("WAKE_TTL_S", "LANE_WAKE_TTL_S", "LANE_FAILURE_TTL_S", "LET_GO_S")

@@ -10,7 +10,7 @@ SECOND = 1_000
 def lane(token: str, entered: float, ended: float, *claims: float, **more: object) -> Life:
     """A lane's life; times in s."""
     life = Life(
-        begun_ms=int(entered * SECOND),
+        called_ms=int(entered * SECOND),
         token=token,
         entered_ms=int(entered * SECOND),
         ended_ms=int(ended * SECOND),
@@ -38,7 +38,7 @@ NODE = [*LANES, *seen(True, "two", 100, 200)]
         ([lane("one", 0, 90, 10, 80)], "claimed j while two was the lane"),
         ([lane("two", 40, 112, 110)], "claimed j while a node was ready"),
         ([lane("two", 40, 120, 95)], "stayed for 5000 ms beside a node"),
-        ([lane("one", 0, 20, over="Sandbox.Timedout")], "ended by Sandbox.Timedout"),
+        ([lane("one", 0, 10, over="Sandbox.Timedout")], "ended by Sandbox.Timedout"),
         ([lane("one", 0, 20, over="TypeError")], "ended by TypeError"),
     ],
 )
@@ -56,8 +56,10 @@ def test_it_sees_what_no_lane_may_do(lives: list[Life], what: str) -> None:
         # Where a node comes, what runs may end.
         [lane("two", 40, 105, 99, 100.2)],
         [lane("two", 40, 130, 95, struck=["freeze lane"])],
-        [lane("one", 0, 20, over="Sandbox.Timedout", limit_s=3.0)],
+        [lane("one", 0, 3, over="Sandbox.Timedout", limit_s=3.0)],
         [lane("one", 0, 20, over="LaneInterrupted")],
+        # Whoever counts was late.
+        [lane("one", 0, 12, over="Sandbox.Timedout")],
         # The queue was away: nobody looked.
         [lane("three", 250, 260, 255)],
     ],

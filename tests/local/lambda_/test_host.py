@@ -165,6 +165,15 @@ async def test_the_functions_own_time_limit_ends_it(make_host: MakeHost):
     assert await call(host, 0) == "slept"
 
 
+async def test_an_answer_in_the_moment_of_the_time_out_leaves_its_worker_alone(make_host: MakeHost):
+    host = make_host("import os\ndef handler(event, context): return os.getpid()\n")
+    worker_pid = await call(host, 0)
+    [worker] = host._idle
+    worker._time_out(0.5)
+    await asyncio.sleep(0.2)
+    assert await call(host, 0) == worker_pid
+
+
 async def test_a_handler_that_is_not_there_is_answered_as_by_lambda(make_host: MakeHost):
     host = make_host("", handler="f.handler.absent")
     error = failure(await host.invoke(b"{}"))

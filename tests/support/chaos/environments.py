@@ -31,14 +31,14 @@ KEPT = 2
 
 @dataclass
 class Life:
-    """One call of the function: from when to when (epoch ms), as which lane, and what it did.
+    """One call of the function: when it was what (epoch ms), as which lane, and what it did.
 
-    `token` is "" unless it became the lane. `claims` and `ends` are (ms, job id); `struck` is what
-    was done to it, and `frozen` when. `over` is how the call ended: "" by itself, else Lambda's
-    words.
+    `token` is "" unless it became the lane. `called_ms`: an environment was there for it. `claims`
+    and `ends` are (ms, job id); `struck` is what was done to it, and `frozen` when. `over` is how
+    the call ended: "" by itself, else Lambda's words.
     """
 
-    begun_ms: int
+    called_ms: int = 0
     token: str = ""
     entered_ms: int = 0
     ended_ms: int = 0
@@ -164,7 +164,7 @@ class Lambda:
         assert name == NAME
         if self._closed:
             raise LookupError(name)
-        life = Life(now_ms())
+        life = Life()
         self.lives.append(life)
         life.warm = bool(self._idle)
         at, outcome = (self._idle.pop(), None) if self._idle else await self._start()
@@ -174,6 +174,7 @@ class Lambda:
         life.limit_s = limit_s
         spec = dataclasses.replace(self._spec, timeout_s=limit_s)
         try:
+            life.called_ms = now_ms()
             outcome = outcome or await at.call(spec, payload)
         finally:
             self.busy.discard(at)

@@ -13,9 +13,10 @@ OWN_WORDS = ("", "LaneInterrupted", "LaneFailure")
 SHORT_S = 7
 # In ms: for how long something must have been so before a claim, and be so after it, that no claim
 # can have been made before; and how soon a lane leaves that has nothing left to do.
-BEFORE_MS, AFTER_MS, LEAVES_MS = 1_500, 300, 5_000
+BEFORE_MS, AFTER_MS, LEAVES_MS = 1_200, 100, 5_000
 # Fewer looks at the queue in such a time tell nothing: it was away.
-LOOKS = 5
+LOOKS = 3
+LATE_MS = 300
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ def _unexplained_end(life: Life) -> Iterator[str]:
     """Lambda ended it, though nobody had struck it and its time was long enough; or it failed in
     another way than it says itself.
     """
-    excused = life.struck or life.frozen or life.limit_s < SHORT_S
+    # Who counts its time may be late itself, and then takes no answer that came in time.
+    late = life.ended_ms - life.called_ms > life.limit_s * 1000 + LATE_MS
+    excused = life.struck or life.frozen or life.limit_s < SHORT_S or late
     lost = life.over in ("Sandbox.Timedout", "Runtime.ExitError")
     if (lost and not excused) or not (lost or life.over in OWN_WORDS):
         yield f"lane {life.token[:8] or '(none)'} ended by {life.over}"

@@ -60,7 +60,7 @@ LANE_BLOWS = {
     "refuse S3": 4,
 }
 # A run with the lane begins without nodes.
-LOST_AT_FIRST_S = 8.0
+LOST_AT_FIRST_S = 6.0
 # What the lane's function is told in place of tlfif.names, in s: what is waited for comes soon.
 LANE_TIMES = {
     "HEARTBEAT_TTL_S": 4,
@@ -72,6 +72,8 @@ LANE_TIMES = {
 }
 # Prompts that are longer are left to a node that is up or coming.
 LANE_PROMPT_BYTES = 50
+# With gpu:wake = backlog, nodes are woken for so many seconds of the lane's work.
+WAKE_AFTER_S = 1.0
 # For how long, in seconds, where a blow lasts: less than a lease, and longer.
 LASTING_S = {
     "freeze watcher": (1.0, 6.0),
@@ -144,6 +146,11 @@ class Plan:
     seed: int
     jobs: Sequence[PlannedJob]
     blows: Sequence[Blow]
+
+    @property
+    def wake(self) -> str:
+        """The stack's gpu:wake, where it has the lane."""
+        return ("always", "backlog")[self.seed % 2]
 
     @property
     def digest(self) -> str:

@@ -24,6 +24,7 @@ from support.chaos.plan import (
     LANE_BLOWS,
     LANE_PROMPT_BYTES,
     NODES,
+    WAKE_AFTER_S,
     Blow,
     Plan,
     PlannedJob,
@@ -298,6 +299,8 @@ class Run:
             gpu_slots=SLOTS,
             lane_function=NAME if self._lane else "",
             lane_prompt_bytes=LANE_PROMPT_BYTES,
+            gpu_wake=self._plan.wake,
+            gpu_wake_after_seconds=WAKE_AFTER_S,
         )
         queue = scripts.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0)
         made = Caller(queue, fleet, timeout_s=3.0)
