@@ -78,6 +78,11 @@ class FunctionHost:
         self._not_before = 0.0
         self._stopped = asyncio.Event()
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes of its workers, each the leader of a group."""
+        return [worker.pid for worker in self._workers_up]
+
     async def start(self) -> None:
         """Starts and initialises every worker now, so that no call is cold.
 
