@@ -92,7 +92,8 @@ class CpuWorker(Component):
             iam.read_replies(bucket),
             iam.see_missing_replies(bucket),
             iam.write_replies(bucket),
-            iam.read_weights(bucket, self._args.settings.model.key),
+            # All of them: a right to new ones alone would come seconds after the need for it.
+            *iam.read_models(bucket),
             # Its successor, when its time is over; by name, for its ARN is not known before it.
             iam.call_lane(fleet.lane_arn),
         ]

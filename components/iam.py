@@ -208,11 +208,6 @@ def call_lane(function_arn: Text) -> Statement:
     return allow("CallLane", ["lambda:InvokeFunction"], function_arn)
 
 
-def read_weights(bucket_arn: Text, key: str) -> Statement:
-    """Seeing that they are missing needs ListBucket: see_missing_replies grants it."""
-    return allow("ReadWeights", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, f"/{key}"))
-
-
 # --- the canary
 
 

@@ -153,7 +153,7 @@ class UnknownStack(grpc.RpcError):
 
 @pytest.mark.story("OPS-003")
 @pytest.mark.parametrize(
-    ("deployed", "end"),
+    ("outputs", "end"),
     [
         (
             {"cost_fixed_monthly_eur": 10.0, "cost_gpu_hours_left": 20.0},
@@ -168,7 +168,7 @@ class UnknownStack(grpc.RpcError):
     ],
 )
 def test_the_costs_are_compared_with_the_last_deployment(
-    deployed: dict[str, Any] | None, end: str, caplog: pytest.LogCaptureFixture
+    outputs: dict[str, Any] | None, end: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[dict[str, Any]] = []
 
@@ -177,9 +177,9 @@ def test_the_costs_are_compared_with_the_last_deployment(
             if args.token != READ_OUTPUTS:
                 return super().call(args)
             asked.append(args.args)
-            if deployed is None:
+            if outputs is None:
                 raise UnknownStack
-            return {"name": args.args["name"], "outputs": deployed}
+            return {"name": args.args["name"], "outputs": outputs}
 
     with caplog.at_level(logging.INFO):
         plain = evaluate("dev", Deployed("dev", "us-east-1"))

@@ -99,13 +99,12 @@ def test_it_may_work_on_jobs_read_its_weights_and_call_itself(dev: Recording) ->
         "ReadReplies",
         "SeeMissingReplies",
         "WriteReplies",
-        "ReadWeights",
+        "ReadModels",
+        "SeeMissingModels",
         "CallLane",
     }
-    assert granted["ReadWeights"]["Action"] == ["s3:GetObject"]
-    assert granted["ReadWeights"]["Resource"] == (
-        f"{bucket}/{variables(dev, LANE)['TLFIF_MODEL_KEY']}"
-    )
+    assert granted["ReadModels"]["Action"] == ["s3:GetObject"]
+    assert granted["ReadModels"]["Resource"] == f"{bucket}/models/*"
     assert granted["CallLane"]["Resource"] == dev.one(FUNCTION, LANE).outputs["arn"]
 
 

@@ -17,6 +17,7 @@ READERS: dict[str, type[Environment]] = {
     "authorizer": environment.UserPool,
     "cpu_worker": environment.CpuWorker,
     "guardian": environment.Fleet,
+    "model_fetch": environment.ModelFetch,
     "payload_samples": environment.Queue,
     "ping_probe": environment.PingProbe,
     "queue_health": environment.QueueHealth,
