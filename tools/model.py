@@ -114,9 +114,9 @@ def carry(file: Path, bucket: str, told: dict[str, Any]) -> None:
     def progress(count: int) -> None:
         nonlocal sent, shown
         sent += count
-        if (percent := 100 * sent // size) >= shown + 10:
-            shown = percent
-            print(f"tl-fif: {percent} % of {size:,} bytes are in the bucket", file=sys.stderr)
+        if (tenths := 10 * sent // size) > shown:
+            shown = tenths
+            print(f"tl-fif: {10 * tenths} % of {size:,} bytes are in the bucket", file=sys.stderr)
 
     s3.upload_file(str(file), bucket, names.incoming_key(told["sha256"]), Callback=progress)
 

@@ -21,7 +21,7 @@ from model_fetch.handler import handler
 from tlfif import names
 
 PART = 5 << 20  # S3's smallest
-CONTENT = random.Random(7).randbytes(2 * PART + 12_345)
+CONTENT = b"GGUF" + random.Random(7).randbytes(2 * PART + 12_345)
 FIX = "make model STACK=dev FILE=<the file>"
 
 
