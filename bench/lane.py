@@ -29,7 +29,7 @@ from tlfif import names
 
 SHORT = "What is the capital of France? Answer in one sentence."
 LONG = "The keeper counts the ships that pass, and writes each of them down. " * 20
-ANSWER = {"max_tokens": 32, "temperature": 0, "idle_minutes": 30}
+ANSWER: dict[str, Any] = {"max_tokens": 32, "temperature": 0, "idle_minutes": 30}
 TIMEOUT_S = 180.0
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import time
 import zipfile
 from collections.abc import Coroutine, Mapping
@@ -147,14 +148,14 @@ class FunctionHost:
             call.exception()
 
     async def _post(self, invocation: Invocation) -> InvokeResult:
-        for tried in range(self.function.retries + 1):
+        for tried in itertools.count():
             left_s = self.function.max_event_age_s - invocation.age_s()
             result = await self._invoke(invocation, left_s)
             pause_s = self._retry_s * (tried + 1)
             if result.error is None or tried == self.function.retries or pause_s > left_s:
-                break
+                return result
             await self._pause(pause_s)
-        return result
+        raise AssertionError("it counts without end")
 
     async def _pause(self, seconds: float) -> None:
         """Lets time pass, unless the host is stopped."""
