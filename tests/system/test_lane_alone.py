@@ -35,7 +35,7 @@ async def test_before_the_first_bake_the_lane_answers() -> None:
         assert (reply["status"], reply["engine"]) == ("done", names.LANE_ENGINE)
 
 
-@pytest.mark.story("LAM-004", "COST-001")
+@pytest.mark.story("LAM-004")
 async def test_a_stack_without_nodes_says_what_it_lacks_is_healed_by_make_model_and_answers(
     tmp_path: Path,
 ) -> None:
