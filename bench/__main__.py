@@ -10,6 +10,7 @@ import sys
 # What each counts, and how many of it make a brief run.
 BENCHES = {
     "worker": ("rounds", 2),
+    "lane": ("rounds", 1),
     "idle_stops": ("stops", 20),
     "edge": ("calls", 200),
     "router": ("calls", 300),

@@ -96,7 +96,7 @@ class LocalCloud:
         await modules
         await self._deploy(await model)
         await bundles
-        await self._running.deploy(self.recording)
+        await self._running.deploy(self.recording, calls=self.options.lane)
 
     def _listen(self) -> tuple[socket.socket, socket.socket]:
         """The API's sockets for the world and for the VPC."""
@@ -199,7 +199,9 @@ class LocalCloud:
             await self._running.close()
             return False
         self.recording = recording
-        await self._running.deploy(recording)
+        # What the engine deploys has the stack's own configuration: the weights of the real hub,
+        # which nobody waits for here.
+        await self._running.deploy(recording, calls=False)
         return True
 
     @property

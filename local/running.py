@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ PARAMETER = kinds.ssm.PARAMETER.token
 USER_POOL = kinds.cognito.USER_POOL.token
 VPC = kinds.ec2.VPC.token
 LANE = "cpu_worker"
+_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 # Lambda's own, of a function whose asynchronous calls are not configured.
 RETRIES, LONGEST_EVENT_AGE_S = 2, 21_600
 
@@ -110,14 +112,16 @@ class Running:
             payload, client_context=context
         )
 
-    async def deploy(self, recording: Recording) -> None:
-        """Runs what a stack declares; with the lane, the weights are there when it returns."""
+    async def deploy(self, recording: Recording, *, calls: bool) -> None:
+        """Runs what a stack declares; `calls` says whether the calls that are part of its
+        deployment are to be made here: the weights are there when it returns.
+        """
         sources = [_source(each.inputs["handler"]) for each in recording.of_type(FUNCTION)]
         bundles = await asyncio.to_thread(build_bundles, sources)
         stack = contextlib.AsyncExitStack()
         try:
             hosts = self._functions(recording, bundles, stack)
-            await self._start_functions(hosts, recording)
+            await self._start_functions(hosts, invocations.of(recording) if calls else [])
             fronts = self._gateway(recording, stack)
         except BaseException:
             await stack.aclose()
@@ -171,9 +175,8 @@ class Running:
         return hosts
 
     async def _start_functions(
-        self, hosts: Mapping[str, FunctionHost], recording: Recording
+        self, hosts: Mapping[str, FunctionHost], calls: Sequence[invocations.Call]
     ) -> None:
-        calls = invocations.of(recording) if self._site.options.lane else []
         # The lane's first call is a cold one on AWS, and it should cost nothing until then.
         cold = {each.function_arn for each in calls}
         cold |= {arn for arn, host in hosts.items() if _source(host.function.handler) == LANE}
@@ -187,7 +190,7 @@ class Running:
         """A call that is part of the deployment; whatever comes of it, that goes on."""
         result = await host.invoke(call.payload)
         answer = json.loads(result.payload)
-        what = answer.get("message") or answer.get("errorMessage", answer)
+        what = _HASH.sub(r"\1…", answer.get("message") or answer.get("errorMessage", ""))
         self._site.progress(f"{host.function.name} was called: {what}")
 
     def _specification(

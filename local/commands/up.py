@@ -36,7 +36,10 @@ Ctrl-C stops everything.
 async def stay_up(arguments: argparse.Namespace) -> int:
     """Keeps the local cloud running until Ctrl-C, and lets Pulumi's engine deploy into it."""
     options = Options(
-        stack=arguments.stack, port=arguments.port, engine=arguments.engine == "pulumi"
+        stack=arguments.stack,
+        port=arguments.port,
+        engine=arguments.engine == "pulumi",
+        lane=True,
     )
     file = cloud_file(options.stack)
     async with LocalCloud(options, say) as cloud:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import time
 import zipfile
 from collections.abc import Coroutine, Mapping
@@ -78,6 +79,11 @@ class FunctionHost:
         self._not_before = 0.0
         self._stopped = asyncio.Event()
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes of its workers, each the leader of a group."""
+        return [worker.pid for worker in self._workers_up]
+
     async def start(self) -> None:
         """Starts and initialises every worker now, so that no call is cold.
 
@@ -142,14 +148,14 @@ class FunctionHost:
             call.exception()
 
     async def _post(self, invocation: Invocation) -> InvokeResult:
-        for tried in range(self.function.retries + 1):
+        for tried in itertools.count():
             left_s = self.function.max_event_age_s - invocation.age_s()
             result = await self._invoke(invocation, left_s)
             pause_s = self._retry_s * (tried + 1)
             if result.error is None or tried == self.function.retries or pause_s > left_s:
-                break
+                return result
             await self._pause(pause_s)
-        return result
+        raise AssertionError("it counts without end")
 
     async def _pause(self, seconds: float) -> None:
         """Lets time pass, unless the host is stopped."""

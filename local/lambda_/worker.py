@@ -87,6 +87,11 @@ class Worker:
             self._temporary.rmdir()
             raise
 
+    @property
+    def pid(self) -> int:
+        """Of the runtime process, once it was spawned."""
+        return self._process.pid
+
     async def initialise(self, invocation: Invocation, limit_s: float) -> Outcome | None:
         """The init phase: None when the handler is imported and asks for events, else the failure
         to answer.

@@ -48,6 +48,15 @@ class User:
     async def status(self) -> dict[str, Any]:
         return await self.ask(self.client.status)
 
+    async def until_status(self, so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """GET /status, once it is so."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                status = await self.status()
+                if so(status):
+                    return status
+                await asyncio.sleep(POLL_S)
+
     async def reply(self, job: Job) -> Reply | None:
         return await self.ask(self.client.reply, job.id)
 

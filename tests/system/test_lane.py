@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from support.calls import eventually
 from support.ledger import LEDGER
 from support.system import calls, forgotten, history, one_final_reply, state, until_state
 from support.users import LONG, WAIT_S, User
@@ -66,17 +65,11 @@ async def gate(cloud: LocalCloud) -> AsyncIterator[Gate]:
 
 
 async def until_node(user: User, phase: str) -> None:
-    async def so() -> bool:
-        return (await user.status())["node"] == phase
-
-    await eventually(so, WAIT_S)
+    await user.until_status(lambda status: status["node"] == phase)
 
 
 async def until_lane(user: User, phase: str) -> None:
-    async def so() -> bool:
-        return (await user.status())["lane"]["phase"] == phase
-
-    await eventually(so, WAIT_S)
+    await user.until_status(lambda status: status["lane"]["phase"] == phase)
 
 
 def engines(cloud: LocalCloud, jobs: list[Job]) -> list[str]:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.calls import eventually
 from support.ledger import LEDGER
 from support.system import calls
-from support.users import WAIT_S, signed_in
+from support.users import signed_in
 
 from local.cloud import NO_HUB, LocalCloud, Options
 from local.machine.processes import Processes
@@ -36,7 +35,7 @@ async def test_before_the_first_bake_the_lane_answers() -> None:
         assert (reply["status"], reply["engine"]) == ("done", names.LANE_ENGINE)
 
 
-@pytest.mark.story("LAM-004", "COST-001")
+@pytest.mark.story("LAM-004")
 async def test_a_stack_without_nodes_says_what_it_lacks_is_healed_by_make_model_and_answers(
     tmp_path: Path,
 ) -> None:
@@ -50,12 +49,8 @@ async def test_a_stack_without_nodes_says_what_it_lacks_is_healed_by_make_model_
         assert cloud.output("gpu_instance_ids") == []
         job = await ada.infer()
 
-        async def failed() -> bool:
-            return "failure" in (await ada.status())["lane"]
-
-        await eventually(failed, WAIT_S)
-        failure = (await ada.status())["lane"]["failure"]
-        assert "make model STACK=dev" in failure["message"], failure
+        status = await ada.until_status(lambda status: "failure" in status["lane"])
+        assert "make model STACK=dev" in status["lane"]["failure"]["message"], status
         assert await make_model(cloud, procs, tmp_path) == 0
         # Its ten minutes are over: the guardian calls the lane again.
         with cloud.valkey.operator() as redis:

@@ -93,6 +93,18 @@ async def test_an_unknown_route_is_a_404(
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
 
 
+# --- the lane is off ------------------------------------------------------------------------------
+
+
+async def test_without_the_instant_lane_nothing_of_it_is_there(
+    cloud: LocalCloud, ada: User
+) -> None:
+    assert "lane" not in await ada.status()
+    with pytest.raises(LookupError, match="no function 'cpu_worker'"):
+        cloud.host("cpu_worker")
+    assert "TLFIF_LANE_FUNCTION" not in cloud.function("router").environment
+
+
 # --- the way of a job -----------------------------------------------------------------------------
 
 

@@ -129,11 +129,12 @@ async def test_an_interrupted_demo_leaves_no_process_behind(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
     async with command("demo", "--", LONG, project=ROOT, tmp_path=tmp_path) as demo:
-        await demo.says("first token")
+        await demo.says("node (loading|ready)")
         family = demo.family
         for part in (
             "local.node.model_server",
             "-m watcher",
+            "cpu_worker.llama",
             "moto",
             "valkey",
             "awslambdaric",
