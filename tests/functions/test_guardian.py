@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 import redis
+from support.lane_queue import caller
 from support.world import BUCKET, World
 
 from guardian import guardian
 from local.aws.faults import Fault
 from tlfif import names, nodes, replies, waking
-from tlfif.calling import Caller
-from tlfif.environment import Fleet
 from tlfif.queue import accepting, guarding, scripts, working
 
 pytestmark = pytest.mark.integration
@@ -285,10 +284,6 @@ async def test_a_job_that_came_while_the_node_was_draining_is_served(
     await guarded
     await world.state(node, "running")
     assert world.calls("StartInstances") == 1
-
-
-def caller(world: World) -> Caller:
-    return Caller(world.queue, Fleet.read(world.environment()), 2.0)
 
 
 @pytest.mark.story("LAM-004")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.jobs import LONG, accept, laned, new_job
-from support.lane_callers import LaneWorld, with_lane
+from support.lane_queue import LaneWorld, with_lane
 from support.world import GUARDIAN_ROLE, World
 
 from guardian import guardian

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 from support.jobs import LONG
-from support.lane_callers import EC2, FUNCTION, LaneWorld, with_lane
+from support.lane_queue import EC2, FUNCTION, LaneWorld, with_lane
 from support.routes import documented, only_a_mark_is_left
 from support.world import World, session
 
