@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import redis
-from support.lane_queue import caller
 from support.world import BUCKET, World
 
 from guardian import guardian
@@ -293,14 +292,14 @@ async def test_the_first_of_two_nodes_to_come_does_not_wake_a_third(world: World
     found = scripts.run(world.queue, guarding.reconcile("a", 3, 8))
     assert (found.wake, found.phases) == (2, {})
     await asyncio.to_thread(
-        waking.start, caller(world), "a", found.wake, found.phases, nodes.client(2.0)
+        waking.start, world.caller(), "a", found.wake, found.phases, nodes.client(2.0)
     )
     assert world.calls("StartInstances") == 2
     scripts.run(world.queue, working.heartbeat(first, "b1", "booting", 0, {}))
     found = scripts.run(world.queue, guarding.reconcile("b", 3, 8))
     assert (found.wake, found.phases) == (1, {first: "booting"})
     outcome, _ = await asyncio.to_thread(
-        waking.start, caller(world), "b", found.wake, found.phases, nodes.client(2.0)
+        waking.start, world.caller(), "b", found.wake, found.phases, nodes.client(2.0)
     )
     assert outcome is nodes.Outcome.COMING
     assert world.calls("StartInstances") == 2

@@ -10,8 +10,6 @@ from support.world import World
 
 from local.lambda_.model import InvokeResult
 from tlfif import names
-from tlfif.calling import Caller
-from tlfif.environment import Fleet
 from tlfif.queue import lane, scripts, working
 
 FUNCTION = "tl-fif-dev-cpu-worker"
@@ -74,8 +72,3 @@ def with_lane(world: World, monkeypatch: pytest.MonkeyPatch, wakes: str = "alway
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     return made
-
-
-def caller(world: World) -> Caller:
-    """Who calls the lane of this world, if it has one."""
-    return Caller(world.queue, Fleet.read(world.environment()), 2.0)
