@@ -15,8 +15,6 @@ from support.world import BUCKET, World
 from guardian import guardian
 from local.aws.faults import Fault
 from tlfif import names, nodes, replies, waking
-from tlfif.calling import Caller
-from tlfif.environment import Fleet
 from tlfif.queue import accepting, guarding, scripts, working
 
 pytestmark = pytest.mark.integration
@@ -287,10 +285,6 @@ async def test_a_job_that_came_while_the_node_was_draining_is_served(
     assert world.calls("StartInstances") == 1
 
 
-def caller(world: World) -> Caller:
-    return Caller(world.queue, Fleet.read(world.environment()), 2.0)
-
-
 @pytest.mark.story("LAM-004")
 async def test_the_first_of_two_nodes_to_come_does_not_wake_a_third(world: World) -> None:
     first, *_ = sorted(world.add_node() for _ in range(3))
@@ -298,14 +292,14 @@ async def test_the_first_of_two_nodes_to_come_does_not_wake_a_third(world: World
     found = scripts.run(world.queue, guarding.reconcile("a", 3, 8))
     assert (found.wake, found.phases) == (2, {})
     await asyncio.to_thread(
-        waking.start, caller(world), "a", found.wake, found.phases, nodes.client(2.0)
+        waking.start, world.caller(), "a", found.wake, found.phases, nodes.client(2.0)
     )
     assert world.calls("StartInstances") == 2
     scripts.run(world.queue, working.heartbeat(first, "b1", "booting", 0, {}))
     found = scripts.run(world.queue, guarding.reconcile("b", 3, 8))
     assert (found.wake, found.phases) == (1, {first: "booting"})
     outcome, _ = await asyncio.to_thread(
-        waking.start, caller(world), "b", found.wake, found.phases, nodes.client(2.0)
+        waking.start, world.caller(), "b", found.wake, found.phases, nodes.client(2.0)
     )
     assert outcome is nodes.Outcome.COMING
     assert world.calls("StartInstances") == 2

@@ -34,6 +34,7 @@ from recording.model import ACCOUNT_ID
 from router import handler as router
 from tlfif import names
 from tlfif.calling import Caller
+from tlfif.environment import Fleet
 from tlfif.queue import scripts, working
 
 REGION, POOL, CLIENT, STACK, BUCKET = "us-east-1", "us-east-1_world", "client-1", "dev", "replies"
@@ -203,6 +204,10 @@ class World:
         found: Any = self.queue.xreadgroup(names.GROUP, worker, {names.STREAM: ">"}, count=10)
         entries = [entry for entry, _ in found[0][1]] if found else []
         return scripts.run(self.queue, working.claim(worker, entries, 0))
+
+    def caller(self) -> Caller:
+        """Who calls the lane, if there is one."""
+        return Caller(self.queue, Fleet.read(self.environment()), 2.0)
 
     async def infer(self, prompt: str = "Hello", **options: Any) -> Reply:
         """POST /infer with only a prompt."""
