@@ -114,9 +114,11 @@ async def test_a_node_that_becomes_ready_in_the_middle_gets_the_rest_and_nothing
     gate.open.clear()
     users = (ada, bob) * 4
     jobs = [await user.infer(LONG, max_tokens=48) for user in users]
-    async with asyncio.timeout(WAIT_S):
-        while not any([await u.reply(j) for u, j in zip(users, jobs, strict=True)]):  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+
+    async def begun() -> bool:
+        return any([await user.reply(job) for user, job in zip(users, jobs, strict=True)])
+
+    await cloud.until(begun, WAIT_S, "the lane has begun with one")
     gate.open.set()
     for user, job in zip(users, jobs, strict=True):
         await user.final(job)

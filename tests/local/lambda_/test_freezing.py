@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.functions import MakeHost, call, failure
+from support.watchers import until
 
 from local.lambda_.model import LambdaApiError
 
@@ -118,8 +119,7 @@ async def test_a_worker_that_somebody_froze_in_its_call_ends_nevertheless(
     host, told = make_host(code, timeout_s=1.0 if how == "time limit" else 60.0), tmp_path / "pid"
     busy = asyncio.create_task(host.invoke(json.dumps(str(told)).encode()))
     async with asyncio.timeout(10):
-        while not (told.exists() and told.read_text() and frozen(int(told.read_text()))):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await until(lambda: told.exists() and told.read_text() and frozen(int(told.read_text())))
         if how == "stop":
             await host.stop()
         elif how == "kill":
