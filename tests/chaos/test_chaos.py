@@ -20,7 +20,7 @@ from guardian import guardian, search
 from tlfif import names
 
 JOBS, SEED, LANE = (os.environ.get(f"TLFIF_CHAOS_{name}") for name in ("JOBS", "SEED", "LANE"))
-SMALL, SMALL_WITH_LANE = 60, 40
+SMALL, SMALL_WITH_LANE = 60, 24
 RUNS = (
     [(int(SEED or random.randrange(10**6)), int(JOBS), bool(LANE))]
     if JOBS
