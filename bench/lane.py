@@ -70,6 +70,9 @@ class Bench:
         with self.cloud.endpoint.faults.injected(Fault("lambda", "Invoke", **refused, times=None)):
             await self._ask("node, cold, without the lane", SHORT, "")
         await self._stop()
+        with self.cloud.valkey.operator() as redis:
+            # A lane that Lambda refused is not called for a moment.
+            redis.delete(names.LANE_FAILURE)
 
     async def _ask(self, case: str, prompt: str, engine: str) -> dict[str, Any]:
         """One prompt to its end, and its reply; the sample is from acceptance to first token by the
