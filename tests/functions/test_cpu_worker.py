@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
 
 
 def used_s(site: Site) -> float:
-    return sum(float(seconds) for seconds in site.bench.redis.hgetall(names.LANE_USE).values())
+    return float(site.bench.redis.hget(names.LANE_USE, lane.month()) or 0)
 
 
 def consumers(site: Site) -> list[str]:

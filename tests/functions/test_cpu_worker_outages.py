@@ -67,8 +67,11 @@ async def test_s3_that_does_not_answer_is_no_failure_of_the_lane(site: Site):
     site.fail_reads(503)
     with pytest.raises(LaneInterrupted, match="cannot be read"):
         await site.invoke()
-    assert not site.bench.redis.exists(names.LANE, names.LANE_WAKE, names.LANE_FAILURE)
-    # So that the guardian calls again.
+    assert not site.bench.redis.exists(names.LANE, names.LANE_WAKE)
+    assert site.bench.redis.hget(names.LANE_FAILURE, "code") == "LaneInterrupted"
+    assert site.bench.redis.ttl(names.LANE_FAILURE) <= names.LANE_WAKE_TTL_S
+    # Then the guardian calls again.
+    site.bench.redis.delete(names.LANE_FAILURE)
     assert scripts.run(site.bench.redis, lane.call("t9"))
 
 

@@ -69,12 +69,20 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def process(site: Site, folder: Path) -> AsyncIterator[Process]:
+async def process(site: Site, folder: Path, read_s: float = 0.1) -> AsyncIterator[Process]:
+    """`read_s` is how long S3 takes to begin with a part of the weights."""
     told = settings(site.bench.valkey.port)
     variables = environments.CpuWorker.variables(**vars(told))
     paths = os.pathsep.join(str(ROOT / name) for name in ("", "functions", "tests"))
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "support.lane_process", site.bench.model.url, str(folder)),
+        *(
+            sys.executable,
+            "-m",
+            "support.lane_process",
+            site.bench.model.url,
+            str(folder),
+            str(read_s),
+        ),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env={
@@ -109,7 +117,7 @@ async def test_one_that_was_frozen_while_it_read_its_weights_serves_again(
     site: Site, tmp_path: Path
 ):
     job = site.bench.submit("tokens=5")
-    async with process(site, tmp_path / "disk") as function:
+    async with process(site, tmp_path / "disk", read_s=1.5) as function:
         called = asyncio.create_task(function.invoke())
         await until(lambda: list((tmp_path / "disk").glob("*.part")))
         site.bench.redis.hset(names.node_key("i-1"), "phase", "ready")

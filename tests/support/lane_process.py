@@ -1,5 +1,5 @@
 """The instant lane's handler in a process of its own, as Lambda runs it: `python -m
-support.lane_process ENGINE_URL FOLDER`.
+support.lane_process ENGINE_URL FOLDER READ_S`.
 
 Each line on stdin is an invocation of so many seconds; each line of JSON on stdout after "=" is
 what it returned. Leases are short, parts of the weights small and read slowly.
@@ -16,6 +16,7 @@ from typing import Any
 from tlfif import names
 
 names.LEASE_RENEW_S, names.LEASE_IDLE_S, names.HEARTBEAT_TTL_S = 0.2, 1, 2  # type: ignore[misc]
+names.LET_GO_S = 1  # type: ignore[misc]
 
 from support.fake_engine import FakeEngine
 
@@ -24,7 +25,6 @@ from cpu_worker.container import Container, Used
 from tlfif.environment import CpuWorker
 from worker import consumer
 
-READ_S = 0.1
 weights.PART_BYTES = 2_000
 consumer.BLOCK_MS = 100
 
@@ -32,16 +32,18 @@ consumer.BLOCK_MS = 100
 class SlowS3:
     """S3 whose reads take a while, before they begin."""
 
-    def __init__(self) -> None:
-        self._s3 = weights.client()
+    def __init__(self, read_s: float) -> None:
+        self._s3, self._read_s = weights.client(), read_s
 
     def get_object(self, **request: Any) -> Any:
-        time.sleep(READ_S)
+        time.sleep(self._read_s)
         return self._s3.get_object(**request)
 
 
-def main(url: str, folder: str) -> None:
-    container = Container(CpuWorker.read(), FakeEngine(url), Used(0.0), SlowS3, Path(folder))
+def main(url: str, folder: str, read_s: str) -> None:
+    container = Container(
+        CpuWorker.read(), FakeEngine(url), Used(0.0), lambda: SlowS3(float(read_s)), Path(folder)
+    )
     handler.container = lambda: container  # type: ignore[assignment]
     print("=ready", flush=True)
     for line in sys.stdin:
