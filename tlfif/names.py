@@ -66,6 +66,7 @@ GPU_WAKES = ("always", "backlog", "never")
 LANE_WAKE_TTL_S = 30
 LANE_CALLS_BOUND = 3  # calls in a row that nobody answered: then it is not called any more
 LANE_FAILURE_TTL_S = 600
+LANE_WEIGHTS_TTL_S = 60  # weights come from outside, which cannot tell the queue
 LANE_ENGINE = "llama.cpp-lambda"  # what replies call it
 # Until they are measured: from acceptance to the first token, and the engine's time for one job.
 LANE_FIRST_MS, LANE_WORK_MS = 10_000, 8_000

@@ -81,7 +81,8 @@ class Contact:
     async def fail(self, failure: LaneFailure) -> None:
         """Leaves, and says why nobody needs to call it for a while."""
         await self._tell_answers()
-        call = functools.partial(lane.fail, self._token, failure.code, failure.message)
+        told = (self._token, failure.code, failure.message)
+        call = functools.partial(lane.fail, *told, for_s=failure.for_s)
         await self._tell_used(call)
         self.left = "failed"
         await self._remove_consumer()

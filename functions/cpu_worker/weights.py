@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from cpu_worker.failure import LaneFailure, LaneInterrupted
+from cpu_worker.failure import LaneFailure, LaneInterrupted, WeightsFailure
 from tlfif import aws
 from tlfif.log import log
 
@@ -89,7 +89,7 @@ class _Download:
             # Reads that hang end by themselves.
             pool.shutdown(wait=False, cancel_futures=True)
         if digest.hexdigest() != self._source.sha256:
-            raise LaneFailure(
+            raise WeightsFailure(
                 "WrongWeights",
                 f"{self._where} has the SHA-256 {digest.hexdigest()}, not {self._source.sha256}; "
                 f"{self._source.remedy}",
@@ -136,12 +136,12 @@ class _Download:
         status = aws.status(error)
         # Who may not list the bucket gets 403 for what is not there.
         if status in (403, 404):
-            raise LaneFailure(
+            raise WeightsFailure(
                 "NoWeights",
                 f"{self._where} is not there ({aws.code(error)}); {self._source.remedy}",
             ) from error
         if status == 416:
-            raise LaneFailure(
+            raise WeightsFailure(
                 "WrongWeights", f"{self._where} is empty; {self._source.remedy}"
             ) from error
         if last or status == 412:

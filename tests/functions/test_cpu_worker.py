@@ -283,6 +283,8 @@ async def test_without_weights_it_says_how_to_bring_them(site: Site):
     with pytest.raises(LaneFailure, match="run: make model STACK=dev"):
         await site.invoke()
     assert_failed(site, "NoWeights")
+    # They may come at any moment, and nobody tells.
+    assert site.bench.redis.ttl(names.LANE_FAILURE) <= names.LANE_WEIGHTS_TTL_S
 
 
 def assert_failed(site: Site, code: str) -> None:

@@ -99,9 +99,11 @@ def leave(token: str, used_s: float, *, over: bool = False) -> Call[str]:
     return Call("lane/leave", [], args, str)
 
 
-def fail(token: str, code: str, message: str, used_s: float) -> Call[str]:
-    """Goes because it is of no use; nobody calls it for a while, and /status says why."""
-    args = [token, code, message, names.LANE_FAILURE_TTL_S, *_use(used_s)]
+def fail(
+    token: str, code: str, message: str, used_s: float, *, for_s: int = names.LANE_FAILURE_TTL_S
+) -> Call[str]:
+    """Goes because it is of no use; nobody calls it `for_s`, and /status says why."""
+    args = [token, code, message, for_s, *_use(used_s)]
     return Call("lane/fail", [], args, str)
 
 
