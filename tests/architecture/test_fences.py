@@ -90,6 +90,20 @@ def test_no_folder_holds_several_trades() -> None:
     assert full == {}
 
 
+def test_what_changes_the_contract_for_its_process_is_imported_by_nobody() -> None:
+    """Its times would be everybody's: a process of a test's own is run by its name."""
+    changes = re.compile(r"^(?:    )?(?:names\.[A-Z_]+[^=(]* = |setattr\(names, )", re.MULTILINE)
+    changing = [path for path, text in SOURCES.items() if changes.search(text)]
+    assert "tests/support/chaos/function.py" in changing
+    modules = [
+        path.removeprefix("tests/").removesuffix(".py").replace("/", ".") for path in changing
+    ]
+    imports = re.compile(
+        rf"^ *(?:from|import) (?:{'|'.join(map(re.escape, modules))})\b", re.MULTILINE
+    )
+    assert [path for path, text in SOURCES.items() if imports.search(text)] == []
+
+
 def test_nobody_patches_the_import_path() -> None:
     """Handing it on to a child process is something else."""
     changes = re.compile(r"sys\.path(\.(insert|append|extend|remove|pop)|\[.*\] *=| *\+?= )")

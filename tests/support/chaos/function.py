@@ -1,5 +1,7 @@
 """The instant lane's function as a run strikes it, under AWS's own runtime client: the real handler
 with a scripted engine, and times short enough to be struck often.
+
+It changes them for its whole process: it is run, and imported by nobody.
 """
 
 import contextlib
@@ -11,7 +13,7 @@ import time
 from functools import cache, partial
 from pathlib import Path
 
-from support.chaos.plan import LANE_TIMES
+from support.chaos.plan import EVIDENCE, FOLDER, LANE_TIMES, WEIGHTS
 
 import cpu_worker.handler as real
 from cpu_worker import lane
@@ -23,9 +25,7 @@ from tlfif.environment import CpuWorker
 from worker.consumer import Consumer
 from worker.model import Patience
 
-EVIDENCE, FOLDER = "CHAOS_EVIDENCE", "CHAOS_FOLDER"
 LOAD_TIMEOUT_S = 20.0
-WEIGHTS = b"GGUF" + bytes(range(256)) * 64
 
 
 class ScriptedEngine:

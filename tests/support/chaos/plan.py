@@ -61,6 +61,9 @@ LANE_BLOWS = {
 }
 # A run with the lane begins without nodes.
 LOST_AT_FIRST_S = 6.0
+# What the lane's processes are told, and the weights that they read.
+EVIDENCE, FOLDER = "CHAOS_EVIDENCE", "CHAOS_FOLDER"
+WEIGHTS = b"GGUF" + bytes(range(256)) * 64
 # What the lane's function is told in place of tlfif.names, in s: what is waited for comes soon.
 LANE_TIMES = {
     "HEARTBEAT_TTL_S": 4,

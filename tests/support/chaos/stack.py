@@ -20,8 +20,7 @@ from botocore.config import Config
 from support.calls import REGION
 from support.chaos.engine import Evidence
 from support.chaos.environments import Lambda
-from support.chaos.function import EVIDENCE, FOLDER, WEIGHTS
-from support.chaos.plan import NODES
+from support.chaos.plan import EVIDENCE, FOLDER, NODES, WEIGHTS
 
 from local.aws.ec2 import Delays
 from local.aws.endpoint import Endpoint
