@@ -96,7 +96,7 @@ async def test_the_estimate_is_the_90th_percentile_of_measured_boots(
 
 @pytest.mark.story("LAM-004")
 async def test_a_job_for_a_node_that_is_still_stopping_is_kept(world: World, node: str) -> None:
-    world.endpoint.instances.delays.stopping_s = 1
+    world.endpoint.instances.delays.stopping_s = 5
     await world.infer()
     await world.state(node, "running")
     await world.send("POST", "/stop")

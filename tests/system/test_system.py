@@ -246,6 +246,12 @@ async def test_an_idle_node_stops_itself(
     job = await ada.infer(idle_minutes=1)
     reply = await ada.final(job)
     await until_state(cloud, "stopped")
+
+    async def recorded() -> bool:
+        return bool(calls(cloud, "StopInstances", began))
+
+    # A call is recorded once it was answered, which may be later.
+    await cloud.until(recorded, 5, "the stop was recorded")
     (stop,) = calls(cloud, "StopInstances", began)
     assert stop.instance_arn is not None
     assert stop.instance_arn.endswith(f":instance/{instance_id}")
