@@ -84,8 +84,9 @@ def _check_bucket(moto: Moto, recording: Recording) -> None:
     assert bucket == recording.outputs["replies_bucket"]
     s3.put_object(Bucket=bucket, Key="replies/a", Body=b"not denied, though nothing here is TLS")
     assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
-    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    assert rule["Expiration"]["Days"] == 7
+    rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    kept = {rule["ID"]: rule["Expiration"]["Days"] for rule in rules if "Expiration" in rule}
+    assert kept == {"expire-replies": 7, "expire-canary": 7, "expire-incoming": 1}
     (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
 
