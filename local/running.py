@@ -17,7 +17,7 @@ from local.aws.ec2 import Delays
 from local.aws.endpoint import Endpoint
 from local.lambda_ import invocations, schedules
 from local.lambda_.host import FunctionHost, runtime_dir
-from local.lambda_.model import FunctionSpec, LambdaApiError
+from local.lambda_.model import MAX_EVENT_AGE_S, RETRIES, FunctionSpec, LambdaApiError
 from local.machine.processes import Processes
 from local.node.node import LocalNode
 from recording import kinds
@@ -31,8 +31,6 @@ USER_POOL = kinds.cognito.USER_POOL.token
 VPC = kinds.ec2.VPC.token
 LANE = "cpu_worker"
 _HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
-# Lambda's own, of a function whose asynchronous calls are not configured.
-RETRIES, LONGEST_EVENT_AGE_S = 2, 21_600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +199,7 @@ class Running:
     ) -> FunctionSpec:
         inputs = resource.inputs
         events = asynchronous.get(inputs["name"], {})
-        age_s = events.get("maximumEventAgeInSeconds", LONGEST_EVENT_AGE_S)
+        age_s = events.get("maximumEventAgeInSeconds", MAX_EVENT_AGE_S)
         environment = inputs.get("environment", {}).get("variables", {})
         if inputs.get("vpcConfig"):
             environment = self._seen_from_vpc(environment)

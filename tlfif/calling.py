@@ -16,6 +16,15 @@ from tlfif.log import log
 from tlfif.queue import lane, scripts
 
 
+def invoke(functions: Any, function: str, token: str) -> None:
+    """Has Lambda run the lane, and does not wait for it; `functions` is Lambda's client.
+
+    `token` says who called, for the log. Raises botocore's errors.
+    """
+    payload = json.dumps({"token": token})
+    functions.invoke(FunctionName=function, InvocationType="Event", Payload=payload)
+
+
 @dataclass(frozen=True)
 class Caller:
     """Calls a stack's instant lane, if it has one; Lambda has `timeout_s` to take a call.
@@ -42,12 +51,9 @@ class Caller:
 
     def call(self, token: str) -> None:
         """Calls it for the holder of the right to, which is given back if Lambda refuses."""
-        payload, function = json.dumps({"token": token}), self.fleet.lane_function
         try:
             with aws.answering():
-                self.functions.invoke(
-                    FunctionName=function, InvocationType="Event", Payload=payload
-                )
+                invoke(self.functions, self.fleet.lane_function, token)
         except aws.Unavailable as error:
             self._uncalled(token, str(error))
         else:

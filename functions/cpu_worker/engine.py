@@ -81,8 +81,11 @@ class Llama:
         if self._process is not None and self._process.poll() is None:
             return
         self._loaded = False
+        self._process = self._spawn()
+
+    def _spawn(self) -> "subprocess.Popen[str]":
         # -S, as in the function itself: what the bundle lacks is missed.
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-S", "-m", "cpu_worker.llama"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

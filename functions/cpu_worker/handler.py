@@ -5,7 +5,6 @@ the log. Calls of it may overlap and come twice: the queue knows one lane at a t
 """
 
 import asyncio
-import json
 import os
 import uuid
 from functools import cache
@@ -14,7 +13,7 @@ from typing import Any
 from cpu_worker import lane
 from cpu_worker.container import Container, Used, since_process_began
 from cpu_worker.engine import Llama
-from tlfif import aws
+from tlfif import aws, calling
 from tlfif.environment import CpuWorker
 from tlfif.log import log
 
@@ -49,11 +48,7 @@ def handler(event: Any, context: Any) -> dict[str, str]:
 def call_successor(token: str) -> None:
     """Calls this function again. Raises botocore's errors."""
     client = aws.client("lambda", connect_s=CALL_TIMEOUT_S, read_s=CALL_TIMEOUT_S)
-    client.invoke(
-        FunctionName=os.environ["AWS_LAMBDA_FUNCTION_NAME"],
-        InvocationType="Event",
-        Payload=json.dumps({"token": token}),
-    )
+    calling.invoke(client, os.environ["AWS_LAMBDA_FUNCTION_NAME"], token)
 
 
 def _caller(event: Any) -> str:

@@ -11,9 +11,9 @@ import sys
 import traceback
 from typing import Any
 
+from cpu_worker.engine import LOOPBACK
 from tlfif import names
 
-LOOPBACK = "127.0.0.1"
 # How much of a prompt goes in at once: others' tokens wait for it.
 BATCH_TOKENS = 512
 

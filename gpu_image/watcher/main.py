@@ -16,8 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from tlfif.log import log
@@ -34,7 +32,7 @@ from worker import replies
 from worker.consumer import Consumer
 from worker.host import Ended
 from worker.model import Model, Patience
-from worker.queue import Queue
+from worker.queue import Queue, connect
 from worker.tasks import end
 
 # How often the node looks whether it is to rest; when that is due sooner, it looks then.
@@ -42,8 +40,6 @@ IDLE_POLL_S = 0.25
 DRAIN_EVERY_S = 1.0
 # What a next process of this boot has to know is at most so old.
 SAVE_EVERY_S = 1.0
-# Longer than a read of the stream blocks.
-REDIS_TIMEOUT_S = 5.0
 # Enough for 32 jobs that write once a second; more keep the event loop from its turn, which feeds
 # the engine.
 S3_THREADS = 8
@@ -77,19 +73,12 @@ async def watching(
     settings: Settings, make_s3: Callable[[], Any], restarted: bool = False
 ) -> AsyncGenerator["Watcher", None]:
     """A watcher with its connections; `make_s3` makes a boto3 client."""
-    redis = Redis(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        decode_responses=True,
-        protocol=2,
-        socket_connect_timeout=2.0,
-        socket_timeout=REDIS_TIMEOUT_S,
-        # Every loop here waits and tries again by itself.
-        retry=Retry(NoBackoff(), 0),
-    )
     with ThreadPoolExecutor(S3_THREADS, thread_name_prefix="s3") as pool:
         patience = Patience(settings.engine_silence_s, settings.engine_probe_s)
-        async with redis, Model(settings.model_url, settings.model, patience) as model:
+        async with (
+            connect(settings.redis_host, settings.redis_port) as redis,
+            Model(settings.model_url, settings.model, patience) as model,
+        ):
             yield Watcher(settings, redis, model, make_s3, pool, restarted)
 
 

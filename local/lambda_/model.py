@@ -14,6 +14,8 @@ OnLog = Callable[[str, str], None]
 # Bytes of a synchronous request or answer; seconds of the init phase.
 MAX_PAYLOAD_BYTES = 6_291_556
 INIT_TIMEOUT_S = 10.0
+# Of asynchronous calls, where the function says nothing else: tries after the first, seconds.
+RETRIES, MAX_EVENT_AGE_S = 2, 21_600.0
 
 
 class LambdaApiError(RuntimeError):
@@ -44,8 +46,8 @@ class FunctionSpec:
     timeout_s: float
     memory_mb: int
     role_access_key: tuple[str, str]
-    retries: int = 2
-    max_event_age_s: float = 21_600.0
+    retries: int = RETRIES
+    max_event_age_s: float = MAX_EVENT_AGE_S
 
 
 @dataclass(frozen=True, kw_only=True)

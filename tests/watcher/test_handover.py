@@ -10,7 +10,7 @@ from support.watchers import LEASE_IDLE_S, Bench, until
 
 from local.aws.faults import Fault
 from tlfif import names
-from watcher import main
+from worker import queue
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
 
@@ -163,7 +163,7 @@ async def forget(bench: Bench) -> None:
 async def test_a_queue_that_hangs_delays_and_loses_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "REDIS_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(queue, "TIMEOUT_S", 0.3)
     pid = bench.redis.info("server")["process_id"]
     async with bench.watcher(lease_idle_s=30):
         job = bench.submit("tokens=10 every=0.1")

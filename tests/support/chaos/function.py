@@ -18,8 +18,9 @@ from support.chaos.plan import EVIDENCE, FOLDER, LANE_TIMES, WEIGHTS
 import cpu_worker.handler as real
 from cpu_worker import lane
 from cpu_worker.container import Container, Used
+from cpu_worker.engine import Llama
 from cpu_worker.failure import LaneFailure
-from local.machine.ports import LOOPBACK, free_port
+from local.machine.ports import LOOPBACK
 from tlfif import names
 from tlfif.environment import CpuWorker
 from worker.consumer import Consumer
@@ -28,33 +29,18 @@ from worker.model import Patience
 LOAD_TIMEOUT_S = 20.0
 
 
-class ScriptedEngine:
+class ScriptedEngine(Llama):
     """The scripted model in a process of this environment's, as the lane's engine."""
 
-    def __init__(self) -> None:
-        self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._loaded = False
-
-    @property
-    def url(self) -> str:
-        return f"http://{LOOPBACK}:{self._port}"
-
-    @property
-    def is_up(self) -> bool:
-        return self._loaded and self._process is not None and self._process.poll() is None
-
-    def start(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            return
-        self._loaded = False
+    def _spawn(self) -> "subprocess.Popen[str]":
         announced = Path(os.environ[FOLDER]) / f"lane-engine-{os.getpid()}.port"
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             [
                 *(sys.executable, "-S", "-m", "support.chaos.engine"),
                 *("--port", str(self._port), "--announce", str(announced)),
                 *("--evidence", os.environ[EVIDENCE]),
-            ]
+            ],
+            text=True,
         )
 
     def load(self, path: Path) -> None:
@@ -69,17 +55,11 @@ class ScriptedEngine:
         self.stop()
         raise LaneFailure("EngineFailed", "the scripted engine did not come up")
 
-    def stop(self) -> None:
-        process, self._process, self._loaded = self._process, None, False
-        if process is not None:
-            process.kill()
-            process.wait()
-
 
 @cache
 def _container() -> Container:
     folder = Path(os.environ[FOLDER]) / f"weights-{os.getpid()}"
-    return Container(CpuWorker.read(), ScriptedEngine(), Used(0.0), folder=folder)
+    return Container(CpuWorker.read(), ScriptedEngine(slots=1), Used(0.0), folder=folder)
 
 
 for name, seconds in LANE_TIMES.items():

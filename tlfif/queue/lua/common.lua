@@ -74,10 +74,11 @@ local function add_pending_reply(id, reply_key, status, reason, at)
   redis.call('HSET', PENDING_REPLIES, id, cjson.encode(reply))
 end
 
--- Why the last start of a node came to nothing; the next node that is ready makes it forgotten.
-local function note_failure(code, message, ttl_s)
-  redis.call('HSET', START_FAILURE, 'code', code, 'message', message, 'at', now_ms())
-  redis.call('EXPIRE', START_FAILURE, ttl_s)
+-- Why a node's last start came to nothing, or the lane is of no use (START_FAILURE, LANE_FAILURE):
+-- forgotten when the next one works.
+local function note_failure(key, code, message, ttl_s)
+  redis.call('HSET', key, 'code', code, 'message', message, 'at', now_ms())
+  redis.call('EXPIRE', key, ttl_s)
 end
 
 -- --- the instant lane. `lane`, where it is a parameter, is the policy of tlfif/queue/lane.py.
@@ -142,11 +143,6 @@ local function lane_is_wanted(let_go_ms)
   end, stored))
 end
 
-local function note_lane_failure(code, message, ttl_s)
-  redis.call('HSET', LANE_FAILURE, 'code', code, 'message', message, 'at', now_ms())
-  redis.call('EXPIRE', LANE_FAILURE, ttl_s)
-end
-
 -- Whether this caller is to call the lane: 1 if there is none, it serves, and nobody else calls it.
 -- What was called `bound` times in a row and never got to work is broken.
 local function claim_lane(token, ttl_s, bound, failure_s)
@@ -158,8 +154,8 @@ local function claim_lane(token, ttl_s, bound, failure_s)
   redis.call('EXPIRE', LANE_CALLS, failure_s)
   if calls <= tonumber(bound) then return 1 end
   redis.call('DEL', LANE_WAKE, LANE_CALLS)
-  note_lane_failure('LaneSilent', 'the instant lane was called ' .. bound .. ' times and never '
-    .. 'got to work; see the log of the function cpu_worker', failure_s)
+  note_failure(LANE_FAILURE, 'LaneSilent', 'the instant lane was called ' .. bound .. ' times and '
+    .. 'never got to work; see the log of the function cpu_worker', failure_s)
   return 0
 end
 

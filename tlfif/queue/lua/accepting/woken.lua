@@ -7,6 +7,6 @@ for i = 7, #ARGV do
   redis.call('HSET', STARTS, ARGV[i], now_ms())
   redis.call('EXPIRE', STARTS, starts_s)
 end
-if code ~= '' then note_failure(code, message, failure_s) end
+if code ~= '' then note_failure(START_FAILURE, code, message, failure_s) end
 if kept ~= '1' and redis.call('GET', WAKE) == token then redis.call('DEL', WAKE) end
 return 'OK'

@@ -3,6 +3,6 @@
 -- ARGV: code ('' = somebody stopped them), message, TTL of the failure in s, ids...
 local code, message, failure_s = unpack(ARGV)
 redis.call('HDEL', STARTS, unpack(ARGV, 4))
-if code ~= '' then note_failure(code, message, failure_s) end
+if code ~= '' then note_failure(START_FAILURE, code, message, failure_s) end
 if redis.call('EXISTS', STARTS) == 0 then redis.call('DEL', WAKE) end
 return 'OK'

@@ -5,5 +5,5 @@ add_lane_use(month, used_s, nonce)
 local known = redis.call('HGET', LANE, 'token')
 if known and known ~= token then return 'OK' end -- another is, and may be of more use
 redis.call('DEL', LANE)
-note_lane_failure(code, message, ttl_s)
+note_failure(LANE_FAILURE, code, message, ttl_s)
 return 'OK'

@@ -4,5 +4,5 @@ local token, code, message, failure_s = unpack(ARGV)
 if redis.call('GET', LANE_WAKE) ~= token then return 'OK' end
 redis.call('DEL', LANE_WAKE)
 if tonumber(redis.call('GET', LANE_CALLS) or 0) > 0 then redis.call('DECR', LANE_CALLS) end
-note_lane_failure(code, message, failure_s)
+note_failure(LANE_FAILURE, code, message, failure_s)
 return 'OK'

@@ -4,5 +4,5 @@ local instance, boot, ttl_s, code, message, failure_s = unpack(ARGV)
 local node = node_key(instance)
 redis.call('HSET', node, 'boot', boot, 'phase', 'draining', 'at', now_ms())
 redis.call('EXPIRE', node, ttl_s)
-note_failure(code, message, failure_s)
+note_failure(START_FAILURE, code, message, failure_s)
 return 'draining'
