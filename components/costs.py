@@ -164,7 +164,7 @@ def _by_the_hour(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def _at_worst(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the lane would cost that never rests; nodes have their longest lifetime."""
     usd = pricing.HOURS * _usd(_dearest_first(rows, "lane-hour"))
-    what = "if the instant lane, one at a time, ran all month; the cap stops it before"
+    what = "if the instant lane, one at a time, ran all month"
     return [f"{usd:9.2f} $/month      {what}"] if usd else []
 
 
