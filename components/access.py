@@ -86,6 +86,6 @@ class FleetAccess:
             *nodes,
             *lane,
             iam.read_replies(self.replies_bucket.arn),
-            iam.see_missing_replies(self.replies_bucket.arn),
+            iam.see_missing(self.replies_bucket.arn),
             iam.write_replies(self.replies_bucket.arn),
         ]

@@ -90,10 +90,10 @@ class CpuWorker(Component):
         fleet, bucket = self._args.fleet, self._args.fleet.replies_bucket.arn
         return [
             iam.read_replies(bucket),
-            iam.see_missing_replies(bucket),
+            iam.see_missing(bucket),
             iam.write_replies(bucket),
             # All of them: a right to new ones alone would come seconds after the need for it.
-            *iam.read_models(bucket),
+            iam.read_models(bucket),
             # Its successor, when its time is over; by name, for its ARN is not known before it.
             iam.call_lane(fleet.lane_arn),
         ]

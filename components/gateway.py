@@ -107,7 +107,7 @@ class Gateway(RestApi):
     def _create_replies_role(self) -> aws.iam.Role:
         """The role with which API Gateway itself reads replies from S3."""
         bucket = self._args.replies_bucket.arn
-        statements = (iam.read_replies(bucket), iam.see_missing_replies(bucket))
+        statements = (iam.read_replies(bucket), iam.see_missing(bucket))
         return self._role(SERVICE, *statements, role="replies").role
 
     def _body(self, api_name: str, replies_role: aws.iam.Role) -> pulumi.Output[str]:

@@ -104,7 +104,7 @@ class GpuNodes(Component):
             iam.read_parameter(self._parameter.arn),
             iam.read_replies(bucket),
             iam.write_replies(bucket),
-            iam.see_missing_replies(bucket),
+            iam.see_missing(bucket),
             iam.put_metrics(NAMESPACE_GPU),
             # Session Manager is the only way in; there is no key pair and no open port.
             managed={"ssm": "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"},

@@ -146,25 +146,21 @@ def write_replies(bucket_arn: Text) -> Statement:
     return allow("WriteReplies", ["s3:PutObject"], _all_replies(bucket_arn))
 
 
-def see_missing_replies(bucket_arn: Text) -> Statement:
-    """Without ListBucket S3 answers 403 for a key that is not there: a missing reply would look
-    like a fault.
+def see_missing(bucket_arn: Text) -> Statement:
+    """Without ListBucket S3 answers 403 for a key that is not there: a missing reply, or missing
+    weights, would look like a fault.
 
     No s3:prefix condition: a GetObject request carries no such key, so the condition would never
     hold.
     """
-    return allow("SeeMissingReplies", ["s3:ListBucket"], bucket_arn)
+    return allow("SeeMissing", ["s3:ListBucket"], bucket_arn)
 
 
 # --- weights
 
 
-def read_models(bucket_arn: Text) -> tuple[Statement, ...]:
-    """Read weights, and see which there are none of (see `see_missing_replies`)."""
-    return (
-        allow("ReadModels", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, f"/{MODELS}/*")),
-        allow("SeeMissingModels", ["s3:ListBucket"], bucket_arn),
-    )
+def read_models(bucket_arn: Text) -> Statement:
+    return allow("ReadModels", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, f"/{MODELS}/*"))
 
 
 def bring_models(bucket_arn: Text) -> tuple[Statement, ...]:
@@ -182,7 +178,8 @@ def bring_models(bucket_arn: Text) -> tuple[Statement, ...]:
         ),
         allow("WriteModels", ["s3:PutObject", "s3:AbortMultipartUpload"], [incoming, models]),
         allow("FindUploads", ["s3:ListBucketMultipartUploads"], bucket_arn),
-        *read_models(bucket_arn),
+        read_models(bucket_arn),
+        see_missing(bucket_arn),
     )
 
 

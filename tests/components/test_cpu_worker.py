@@ -97,10 +97,9 @@ def test_it_may_work_on_jobs_read_its_weights_and_call_itself(dev: Recording) ->
         "WriteOwnLogs",
         "AttachToVpc",
         "ReadReplies",
-        "SeeMissingReplies",
+        "SeeMissing",
         "WriteReplies",
         "ReadModels",
-        "SeeMissingModels",
         "CallLane",
     }
     assert granted["ReadModels"]["Action"] == ["s3:GetObject"]

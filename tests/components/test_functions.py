@@ -87,7 +87,7 @@ def test_a_node_may_stop_only_itself(recording: Recording) -> None:
         "ReadParameter",
         "ReadReplies",
         "WriteReplies",
-        "SeeMissingReplies",
+        "SeeMissing",
         "PutMetrics",
     }
 

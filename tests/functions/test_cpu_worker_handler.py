@@ -1,20 +1,21 @@
 """The lane's entry point, and the seconds that it tells the ledger of."""
 
 import asyncio
-import json
 import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.lane_queue import FUNCTION, with_lane
 from support.lanes import Site
 from support.watchers import until
+from support.world import LANE_ROLE, World
 
 from cpu_worker import handler
 from cpu_worker.contact import Contact
 from cpu_worker.container import Used, since_process_began
 from cpu_worker.failure import LaneFailure
-from tlfif import aws, names
+from tlfif import names
 from tlfif.queue import lane
 from worker.host import Ended
 from worker.queue import Queue, connect
@@ -49,15 +50,18 @@ async def test_a_call_that_could_not_work_fails(site: Site, monkeypatch: pytest.
     assert site.container.used.owed() == owed_s < 0.5
 
 
-def test_the_successor_is_this_function_called_without_waiting(monkeypatch: pytest.MonkeyPatch):
-    calls: list[dict[str, Any]] = []
-    client = SimpleNamespace(invoke=lambda **call: calls.append(call))
-    monkeypatch.setattr(aws, "client", lambda service, **_: {"lambda": client}[service])
-    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "tl-fif-dev-cpu-worker")
-    handler.call_successor("t1")
-    (made,) = calls
-    assert json.loads(made.pop("Payload")) == {"token": "t1"}
-    assert made == {"FunctionName": "tl-fif-dev-cpu-worker", "InvocationType": "Event"}
+@pytest.mark.integration
+async def test_the_successor_is_this_function_called_without_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    stack = with_lane(world, monkeypatch)
+    for name, value in world.credentials(LANE_ROLE).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", FUNCTION)
+    await asyncio.to_thread(handler.call_successor, "t1")
+    assert stack.calls == [{"token": "t1"}]
+    (made,) = world.endpoint.calls
+    assert (made.operation, made.params["InvocationType"]) == ("Invoke", "Event")
 
 
 def test_each_second_is_told_once():

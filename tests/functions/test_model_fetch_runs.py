@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.model_hubs import Request
 from support.model_stack import CONTENT, PART, ModelStack
-from support.world import BUCKET
+from support.world import BUCKET, NO_BUCKET
 
 from local.aws.faults import Fault
 from model_fetch import handler as handlers
@@ -122,7 +122,7 @@ async def test_a_role_that_stays_refused_is_said_so(model_stack: ModelStack) -> 
 async def test_a_bucket_that_is_gone_is_said_so(
     model_stack: ModelStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TLFIF_REPLIES_BUCKET", "gone")
+    monkeypatch.setenv("TLFIF_REPLIES_BUCKET", NO_BUCKET)
     answer = await model_stack.run()
     assert answer["ok"] is False
     assert "NoSuchBucket" in answer["message"]

@@ -38,8 +38,11 @@ from tlfif.environment import Fleet
 from tlfif.queue import scripts, working
 
 REGION, POOL, CLIENT, STACK, BUCKET = "us-east-1", "us-east-1_world", "client-1", "dev", "replies"
-ROLE, GUARDIAN_ROLE, MODEL_ROLE = (
-    f"arn:aws:iam::{ACCOUNT_ID}:role/{name}" for name in ("router", "guardian", "model-fetch")
+# There is none of this name.
+NO_BUCKET = "gone"
+ROLE, GUARDIAN_ROLE, MODEL_ROLE, LANE_ROLE = (
+    f"arn:aws:iam::{ACCOUNT_ID}:role/{name}"
+    for name in ("router", "guardian", "model-fetch", "cpu-worker")
 )
 # What the functions asked of AWS in all worlds so far; their policies are held against it in the
 # end.

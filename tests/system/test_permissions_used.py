@@ -36,7 +36,11 @@ def findings(request: pytest.FixtureRequest) -> Findings:
     """
     run.wait_for({item.nodeid for item in request.session.items if item.path != request.path})
     LEDGER.write()
-    found = [judged(*cloud) for cloud in ledger.clouds()] or [judged(evaluate("dev"), [])]
+    usual = evaluate("dev")
+    own = [as_in(usual, call) for call in ledger.elsewhere()]
+    found = [
+        judge(grants(recording), calls) for recording, calls in [*ledger.clouds(), (usual, own)]
+    ]
     return Findings(
         refused=[text for each in found for text in each.refused],
         unused=sorted(set.union(*(set(each.unused) for each in found)) - used(found)),
@@ -48,29 +52,25 @@ def used(found: Sequence[Findings]) -> set[str]:
     return {text for each in found for text in each.used}
 
 
-def judged(recording: Recording, calls: Sequence[Call]) -> Findings:
-    elsewhere = [as_in(recording, call) for call in ledger.elsewhere()]
-    return judge(grants(recording), [*calls, *elsewhere])
-
-
 def as_in(recording: Recording, call: Call) -> Call:
     """A call in a test's own world, with the names that the recorded stack has for the same role
-    and bucket.
+    and its one bucket.
     """
     roles = {
         world.ROLE: "router-role",
         world.GUARDIAN_ROLE: "guardian-role",
         world.MODEL_ROLE: "model-weights-role",
+        world.LANE_ROLE: "cpu-worker-role",
     }
     if call.role_arn not in roles:
         return call
     role = recording.one(kinds.iam.ROLE.token, roles[call.role_arn])
-    bucket = (
-        {"Bucket": recording.outputs["replies_bucket"]}
-        if call.params.get("Bucket") == world.BUCKET
-        else {}
-    )
-    return replace(call, role_arn=role.outputs["arn"], params={**call.params, **bucket})
+    bucket, params = recording.outputs["replies_bucket"], dict(call.params)
+    if params.get("Bucket") in (world.BUCKET, world.NO_BUCKET):
+        params["Bucket"] = bucket
+    if source := params.get("CopySource"):
+        params["CopySource"] = source.replace(f"{world.BUCKET}/", f"{bucket}/", 1)
+    return replace(call, role_arn=role.outputs["arn"], params=params)
 
 
 def starting_servers() -> set[Path]:
