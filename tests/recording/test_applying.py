@@ -3,9 +3,9 @@ changed and no more, and leaves nothing behind.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,46 +51,76 @@ class Place:
         return stood_in(translate(linked, self.terraform.schema())[0])
 
 
+Begun = Mapping[str, Future[Any]]
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Moto]:
-    if find_terraform() is None or find_plugins() is None:
+async def lives(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Begun]:
+    """Each stack's life, in an account of its own. The provider mostly waits, by itself: all of
+    them at once take little longer than one.
+    """
+    program, plugins = find_terraform(), find_plugins()
+    if program is None or plugins is None:
         pytest.skip(
             "Terraform with a mirror of its AWS provider was not found; "
             "TFLIF_TF_PLUGINS may name the mirror"
         )
+    lived = {"literal": short_life, "prod": short_life, "dev": long_life}
     async with Processes(tmp_path_factory.mktemp("fuller-moto")) as procs:
-        yield await start_fuller_moto(procs, "us-east-1")
-
-
-def place(server: Moto, folder: Path) -> Place:
-    server.reset()
-    program, plugins = find_terraform(), find_plugins()
-    assert program is not None
-    assert plugins is not None
-    terraform = Terraform(folder, program=program, plugins=plugins)
-    return Place(server, server.publish_image("/tl-fif/applied"), terraform)
+        with ThreadPoolExecutor(len(lived)) as pool:
+            begun = {}
+            for stack, life in lived.items():
+                moto = await start_fuller_moto(procs, "us-east-1", stack)
+                terraform = Terraform(
+                    tmp_path_factory.mktemp(stack), program=program, plugins=plugins
+                )
+                place = Place(moto, moto.publish_image("/tl-fif/applied"), terraform)
+                begun[stack] = pool.submit(life(place, stack))
+            yield begun
 
 
 # --- a life: made, the same again, gone
 
 
+@dataclass(frozen=True, kw_only=True)
+class Short:
+    """What was seen of a stack that is made, planned again and destroyed."""
+
+    wanted: int
+    made: Outcome
+    again: Mapping[str, Change]
+    destroyed: Outcome
+    left: set[str]
+
+
+def short_life(here: Place, stack: str) -> Callable[[], Short]:
+    """The program is evaluated before, one at a time."""
+    wanted = here.configured(here.program(stack))
+
+    def live() -> Short:
+        empty = inventory(here.moto)
+        return Short(
+            wanted=sum(len(named) for named in wanted["resource"].values()),
+            made=here.deployment.apply(wanted),
+            again=here.deployment.plan(wanted),
+            destroyed=here.deployment.destroy(),
+            left=inventory(here.moto) - stray_interfaces(here.moto) - empty,
+        )
+
+    return live
+
+
 @pytest.mark.story("RED-001", "RED-002", "OPS-003", "API-001")
 @pytest.mark.parametrize("stack", ["literal", "prod"])
-def test_a_stack_is_made_stays_as_it_is_and_is_gone(
-    stack: str, server: Moto, tmp_path: Path
-) -> None:
-    here = place(server, tmp_path)
-    empty, wanted = inventory(here.moto), here.configured(here.program(stack))
-    made = here.deployment.apply(wanted)
-    assert made.errors == []
-    assert made.count == sum(len(named) for named in wanted["resource"].values())
-    again = here.deployment.plan(wanted)
-    assert differences(again) == {}
-    assert set(ONLY_MOTO) == told(again), "remove what is no longer needed from ONLY_MOTO"
-    gone = here.deployment.destroy()
-    assert (gone.errors, gone.count) == ([], made.count)
-    assert inventory(here.moto) - stray_interfaces(here.moto) - empty == set()
-    print(f"{stack}: apply {made.seconds:.0f} s, destroy {gone.seconds:.0f} s")
+def test_a_stack_is_made_stays_as_it_is_and_is_gone(stack: str, lives: Begun) -> None:
+    life = lives[stack].result()
+    assert life.made.errors == []
+    assert life.made.count == life.wanted
+    assert differences(life.again) == {}
+    assert set(ONLY_MOTO) == told(life.again), "remove what is no longer needed from ONLY_MOTO"
+    assert (life.destroyed.errors, life.destroyed.count) == ([], life.made.count)
+    assert life.left == set()
+    print(f"{stack}: apply {life.made.seconds:.0f} s, destroy {life.destroyed.seconds:.0f} s")
 
 
 def told(planned: Mapping[str, Change]) -> set[tuple[str, str]]:
@@ -123,37 +153,46 @@ class Life:
     left: set[str]
 
 
+def long_life(here: Place, stack: str) -> Callable[[], Life]:
+    """The programs are evaluated before, one at a time."""
+    wanted = here.configured(here.program(stack))
+    without_image = here.configured(here.program(stack, amiId="ami-0123456789abcdef0"))
+    changed = here.configured(other(here.program(stack, idleMinutes=11)))
+
+    def live() -> Life:
+        deployment, moto, empty = here.deployment, here.moto, inventory(here.moto)
+        interrupted = deployment.interrupt(wanted, at=VPC, others=(TOPIC, BUCKET))
+        refused = deployment.apply(without_image)
+        finished = deployment.apply(wanted)
+        assert finished.errors == []
+        again = deployment.plan(wanted)
+        before = policy(moto)
+        rest(moto)
+        planned = deployment.plan(changed)
+        outcome = deployment.apply(changed)
+        policies, seen, versions = (before, policy(moto)), node(moto), served(moto)
+        destroyed = deployment.destroy()
+        return Life(
+            wanted=sum(len(named) for named in wanted["resource"].values()),
+            interrupted=interrupted,
+            refused=refused,
+            finished=finished,
+            again=again,
+            planned=planned,
+            changed=outcome,
+            policies=policies,
+            node=seen,
+            versions=versions,
+            destroyed=destroyed,
+            left=inventory(moto) - stray_interfaces(moto) - empty,
+        )
+
+    return live
+
+
 @pytest.fixture(scope="module")
-def life(server: Moto, tmp_path_factory: pytest.TempPathFactory) -> Life:
-    here = place(server, tmp_path_factory.mktemp("dev"))
-    deployment, moto, empty = here.deployment, here.moto, inventory(server)
-    wanted = here.configured(here.program("dev"))
-    interrupted = deployment.interrupt(wanted, at=VPC, others=(TOPIC, BUCKET))
-    refused = deployment.apply(here.configured(here.program("dev", amiId="ami-0123456789abcdef0")))
-    finished = deployment.apply(wanted)
-    assert finished.errors == []
-    again = deployment.plan(wanted)
-    before = policy(moto)
-    rest(moto)
-    changed = here.configured(other(here.program("dev", idleMinutes=11)))
-    planned = deployment.plan(changed)
-    outcome = deployment.apply(changed)
-    policies, seen, versions = (before, policy(moto)), node(moto), served(moto)
-    destroyed = deployment.destroy()
-    return Life(
-        wanted=sum(len(named) for named in wanted["resource"].values()),
-        interrupted=interrupted,
-        refused=refused,
-        finished=finished,
-        again=again,
-        planned=planned,
-        changed=outcome,
-        policies=policies,
-        node=seen,
-        versions=versions,
-        destroyed=destroyed,
-        left=inventory(moto) - stray_interfaces(moto) - empty,
-    )
+def life(lives: Begun) -> Life:
+    return lives["dev"].result()
 
 
 def other(linked: Linked) -> Linked:

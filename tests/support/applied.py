@@ -89,8 +89,8 @@ def _renamed(text: str) -> str:
     return re.sub(rf"\b(?:{types})\.([\w-]+)", r"terraform_data.\1", text)
 
 
-async def start_fuller_moto(procs: Processes, region: str) -> Moto:
-    """Starts `support.fuller_moto`; raises ProcessError."""
+async def start_fuller_moto(procs: Processes, region: str, name: str) -> Moto:
+    """Starts `support.fuller_moto` for one account; raises ProcessError."""
     port = free_port()
     no_images = procs.log_dir / "moto-images.json"
     no_images.write_text("[]")
@@ -102,5 +102,5 @@ async def start_fuller_moto(procs: Processes, region: str) -> Moto:
         "MOTO_ACCOUNT_ID": ACCOUNT_ID,
         "PYTHONPATH": str(Path(__file__).parent.parent),
     }
-    await procs.start("fuller-moto", argv, env=env, ready=listening(port))
+    await procs.start(f"fuller-moto-{name}", argv, env=env, ready=listening(port))
     return Moto(f"http://{LOOPBACK}:{port}", region)
