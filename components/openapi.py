@@ -15,12 +15,12 @@ def render(text: str, values: Mapping[str, str]) -> dict[str, Any]:
     """The OpenAPI document with every `${name}` replaced; KeyError for a name neither given nor in
     x-tlfif-shared.
     """
-    return _rendered(yaml.safe_load(text), values)
+    return _rendered(_parsed(text), values)
 
 
 def private(text: str, values: Mapping[str, str]) -> dict[str, Any]:
     """The same, with only the routes that ask for no token and without the authorizer."""
-    spec = yaml.safe_load(text)
+    spec = _parsed(text)
     spec["paths"] = {path: spec["paths"][path] for path in vpc_only_paths(spec)}
     del spec["components"]["securitySchemes"]
     return _rendered(spec, values)
@@ -40,6 +40,11 @@ def _asks_for_no_token(item: Mapping[str, Any]) -> bool:
         if isinstance(operation, dict) and method != "options"
     ]
     return any("security" not in operation for operation in operations)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    # libyaml's own parser takes a tenth of the time, where it is.
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _rendered(spec: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
