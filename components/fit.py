@@ -132,7 +132,7 @@ def _lane(key: str, megabytes: int, why: str) -> Obstacle:
 def told(model: ModelSettings, gpu: GpuSettings) -> str:
     """What it takes of the memory, in a line; with what was assumed of an unknown model."""
     this, takes = gpu_of(gpu.instance_type), need(model, gpu.slots)
-    room = f"{_gb(this.room)} that vLLM may have of a {this.name}"
+    room = f"{_gb(this.room)} that vLLM may have of the {this.name}"
     if takes.weights is None:
         left = _gb(max(0, this.room - takes.total))
         return (
@@ -155,13 +155,13 @@ def _too_large(model: ModelSettings, gpu: Gpu, slots: int) -> str:
         return ""
     return (
         f"it takes {_gb(takes.total)} ({_shares(model, slots)}), and vLLM may have "
-        f"{_gb(gpu.room)} of a {gpu.name}"
+        f"{_gb(gpu.room)} of the {gpu.name}"
     )
 
 
 def _incapable(model: ModelSettings, gpu: Gpu) -> str:
     """What the GPU's generation cannot do, by vLLM 0.19.1, which the image has."""
-    has = f"a {gpu.name} has {'.'.join(map(str, gpu.capability))}"
+    has = f"the {gpu.name} has {'.'.join(map(str, gpu.capability))}"
     if model.kv_cache == "fp8" and gpu.capability < ADA:
         return f"an FP8 KV cache (model:kvCache) wants compute capability 8.9, {has}"
     if model.known is None or gpu.capability >= AMPERE:
