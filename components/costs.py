@@ -243,10 +243,10 @@ def _gpu_types(settings: Settings, fixed_usd: float) -> list[Mapping[str, Any]]:
     left_eur = max(0.0, settings.cap_usd - fixed_usd) / settings.costs.usd_per_eur
 
     def told(instance_type: str) -> Mapping[str, Any]:
-        eur = settings.eur_per_hour(instance_type)
+        eur, gpu = settings.eur_per_hour(instance_type), gpu_of(instance_type)
         return {
             "instanceType": instance_type,
-            "gpu": gpu_of(instance_type).name,
+            "gpu": f"{gpu.name}, {gpu.memory_gb:g} GB",
             "eurPerHour": round(eur, 4),
             "hoursLeft": round(left_eur / eur, 1),
             "configured": instance_type == settings.gpu.instance_type,

@@ -106,7 +106,7 @@ def lane_obstacle(model: ModelSettings, cpu: CpuSettings) -> Obstacle | None:
         return None
     disk_mb = _mib(size + LANE_SPARE_BYTES)
     if disk_mb > cpu.disk_mb:
-        why = f"the instant lane's weights are {_gb(size)}, {disk_mb:,} MB with room to write"
+        why = f"the instant lane's weights are {_gb(size)}, which want a disk of {disk_mb:,} MB"
         return _lane("cpu:diskMb", disk_mb, why)
     # The lane's cache is in half precision, whatever the nodes' is.
     token = model.known.shape.token_bytes if model.known else MOST_TOKEN_BYTES
@@ -224,4 +224,4 @@ def _mib(count: int) -> int:
 
 
 def _gb(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e9:.2f} GB"

@@ -15,11 +15,8 @@ _REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$"
 _GGUF = r"^[A-Za-z0-9][A-Za-z0-9._-]*\.gguf$"
 _COMMIT = r"^[0-9a-f]{40}$"
 _SHA256 = r"^[0-9a-f]{64}$"
-# In the order of the lane's below.
-_WEIGHTS_KEYS = ("repository", "file", "revision", "sha256")
 # Which safetensors have not.
 _GGUF_KEYS = ("file", "sha256", "tokenizer", "tokenizerRevision")
-_LANE_KEYS = ("lane_repository", "lane_file", "lane_revision", "lane_sha256")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +100,7 @@ class ModelSettings(Group):
     served_name: str = Field(
         default=names.DEFAULT_SERVED_MODEL,
         max_length=100,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+        pattern=r"^[A-Za-z][A-Za-z0-9._/-]*$",
         description="what the engines call it",
     )
     size_gb: float | None = Field(
@@ -114,21 +111,20 @@ class ModelSettings(Group):
         "then can the preview tell whether they fit",
     )
     lane_repository: str | None = Field(
-        default=DEFAULT.weights.repository,
+        default=None,
         max_length=200,
         pattern=_REPOSITORY,
-        description="the repository with the GGUF file that the instant lane serves",
-    )
-    lane_file: str | None = Field(
-        default=DEFAULT.weights.file, max_length=200, pattern=_GGUF, description="the file"
+        description="the repository with a GGUF file of its own for the instant lane; by default "
+        "it serves the nodes' file, or the preset's for it",
     )
     lane_revision: str | None = Field(
-        default=DEFAULT.weights.revision,
-        pattern=_COMMIT,
-        description="the commit of that repository",
+        default=None, pattern=_COMMIT, description="the commit of that repository"
+    )
+    lane_file: str | None = Field(
+        default=None, max_length=200, pattern=_GGUF, description="the file in it"
     )
     lane_sha256: str | None = Field(
-        default=DEFAULT.weights.sha256, pattern=_SHA256, description="the SHA-256 of that file"
+        default=None, pattern=_SHA256, description="the SHA-256 of that file"
     )
 
     @model_validator(mode="before")
@@ -154,28 +150,46 @@ class ModelSettings(Group):
     @property
     def size_bytes(self) -> int | None:
         """What the weights take; None where nobody said it."""
-        if self.size_gb is not None:
-            return int(self.size_gb * 1e9)
-        return self.known.weights.size_bytes if self.known else None
+        if self.known:
+            return self.known.weights.size_bytes
+        return None if self.size_gb is None else int(self.size_gb * 1e9)
 
     @property
     def lane(self) -> LaneWeights | None:
-        """What the instant lane serves; None without a GGUF."""
-        repository, file, revision, sha256 = (getattr(self, key) for key in _LANE_KEYS)
-        if not (repository and file and revision and sha256):
+        """What the instant lane serves; None without a GGUF, or with half of one's keys."""
+        own = (self.lane_repository, self.lane_revision, self.lane_file, self.lane_sha256)
+        if own != (None,) * 4:
+            return self._lane(*own)
+        if self.format == "gguf":
+            size = self.size_bytes
+            return self._lane(self.repository, self.revision, self.file, self.sha256, size)
+        if not (self.known and (its := self.known.lane)):
             return None
-        its = PRESETS[self.preset].lane
-        return LaneWeights(
-            url=f"{self.hub}/{repository}/resolve/{revision}/{file}",
-            sha256=sha256,
-            size_bytes=its.size_bytes if its and its.sha256 == sha256 else None,
-        )
+        return self._lane(its.repository, its.revision, its.file, its.sha256, its.size_bytes)
+
+    def _lane(
+        self,
+        repository: str | None,
+        revision: str | None,
+        file: str | None,
+        sha256: str | None,
+        size_bytes: int | None = None,
+    ) -> LaneWeights | None:
+        if not (repository and revision and file and sha256):
+            return None
+        url = f"{self.hub}/{repository}/resolve/{revision}/{file}"
+        return LaneWeights(url=url, sha256=sha256, size_bytes=size_bytes)
 
     @property
     def missing_of_lane(self) -> str:
-        """The first key that the lane's weights lack; StopIteration where there is none."""
-        fields = type(self).model_fields
-        return next(fields[key].alias or key for key in _LANE_KEYS if not getattr(self, key))
+        """The first key that the lane's own weights lack; StopIteration where there is none."""
+        keys = {
+            "laneRepository": self.lane_repository,
+            "laneRevision": self.lane_revision,
+            "laneFile": self.lane_file,
+            "laneSha256": self.lane_sha256,
+        }
+        return next(key for key, value in keys.items() if value is None)
 
     @property
     def served(self) -> serving.Model:
@@ -195,22 +209,11 @@ class ModelSettings(Group):
 
 
 def _defaults(preset: Preset, values: Mapping[Any, Any]) -> dict[str, Any]:
-    """What the preset says of the keys beside these `values`; nothing of what would be another
-    model's then.
-    """
-    wanted = {**_keys(preset), **values}
-    if wanted["format"] != preset.format:
-        wanted.update({key: values.get(key) for key in _GGUF_KEYS})
-    if wanted["format"] == "gguf":
-        # The lane runs what the nodes run.
-        lane = [wanted[key] for key in _WEIGHTS_KEYS]
-    elif wanted["revision"] == preset.weights.revision and preset.lane:
-        its = preset.lane
-        lane = [its.repository, its.file, its.revision, its.sha256]
-    else:
-        lane = [None] * len(_WEIGHTS_KEYS)
-    names_of_lane = (f"lane{key[0].upper()}{key[1:]}" for key in _WEIGHTS_KEYS)
-    return {**wanted, **dict(zip(names_of_lane, lane, strict=True))}
+    """What the preset says beside these `values`: of a GGUF nothing, where they want none."""
+    keys = _keys(preset)
+    if values.get("format", preset.format) != preset.format:
+        keys.update(dict.fromkeys(_GGUF_KEYS))
+    return keys
 
 
 def _keys(preset: Preset) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from components.settings import Settings
 from recording.evaluate import evaluate, stacks
 from recording.model import ROOT
-from tools import lane_costs, literal_costs
+from tools import lane_costs, literal_costs, model_tables
 
 OUTPUTS = {
     "api_url": "where clients post prompts",
@@ -107,6 +107,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "outputs": outputs,
     "literal-costs": literal_costs.table,
     "lane-costs": lane_costs.table,
+    "presets": model_tables.presets,
+    "gpus": model_tables.gpus,
+    "fits": model_tables.fits,
+    "flags": model_tables.flags,
+    "previews": model_tables.previews,
 }
 
 

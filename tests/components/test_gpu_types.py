@@ -156,13 +156,13 @@ def test_eight_jobs_of_each_preset_fit_or_not(preset: str, gpu: Gpu) -> None:
             {},
             "model:preset = qwen3-1.7b and gpu:instanceType = g4dn.xlarge and gpu:slots = 32 and "
             "model:contextLength = 8192 do not go together",
-            "KV cache 30.1 GB (32 of 8,192 tokens, 114,688 bytes each)",
+            "KV cache 30.06 GB (32 of 8,192 tokens, 114,688 bytes each)",
         ),
         (
             {"preset": "llama-3.2-3b"},
             {"instanceType": "g6f.large", "slots": 1, "amiId": IMAGE},
             "model:preset = llama-3.2-3b and gpu:instanceType = g6f.large",
-            "vLLM may have 2.5 GB of the NVIDIA L4-3Q",
+            "vLLM may have 2.55 GB of the NVIDIA L4-3Q",
         ),
         (
             {},
@@ -206,11 +206,11 @@ OTHER = {"repository": "me/mine", "revision": "a" * 40, "format": "safetensors"}
 def test_of_an_unknown_model_it_is_said_what_was_assumed() -> None:
     settings = parse(model=OTHER)
     told = fit.told(settings.model, settings.gpu)
-    assert told.startswith("assumed to fit: up to 2.6 GB of weights do (model:sizeGb says what")
+    assert told.startswith("assumed to fit: up to 2.63 GB of weights do (model:sizeGb says what")
     known = parse(model={**OTHER, "sizeGb": 2.5})
-    assert fit.told(known.model, known.gpu).startswith("13.2 GB of the 13.3 GB that vLLM may have")
+    assert fit.told(known.model, known.gpu).startswith("13.16 GB of the 13.29 GB that vLLM may")
     said = refusal(model={**OTHER, "sizeGb": 3})
-    assert "weights 3.0 GB" in said
+    assert "weights 3.00 GB" in said
 
 
 # --- the preview
@@ -227,9 +227,9 @@ def test_the_preview_says_what_each_gpu_would_cost_and_leave(
     assert euros == sorted(euros)
     assert [name for name in types if types[name]["ownImage"]] == ["g6f.large", "g6f.xlarge"]
     text = preview.as_text(with_l4, None, [], [])
-    assert "   * g6.xlarge     0.704 €/GPU-hour   11.3 hours left  NVIDIA L4\n" in text
-    assert "     g4dn.xlarge   0.462 €/GPU-hour   17.2 hours left  Tesla T4\n" in text
-    assert "of the 21.2 GB that vLLM may have of the NVIDIA L4: weights 0.7 GB" in text
+    assert "   * g6.xlarge     0.704 €/GPU-hour   11.3 hours left  NVIDIA L4, 24 GB\n" in text
+    assert "     g4dn.xlarge   0.462 €/GPU-hour   17.2 hours left  Tesla T4, 16 GB\n" in text
+    assert "of the 21.16 GB that vLLM may have of the NVIDIA L4: weights 0.67 GB" in text
     assert "   vllm serve /srv/tl-fif/model/tinyllama" in text
 
 

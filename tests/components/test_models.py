@@ -113,7 +113,7 @@ def test_another_commit_of_a_presets_repository_is_another_model() -> None:
         ({"file": None}, "model:file = None: a model in the format gguf is one file."),
         ({"sha256": None}, "model:sha256 = None: a model in the format gguf is one file."),
         ({"tokenizer": None}, "model:tokenizer = None: the nodes' engine reads none from a GGUF"),
-        ({"laneFile": None}, "model:laneFile = None: the instant lane runs GGUF files alone"),
+        ({"laneFile": "a.gguf"}, "model:laneRepository = None: the instant lane runs GGUF"),
         (
             {"preset": "qwen3-1.7b", "sha256": HASH},
             f"model:sha256 = {HASH} and model:format = safetensors do not go together: ",
