@@ -206,7 +206,7 @@ OTHER = {"repository": "me/mine", "revision": "a" * 40, "format": "safetensors"}
 def test_of_an_unknown_model_it_is_said_what_was_assumed() -> None:
     settings = parse(model=OTHER)
     told = fit.told(settings.model, settings.gpu)
-    assert told.startswith("assumed to fit: up to 2.63 GB of weights do (model:sizeGb says what")
+    assert told.startswith("assumed to fit: up to 2.62 GB of weights do (model:sizeGb says what")
     known = parse(model={**OTHER, "sizeGb": 2.5})
     assert fit.told(known.model, known.gpu).startswith("13.16 GB of the 13.29 GB that vLLM may")
     said = refusal(model={**OTHER, "sizeGb": 3})

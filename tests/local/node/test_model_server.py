@@ -30,7 +30,7 @@ SLOTS = 4
 
 
 @contextlib.asynccontextmanager
-async def served(procs: Processes) -> AsyncIterator[tuple[Model, Process]]:
+async def served(procs: Processes, *more: str) -> AsyncIterator[tuple[Model, Process]]:
     port = free_port()
     argv = [
         sys.executable,
@@ -40,6 +40,7 @@ async def served(procs: Processes) -> AsyncIterator[tuple[Model, Process]]:
         str(port),
         "--slots",
         str(SLOTS),
+        *more,
     ]
     async with Model(f"http://127.0.0.1:{port}", "tinyllama") as model:
 
@@ -100,6 +101,15 @@ async def test_an_answer_ends_where_the_context_does(model: Model) -> None:
         "length",
         names.DEFAULT_CONTEXT_TOKENS,
     )
+
+
+@pytest.mark.story("EC2-002")
+async def test_a_longer_context_takes_a_longer_prompt(procs: Processes) -> None:
+    prompt = "a b " * (names.DEFAULT_CONTEXT_TOKENS // 2 + 100)
+    assert len(prompt) < names.MAX_PROMPT_BYTES
+    async with served(procs, "--context", "4096") as (model, _):
+        _, tokens = await answer(model, prompt, max_tokens=2)
+    assert tokens == 2
 
 
 async def test_a_client_that_leaves_frees_its_slot(model: Model) -> None:
