@@ -264,7 +264,7 @@ def test_europe_costs_a_little_more(region: str, euros: float) -> None:
     [  # GB, seconds, price; and what disk is beyond 512 MB
         ("us-east-1", {}, 2.9375 * 3600 * 0.0000166667 + 0.5 * 3600 * 0.0000000309),
         ("eu-central-1", {}, 2.9375 * 3600 * 0.0000166667 + 0.5 * 3600 * 0.0000000367),
-        ("us-east-1", {"memoryMb": 10240, "diskMb": 512}, 10 * 3600 * 0.0000166667),
+        ("us-east-1", {"memoryMb": 10240, "diskMb": 768}, 3600 * (0.000166667 + 0.25 * 3.09e-8)),
     ],
 )
 def test_the_lane_is_priced_by_the_hour(
@@ -283,7 +283,7 @@ def test_the_estimate_takes_the_free_tier_and_names_its_key() -> None:
     assert usd("dev", cpu={"answersPerMonth": 20_000}) > usd("dev") + 2
 
 
-@pytest.mark.parametrize("cpu", [{}, {"memoryMb": 1024, "diskMb": 10_240}, {"memoryMb": 10_240}])
+@pytest.mark.parametrize("cpu", [{}, {"memoryMb": 1280, "diskMb": 10_240}, {"memoryMb": 10_240}])
 def test_as_many_answers_as_are_left_spend_the_cap(cpu: dict[str, int]) -> None:
     def figures(answers: int) -> dict[str, Any]:
         config = {"tl-fif:cpu": {**cpu, "answersPerMonth": answers}}
