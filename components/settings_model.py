@@ -41,7 +41,8 @@ class ModelSettings(Group):
 
     preset: PresetName = Field(
         default=DEFAULT.name,
-        description="a model of docs/models.md; what is not set of the other keys of `model:` is its own",
+        description="a model of docs/models.md; what is not set of the other keys of `model:` is "
+        "its own",
     )
     hub: str = Field(
         default="https://huggingface.co",
