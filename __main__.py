@@ -41,9 +41,14 @@ network = Network(
 protection = IdentityArgs(deletion_protection=settings.gateway.deletion_protection)
 identity = Identity("identity", protection)
 storage = Storage("storage", StorageArgs(requests_per_month=settings.costs.requests_per_month))
-weights = ModelWeights(
-    "model-weights",
-    ModelWeightsArgs(stack=stack, settings=settings.model, replies_bucket=storage.replies),
+lane_weights = settings.model.lane
+weights = (
+    ModelWeights(
+        "model-weights",
+        ModelWeightsArgs(stack=stack, weights=lane_weights, replies_bucket=storage.replies),
+    )
+    if lane_weights
+    else None
 )
 alerts = Alerts("alerts", AlertsArgs(settings=settings.alerts, account_id=account_id))
 queue = Queue(
@@ -81,8 +86,11 @@ router = Router(
     ),
 )
 lane = (
-    CpuWorker("cpu-worker", CpuWorkerArgs(settings=settings, fleet=fleet, vpc=vpc))
-    if settings.cpu.enabled
+    CpuWorker(
+        "cpu-worker",
+        CpuWorkerArgs(settings=settings, weights=lane_weights, fleet=fleet, vpc=vpc),
+    )
+    if settings.cpu.enabled and lane_weights
     else None
 )
 queue_health = QueueHealth(
@@ -124,6 +132,7 @@ quota.check(settings.gpu, region)
 image = find_image(settings, stack)
 node_args = GpuNodesArgs(
     settings=settings.gpu,
+    model=settings.model,
     eur_per_hour=settings.gpu_eur_per_hour,
     region=region,
     stack=stack,
@@ -166,7 +175,7 @@ pulumi.export("user_pool_id", identity.user_pool.id)
 pulumi.export("user_pool_client_id", identity.client.id)
 pulumi.export("redis_endpoint", queue.host)
 pulumi.export("replies_bucket", storage.bucket.bucket)
-pulumi.export(STATUS, weights.status)
+pulumi.export(STATUS, weights.status if weights else None)
 pulumi.export("gpu_instance_ids", nodes.instance_ids if nodes else [])
 pulumi.export("tls_host", tls.host if tls else None)
 pulumi.export("alerts_topic_arn", alerts.topic_arn)

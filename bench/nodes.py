@@ -206,7 +206,7 @@ class Nodes:
             "TLFIF_REGION": REGION,
             "TLFIF_REDIS_HOST": "127.0.0.1",
             "TLFIF_REPLIES_BUCKET": BUCKET,
-            "TLFIF_MODEL": names.SERVED_MODEL,
+            "TLFIF_MODEL": names.DEFAULT_SERVED_MODEL,
             "TLFIF_GPU_SLOTS": "8",
             "TLFIF_MAX_LIFETIME_HOURS": "4",
         }

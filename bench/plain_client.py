@@ -18,7 +18,7 @@ from tlfif import names
 async def ask(client: httpx.AsyncClient, prompt: str, max_tokens: int) -> int:
     """Streams one answer; how many tokens it has."""
     request = {
-        "model": names.SERVED_MODEL,
+        "model": names.DEFAULT_SERVED_MODEL,
         "messages": [{"role": "user", "content": prompt}],
         "max_tokens": max_tokens,
         "temperature": 0,

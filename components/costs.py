@@ -9,12 +9,13 @@ from typing import Any
 
 import pulumi
 
-from components import deployed, pricing
+from components import deployed, fit, pricing
 from components.component import Component
 from components.cpu_worker import COST_KEY, answer_lines
+from components.gpus import gpu_of, needs_own_image
 from components.pricing import BillRow, CostLine
 from components.settings import Settings
-from tlfif import names
+from tlfif import names, serving
 
 # One test run and one walk through the pipeline per push; one bake a month.
 TEST_MINUTES, PIPELINE_MINUTES = 5, 17
@@ -24,6 +25,7 @@ ROUNDS_TO_NOTHING_USD = 0.005
 ROUNDS_TO_NOTHING_USD_AN_HOUR = 0.0005
 FIXED, LEFT = "cost_fixed_monthly_eur", "cost_gpu_hours_left"
 ANSWERS = "cost_lane_answers_left"
+GPU_TYPES, ENGINE = "gpu_types", "engine"
 # What the cap leaves is for the one or the other: how each is written, and what it is.
 _LEAVES = {LEFT: ("{:.1f}", "GPU-hours"), ANSWERS: ("{:,.0f}", "answers of the instant lane")}
 _UNITS = {"month": "$/month", "gpu-hour": "$/GPU-hour", "lane-hour": "$/lane-hour"}
@@ -73,6 +75,8 @@ class Summary:
     gpu_hours_left: float | None
     lane_answers_left: int | None
     warning: str | None
+    gpu_types: Sequence[Mapping[str, Any]]
+    engine: Mapping[str, str] | None
 
     @property
     def figures(self) -> dict[str, float]:
@@ -83,6 +87,22 @@ class Summary:
         if self.lane_answers_left is not None:
             figures[ANSWERS] = self.lane_answers_left
         return figures
+
+
+def gpu_table(outputs: Mapping[str, Any]) -> list[str]:
+    """What the nodes' engine is like, and the instance types that the model fits, from the outputs
+    of a stack; none of it where that has no nodes, or said nothing of it yet.
+    """
+    engine: Mapping[str, str] = outputs.get(ENGINE) or {}
+    said = [engine[name] for name in ("memory", "arguments") if name in engine]
+    return [*said, *map(_shown_type, outputs.get(GPU_TYPES) or [])]
+
+
+def _shown_type(each: Mapping[str, Any]) -> str:
+    mark = "*" if each["configured"] else " "
+    money = f"{each['eurPerHour']:.3f} €/GPU-hour {each['hoursLeft']:6.1f} hours left"
+    image = "  (with an image of yours: gpu:amiId)" if each["ownImage"] else ""
+    return f"{mark} {each['instanceType']:13} {money}  {each['gpu']}{image}"
 
 
 def table(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, float]) -> str:
@@ -211,7 +231,41 @@ def summarise(settings: Settings, parts: Iterable[Component | None]) -> Summary:
         gpu_hours_left=hours,
         lane_answers_left=answers,
         warning=_warning(settings, rows, hours, answers),
+        gpu_types=_gpu_types(settings, fixed),
+        engine=_engine(settings),
     )
+
+
+def _gpu_types(settings: Settings, fixed_usd: float) -> list[Mapping[str, Any]]:
+    """What the cap leaves on each instance type that the model fits, cheapest first."""
+    if not settings.gpu.has_nodes:
+        return []
+    left_eur = max(0.0, settings.cap_usd - fixed_usd) / settings.costs.usd_per_eur
+
+    def told(instance_type: str) -> Mapping[str, Any]:
+        eur, gpu = settings.eur_per_hour(instance_type), gpu_of(instance_type)
+        return {
+            "instanceType": instance_type,
+            "gpu": f"{gpu.name}, {gpu.memory_gb:g} GB",
+            "eurPerHour": round(eur, 4),
+            "hoursLeft": round(left_eur / eur, 1),
+            "configured": instance_type == settings.gpu.instance_type,
+            "ownImage": needs_own_image(instance_type),
+        }
+
+    types = fit.fitting(settings.model, settings.gpu.slots, settings.region)
+    return [told(each) for each in types]
+
+
+def _engine(settings: Settings) -> Mapping[str, str] | None:
+    """How vLLM is started on the nodes, and what it takes of their GPU."""
+    if not settings.gpu.has_nodes:
+        return None
+    arguments = serving.arguments(settings.model.served, gpu_of(settings.gpu.instance_type))
+    return {
+        "memory": fit.told(settings.model, settings.gpu),
+        "arguments": f"vllm serve {' '.join(arguments)}",
+    }
 
 
 def _lane_answers(settings: Settings, every: Iterable[CostLine]) -> int:
@@ -256,8 +310,12 @@ def report(summary: Summary) -> None:
     """
     for name, value in summary.figures.items():
         pulumi.export(name, value)
+    pulumi.export(GPU_TYPES, summary.gpu_types)
+    pulumi.export(ENGINE, summary.engine)
     said = message(lines(summary), summary.figures, _deployed())
     pulumi.log.info(f"what this stack costs\n{said}")
+    if nodes := gpu_table({GPU_TYPES: summary.gpu_types, ENGINE: summary.engine}):
+        pulumi.log.info("\n".join(["what the nodes serve, and on which GPUs it fits", *nodes]))
     if summary.warning:
         pulumi.log.warn(summary.warning)
 

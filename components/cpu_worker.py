@@ -18,6 +18,7 @@ from components.lambda_function import (
 )
 from components.pricing import CostLine
 from components.settings import CpuSettings, Settings
+from components.settings_model import LaneWeights
 from tlfif import environment, names
 
 # Lambda's longest.
@@ -35,9 +36,10 @@ ANSWER_S = names.LANE_WORK_MS / 1000 + COLD_S * COLD_SHARE
 
 @dataclass(frozen=True, kw_only=True)
 class CpuWorkerArgs:
-    """`fleet` is the stack whose jobs it takes."""
+    """`fleet` is the stack whose jobs it takes, by means of the `weights`."""
 
     settings: Settings
+    weights: LaneWeights
     fleet: FleetAccess
     vpc: VpcPlacement
 
@@ -80,10 +82,12 @@ class CpuWorker(Component):
             **fleet.queue,
             stack=fleet.stack,
             replies_bucket=fleet.replies_bucket.name,
-            model_key=settings.model.key,
-            model_sha256=settings.model.sha256,
+            model_key=self._args.weights.key,
+            model_sha256=self._args.weights.sha256,
             slots=settings.cpu.slots,
             eur_per_hour=round(settings.lane_eur_per_hour, 4),
+            model=settings.model.served_name,
+            context_tokens=settings.model.context_length,
         )
 
     def _statements(self) -> list[iam.Statement]:

@@ -11,7 +11,7 @@ from components import billed, iam, pricing
 from components.access import QueueFields
 from components.component import Component, ServiceRole
 from components.pricing import CostLine
-from components.settings import GpuSettings
+from components.settings import GpuSettings, ModelSettings
 from components.storage import RepliesBucket
 from tlfif import environment
 from tlfif.names import (
@@ -19,7 +19,6 @@ from tlfif.names import (
     ENV_VALUE,
     FOREIGN_TAGS,
     NAMESPACE_GPU,
-    SERVED_MODEL,
     STACK_TAG,
     node_parameter,
 )
@@ -45,6 +44,7 @@ class GpuNodesArgs:
     """
 
     settings: GpuSettings
+    model: ModelSettings
     eur_per_hour: float
     region: str
     stack: str
@@ -157,12 +157,13 @@ class GpuNodes(Component):
             region=args.region,
             **args.queue,
             replies_bucket=args.replies_bucket.name,
-            model=SERVED_MODEL,
+            model=args.model.served_name,
             gpu_slots=args.settings.slots,
             idle_minutes=args.settings.idle_minutes,
             max_lifetime_hours=args.settings.max_lifetime_hours,
             boot_allowance_minutes=args.settings.boot_allowance_minutes,
             gpu_eur_per_hour=round(args.eur_per_hour, 4),
+            context_tokens=args.model.context_length,
         )
 
 

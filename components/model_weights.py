@@ -12,25 +12,25 @@ import pulumi_aws as aws
 from components import billed, deployed, iam, pricing
 from components.component import Component
 from components.lambda_function import LambdaFunction, LambdaFunctionArgs
-from components.settings import ModelSettings
+from components.settings_model import LaneWeights
 from components.storage import RepliesBucket
 from tlfif import environment
 
 # Lambda's longest: a file of some GB from a slow hub.
 TIMEOUT_S = 900
 EVERY, CALLS_PER_MONTH, USUAL_MS = "1 hour", pricing.HOURS, 500
-# What the estimate assumes: the default file (668,788,096 bytes), brought once a month, in parts of
-# 16 MiB and some requests more.
-MODEL_GB, WRITES = 0.669, 60
+# What the estimate assumes of a file whose size is not known: the default's, brought once a month,
+# in parts of 16 MiB and some requests more.
+USUAL_BYTES, PART_BYTES, OTHER_WRITES = 668_788_096, 16 << 20, 20
 STATUS = "model_status"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelWeightsArgs:
-    """Which weights, and the bucket that gets them."""
+    """Whose weights, the instant lane's, and the bucket that gets them."""
 
     stack: str
-    settings: ModelSettings
+    weights: LaneWeights
     replies_bucket: RepliesBucket
 
 
@@ -51,14 +51,16 @@ class ModelWeights(Component):
         self.function = self._create_function()
         self.function.run_every(EVERY)
         self.status = self._bring()
+        size = args.weights.size_bytes or USUAL_BYTES
+        writes = size // PART_BYTES + OTHER_WRITES
         self._bill(
-            pricing.line("S3 storage", MODEL_GB, "weights: what is kept", resource=billed.BUCKET),
-            pricing.line("S3 write", WRITES, "weights: writes", resource=billed.BUCKET),
+            pricing.line("S3 storage", size / 1e9, "weights: what is kept", resource=billed.BUCKET),
+            pricing.line("S3 write", writes, "weights: writes", resource=billed.BUCKET),
         )
         self.register_outputs({STATUS: self.status})
 
     def _create_function(self) -> LambdaFunction:
-        args, model = self._args, self._args.settings
+        args, model = self._args, self._args.weights
         told = environment.ModelFetch.variables(
             stack=args.stack,
             replies_bucket=args.replies_bucket.name,
@@ -85,7 +87,8 @@ class ModelWeights(Component):
         """Calls it when there are other weights, another place for them, or when the last call of a
         deployment did not bring them: an `up` without any of it changes nothing.
         """
-        args, model, attempt = self._args, self._args.settings, _attempt(self._args.settings.sha256)
+        args, model = self._args, self._args.weights
+        attempt = _attempt(model.sha256)
         function = self.function.function
         invocation = aws.lambda_.Invocation(
             f"{self._name}-bring",

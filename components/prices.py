@@ -9,7 +9,14 @@ from typing import Literal, NamedTuple, cast
 REGIONS = ("us-east-1", "eu-west-1", "eu-central-1")
 READ = "2026-11"
 # The instance types with a GPU that have a price, and the vCPUs of each.
-VCPUS = {"g4dn.xlarge": 4}
+VCPUS = {
+    "g4dn.xlarge": 4,
+    "g4dn.2xlarge": 8,
+    "g5.xlarge": 4,
+    "g6.xlarge": 4,
+    "g6f.large": 2,
+    "g6f.xlarge": 4,
+}
 # A function has a disk of so much for nothing.
 FREE_DISK_MB = 512
 # H: read in an AWS document, API model or price list. M: one third-party source. L: from memory, to
@@ -35,17 +42,22 @@ class Price:
 
 
 class _Row(NamedTuple):
-    """An item of the list: rates in the order of REGIONS, or one for all; likewise the marks."""
+    """An item of the list: rates in the order of REGIONS, or one for all; likewise the marks. A
+    region that has no such thing has None.
+    """
 
     item: str
-    usd: float | tuple[float, float, float]
+    usd: float | tuple[float | None, float | None, float | None]
     unit: str
     marks: str
     source: str
     free: float = 0
     pool: str = ""
+    read: str = READ
 
 
+_GPU_READ = "2025-11"
+_GPU = "EC2 on-demand price list, Linux; as instances.vantage.sh had it, us-east-1 seen twice since"
 _CACHE = "ElastiCache, AWS Price List API"
 # One free tier for both architectures.
 _LAMBDA = "Lambda run time"
@@ -55,6 +67,11 @@ _LIST = [
     _Row("cache.t4g.micro redis", (0.0160, 0.0180, 0.0190), "hour", "HLL", _CACHE),
     _Row("cache.t4g.small redis", (0.0320, 0.0350, 0.0380), "hour", "HLL", _CACHE),
     _Row("g4dn.xlarge", (0.526, 0.587, 0.658), "hour", "HMM", "EC2 on-demand price list, Linux"),
+    _Row("g4dn.2xlarge", (0.752, 0.838, 0.940), "hour", "M", _GPU, read=_GPU_READ),
+    _Row("g5.xlarge", (1.006, 1.123, 1.258), "hour", "M", _GPU, read=_GPU_READ),
+    _Row("g6.xlarge", (0.8048, None, 1.0064), "hour", "M", _GPU, read=_GPU_READ),
+    _Row("g6f.large", (0.202, None, 0.25261), "hour", "M", _GPU, read=_GPU_READ),
+    _Row("g6f.xlarge", (0.2375, None, 0.297), "hour", "M", _GPU, read=_GPU_READ),
     _Row("public IPv4 address", 0.005, "hour", "M", "VPC pricing; charged only while a node runs"),
     _Row("gp3 volume", (0.08, 0.088, 0.0952), "GB-month", "HLL", "EBS pricing"),
     _Row("EBS snapshot", (0.05, 0.05, 0.054), "GB-month", "MLL", "EBS pricing, standard tier"),
@@ -135,17 +152,19 @@ def _by_region(row: _Row) -> dict[str, Price]:
             mark=cast(Mark, mark),
             pool=row.pool or row.item,
             free=row.free,
+            read=row.read,
         )
         for region, rate, mark in zip(REGIONS, rates, marks, strict=True)
+        if rate is not None
     }
 
 
 PRICES: dict[str, dict[str, Price]] = {row.item: _by_region(row) for row in _LIST}
 
 
-def gpu_instance_types() -> list[str]:
-    """The GPU instance types that have a price."""
-    return sorted(VCPUS.keys() & PRICES.keys())
+def gpu_instance_types(region: str) -> list[str]:
+    """The GPU instance types that have a price in a region."""
+    return sorted(each for each in VCPUS.keys() & PRICES.keys() if region in PRICES[each])
 
 
 def cache_item(engine: str, node_type: str) -> str:

@@ -95,7 +95,8 @@ def bill(lines: Iterable[CostLine], region: str) -> list[BillRow]:
     """The lines, priced in their order; the first lines of a month use up the free tier of their
     item, or of all the items that share it.
     """
-    left = {each[region].pool: each[region].free for each in PRICES.values()}
+    there = [each[region] for each in PRICES.values() if region in each]
+    left = {each.pool: each.free for each in there}
     rows: list[BillRow] = []
     for each in lines:
         price = PRICES[each.item][region]

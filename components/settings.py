@@ -9,12 +9,15 @@ from typing import Any, Self
 import pulumi
 from pydantic import ValidationError
 
-from components import prices, pricing
+from components import fit, prices, pricing
+from components.gpus import needs_own_image
 from components.naming import check_stack
 from components.settings_errors import (
     PROJECT,
     SettingsError,
     explained,
+    needed,
+    no_offer,
     no_price,
     no_region,
     together,
@@ -28,9 +31,9 @@ from components.settings_groups import (
     GatewaySettings,
     GpuSettings,
     Group,
-    ModelSettings,
     QueueSettings,
 )
+from components.settings_model import ModelSettings
 from tlfif import names
 
 __all__ = [
@@ -96,12 +99,18 @@ class Settings(Group):
             raise explained(cls, error.errors(), hidden) from None
         settings._check_priced()
         settings._check_together()
+        settings._check_model()
+        settings._check_nodes()
+        settings._check_lane()
         return settings
 
     def _check_priced(self) -> None:
         queue, gpu = self.queue, self.gpu
-        if gpu.instance_type not in (priced := prices.gpu_instance_types()):
-            raise no_price("gpu:instanceType", gpu.instance_type, priced)
+        if gpu.instance_type not in (offered := prices.gpu_instance_types(self.region)):
+            key, elsewhere = "gpu:instanceType", gpu.instance_type in prices.VCPUS
+            if elsewhere:
+                raise no_offer(key, gpu.instance_type, self.region, offered)
+            raise no_price(key, gpu.instance_type, offered)
         if queue.node_type not in (priced := prices.cache_node_types(queue.engine)):
             raise no_price("queue:nodeType", queue.node_type, priced)
 
@@ -139,10 +148,81 @@ class Settings(Group):
                 "gpu.tlsIngress' false",
             )
 
+    def _check_model(self) -> None:
+        """Refuses a model that is named by half."""
+        model = self.model
+        if model.format == "gguf":
+            for key in ("file", "sha256"):
+                if getattr(model, key) is None:
+                    raise needed(f"model:{key}", "a model in the format gguf is one file")
+            for key, value in (
+                ("tokenizer", model.tokenizer),
+                ("tokenizerRevision", model.tokenizer_revision),
+            ):
+                if value is None and self.gpu.has_nodes:
+                    raise needed(f"model:{key}", "the nodes' engine reads none from a GGUF file")
+            return
+        for key, value in (("file", model.file), ("sha256", model.sha256)):
+            if value is not None:
+                raise together(
+                    {f"model:{key}": value, "model:format": model.format},
+                    "safetensors are a whole repository's, which model:revision pins",
+                    "model.format' gguf",
+                )
+
+    def _check_nodes(self) -> None:
+        """Refuses a model that the nodes' GPU cannot serve."""
+        gpu = self.gpu
+        if not gpu.has_nodes:
+            return
+        if needs_own_image(gpu.instance_type) and gpu.ami_id is None:
+            raise together(
+                {"gpu:instanceType": gpu.instance_type, "gpu:amiId": gpu.ami_id},
+                "a part of a GPU wants NVIDIA's GRID driver, which the image that is baked has not",
+                "gpu.amiId' ami-... (an image of yours that has it)",
+            )
+        if obstacle := fit.obstacle(self.model, gpu, self.region):
+            raise self._refusal(obstacle)
+
+    def _check_lane(self) -> None:
+        """Refuses a model that the instant lane cannot serve."""
+        cpu, model = self.cpu, self.model
+        if not cpu.enabled:
+            return
+        if model.lane is None:
+            raise needed(
+                f"model:{model.missing_of_lane}",
+                "the instant lane runs GGUF files alone, and has none for this model",
+                "cpu.enabled' false",
+            )
+        if obstacle := fit.too_long_context(model) or fit.lane_obstacle(model, cpu):
+            raise self._refusal(obstacle)
+
+    def _refusal(self, obstacle: fit.Obstacle) -> SettingsError:
+        (key, value), *more = obstacle.ways or (("gpu:wake", "never"),)
+        others = ", ".join(f"{key} = {value}" for key, value in more)
+        why = f"{obstacle.why} (it would go with {others} too)" if others else obstacle.why
+        values = {each: self._value(each) for each in obstacle.keys}
+        return together(values, why, f"{key.replace(':', '.')}' {value}")
+
+    def _value(self, key: str) -> Any:
+        """The value of a key such as `gpu:diskGb`; StopIteration for one that does not exist."""
+        group, _, alias = key.partition(":")
+        values = getattr(self, group)
+        return next(
+            getattr(values, name)
+            for name, field in type(values).model_fields.items()
+            if field.alias == alias
+        )
+
     @property
     def gpu_eur_per_hour(self) -> float:
         """What one running node costs, in EUR per hour."""
-        rows = pricing.bill(pricing.gpu_hour_lines(self.gpu.instance_type), self.region)
+        return self.eur_per_hour(self.gpu.instance_type)
+
+    def eur_per_hour(self, instance_type: str) -> float:
+        """What one running node of a type costs, in EUR per hour; KeyError where there is none."""
+        rows = pricing.bill(pricing.gpu_hour_lines(instance_type), self.region)
         return pricing.total_usd(rows, "gpu-hour") / self.costs.usd_per_eur
 
     @property

@@ -36,6 +36,26 @@ def no_price(key: str, value: str, priced: Iterable[str]) -> SettingsError:
     )
 
 
+def no_offer(key: str, value: str, region: str, offered: Iterable[str]) -> SettingsError:
+    """The error for an instance type that the region has not, but these."""
+    return SettingsError(
+        f"{key} = {_shown(value)} is not to be had in {region}. Choose one of "
+        f"{', '.join(offered)}, or another aws:region. Set it with: "
+        f"pulumi config set --path '{PROJECT}:{key.replace(':', '.')}' <value>"
+    )
+
+
+def needed(key: str, why: str, otherwise: str = "") -> SettingsError:
+    """The error for a key that has to be set beside what else is; `otherwise` is the end of a
+    command that does without it.
+    """
+    command = f"pulumi config set --path '{PROJECT}:"
+    instead = f", or do without: {command}{otherwise}" if otherwise else ""
+    return SettingsError(
+        f"{key} = None: {why}. Set it with: {command}{key.replace(':', '.')}' <value>{instead}"
+    )
+
+
 def no_region(region: Any, priced: Iterable[str]) -> SettingsError:
     """The error for a region without prices."""
     return SettingsError(
@@ -55,7 +75,7 @@ def together(values: Mapping[str, Any], why: str, assignment: str) -> SettingsEr
 
 def _plain(value: Any) -> str:
     """A good value as it is written in a stack's file."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or value is None:
         return str(value).lower()
     return value if isinstance(value, str) else f"{value:g}"
 

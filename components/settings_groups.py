@@ -56,7 +56,8 @@ class GpuSettings(Group):
         description="how many nodes the stack has, each stopped until it is needed",
     )
     instance_type: str = Field(
-        default="g4dn.xlarge", description="an x86_64 instance type with one NVIDIA GPU"
+        default="g4dn.xlarge",
+        description="an x86_64 instance type with one NVIDIA GPU, of docs/models.md",
     )
     ami_id: str | None = Field(
         default=None,
@@ -161,49 +162,6 @@ class CpuSettings(Group):
         le=10_000_000,
         description="how many of its answers a month the estimate assumes",
     )
-
-
-class ModelSettings(Group):
-    """The weights, as a GGUF file of a repository."""
-
-    hub: str = Field(
-        default="https://huggingface.co",
-        max_length=200,
-        pattern=r"^(https://[a-z0-9.-]+|http://(127\.0\.0\.1|localhost))(:\d{1,5})?$",
-        description="where the repository is: the Hugging Face Hub, or a mirror of it",
-    )
-    repository: str = Field(
-        default="TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF",
-        max_length=200,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="owner/name",
-    )
-    file: str = Field(
-        default="tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf",
-        max_length=200,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.gguf$",
-        description="the file",
-    )
-    revision: str = Field(
-        default="52e7645ba7c309695bec7ac98f4f005b139cf465",
-        pattern=r"^[0-9a-f]{40}$",
-        description="the commit of the repository",
-    )
-    sha256: str = Field(
-        default="9fecc3b3cd76bba89d504f29b616eedf7da85b96540e490ca5824d3f7d2776a0",
-        pattern=r"^[0-9a-f]{64}$",
-        description="the SHA-256 of the file",
-    )
-
-    @property
-    def url(self) -> str:
-        """Where the hub has the file."""
-        return f"{self.hub}/{self.repository}/resolve/{self.revision}/{self.file}"
-
-    @property
-    def key(self) -> str:
-        """Where the stack's bucket has it."""
-        return names.model_key(self.sha256)
 
 
 class QueueSettings(Group):

@@ -22,6 +22,7 @@ from local.machine.processes import Processes
 from local.node.node import LocalNode
 from recording import kinds
 from recording.model import Recording, Resource
+from tlfif import environment
 
 FUNCTION = kinds.lambda_.FUNCTION.token
 EVENTS = kinds.lambda_.EVENT_INVOKE_CONFIG.token
@@ -249,8 +250,11 @@ class Running:
                 self.nodes[instance_id] = self._node(instance_id)
             # The watcher reads its own part from the parameter store, at each boot too.
             parameter = recording.one(PARAMETER, "gpu-node-settings")
-            told = json.loads(parameter.inputs["insecureValue"])
-            self.nodes[instance_id].slots = int(told["TLFIF_GPU_SLOTS"])
+            told = environment.Node.read(json.loads(parameter.inputs["insecureValue"]))
+            node = self.nodes[instance_id]
+            # A real node's image was baked with its model.
+            node.slots, node.model = told.gpu_slots, told.model
+            node.context_tokens = told.context_tokens
 
     def _node(self, instance_id: str) -> LocalNode:
         site = self._site

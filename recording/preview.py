@@ -140,8 +140,11 @@ def as_text(
 def _all_of(new: Recording) -> list[str]:
     resources = [f"   {line}" for line in tree(new)]
     named = [f"   {name}: {value}" for name, value in outputs(new)]
+    nodes = [f"   {line}" for line in costs.gpu_table(new.outputs)]
+    engine = ["what the nodes serve, and on which GPUs it fits", *nodes, ""] if nodes else []
     bill = costs.table(new.bill, new.outputs)
-    return ["resources", *resources, "", "outputs", *named, "", "what it costs", bill, ""]
+    known = ["resources", *resources, "", "outputs", *named, ""]
+    return [*known, *engine, "what it costs", bill, ""]
 
 
 def _what_differs(old: Recording, new: Recording, changes: Sequence[Change]) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar, get_type_hints
 
+from tlfif import names
+
 Told = TypeVar("Told", bound="Environment")
 
 
@@ -115,7 +117,7 @@ class CpuWorker(Queue):
     """The environment of the instant lane; money in EUR.
 
     The weights are `model_key` in the bucket, with this SHA-256; `slots` is how many jobs it works
-    on at once.
+    on at once, each with `context_tokens`; `model` is what the engine is to call its model.
     """
 
     stack: str
@@ -124,6 +126,8 @@ class CpuWorker(Queue):
     model_sha256: str
     slots: int
     eur_per_hour: float
+    model: str = names.DEFAULT_SERVED_MODEL
+    context_tokens: int = names.DEFAULT_CONTEXT_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,3 +188,4 @@ class Node(Queue):
     max_lifetime_hours: float
     boot_allowance_minutes: int
     gpu_eur_per_hour: float
+    context_tokens: int = names.DEFAULT_CONTEXT_TOKENS

@@ -33,10 +33,9 @@ METRIC_CURRENT_SPEND_EUR = "CurrentSpendEUR"
 # Limits of the HTTP surface (API-003, LAM-002, EC2-004).
 MAX_PROMPT_BYTES = 6_000
 MAX_TOKENS = 1_024
-# What prompt and answer may have together: the engine's limit (--max-model-len in
-# gpu_image/supervisord.conf). How many tokens a prompt has only the engine knows, so the worker
-# lowers max_tokens to what is left.
-CONTEXT_TOKENS = 2_048
+# What prompt and answer may have together, unless model:contextLength says otherwise. How many
+# tokens a prompt has only the engine knows, so the worker lowers max_tokens to what is left.
+DEFAULT_CONTEXT_TOKENS = 2_048
 MIN_TOP_P = 0.01  # vLLM wants more than 0, and API Gateway's schemas cannot say that
 MIN_IDLE_MINUTES, MAX_IDLE_MINUTES, DEFAULT_IDLE_MINUTES = 1, 30, 5
 BURST_PER_SECOND, SUSTAINED_PER_MINUTE = 5, 20
@@ -47,7 +46,7 @@ MIN_LIFETIME_HOURS, MAX_LIFETIME_HOURS = 0.5, 24
 # How long an engine may load, or be away, before its node gives up; a load takes 60 to 90 s.
 MIN_BOOT_ALLOWANCE_MINUTES, MAX_BOOT_ALLOWANCE_MINUTES = 3, 60
 DEFAULT_BOOT_ALLOWANCE_MINUTES = 10
-# How many sequences the engine works on at once (--max-num-seqs in gpu_image/supervisord.conf).
+# How many sequences the engine works on at once (vLLM's --max-num-seqs).
 ENGINE_SEQUENCES = 32
 
 # The queue (RED-003): one job lives this long unless a worker holds its lease.
@@ -122,7 +121,8 @@ MODELS, INCOMING = "models", "incoming"
 
 REDIS_PORT = 6379
 MODEL_PORT = 8000
-SERVED_MODEL = "tinyllama"
+# What the engine calls its model, unless model:servedName says otherwise.
+DEFAULT_SERVED_MODEL = "tinyllama"
 
 UUID4 = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 LOCALHOST_ORIGIN = re.compile(r"http://localhost(:\d{1,5})?")

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from components.settings import Settings
 from recording.evaluate import evaluate, stacks
 from recording.model import ROOT
-from tools import lane_costs, literal_costs
+from tools import lane_costs, literal_costs, model_tables
 
 OUTPUTS = {
     "api_url": "where clients post prompts",
@@ -32,6 +32,9 @@ OUTPUTS = {
     "cost_gpu_hours_left": "how many GPU hours the cap leaves; none with `gpu:wake` = never",
     "cost_lane_answers_left": "how many answers a month of the instant lane fit under the cap, "
     "free tier included, if no node runs; with `cpu:enabled`",
+    "gpu_types": "the instance types whose GPU the model fits, cheapest first, with € per hour and "
+    "the hours that the cap leaves",
+    "engine": "how vLLM is started on the nodes, and what it takes of their GPU's memory",
     "next_step": "what to do next, if anything",
 }
 
@@ -41,6 +44,8 @@ KEYS_PEOPLE_CHANGE = (
     "alerts:email",
     "gpu:count",
     "gpu:instanceType",
+    "model:preset",
+    "model:contextLength",
     "gpu:idleMinutes",
     "gpu:wake",
     "queue:nodeType",
@@ -102,6 +107,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "outputs": outputs,
     "literal-costs": literal_costs.table,
     "lane-costs": lane_costs.table,
+    "presets": model_tables.presets,
+    "gpus": model_tables.gpus,
+    "fits": model_tables.fits,
+    "flags": model_tables.flags,
+    "previews": model_tables.previews,
 }
 
 

@@ -6,15 +6,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tlfif import names
-
 # The reasons with which an answer is complete. Any other ended it before that: vLLM says "abort"
 # and "error", and sends its end marker all the same.
 COMPLETE = ("stop", "length")
 # Nothing that an engine sends in one piece is nearly as long.
 LONGEST_LINE = 1 << 20
 # An answer has at most as many tokens as the context; a stream of more events does not end.
-MOST_EVENTS = 4 * names.CONTEXT_TOKENS
+EVENTS_PER_TOKEN = 4
 
 _CALLERS_FAULT = (400, 413, 422)
 _NOT_NOW = (401, 403, 404, 408, 429, 502, 503, 504)
@@ -61,11 +59,13 @@ class Chunk:
     usage: Usage | None = None
 
 
-async def chunks(data: AsyncIterator[bytes], silence_s: float) -> AsyncIterator[Chunk]:
+async def chunks(
+    data: AsyncIterator[bytes], silence_s: float, context_tokens: int
+) -> AsyncIterator[Chunk]:
     """The events of a stream that is complete: its last reason to finish is one of COMPLETE.
 
     Raises ModelBrokeError for any other stream, also for one that has nothing but comments for
-    `silence_s`; and the errors of `data`.
+    `silence_s`, or more events than `context_tokens` can make; and the errors of `data`.
     """
     finish_reason, count = None, 0
     async for payload in _payloads(data, silence_s):
@@ -73,7 +73,7 @@ async def chunks(data: AsyncIterator[bytes], silence_s: float) -> AsyncIterator[
             break
         chunk = _chunk(payload)
         count += 1
-        if count > MOST_EVENTS:
+        if count > EVENTS_PER_TOKEN * context_tokens:
             raise ModelBrokeError(f"the stream did not end after {count} events")
         finish_reason = chunk.finish_reason or finish_reason
         if finish_reason and finish_reason not in COMPLETE:

@@ -82,7 +82,7 @@ class Job:
         self._cancelled = self._buried = ""
         self._attempt: asyncio.Task[None] | None = None
         self._grown, self._ended = asyncio.Event(), asyncio.Event()
-        self._progress = Progress(lease.job, workplace.engine)
+        self._progress = Progress(lease.job, workplace.engine, workplace.model.context_tokens)
 
     @property
     def is_suspect(self) -> bool:

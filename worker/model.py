@@ -40,16 +40,20 @@ class Patience:
 
 
 class Model:
-    """One served model. Use as an async context manager."""
+    """One served model, whose prompts and answers share `context_tokens`. Use as an async context
+    manager.
+    """
 
     def __init__(
         self,
         url: str,
         name: str,
         patience: Patience | None = None,
+        context_tokens: int = names.DEFAULT_CONTEXT_TOKENS,
         transport: httpx.AsyncBaseTransport | None = None,
     ):
         self.patience = patience or Patience()
+        self.context_tokens = context_tokens
         self._name = name
         # When any job last heard of the engine, by time.monotonic().
         self.heard_at = 0.0
@@ -102,7 +106,7 @@ class Model:
             if not _is_too_long(error):
                 raise
             if "max_tokens" not in options:
-                shared = f"prompt and answer share {names.CONTEXT_TOKENS} tokens"
+                shared = f"prompt and answer share {self.context_tokens} tokens"
                 raise JobRefusedError(f"{error}; {shared}: send a shorter prompt") from error
         else:
             return
@@ -126,7 +130,9 @@ class Model:
             async with self._client.stream("POST", "/v1/chat/completions", json=request) as answer:
                 if answer.status_code != 200:
                     raise completions.refusal(answer.status_code, await answer.aread())
-                events = completions.chunks(answer.aiter_bytes(), self.patience.silence_s)
+                events = completions.chunks(
+                    answer.aiter_bytes(), self.patience.silence_s, self.context_tokens
+                )
                 async for chunk in events:
                     finished = finished or chunk.finish_reason is not None
                     yield chunk

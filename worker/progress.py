@@ -4,7 +4,6 @@ import json
 import time
 from typing import Any
 
-from tlfif import names
 from tlfif.log import log
 from tlfif.queue.working import ClaimedJob
 from worker.completions import Usage
@@ -29,13 +28,15 @@ class Progress:
     `queue_lost_it`: the queue knows the job no more.
     """
 
-    def __init__(self, job: ClaimedJob, engine: str):
-        """`engine` is the name of what generates."""
+    def __init__(self, job: ClaimedJob, engine: str, context_tokens: int):
+        """`engine` is the name of what generates; `context_tokens` are what it has for prompt and
+        answer together.
+        """
         self.usage: Usage | None = None
         self.finish_reason: str | None = None
         self.share: Share | None = None
         self.queue_lost_it = False
-        self._job, self._engine = job, engine
+        self._job, self._engine, self._context_tokens = job, engine, context_tokens
         self.options: dict[str, Any] = json.loads((job.values or {}).get("options") or "{}")
         self._pieces: list[str] = []
         self._started_at = _now_ms()
@@ -72,8 +73,8 @@ class Progress:
     def _shortened(self) -> str:
         """Says so if the answer could not have, or would have had, more tokens."""
         asked = self.options.get("max_tokens")
-        left = names.CONTEXT_TOKENS - self.usage.prompt_tokens if self.usage else None
-        shared = f"prompt and answer share {names.CONTEXT_TOKENS} tokens"
+        left = self._context_tokens - self.usage.prompt_tokens if self.usage else None
+        shared = f"prompt and answer share {self._context_tokens} tokens"
         if asked is not None and left is not None and asked > left:
             return f"max_tokens was lowered from {asked} to {left}: {shared}"
         if self.finish_reason != "length":

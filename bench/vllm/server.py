@@ -10,19 +10,21 @@ import httpx
 
 from bench.vllm.setup import CACHE, MODEL, PYTHON
 from local.node.node import LocalNode
-from tlfif import names
+from tlfif import names, serving
 
 CORE = "VLLM::EngineCore"
-_FLAGS = {
-    "--model": str(MODEL),
-    "--served-model-name": names.SERVED_MODEL,
-    "--host": "127.0.0.1",
-    "--dtype": "float32",
-    "--max-model-len": str(names.CONTEXT_TOKENS),
-    "--max-num-seqs": "32",
-    "--max-num-batched-tokens": "2048",
-    "--generation-config": "vllm",
-}
+_SERVED = serving.Model(
+    repository="",
+    revision="",
+    file="",
+    sha256="",
+    format="safetensors",
+    served_name=names.DEFAULT_SERVED_MODEL,
+    context_tokens=names.DEFAULT_CONTEXT_TOKENS,
+)
+# What a CPU has otherwise: its numbers, and no GPU's memory to share.
+_INSTEAD = {"--dtype": "float32"}
+_NOT_HERE = ("--gpu-memory-utilization",)
 # Beside what gpu_image/supervisord.conf sets.
 _ENVIRONMENT = {
     "HOME": str(CACHE),
@@ -36,9 +38,21 @@ def command(port: int) -> Sequence[str]:
     """What supervisord runs as the model server."""
     # The project's folders are no packages of vLLM's.
     env = ["/usr/bin/env", "-u", "PYTHONPATH", *(f"{k}={v}" for k, v in _ENVIRONMENT.items())]
-    flags = [word for flag in _FLAGS.items() for word in flag]
-    api = ["-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", "--port", str(port)]
-    return [*env, str(PYTHON), *api, *flags]
+    api = ["-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
+    return [*env, str(PYTHON), *api, "--model", *arguments()]
+
+
+def arguments() -> Sequence[str]:
+    """A node's, on a GPU that wants no other attention than vLLM's own, as far as a CPU has
+    them.
+    """
+    words = list(serving.arguments(_SERVED, serving.L4, MODEL))
+    for option, value in _INSTEAD.items():
+        words[words.index(option) + 1] = value
+    for option in _NOT_HERE:
+        at = words.index(option)
+        del words[at : at + 2]
+    return words
 
 
 async def running(url: str) -> int:

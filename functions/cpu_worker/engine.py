@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cpu_worker.failure import LaneFailure
+from tlfif import names
 from tlfif.log import log
 
 LOOPBACK = "127.0.0.1"
@@ -57,13 +58,21 @@ def threads(environ: Mapping[str, str] = os.environ) -> int:
 
 
 class Llama:
-    """llama.cpp in a child process (llama.py); `slots` generations at once.
+    """llama.cpp in a child process (llama.py); `slots` generations at once, each with
+    `context_tokens`, of what it calls `model`.
 
     It ends with this process, however that ends: its stdin does.
     """
 
-    def __init__(self, slots: int, load_timeout_s: float = LOAD_TIMEOUT_S):
+    def __init__(
+        self,
+        slots: int,
+        model: str = names.DEFAULT_SERVED_MODEL,
+        context_tokens: int = names.DEFAULT_CONTEXT_TOKENS,
+        load_timeout_s: float = LOAD_TIMEOUT_S,
+    ):
         self._slots, self._timeout_s = slots, load_timeout_s
+        self._model, self._context_tokens = model, context_tokens
         self._port = _free_port()
         self._process: subprocess.Popen[str] | None = None
         self._loaded = False
@@ -98,8 +107,13 @@ class Llama:
         process, begun = self._process, time.monotonic()
         assert process is not None
         orders = {
-            "path": str(path), "port": self._port, "slots": self._slots, "threads": threads()
-        }  # fmt: skip
+            "path": str(path),
+            "port": self._port,
+            "slots": self._slots,
+            "threads": threads(),
+            "model": self._model,
+            "context_tokens": self._context_tokens,
+        }
         # A process that does not answer is ended, which ends the wait for its answer.
         timer = threading.Timer(self._timeout_s, process.kill)
         timer.start()

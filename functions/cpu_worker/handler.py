@@ -25,7 +25,8 @@ CALL_TIMEOUT_S = 2.0
 def container() -> Container:
     """Made once per execution environment, by its first call: starting it opens nothing."""
     settings = CpuWorker.read()
-    return Container(settings, Llama(settings.slots), Used(_INIT_S))
+    engine = Llama(settings.slots, settings.model, settings.context_tokens)
+    return Container(settings, engine, Used(_INIT_S))
 
 
 def handler(event: Any, context: Any) -> dict[str, str]:

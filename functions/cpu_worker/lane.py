@@ -220,7 +220,8 @@ class Lane:
         settings = self._container.settings
         await self._prepare()
         self._unready_since = time.monotonic()
-        async with Model(self._container.engine.url, names.SERVED_MODEL, PATIENCE) as model:
+        url = self._container.engine.url
+        async with Model(url, settings.model, PATIENCE, settings.context_tokens) as model:
             consumer = self._consumer = Consumer(
                 self._queue,
                 model,

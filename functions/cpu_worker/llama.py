@@ -12,7 +12,6 @@ import traceback
 from typing import Any
 
 from cpu_worker.engine import LOOPBACK
-from tlfif import names
 
 # How much of a prompt goes in at once: others' tokens wait for it.
 BATCH_TOKENS = 512
@@ -40,15 +39,23 @@ def main() -> None:
     os._exit(0)
 
 
-def parameters(engine: Any, path: str, port: int, slots: int, threads: int) -> Any:
+def parameters(
+    engine: Any,
+    path: str,
+    port: int,
+    slots: int,
+    threads: int,
+    model: str,
+    context_tokens: int,
+) -> Any:
     """The engine's parameters for as many generations at once, each with a whole context."""
     params = engine.CommonParams()
     params.model.path = path
-    params.model_alias = {names.SERVED_MODEL}
+    params.model_alias = {model}
     params.hostnames = [LOOPBACK]
     params.port = port
     params.n_parallel = slots
-    params.n_ctx = slots * names.CONTEXT_TOKENS
+    params.n_ctx = slots * context_tokens
     params.n_batch = params.n_ubatch = BATCH_TOKENS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     # Threads that wait use no processor: what is idle is not paid for, and beats go out.

@@ -77,7 +77,7 @@ async def watching(
         patience = Patience(settings.engine_silence_s, settings.engine_probe_s)
         async with (
             connect(settings.redis_host, settings.redis_port) as redis,
-            Model(settings.model_url, settings.model, patience) as model,
+            Model(settings.model_url, settings.model, patience, settings.context_tokens) as model,
         ):
             yield Watcher(settings, redis, model, make_s3, pool, restarted)
 

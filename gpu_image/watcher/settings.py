@@ -7,7 +7,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from tlfif import aws, names
+from tlfif import aws, names, serving
 from tlfif.log import log
 from watcher import machine
 from watcher.instance import Instance
@@ -41,7 +41,8 @@ class Settings(BaseModel):
     redis_host: str = Field(min_length=1)
     redis_port: int = Field(default=names.REDIS_PORT, ge=1, le=65535)
     replies_bucket: str = Field(min_length=3)
-    model: str = names.SERVED_MODEL
+    model: str = names.DEFAULT_SERVED_MODEL
+    context_tokens: int = Field(default=names.DEFAULT_CONTEXT_TOKENS, gt=0)
     gpu_slots: int = Field(ge=1, le=256)
     idle_minutes: int = Field(
         default=names.DEFAULT_IDLE_MINUTES, ge=names.MIN_IDLE_MINUTES, le=names.MAX_IDLE_MINUTES
@@ -88,7 +89,12 @@ class Settings(BaseModel):
 
 def load(instance: Instance, environ: Mapping[str, str]) -> Settings:
     """Asks the parameter store what this stack's nodes are told. Raises SettingsError."""
-    return parse(_ask_store(instance), instance, environ)
+    try:
+        image = serving.baked()
+    except ValueError as error:
+        why = f"{serving.MODEL_FILE} is no model ({error}): bake the image again"
+        raise SettingsError(why) from error
+    return parse(_ask_store(instance), instance, environ, image)
 
 
 def _ask_store(instance: Instance) -> str | None:
@@ -104,21 +110,41 @@ def _ask_store(instance: Instance) -> str | None:
         raise SettingsError(f"cannot read the parameter {name}: {error}") from error
 
 
-def parse(parameter: str | None, instance: Instance, environ: Mapping[str, str]) -> Settings:
+def parse(
+    parameter: str | None,
+    instance: Instance,
+    environ: Mapping[str, str],
+    image: serving.Model | None = None,
+) -> Settings:
     """Settings from the parameter's text and the environment. Raises SettingsError.
 
     Without a parameter the user data counts, which has them all on a node made before there was
-    one.
+    one. Of its model the `image` knows best: what the parameter says of it may be meant for the
+    next one.
     """
     name = names.node_parameter(instance.stack)
     told = _decoded(name, parameter) if parameter is not None else instance.told
     overrides = {key: value for key, value in environ.items() if key.startswith("TLFIF_")}
     own = {"instance_id": instance.id, "started_at": instance.started_at}
     try:
-        return Settings.model_validate({**told, **overrides, **own})
+        return Settings.model_validate({**told, **_baked(image, told), **overrides, **own})
     except ValidationError as error:
         complaints = (_complaint(name, each) for each in error.errors())
         raise SettingsError("; ".join(complaints), _queue({**told, **overrides})) from error
+
+
+def _baked(image: serving.Model | None, told: Mapping[str, Any]) -> dict[str, str]:
+    """What the engine of this image is like; a warning where the stack wants another."""
+    if image is None:
+        return {}
+    baked = {
+        "TLFIF_MODEL": image.served_name,
+        "TLFIF_CONTEXT_TOKENS": str(image.context_tokens),
+    }
+    wanted = {key: told[key] for key in baked if told.get(key, baked[key]) != baked[key]}
+    if wanted:
+        log("other_model", "WARNING", wanted=wanted, baked=baked, fix="bake the image again")
+    return baked
 
 
 def _queue(told: Mapping[str, Any]) -> tuple[str, int] | None:

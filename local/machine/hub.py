@@ -38,14 +38,16 @@ def sha256_of(path: Path) -> str:
 
 
 def local_model_config(path: Path, url: str) -> dict[str, str]:
-    """The `tl-fif:model` object of a stack whose weights are this file of the hub at `url`."""
+    """The `tl-fif:model` object of a stack whose lane's weights are this file of the hub at
+    `url`.
+    """
     digest = sha256_of(path)
     return {
         "hub": url,
-        "repository": REPOSITORY,
-        "file": path.name,
-        "revision": digest[:40],
-        "sha256": digest,
+        "laneRepository": REPOSITORY,
+        "laneFile": path.name,
+        "laneRevision": digest[:40],
+        "laneSha256": digest,
     }
 
 

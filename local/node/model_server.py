@@ -50,7 +50,15 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument(
-        "--model-name", default="tinyllama", help="the name requests use (default: %(default)s)"
+        "--model-name",
+        default=names.DEFAULT_SERVED_MODEL,
+        help="the name requests use (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--context",
+        type=int,
+        default=names.DEFAULT_CONTEXT_TOKENS,
+        help="tokens of each generation, prompt and answer (default: %(default)s)",
     )
     parser.add_argument(
         "--slots", type=int, default=8, help="generations at once (default: %(default)s)"
@@ -78,7 +86,7 @@ def serve(path: str, args: argparse.Namespace) -> Any:
     params.hostnames = [ports.LOOPBACK]
     params.port = args.port
     params.n_parallel = args.slots
-    params.n_ctx = args.slots * names.CONTEXT_TOKENS
+    params.n_ctx = args.slots * args.context
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
     # Threads that wait leave their core to the rest of the local cloud.
     params.cpuparams.poll = params.cpuparams_batch.poll = 0

@@ -44,15 +44,16 @@ class LocalNode:
         imds_endpoint: str,
         aws_endpoint: str,
         slots: int = 1,
-        model: str = names.SERVED_MODEL,
+        model: str = names.DEFAULT_SERVED_MODEL,
+        context_tokens: int = names.DEFAULT_CONTEXT_TOKENS,
         environment: Mapping[str, str] | None = None,
         commands: Mapping[str, Sequence[str]] | None = None,
         startsecs: int | None = None,
         on_line: Callable[[str], None] | None = None,
         on_power_off: Callable[[str], Awaitable[None]] | None = None,
     ):
-        """`slots` are the model server's, from its next start on; `environment` adds TLFIF_*
-        overrides to the watcher's, such as the clock's.
+        """`slots`, `model` and `context_tokens` are the model server's, from its next start on;
+        `environment` adds TLFIF_* overrides to the watcher's, such as the clock's.
 
         `commands` are others than the usual ones, by program (`model`, `watcher`), where `{port}`
         is the model server's; `startsecs` is supervisord's, None: as the real node's. `on_line`
@@ -60,8 +61,8 @@ class LocalNode:
         `on_power_off` hears the instance's id when the machine went down by itself.
         """
         self.instance_id = instance_id
-        self.slots = slots
-        self._procs, self._model, self._on_line = procs, model, on_line
+        self.slots, self.model, self.context_tokens = slots, model, context_tokens
+        self._procs, self._on_line = procs, on_line
         self._imds_endpoint, self._aws_endpoint = imds_endpoint, aws_endpoint
         self._overrides, self._commands = dict(environment or {}), dict(commands or {})
         self._startsecs, self._on_power_off = startsecs, on_power_off
@@ -119,7 +120,8 @@ class LocalNode:
 
     def _programs(self, port: int) -> dict[str, Program]:
         model = [sys.executable, "-m", "local.node.model_server", "--port", "{port}"]
-        model += ["--model-name", self._model, "--slots", str(self.slots)]
+        model += ["--model-name", self.model, "--slots", str(self.slots)]
+        model += ["--context", str(self.context_tokens)]
         usual = {"model": model, "watcher": [sys.executable, "-m", "watcher"]}
         commands = {**usual, **self._commands}
         logs = {

@@ -66,7 +66,10 @@ def test_it_is_as_large_and_as_patient_as_configured(recording: Recording) -> No
 
 
 def test_its_keys_change_it() -> None:
-    config = {"tl-fif:cpu": {"memoryMb": 1769, "diskMb": 512, "slots": 3, "maxPromptBytes": 700}}
+    cpu = {"memoryMb": 1769, "diskMb": 512, "slots": 3, "maxPromptBytes": 700}
+    small = {"laneRepository": "a/b", "laneFile": "small.gguf"}
+    pins = {"laneRevision": "c" * 40, "laneSha256": "d" * 64}
+    config = {"tl-fif:cpu": cpu, "tl-fif:model": {**small, **pins}}
     changed = evaluate("dev", config=config)
     lane = changed.one(FUNCTION, LANE).inputs
     assert lane["memorySize"] == 1769
@@ -82,6 +85,8 @@ def test_it_is_told_where_the_queue_the_replies_and_the_weights_are(dev: Recordi
         "TLFIF_REDIS_HOST": dev.outputs["redis_endpoint"],
         "TLFIF_REDIS_PORT": "6379",
         "TLFIF_REPLIES_BUCKET": dev.outputs["replies_bucket"],
+        "TLFIF_MODEL": "tinyllama",
+        "TLFIF_CONTEXT_TOKENS": "2048",
         "TLFIF_MODEL_KEY": f"models/{sha256}.gguf",
         "TLFIF_MODEL_SHA256": sha256,
         "TLFIF_SLOTS": "2",

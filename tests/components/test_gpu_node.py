@@ -44,6 +44,7 @@ def test_a_node_reads_its_configuration_from_its_stacks_parameter(dev: Recording
         "TLFIF_REDIS_PORT": "6379",
         "TLFIF_REPLIES_BUCKET": dev.outputs["replies_bucket"],
         "TLFIF_MODEL": "tinyllama",
+        "TLFIF_CONTEXT_TOKENS": "2048",
         "TLFIF_GPU_SLOTS": "8",
         "TLFIF_IDLE_MINUTES": "5",
         "TLFIF_MAX_LIFETIME_HOURS": "4",

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.story("EC2-003")
 
 FUNCTION = kinds.lambda_.FUNCTION.token
 INVOCATION = kinds.lambda_.INVOCATION.token
-MODEL = ModelSettings()
+MODEL = ModelSettings().lane
+assert MODEL is not None
 
 
 def weights(recording: Recording) -> dict[str, Any]:

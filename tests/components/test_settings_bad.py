@@ -165,7 +165,7 @@ def test_whatever_the_settings_take_the_watcher_takes(which: str) -> None:
         redis_host="queue",
         redis_port=6379,
         replies_bucket="replies",
-        model=names.SERVED_MODEL,
+        model=names.DEFAULT_SERVED_MODEL,
         gpu_slots=gpu.slots,
         idle_minutes=gpu.idle_minutes,
         max_lifetime_hours=gpu.max_lifetime_hours,

@@ -104,7 +104,7 @@ def make_instance(moto: Moto, valkey: Valkey) -> str:
         "TLFIF_REDIS_HOST": valkey.host,
         "TLFIF_REDIS_PORT": str(valkey.port),
         "TLFIF_REPLIES_BUCKET": BUCKET,
-        "TLFIF_MODEL": names.SERVED_MODEL,
+        "TLFIF_MODEL": names.DEFAULT_SERVED_MODEL,
         "TLFIF_GPU_SLOTS": "4",
         "TLFIF_IDLE_MINUTES": "5",
         "TLFIF_MAX_LIFETIME_HOURS": "4",

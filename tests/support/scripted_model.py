@@ -92,12 +92,12 @@ class ScriptedModel:
         if "refuse" in script:
             message = "request (4031 tokens) exceeds the available context size (2048 tokens)"
             return _error(int(script["refuse"]), message)
-        if int(script.get("prompt", 7)) + body.get("max_tokens", 0) > names.CONTEXT_TOKENS:
+        if int(script.get("prompt", 7)) + body.get("max_tokens", 0) > names.DEFAULT_CONTEXT_TOKENS:
             # As vLLM 0.10 says it, which refuses what llama.cpp cuts short.
             message = (
                 f"'max_tokens' or 'max_completion_tokens' is too large: {body['max_tokens']}. "
-                f"This model's maximum context length is {names.CONTEXT_TOKENS} tokens and your "
-                f"request has {script['prompt']} input tokens."
+                f"This model's maximum context length is {names.DEFAULT_CONTEXT_TOKENS} tokens and "
+                f"your request has {script['prompt']} input tokens."
             )
             return _error(400, message)
         if not body.get("stream"):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tlfif import names
+from tlfif import names, serving
 from watcher import instance
 from watcher.instance import Instance, InstanceError
 from watcher.settings import Settings, SettingsError, parse
@@ -29,9 +29,13 @@ def this(**user_data: str) -> Instance:
     return instance.parse(json.dumps({"TLFIF_STACK": "dev", **user_data}), IDENTITY)
 
 
-def told(environ: dict[str, str] | None = None, **changes: str | None) -> Settings:
+def told(
+    environ: dict[str, str] | None = None,
+    image: serving.Model | None = None,
+    **changes: str | None,
+) -> Settings:
     parameter = {key: value for key, value in {**PARAMETER, **changes}.items() if value is not None}
-    return parse(json.dumps(parameter), this(), environ or {})
+    return parse(json.dumps(parameter), this(), environ or {}, image)
 
 
 def test_the_parameter_becomes_settings() -> None:
@@ -122,3 +126,35 @@ def test_a_refusal_knows_the_queue_that_it_was_told_of() -> None:
     with pytest.raises(SettingsError) as refused:
         told(TLFIF_REDIS_HOST=None)
     assert refused.value.queue is None
+
+
+# --- the model
+
+BAKED = serving.Model(
+    repository="a/b",
+    revision="c" * 40,
+    file="",
+    sha256="",
+    format="safetensors",
+    served_name="qwen",
+    context_tokens=8_192,
+)
+
+
+@pytest.mark.story("EC2-002")
+def test_a_parameter_from_before_there_was_a_choice_means_the_default_context() -> None:
+    assert told().context_tokens == names.DEFAULT_CONTEXT_TOKENS
+    assert told(TLFIF_CONTEXT_TOKENS="4096").context_tokens == 4_096
+
+
+@pytest.mark.story("EC2-002")
+def test_an_image_knows_its_own_model_best(capsys: pytest.CaptureFixture[str]) -> None:
+    same = told(image=BAKED, TLFIF_MODEL="qwen", TLFIF_CONTEXT_TOKENS="8192")
+    assert (same.model, same.context_tokens) == ("qwen", 8_192)
+    assert capsys.readouterr().out == ""
+    newer = told(image=BAKED, TLFIF_MODEL="llama", TLFIF_CONTEXT_TOKENS="32768")
+    assert (newer.model, newer.context_tokens) == ("qwen", 8_192)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["event"], line["fix"]) == ("other_model", "bake the image again")
+    by_hand = told({"TLFIF_MODEL": "mine"}, image=BAKED)
+    assert by_hand.model == "mine"

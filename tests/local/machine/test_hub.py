@@ -38,7 +38,9 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 def url_of(file: Path, hub: str) -> str:
-    return ModelSettings.model_validate(local_model_config(file, hub)).url
+    lane = ModelSettings.model_validate(local_model_config(file, hub)).lane
+    assert lane is not None
+    return lane.url
 
 
 async def test_the_file_is_elsewhere_and_the_hub_says_what_it_is(

@@ -30,7 +30,7 @@ SLOTS = 4
 
 
 @contextlib.asynccontextmanager
-async def served(procs: Processes) -> AsyncIterator[tuple[Model, Process]]:
+async def served(procs: Processes, *more: str) -> AsyncIterator[tuple[Model, Process]]:
     port = free_port()
     argv = [
         sys.executable,
@@ -40,6 +40,7 @@ async def served(procs: Processes) -> AsyncIterator[tuple[Model, Process]]:
         str(port),
         "--slots",
         str(SLOTS),
+        *more,
     ]
     async with Model(f"http://127.0.0.1:{port}", "tinyllama") as model:
 
@@ -82,13 +83,13 @@ async def test_more_requests_than_slots_are_all_answered(model: Model) -> None:
 async def test_a_prompt_longer_than_the_context_is_refused_as_the_callers_fault(
     model: Model,
 ) -> None:
-    with pytest.raises(JobRefusedError, match=str(names.CONTEXT_TOKENS)):
-        await answer(model, "a b " * names.CONTEXT_TOKENS, max_tokens=5)
+    with pytest.raises(JobRefusedError, match=str(names.DEFAULT_CONTEXT_TOKENS)):
+        await answer(model, "a b " * names.DEFAULT_CONTEXT_TOKENS, max_tokens=5)
 
 
 async def test_an_answer_ends_where_the_context_does(model: Model) -> None:
     """A prompt and a max_tokens that the API takes, and that are too long together."""
-    prompt = "a b " * ((names.CONTEXT_TOKENS - 60) // 2)
+    prompt = "a b " * ((names.DEFAULT_CONTEXT_TOKENS - 60) // 2)
     assert len(prompt) < names.MAX_PROMPT_BYTES
     usage, reason = None, None
     # Without its end-of-text token, the model would go on for ever.
@@ -98,8 +99,17 @@ async def test_an_answer_ends_where_the_context_does(model: Model) -> None:
     assert usage is not None
     assert (reason, usage.prompt_tokens + usage.completion_tokens) == (
         "length",
-        names.CONTEXT_TOKENS,
+        names.DEFAULT_CONTEXT_TOKENS,
     )
+
+
+@pytest.mark.story("EC2-002")
+async def test_a_longer_context_takes_a_longer_prompt(procs: Processes) -> None:
+    prompt = "a b " * (names.DEFAULT_CONTEXT_TOKENS // 2 + 100)
+    assert len(prompt) < names.MAX_PROMPT_BYTES
+    async with served(procs, "--context", "4096") as (model, _):
+        _, tokens = await answer(model, prompt, max_tokens=2)
+    assert tokens == 2
 
 
 async def test_a_client_that_leaves_frees_its_slot(model: Model) -> None:
