@@ -53,6 +53,9 @@ class World:
         given = Options(stack="dev", region=REGION, **options)
         return bake(given, self.aws, self.clock, self.said.append)
 
+    def note(self, model: Any, **_: Any) -> None:
+        self.called.add(f"{model.service_model.service_name}:{model.name}")
+
     @property
     def text(self) -> str:
         return "\n".join(self.said)
@@ -139,24 +142,25 @@ def _at(seconds: int) -> str:
     return f"2026-11-26T09:{seconds // 60:02}:{seconds % 60:02}Z"
 
 
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+@pytest.fixture(scope="module")
+def aws() -> Aws:
+    """Clients, which take longer to make than a test takes."""
     with mock_aws():
-        aws = Aws.connect(REGION)
-        with Stubber(aws.imagebuilder) as builder:
-            made = World(aws, builder)
-            for client in (aws.imagebuilder, aws.ec2, aws.ssm):
-                client.meta.events.register("before-parameter-build.*", _noting(made.called))
-            yield made
-            builder.assert_no_pending_responses()
+        return Aws.connect(REGION)
 
 
-def _noting(called: set[str]) -> Any:
-    def note(model: Any, **_: Any) -> None:
-        called.add(f"{model.service_model.service_name}:{model.name}")
-
-    return note
+@pytest.fixture
+def world(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+    with mock_aws(), Stubber(aws.imagebuilder) as builder:
+        made = World(aws, builder)
+        for client in (aws.imagebuilder, aws.ec2, aws.ssm):
+            noted = client.meta.events.register
+            noted("before-parameter-build.*", made.note, unique_id="called")
+        yield made
+        for client in (aws.imagebuilder, aws.ec2, aws.ssm):
+            client.meta.events.unregister("before-parameter-build.*", unique_id="called")
+        builder.assert_no_pending_responses()
 
 
 # --- a bake
