@@ -9,7 +9,6 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.program import POLICY, evaluate, statements
