@@ -10,6 +10,7 @@ from components.access import FleetAccess
 from components.alerts import Alerts, AlertsArgs
 from components.cpu_worker import CpuWorker, CpuWorkerArgs
 from components.gateway import Gateway, GatewayArgs
+from components.gpu_image import GpuImage, GpuImageArgs
 from components.gpu_node import GpuNodes, GpuNodesArgs
 from components.guardian import Guardian, GuardianArgs
 from components.guardrails import Guardrails, GuardrailsArgs
@@ -129,6 +130,15 @@ health = Health(
 )
 
 quota.check(settings.gpu, region)
+baking_args = GpuImageArgs(
+    settings=settings,
+    region=region,
+    stack=stack,
+    network=network,
+    subnet_id=network.node_subnet.id,
+    replies_bucket=storage.replies,
+)
+baking = GpuImage("gpu-image", baking_args) if settings.gpu.has_nodes else None
 image = find_image(settings, stack)
 node_args = GpuNodesArgs(
     settings=settings.gpu,
@@ -165,7 +175,7 @@ guardrails = Guardrails(
 )
 
 parts = [network, identity, storage, weights, alerts, queue, router, queue_health, gateway, health]
-bill = costs.summarise(settings, [*parts, lane, nodes, tls, guardian, guardrails])
+bill = costs.summarise(settings, [*parts, lane, baking, nodes, tls, guardian, guardrails])
 costs.report(bill)
 
 pulumi.export("api_url", gateway.url)

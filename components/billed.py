@@ -14,6 +14,7 @@ CERTIFICATE = "aws:acm/certificate:Certificate"
 DASHBOARD = "aws:cloudwatch/dashboard:Dashboard"
 ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
 FUNCTION = "aws:lambda/function:Function"
+IMAGE_PIPELINE = "aws:imagebuilder/imagePipeline:ImagePipeline"
 INSTANCE = "aws:ec2/instance:Instance"
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 STAGE = "aws:apigateway/stage:Stage"
@@ -32,6 +33,7 @@ _BILLED: dict[str, frozenset[str]] = {
     DASHBOARD: frozenset({"dashboard"}),
     ENDPOINT: frozenset(),
     FUNCTION: frozenset({"Lambda request"}),
+    IMAGE_PIPELINE: frozenset({"m7i.large"}),
     INSTANCE: frozenset({"gp3 volume", "EBS snapshot", "public IPv4 address"}),
     LOG_GROUP: frozenset({"log ingestion"}),
     STAGE: frozenset({"REST request", "trace"}),
@@ -64,6 +66,10 @@ FREE: dict[str, str] = {
     "aws:iam/role:Role": "IAM is free",
     "aws:iam/rolePolicy:RolePolicy": "IAM is free",
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "IAM is free",
+    "aws:imagebuilder/component:Component": "Image Builder is free; its builder is billed",
+    "aws:imagebuilder/distributionConfiguration:DistributionConfiguration": "a setting",
+    "aws:imagebuilder/imageRecipe:ImageRecipe": "a text; bakes are billed at their pipeline",
+    "aws:imagebuilder/infrastructureConfiguration:InfrastructureConfiguration": "a setting",
     "aws:lambda/alias:Alias": "a name",
     "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig": "a setting",
     "aws:lambda/invocation:Invocation": "a call or two, counted with its function's",
@@ -72,6 +78,7 @@ FREE: dict[str, str] = {
     "aws:lb/targetGroup:TargetGroup": "billed with its balancer",
     "aws:lb/targetGroupAttachment:TargetGroupAttachment": "billed with its balancer",
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": "a setting",
+    "aws:s3/bucketObjectv2:BucketObjectv2": "some 100 kB, within what its bucket is billed for",
     "aws:s3/bucketPolicy:BucketPolicy": "a setting",
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": "a setting",
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": (

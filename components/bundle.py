@@ -45,8 +45,8 @@ def build(function: str, target: Target, root: Path = ROOT) -> Path:
     Byte-identical across builds, folders, hash seeds and users. `root` holds functions/ and
     receives dist/ and .cache/. Raises BundleError, also for a bundle that Lambda would not take.
     """
-    sources = _sources(function, root)
-    bundle = _bundle_path(function, target, sources, root)
+    own = _sources(function, root)
+    bundle = _bundle_path(function, target, own, root)
     if bundle.exists():
         return bundle
     constraints = root / "functions" / "constraints.txt"
@@ -56,7 +56,7 @@ def build(function: str, target: Target, root: Path = ROOT) -> Path:
     # every first start.
     compression = zipfile.ZIP_DEFLATED if target == "lambda" else zipfile.ZIP_STORED
     with scratch_folder(bundle.parent) as tree:
-        _write(tree, sources)
+        _write(tree, own)
         compile_tree(tree, target)
         files = _files(packages) | _files(tree)
     for place, library in has.libraries.items():
@@ -104,19 +104,25 @@ def functions(root: Path = ROOT) -> list[str]:
     return sorted(handler.parent.name for handler in (root / "functions").glob("*/handler.py"))
 
 
+def sources(*packages: Path) -> dict[str, bytes]:
+    """The files of these folders, by their paths from the folder around each; without what Python
+    compiled and what editors leave.
+    """
+    found: dict[str, bytes] = {}
+    for package in packages:
+        for path in package.rglob("*"):
+            name = path.relative_to(package.parent)
+            if path.is_file() and _is_source(name):
+                found[name.as_posix()] = path.read_bytes()
+    return dict(sorted(found.items()))
+
+
 def _sources(function: str, root: Path) -> dict[str, bytes]:
     folder = root / "functions" / function
     if not (folder / "handler.py").is_file():
         known = ", ".join(functions(root))
         raise BundleError(f"there is no function {function!r} in functions/; there are: {known}")
-    packages = (folder, *(root / name for name in contents.read(folder).packages))
-    sources: dict[str, bytes] = {}
-    for package in packages:
-        for path in package.rglob("*"):
-            name = path.relative_to(package.parent)
-            if path.is_file() and _is_source(name):
-                sources[name.as_posix()] = path.read_bytes()
-    return dict(sorted(sources.items()))
+    return sources(folder, *(root / name for name in contents.read(folder).packages))
 
 
 def _is_source(name: Path) -> bool:

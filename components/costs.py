@@ -17,9 +17,8 @@ from components.pricing import BillRow, CostLine
 from components.settings import Settings
 from tlfif import names, serving
 
-# One test run and one walk through the pipeline per push; one bake a month.
-TEST_MINUTES, PIPELINE_MINUTES = 5, 17
-BAKE_HOURS, BAKE_BUILD_MINUTES = 0.2, 3
+# One test run and one walk through the pipeline per push; what a bake is waited for.
+TEST_MINUTES, PIPELINE_MINUTES, BAKE_BUILD_MINUTES = 5, 17, 3
 WORTH_NAMING_USD = 1.0
 ROUNDS_TO_NOTHING_USD = 0.005
 ROUNDS_TO_NOTHING_USD_AN_HOUR = 0.0005
@@ -42,15 +41,12 @@ def planned(settings: Settings) -> list[CostLine]:
     pushes, key = settings.costs.pushes_per_month, "costs:pushesPerMonth"
     building, waiting = "build minute arm1.medium", "pipeline: waiting for the bake"
     walking = PIPELINE_MINUTES * pushes
-    bake = [
-        pricing.line("m7i.large", BAKE_HOURS, "pipeline: one image bake"),
-        pricing.line(building, BAKE_BUILD_MINUTES, waiting),
-    ]
+    bake = pricing.line(building, BAKE_BUILD_MINUTES * settings.costs.bakes_per_month, waiting)
     lines = [
         pricing.line("Cost Explorer request", asked, spend, key="costs:source"),
         pricing.line(building, TEST_MINUTES * pushes, "pipeline: test stage", key=key),
         pricing.line("pipeline minute", walking, "pipeline: actions", key=key),
-        *(bake if settings.gpu.has_nodes else []),
+        *([bake] if settings.gpu.has_nodes else []),
         pricing.line("dashboard", 1, "dashboard"),
     ]
     return [pricing.as_planned(each) for each in lines]

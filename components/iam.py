@@ -9,7 +9,20 @@ from typing import Any
 
 import pulumi
 
-from tlfif.names import ENV_TAG, ENV_VALUE, INCOMING, LATCH_TAG, MODELS, REPLIES, STACK_TAG
+from components.naming import stack_name
+from tlfif.names import (
+    AMI_PARAMETER,
+    ENV_TAG,
+    ENV_VALUE,
+    IMAGE_TAG,
+    INCOMING,
+    LATCH_TAG,
+    MODELS,
+    REPLIES,
+    SOFTWARE,
+    STACK_TAG,
+    image_pipeline,
+)
 
 Text = pulumi.Input[str]
 Statement = Mapping[str, Any]
@@ -181,6 +194,72 @@ def bring_models(bucket_arn: Text) -> tuple[Statement, ...]:
         read_models(bucket_arn),
         see_missing(bucket_arn),
     )
+
+
+# --- the image of the nodes
+
+
+def read_software(bucket_arn: Text) -> Statement:
+    """What of ours an image is baked with."""
+    return allow(
+        "ReadSoftware", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, f"/{SOFTWARE}/*")
+    )
+
+
+def bake_images(region: str, account_id: str, stack: str) -> tuple[Statement, ...]:
+    """What `make bake` calls: it starts bakes of this stack, publishes what comes of them, and
+    removes only images that are this stack's.
+    """
+    builder = f"arn:aws:imagebuilder:{region}:{account_id}"
+    parameters = f"arn:aws:ssm:{region}:{account_id}:parameter"
+    folder = AMI_PARAMETER.rpartition("/")[0]
+    published = stack_name(AMI_PARAMETER, stack)
+    return (
+        allow(
+            "StartBakes",
+            [
+                "imagebuilder:GetImagePipeline",
+                "imagebuilder:ListImagePipelineImages",
+                "imagebuilder:StartImagePipelineExecution",
+            ],
+            f"{builder}:image-pipeline/{image_pipeline(stack)}",
+        ),
+        allow(
+            "WatchBakes",
+            [
+                "imagebuilder:DeleteImage",
+                "imagebuilder:GetImage",
+                "imagebuilder:ListWorkflowExecutions",
+            ],
+            f"{builder}:image/tl-fif-{stack}-*",
+        ),
+        allow(
+            "TimeBakes",
+            ["imagebuilder:ListWorkflowStepExecutions"],
+            f"{builder}:workflow-execution/*",
+        ),
+        allow("PublishImages", ["ssm:GetParameter", "ssm:PutParameter"], parameters + published),
+        allow("FindPublished", ["ssm:GetParametersByPath"], parameters + folder),
+        _find_images(),
+        allow(
+            "RemoveImages",
+            ["ec2:DeregisterImage"],
+            f"arn:aws:ec2:{region}::image/*",
+            {"StringEquals": {f"aws:ResourceTag/{IMAGE_TAG}": stack}},
+        ),
+        allow(
+            "RemoveTheirSnapshots",
+            ["ec2:DeleteSnapshot"],
+            f"arn:aws:ec2:{region}::snapshot/*",
+            # Image Builder's own tag: it gives snapshots none of ours.
+            {"StringEquals": {"aws:ResourceTag/CreatedBy": "EC2 Image Builder"}},
+        ),
+    )
+
+
+def _find_images() -> Statement:
+    """`*`: neither action has a resource level; they read, and SSM looks an image up with them."""
+    return allow("FindImages", ["ec2:DescribeImages", "ec2:DescribeInstances"], "*")
 
 
 # --- the bucket

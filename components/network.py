@@ -16,7 +16,7 @@ from tlfif.names import REDIS_PORT
 # One /24 each of the VPC's 10.20.0.0/22; the queue's is fixed by RED-002.
 VPC_CIDR = "10.20.0.0/22"
 LAMBDA_CIDR, QUEUE_CIDR, NODE_CIDR = "10.20.0.0/24", "10.20.1.0/24", "10.20.2.0/24"
-HTTPS = 443
+HTTP, HTTPS = 80, 443
 
 
 def ipv6_subnet(vpc_block: str, index: int) -> str:
@@ -107,6 +107,10 @@ class Network(Component):
     def node_ways(self) -> list[pulumi.Resource]:
         """What a node must wait for: it boots at once, and on its way out at that."""
         return [*self._ways["public"], *self._ways["node"]]
+
+    def public_ways(self, group: Group) -> list[pulumi.Resource]:
+        """What a group's machines beside the nodes must wait for, as far as it is allowed yet."""
+        return [*self._ways["public"], *self._ways[group.name]]
 
     def _create_subnets(self) -> None:
         zone = self._zone_with_gpus()

@@ -35,7 +35,7 @@ def find_image(settings: Settings, stack: str) -> NodeImage:
         return NodeImage(ami_id=ami_id, next_step=_DONE)
     bake = (
         f"There is no image for the nodes yet: the SSM parameter {parameter} does not exist. "
-        "Bake one (gpu_image/), or name one you have: "
+        f"Bake one: make bake STACK={stack}; or name one you have: "
         "pulumi config set --path 'tl-fif:gpu.amiId' ami-...; then run `pulumi up` again."
     )
     lane = (

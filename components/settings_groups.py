@@ -257,6 +257,12 @@ class CostSettings(Group):
         le=10_000,
         description="how many runs of the delivery pipeline a month the estimate assumes",
     )
+    bakes_per_month: int = Field(
+        default=1,
+        ge=0,
+        le=1_000,
+        description="how many bakes of the nodes' image a month the estimate assumes",
+    )
     image_gb: int = Field(
         default=15, ge=1, le=1000, description="how much of its disk the baked image fills, in GB"
     )

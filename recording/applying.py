@@ -89,7 +89,7 @@ class Deployment:
         self._terraform.write(_reaching(configuration))
         for named in configuration["resource"].values():
             for body in named.values():
-                for path in (body.get("filename"), body.get("zip_file")):
+                for path in (body.get("filename"), body.get("zip_file"), body.get("source")):
                     if path:
                         _stand_in(self._terraform.folder / path)
 

@@ -119,7 +119,8 @@ def _secret_keys(properties: Mapping[str, Any]) -> list[str]:
 def _plain(value: Any, *, secrets: bool = True) -> Any:
     """Values as the program wrote them: over the wire all numbers are floats.
 
-    Archives become their paths, and without `secrets` what the program keeps secret is SECRET.
+    Archives and files become their paths, and without `secrets` what the program keeps secret is
+    SECRET.
     """
     if rpc.is_rpc_secret(value):
         return _plain(rpc.unwrap_rpc_secret(value)) if secrets else SECRET

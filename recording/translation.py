@@ -56,6 +56,14 @@ NEWER = (
         member="VpcConfig.Ipv6AllowedForDualStack",
         why="5.100.0 runs canaries over IPv4 only; ours leave the VPC over IPv6",
     ),
+    NewerProperty(
+        type="aws_imagebuilder_image_pipeline",
+        path="loggingConfiguration",
+        service="imagebuilder",
+        operation="CreateImagePipeline",
+        member="loggingConfiguration",
+        why="5.100.0 leaves logs to groups of Image Builder's own; ours have a retention",
+    ),
 )
 
 

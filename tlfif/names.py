@@ -10,6 +10,8 @@ LATCH_TAG = "tlfif-budget-latch"
 FOREIGN_TAGS = (LATCH_TAG,)
 
 AMI_PARAMETER = "/tl-fif/latest_ami_id"
+# What an image of the nodes is tagged with (EC2-002): whose it is, its version, when it was baked.
+IMAGE_TAG, IMAGE_VERSION_TAG, IMAGE_DATE_TAG = "tl-fif:gpu-node", "tl-fif:version", "tl-fif:baked"
 ACCESS_LOG_GROUP = "/apigw/tl-fif"
 
 # CloudWatch metrics: one namespace a topic, written as embedded metric format on stdout.
@@ -118,6 +120,8 @@ SAMPLES, SAMPLING = "payload:samples", "payload:window"
 REPLIES = "replies"
 # And the weights beside them; what is not known yet to be what it should be is below the other.
 MODELS, INCOMING = "models", "incoming"
+# And what of ours an image of the nodes is baked with.
+SOFTWARE = "image"
 
 REDIS_PORT = 6379
 MODEL_PORT = 8000
@@ -131,6 +135,18 @@ LOCALHOST_ORIGIN = re.compile(r"http://localhost(:\d{1,5})?")
 def node_parameter(stack: str) -> str:
     """The SSM parameter with what a stack's nodes are told, which they read at each boot."""
     return f"/tl-fif/{stack}/node"
+
+
+def image_pipeline(stack: str) -> str:
+    """The Image Builder pipeline that bakes a stack's images, and the end of its log group's
+    name.
+    """
+    return f"tl-fif-{stack}-gpu-node"
+
+
+def image_log_group(stack: str) -> str:
+    """Where its bakes log; Image Builder's roles may write below this path alone."""
+    return f"/aws/imagebuilder/{image_pipeline(stack)}"
 
 
 def job_key(job_id: str) -> str:

@@ -12,8 +12,8 @@ from recording.engine import STACK_TYPE
 from recording.model import Recording, Resource
 
 PROVIDERS = "pulumi:providers:"
-# What marks an archive (sdk/go/common/resource).
-_ARCHIVE = "0def7320c3a5731c473e5ecbe6d01bc7"
+# What marks an archive and a single file (sdk/go/common/resource).
+_FILES = ("0def7320c3a5731c473e5ecbe6d01bc7", "c44067f5952c0a294b673a41bacd8c17")
 
 
 class Deployment:
@@ -91,13 +91,13 @@ def _resource(state: Mapping[str, Any]) -> Resource:
 
 
 def _plain(value: Any) -> Any:
-    """Values as a recording has them: secrets in clear, archives as their paths."""
+    """Values as a recording has them: secrets in clear, archives and files as their paths."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if not isinstance(value, dict):
         return value
     if SIGNATURE in value:
-        if value[SIGNATURE] == _ARCHIVE:
+        if value[SIGNATURE] in _FILES:
             return value.get("path", "")
         return _plain(json.loads(value["plaintext"])) if "plaintext" in value else None
     return {key: _plain(item) for key, item in value.items()}

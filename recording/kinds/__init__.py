@@ -9,6 +9,7 @@ from recording.kinds import (
     ec2,
     elasticache,
     iam,
+    imagebuilder,
     lambda_,
     lb,
     monitoring,
@@ -17,7 +18,19 @@ from recording.kinds import (
 )
 from recording.kinds.kind import Kind
 
-SERVICES = (apigateway, cognito, ec2, elasticache, iam, lambda_, lb, monitoring, s3, ssm)
+SERVICES = (
+    apigateway,
+    cognito,
+    ec2,
+    elasticache,
+    iam,
+    imagebuilder,
+    lambda_,
+    lb,
+    monitoring,
+    s3,
+    ssm,
+)
 
 KINDS: dict[str, Kind] = {
     each.token: each

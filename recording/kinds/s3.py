@@ -28,3 +28,9 @@ BUCKET_LIFECYCLE = Kind(
     token="aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
     replaced_by=frozenset({"bucket"}),
 )
+BUCKET_OBJECT = Kind(
+    token="aws:s3/bucketObjectv2:BucketObjectv2",
+    terraform="aws_s3_object",
+    shape={"id": "{key}", "arn": "arn:aws:s3:::{bucket}/{key}"},
+    replaced_by=frozenset({"bucket", "key"}),
+)

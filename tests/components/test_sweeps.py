@@ -170,9 +170,18 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
             "network-queue-from-node: from 0.0.0.0/0",
         ),
         ("network-node-to-queue", with_inputs(cidrIpv6="::/0"), "to everywhere"),
+        ("network-node-to-aws-ipv4", with_inputs(fromPort=80), "to everywhere"),
     ],
     "instances_answer_metadata_v2_only": [
         ("gpu-node-0", with_inputs(metadataOptions={"httpTokens": "optional"}), "gpu-node-0"),
+        ("gpu-image-builder", with_inputs(instanceMetadataOptions={}), "gpu-image-builder"),
+    ],
+    "what_bakes_an_image_is_none_of_the_nodes": [
+        (
+            "gpu-image-builder",
+            with_inputs(resourceTags={"env": "tinyllama", "stack": "literal"}),
+            "gpu-image-builder: has the tags of a node",
+        ),
     ],
     "a_schedule_that_failed_is_not_run_again": [
         ("guardian-target", with_inputs(retryPolicy={}), "guardian-target: EventBridge"),
@@ -297,6 +306,13 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
             "identity-users: passwordPolicy.minimumLength '5' is not within 6 to 99",
         ),
         ("tls-nodes", with_inputs(targetType="address"), "is none of instance, ip, lambda, alb"),
+        ("gpu-image-component", with_inputs(data="d" * 16_001), "is not within 1 to 16000"),
+        ("gpu-image-recipe", with_inputs(version="1.0"), "gpu-image-recipe: version"),
+        (
+            "gpu-image-pipeline",
+            with_inputs(imageTestsConfiguration={"timeoutMinutes": 30}),
+            "is not within 60 to 1440",
+        ),
         (
             "router-function",
             with_inputs(vpcConfig={"securityGroupIds": [f"sg-{n}" for n in range(6)]}),
@@ -312,6 +328,8 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
         ("gpu-node-0", hasty, "network-queue-from-node"),
         ("gpu-node-0", hasty, "gpu-node-policy"),
         ("gpu-node-0", hasty, "gpu-node-ssm"),
+        ("gpu-image-builder", hasty, "gpu-image-policy: a bake may be started"),
+        ("gpu-image-builder", hasty, "network-builder-to-http-ipv4: without it there is no way"),
         ("guardian-function", hasty, "guardian-policy"),
         ("guardian-function", hasty, "guardian-logs: Lambda would make"),
         ("guardian-function", hasty, "network-private-ipv6"),

@@ -1,6 +1,6 @@
 """What the program asks of its engine is asked of Terraform; the list of moto's gaps is true."""
 
-import importlib
+import importlib.util
 import re
 from dataclasses import replace
 from typing import Any
@@ -64,6 +64,8 @@ def test_an_ignored_path_without_a_place_is_named() -> None:
 
 @pytest.mark.parametrize(("service", "operation"), MISSING.values(), ids=list(MISSING))
 def test_moto_still_has_no(service: str, operation: str) -> None:
+    if importlib.util.find_spec(f"moto.{service}") is None:
+        return
     responses = vars(importlib.import_module(f"moto.{service}.responses")).values()
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
     assert not any(hasattr(each, name) for each in responses if isinstance(each, type))

@@ -23,6 +23,17 @@ MISSING = {
     "aws_elasticache_subnet_group": ("elasticache", "DeleteCacheSubnetGroup"),
     "aws_elasticache_replication_group": ("elasticache", "ModifyReplicationGroup"),
     "aws_cloudwatch_query_definition": ("logs", "PutQueryDefinition"),
+    "aws_imagebuilder_component": ("imagebuilder", "CreateComponent"),
+    "aws_imagebuilder_distribution_configuration": (
+        "imagebuilder",
+        "CreateDistributionConfiguration",
+    ),
+    "aws_imagebuilder_image_pipeline": ("imagebuilder", "CreateImagePipeline"),
+    "aws_imagebuilder_image_recipe": ("imagebuilder", "CreateImageRecipe"),
+    "aws_imagebuilder_infrastructure_configuration": (
+        "imagebuilder",
+        "CreateInfrastructureConfiguration",
+    ),
     "aws_synthetics_canary": ("synthetics", "DeleteCanary"),
 }
 

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 
@@ -9,6 +10,7 @@ from local.aws.moto import Moto
 from local.deployment.kinds.maker import changes, is_gone, makes, overwrites, reads, removes
 from local.deployment.kinds.spelling import Inputs, Outputs, api, properties, tag_map, tags, without
 from recording import kinds
+from recording.model import ROOT
 
 # --- the bucket
 
@@ -174,3 +176,40 @@ def _read_bucket_lifecycle(moto: Moto, id_: str, outputs: Outputs) -> Outputs:
 @removes(kinds.s3.BUCKET_LIFECYCLE)
 def _remove_bucket_lifecycle(moto: Moto, id_: str, outputs: Outputs) -> None:
     moto.client("s3").delete_bucket_lifecycle(Bucket=id_)
+
+
+# --- what the program puts into it
+
+
+@makes(kinds.s3.BUCKET_OBJECT)
+def _object(moto: Moto, name: str, inputs: Inputs) -> Outputs:
+    bucket, key = inputs["bucket"], inputs["key"]
+    tagging = urlencode(inputs.get("tags", {}))
+    content = _content(inputs["source"])
+    moto.client("s3").put_object(Bucket=bucket, Key=key, Body=content, Tagging=tagging)
+    return {"id": key, "bucket": bucket, "key": key, "arn": f"arn:aws:s3:::{bucket}/{key}"}
+
+
+def _content(source: Any) -> bytes:
+    """The file's bytes, by its path or by what Pulumi's engine makes of one."""
+    path = source if isinstance(source, str) else source["path"]
+    return (ROOT / path).read_bytes()
+
+
+overwrites(kinds.s3.BUCKET_OBJECT)
+
+
+@reads(kinds.s3.BUCKET_OBJECT)
+def _read_object(moto: Moto, id_: str, outputs: Outputs) -> Outputs:
+    s3, named = moto.client("s3"), {"Bucket": outputs["bucket"], "Key": outputs["key"]}
+    s3.head_object(**named)
+    return {
+        "bucket": outputs["bucket"],
+        "key": outputs["key"],
+        "tags": tag_map(s3.get_object_tagging(**named)["TagSet"]),
+    }
+
+
+@removes(kinds.s3.BUCKET_OBJECT)
+def _remove_object(moto: Moto, id_: str, outputs: Outputs) -> None:
+    moto.client("s3").delete_object(Bucket=outputs["bucket"], Key=outputs["key"])

@@ -97,6 +97,8 @@ ONLY_TAGS = {
     kinds.ec2.SECURITY_GROUP.token,
     kinds.monitoring.TOPIC.token,
     kinds.s3.BUCKET.token,
+    # Its key is the hash of its content.
+    kinds.s3.BUCKET_OBJECT.token,
 }
 LINKS = {
     kinds.ec2.INTERNET_GATEWAY.token,
@@ -115,6 +117,7 @@ UNTOLD = {
     kinds.monitoring.BUDGET.token: {"tags"},
     kinds.cognito.USER_POOL_CLIENT.token: {"generateSecret"},
     kinds.s3.BUCKET.token: {"forceDestroy"},
+    kinds.s3.BUCKET_OBJECT.token: {"source"},
 }
 # They are there as long as what they belong to: moto has none of AWS's own policies, a topic always
 # has a policy.

@@ -22,6 +22,7 @@ _AWS = "arn:aws:iam::aws:policy"
 # AWS's own policies: their stars are AWS's, and each stands for what we cannot write more narrowly.
 MANAGED_POLICIES = {
     f"{_AWS}/AmazonSSMManagedInstanceCore": "Session Manager, the only way into a node",
+    f"{_AWS}/EC2InstanceProfileForImageBuilder": "an image's builder gets its component, and logs",
     f"{_AWS}/service-role/AmazonAPIGatewayPushToCloudWatchLogs": "API Gateway's log role",
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from support.sweeps.rule import sweep
 
 from components.billed import INSTANCE
+from recording import kinds
 from recording.model import ROOT, Recording, Resource
 from tlfif import names
 
@@ -60,6 +61,17 @@ def power_cycled_by(old: Resource, new: Resource) -> list[str]:
     keys = old.inputs.keys() | new.inputs.keys()
     changed = {key for key in keys if old.inputs.get(key) != new.inputs.get(key)}
     return sorted((changed & POWER_CYCLING) - _settled(new))
+
+
+@sweep
+def what_bakes_an_image_is_none_of_the_nodes(recording: Recording) -> list[str]:
+    """With both tags the builder would be started, stopped and billed as a node."""
+    node = {names.ENV_TAG, names.STACK_TAG}
+    return [
+        f"{builder.name}: has the tags of a node"
+        for builder in recording.of_type(kinds.imagebuilder.INFRASTRUCTURE.token)
+        if node <= (builder.inputs.get("resourceTags") or {}).keys()
+    ]
 
 
 @sweep

@@ -5,14 +5,17 @@ import ipaddress
 from support.sweeps.rule import sweep
 
 from components.billed import BALANCER, INSTANCE
-from components.network import HTTPS
+from components.network import HTTP, HTTPS
 from recording import kinds
 from recording.model import Recording, Resource
 from tlfif import names
 
 INGRESS = kinds.ec2.INGRESS_RULE.token
 EGRESS = kinds.ec2.EGRESS_RULE.token
+BUILDER = kinds.imagebuilder.INFRASTRUCTURE.token
 SECURITY_GROUP = kinds.ec2.SECURITY_GROUP.token
+# Ubuntu's mirrors speak HTTP only, and sign what they have.
+PLAIN_HTTP = "network-builder-to-"
 
 
 @sweep
@@ -23,14 +26,16 @@ def security_group_rules_are_single_ports_and_justified(recording: Recording) ->
     ]
     for rule in recording.of_type(INGRESS) + recording.of_type(EGRESS):
         ports = {rule.inputs.get("fromPort"), rule.inputs.get("toPort")}
-        if rule.inputs["ipProtocol"] != "tcp" or ports not in (
-            {HTTPS},
-            {names.REDIS_PORT},
-        ):
+        if rule.inputs["ipProtocol"] != "tcp" or ports not in [{p} for p in _ports(rule)]:
             found.append(f"{rule.name}: {rule.inputs['ipProtocol']} {ports}")
         if not rule.inputs.get("description"):
             found.append(f"{rule.name}: no description")
     return found
+
+
+def _ports(rule: Resource) -> set[int]:
+    plain = rule.type == EGRESS and rule.name.startswith(PLAIN_HTTP)
+    return {HTTPS, names.REDIS_PORT, *([HTTP] if plain else [])}
 
 
 def _inline(group: Resource) -> bool:
@@ -40,7 +45,7 @@ def _inline(group: Resource) -> bool:
 @sweep
 def nothing_is_reached_from_everywhere(recording: Recording) -> list[str]:
     """Whoever may come in is a security group or a private network; only HTTPS may go out to
-    everywhere.
+    everywhere, and HTTP from where packages are installed.
     """
     blocks = ("cidrIpv4", "cidrIpv6")
     coming = [
@@ -56,13 +61,21 @@ def nothing_is_reached_from_everywhere(recording: Recording) -> list[str]:
         for r in recording.of_type(EGRESS)
         if {"0.0.0.0/0", "::/0"} & {r.inputs.get(b) for b in blocks}
     ]
-    return found + [f"{r.name}: to everywhere" for r in going if r.inputs["fromPort"] != HTTPS]
+    return found + [
+        f"{r.name}: to everywhere"
+        for r in going
+        if r.inputs["fromPort"] not in _ports(r) - {names.REDIS_PORT}
+    ]
 
 
 @sweep
 def instances_answer_metadata_v2_only(recording: Recording) -> list[str]:
     wanted = {"httpTokens": "required", "httpPutResponseHopLimit": 1}
-    options = [(i.name, i.inputs.get("metadataOptions", {})) for i in recording.of_type(INSTANCE)]
+    options = [
+        (each.name, each.inputs.get(said, {}))
+        for kind, said in ((INSTANCE, "metadataOptions"), (BUILDER, "instanceMetadataOptions"))
+        for each in recording.of_type(kind)
+    ]
     return [name for name, given in options if not wanted.items() <= given.items()]
 
 

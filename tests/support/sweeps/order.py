@@ -15,6 +15,7 @@ from recording.model import Recording, Resource
 # A resource, what it needs, and why.
 Need = tuple[Resource, Resource, str]
 ROLE_POLICY = kinds.iam.ROLE_POLICY.token
+BUILDER = kinds.imagebuilder.INFRASTRUCTURE.token
 ROLE_OF = {
     CANARY: "executionRoleArn",
     FUNCTION: "role",
@@ -61,6 +62,9 @@ def _roles(recording: Recording) -> Iterator[Need]:
                 yield user, grant, "AWS tries the role at once"
     profiles = recording.of_type(kinds.iam.INSTANCE_PROFILE.token)
     role_of = {profile.outputs["name"]: profile.inputs["role"] for profile in profiles}
+    for builder in recording.of_type(BUILDER):
+        for grant in _grants(recording, role_of[builder.inputs["instanceProfileName"]]):
+            yield builder, grant, "a bake may be started by then"
     for instance in recording.of_type(INSTANCE):
         for grant in _grants(recording, role_of[instance.inputs["iamInstanceProfile"]]):
             # The right to stop one node names that node, and can only be given afterwards.
@@ -86,7 +90,7 @@ def _logs(recording: Recording) -> Iterator[Need]:
 
 def _ways(recording: Recording) -> Iterator[Need]:
     """Machines: the routes of their subnet, and the rules that let them out and in elsewhere."""
-    for kind in (INSTANCE, FUNCTION, CANARY):
+    for kind in (INSTANCE, FUNCTION, CANARY, BUILDER):
         for machine in recording.of_type(kind):
             where = machine.inputs.get("vpcConfig") or machine.inputs
             groups = where.get("securityGroupIds") or where.get("vpcSecurityGroupIds", [])
@@ -166,7 +170,9 @@ def _buckets(recording: Recording) -> Iterator[Need]:
         settings = [
             r
             for r in recording.resources
-            if r.type.startswith("aws:s3/bucket") and r.inputs.get("bucket") == bucket.id
+            if r.type.startswith("aws:s3/bucket")
+            and r.type != kinds.s3.BUCKET_OBJECT.token
+            and r.inputs.get("bucket") == bucket.id
         ]
         for user in _users(recording, bucket.id):
             # A right alone writes nothing.
