@@ -6,10 +6,11 @@ was published before BEFORE (YYYY-MM-DD).
 
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import tomllib
 
 # Ubuntu 22.04's C library is newer than all of these wheels want.
 TARGET = ["--python-version", "3.10", "--python-platform", "x86_64-manylinux_2_35"]

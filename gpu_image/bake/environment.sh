@@ -15,5 +15,7 @@ rm -rf "$TARGET"
 "$UV/bin/uv" venv --quiet --no-python-downloads --python "$(command -v python3.10)" "$TARGET"
 "$UV/bin/uv" pip install --quiet --python "$TARGET/bin/python" --compile-bytecode \
   --require-hashes --only-binary :all: -r "$IMAGE/$REQUIREMENTS"
+# uv's lock is for everybody to write; nobody installs here any more.
+rm -f "$TARGET/.lock"
 "$TARGET/bin/python" --version
 du -sh "$TARGET"

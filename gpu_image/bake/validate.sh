@@ -9,9 +9,12 @@ owner() { [ "$(stat -c %U:%G "$1")" = "$2" ] || fail "$1 belongs to $(stat -c %U
 
 # Python 3.10, our software, its configuration files, the weights, the units.
 validate_node() {
+  local folder open unit
   "$ROOT/watcher/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' \
     || fail "the watcher's Python is not 3.10"
   (cd / && runuser -u tl-fif -- env PYTHONPATH="$ROOT:$IMAGE" "$ROOT/watcher/bin/python" -c 'import watcher.main')
+  # tl-fif.service makes these when it starts; supervisord wants to see them.
+  install -d /run/tl-fif /var/log/tl-fif
   "$ROOT/watcher/bin/python" - "$IMAGE/supervisord.conf" <<'PY' || fail "supervisord.conf is refused"
 import sys
 from supervisor.options import ServerOptions
@@ -28,7 +31,8 @@ PY
   PYTHONPATH=$ROOT "$ROOT/watcher/bin/python" "$IMAGE/bake/check_model.py"
   for folder in tlfif worker gpu_image watcher model; do
     owner "$ROOT/$folder" root:root
-    [ -z "$(find "$ROOT/$folder" -perm -o+w ! -type l -print -quit)" ] || fail "anybody may write below $folder"
+    open=$(find "$ROOT/$folder" -perm -o+w ! -type l -print -quit)
+    [ -z "$open" ] || fail "anybody may write $open"
     runuser -u tl-fif -- find "$ROOT/$folder" -type f ! -readable -print -quit | grep . \
       && fail "tl-fif cannot read all of $folder"
   done

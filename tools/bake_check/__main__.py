@@ -20,16 +20,13 @@ from pathlib import Path
 
 from recording.model import ROOT
 from tlfif import serving
-from tools.bake_check import document, hub, services
+from tools.bake_check import document, hub, namespaces, services
 from tools.bake_check.root import Root, RootError, make
 from tools.bake_check.steps import Instead, Outcome, Runner, StepError
 
 CACHE = ROOT / ".cache" / "bake-check"
 SOFTWARE = ("tlfif", "worker", "gpu_image")
 REVISION, BASE_REVISION = "a" * 40, "b" * 40
-# The namespaces: of mounts and processes from the beginning, of the network for the services.
-OWN = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-OWN_NETWORK = ["unshare", "--net", "--fork", "--kill-child"]
 
 _NO_UBUNTU = "Ubuntu's archive and its kernel for AWS are not on this machine"
 _NO_VLLM = "5 GB of CUDA wheels: VLLM=yes installs them"
@@ -64,7 +61,7 @@ def _enter(arguments: Sequence[str]) -> None:
     if os.geteuid() != 0:
         raise RootError("chroot and mounts need root: run it as root, in a container or a VM")
     again = [sys.executable, "-m", "tools.bake_check", "--stage", "bake"]
-    os.execvp(OWN[0], [*OWN, *again, *arguments])
+    sys.exit(namespaces.run([*again, *arguments]))
 
 
 def _bake(vllm: bool, slower: float) -> None:
@@ -102,7 +99,7 @@ def _bake(vllm: bool, slower: float) -> None:
     _put_stand_ins(root)
     print("services, in a network of their own:", flush=True)
     again = [sys.executable, "-m", "tools.bake_check", "--stage", "serve"]
-    if subprocess.run([*OWN_NETWORK, *again]).returncode:
+    if subprocess.run([*namespaces.OWN_NETWORK, *again]).returncode:
         raise RootError(f"the services do not answer; their logs are in {logs} and in the root")
     _report(root, outcomes)
 
