@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from recording.model import ROOT
 
@@ -97,9 +98,7 @@ def _value(step: Step, name: str, values: Mapping[str, str]) -> str:
 
 def _check_schema(document: Any) -> None:
     schema = json.loads(SCHEMA.read_text())
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(schema).iter_errors(document)
-    )
+    error = best_match(Draft202012Validator(schema).iter_errors(document))
     if error:
         where = ".".join(_named(document, list(error.absolute_path))) or "the document"
         raise DocumentError(f"{where}: {error.message[:300]}")

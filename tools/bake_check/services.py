@@ -106,7 +106,6 @@ def _make_instance(moto: Moto, valkey: Valkey, model: serving.Model) -> str:
 def _supervised(root: Root, environment: Mapping[str, str], logs: Path) -> Any:
     """supervisord inside, by the commands of the baked unit; ended by SIGTERM, as systemd does."""
     unit = configparser.RawConfigParser(strict=False)
-    unit.optionxform = str
     unit.read(root.path / UNIT)
     service = unit["Service"]
     for name in ("run/tl-fif", "var/log/tl-fif"):
