@@ -26,6 +26,9 @@ def main() -> None:
     params.model_alias = {args.served_model_name}
     params.hostnames, params.port = [args.host], args.port
     params.n_parallel, params.n_ctx = 2, 2 * args.max_model_len
+    # One that waits for another by spinning would wait long on a machine that is busy.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.cpuparams.poll = params.cpuparams_batch.poll = 0
     params.ui = params.fit_params = False
     params.cache_ram_mib = 0
     server = engine.Server(params)

@@ -32,7 +32,7 @@ from tools.bake_check.root import Root, RootError
 STACK, REGION, BUCKET = "bake", "us-east-1", "replies-of-bake"
 UNIT = "etc/systemd/system/tl-fif.service"
 TRUST = '{"Version": "2012-10-17", "Statement": []}'
-READY_S, ANSWER_S, STOP_S = 120.0, 60.0, 70.0
+READY_S, ANSWER_S, STOP_S = 180.0, 180.0, 70.0
 PROMPT = "What is the capital of France?"
 
 
@@ -129,7 +129,7 @@ def _supervised(root: Root, environment: Mapping[str, str], logs: Path) -> Any:
 
 async def _until(what: str, process: Any, logs: Path, within_s: float, holds: Any) -> None:
     give_up = time.monotonic() + within_s
-    while not holds():
+    while not await asyncio.to_thread(holds):
         if process.poll() is not None or time.monotonic() > give_up:
             said = (logs / "supervisord.log").read_text(errors="replace").splitlines()[-20:]
             raise RootError(f"not so after {within_s:g} s: {what}\n" + "\n".join(said))
@@ -143,33 +143,45 @@ def _is_ready(valkey: Valkey) -> bool:
 
 def _running(root: Root, process: "subprocess.Popen[bytes]") -> str:
     """What supervisord's programs are, and whose."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    users = dict(
-        line.split(":")[2::-2] for line in (root.path / "etc/passwd").read_text().splitlines()
-    )
+    # The root's own: this machine's /proc numbers processes as its own namespace does.
+    proc = root.path / "proc"
+    children = (proc / f"{process.pid}/task/{process.pid}/children").read_text().split()
     told = []
     for pid in children:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        words = (proc / pid / "cmdline").read_bytes().split(b"\0")
         command = " ".join(os.fsdecode(word) for word in words[:4] if word)
-        told.append(f"{users.get(str(Path(f'/proc/{pid}').stat().st_uid), '?')}: {command[:70]}")
+        told.append(f"{_owner(root, (proc / pid).stat().st_uid)}: {command[:70]}")
     return "running: " + "; ".join(sorted(told))
+
+
+def _owner(root: Root, uid: int) -> str:
+    for line in (root.path / "etc/passwd").read_text().splitlines():
+        name, _, number, *_ = line.split(":")
+        if number == str(uid):
+            return name
+    return str(uid)
 
 
 async def _asked(url: str, model: str) -> str:
     """A prompt, by the engine's own API."""
     insecure = ssl.create_default_context()
     insecure.check_hostname, insecure.verify_mode = False, ssl.CERT_NONE
-    body = {"model": model, "prompt": PROMPT, "max_tokens": 16}
+    message = {"role": "user", "content": PROMPT}
+    body = {"model": model, "messages": [message], "max_tokens": 24}
     async with httpx.AsyncClient(verify=insecure, trust_env=False, timeout=ANSWER_S) as client:
-        answer = await client.post(f"{url}/v1/completions", json=body)
-    if answer.status_code != 200 or not answer.json()["choices"][0]["text"]:
+        answer = await client.post(f"{url}/v1/chat/completions", json=body)
+    if answer.status_code != 200:
         raise RootError(f"{url}: {answer.status_code} {answer.text[:300]}")
-    return f"{url}: {answer.status_code} {answer.json()['choices'][0]['text']!r}"
+    if not (text := answer.json()["choices"][0]["message"]["content"]):
+        raise RootError(f"{url}: an empty answer: {answer.text[:300]}")
+    return f"{url}: 200 {text!r}"
 
 
 async def _job(valkey: Valkey, moto: Moto, process: Any, logs: Path) -> str:
     """A job through the queue: the watcher takes it, and its reply is in the bucket."""
-    job = accepting.NewJob(id=str(uuid.uuid4()), sub="ada", prompt=PROMPT, idle_minutes=5)
+    job = accepting.NewJob(
+        id=str(uuid.uuid4()), sub="ada", prompt=PROMPT, idle_minutes=5, options={"max_tokens": 24}
+    )
     with valkey.server.operator() as redis:
         scripts.run(redis, accepting.accept(job, accepting.Limits()))
 
