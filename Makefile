@@ -7,6 +7,10 @@ EXAMPLES ?= 500
 JOBS ?= 2000
 LANE ?= yes
 WORKERS ?= auto
+VLLM ?=
+SLOWER ?=
+# vLLM's environment as it was when its release was current: it has seen no newer majors of what it imports.
+VLLM_DAY ?= 2026-05-10
 FUNCTION ?= router
 EVENT ?= docs/events/router-infer.json
 PROMPT ?= What is the capital of France? Answer in one sentence.
@@ -15,7 +19,7 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local engine up refresh destroy test bench vllm-check fuzz chaos postman invoke user model bake check preview format pins lambda-package docs clean setup-local setup-dev
+.PHONY: help demo local engine up refresh destroy test bench vllm-check bake-check fuzz chaos postman invoke user model bake check preview format pins lambda-package docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,11 +48,14 @@ test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0
 bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, weeks)
 	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS) $(ARGS))
 
-vllm-bake: setup-local ## Bake a deployed stack's node image, publish it, and remove what nobody uses (STACK=…, KEEP=…, ARGS=--force)
+bake: setup-local ## Bake a deployed stack's node image, publish it, and remove what nobody uses (STACK=…, KEEP=…, ARGS=--force)
 	@$(RUN) -m tools.bake --stack "$(STACK)" $(if $(KEEP),--keep "$(KEEP)") $(ARGS)
 
-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
+vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
 	@$(RUN) -m bench.vllm $(ARGS)
+
+bake-check: setup-dev ## Bake the node's image in a scratch root and have its services answer (root, debootstrap; VLLM=yes installs it too, SLOWER=4 on a busy machine)
+	@$(RUN) -m tools.bake_check $(if $(VLLM),--vllm) $(if $(SLOWER),--slower $(SLOWER))
 
 fuzz: setup-dev ## Send the API requests nobody thought of (EXAMPLES=…, per route)
 	@TLFIF_FUZZ_EXAMPLES="$(EXAMPLES)" $(RUN) -m pytest -q tests/fuzz $(ARGS)
@@ -84,8 +91,9 @@ lambda-package: setup-local ## Build the Lambda bundles into dist/lambda (needs 
 pins: setup-dev ## Compile the pinned requirement files from the *.in files
 	@for set in requirements:3.11 requirements-local:3.11 requirements-dev:3.11 functions/requirements:3.11 gpu_image/requirements:3.10; do \
 	  name=$${set%:*}; out=$$name.txt; [ $$name = functions/requirements ] && out=functions/constraints.txt; \
-	  $(RUN) -m uv pip compile --quiet --no-header --no-annotate --python-version $${set#*:} $$name.in -o $$out && \
+	  $(RUN) -m uv pip compile --quiet --no-header --no-annotate $$(case $$name in gpu_image/*) echo --generate-hashes;; esac) --python-version $${set#*:} $$name.in -o $$out && \
 	  sed -i "1i # Pinned by 'make pins' from $$name.in." $$out || exit 1; done
+	@$(RUN) -m tools.pins gpu_image/bake/uv && $(RUN) -m tools.pins gpu_image/vllm-requirements "$(VLLM_DAY)"
 
 docs: setup-local ## Rewrite the generated tables of README and docs/
 	@$(RUN) -m tools.readme
