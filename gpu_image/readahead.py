@@ -155,7 +155,7 @@ def resident(path: str) -> list[Range]:
         return []
     try:
         size = os.fstat(fd).st_size
-        pages = _pages(fd, size) if size and os.path.isfile(path) else b""
+        pages = _pages(fd, size) if size and Path(path).is_file() else b""
     finally:
         os.close(fd)
     found: list[Range] = []
@@ -228,7 +228,7 @@ def _listen(watch: int, session: int, ended: threading.Event, files: dict[str, N
                 continue
             try:
                 if _is_of(pid, session):
-                    files.setdefault(os.readlink(f"/proc/self/fd/{fd}"))
+                    files.setdefault(str(Path(f"/proc/self/fd/{fd}").readlink()))
             finally:
                 os.close(fd)
 

@@ -95,8 +95,8 @@ def gpu(folder: Path = GPUS, patience_s: float = PATIENCE_S) -> str:
     name = _soon(found, patience_s) or _asked()
     if not name:
         raise CannotServeError(
-            f"no GPU in {folder} after {patience_s:g} s: the NVIDIA driver is not loaded (dmesg and "
-            "lsmod say why), or gpu:instanceType is a type without one"
+            f"no GPU in {folder} after {patience_s:g} s: the NVIDIA driver is not loaded "
+            "(dmesg and lsmod say why), or gpu:instanceType is a type without one"
         )
     return name
 
@@ -117,8 +117,8 @@ def wait_for(devices: tuple[str, ...], patience_s: float = PATIENCE_S) -> None:
         _output("nvidia-modprobe", "-c", "0", "-u")
     if not _soon(lambda: "all" if not missing() else "", patience_s):
         raise CannotServeError(
-            f"no {', '.join(missing())} after {patience_s:g} s: the NVIDIA driver is not up (dmesg, "
-            "journalctl -u nvidia-persistenced say why)"
+            f"no {', '.join(missing())} after {patience_s:g} s: the NVIDIA driver is not up "
+            "(dmesg and journalctl -u nvidia-persistenced say why)"
         )
 
 

@@ -33,8 +33,8 @@ METRIC_CURRENT_SPEND_EUR = "CurrentSpendEUR"
 # Limits of the HTTP surface (API-003, LAM-002, EC2-004).
 MAX_PROMPT_BYTES = 6_000
 MAX_TOKENS = 1_024
-# What prompt and answer may have together: the engine's limit (--max-model-len in
-# gpu_image/supervisord.conf). How many tokens a prompt has only the engine knows, so the worker
+# What prompt and answer may have together: the engine's limit (--max-model-len,
+# tlfif/serving.py). How many tokens a prompt has only the engine knows, so the worker
 # lowers max_tokens to what is left.
 CONTEXT_TOKENS = 2_048
 MIN_TOP_P = 0.01  # vLLM wants more than 0, and API Gateway's schemas cannot say that
@@ -49,7 +49,7 @@ MIN_BOOT_ALLOWANCE_MINUTES, MAX_BOOT_ALLOWANCE_MINUTES = 3, 60
 DEFAULT_BOOT_ALLOWANCE_MINUTES = 10
 # How the engine's launcher begins its lines in the engine's log, and the first of each start.
 LAUNCHER, LAUNCHER_BEGINS = "serve: ", "serve: boot "
-# How many sequences the engine works on at once (--max-num-seqs in gpu_image/supervisord.conf).
+# How many sequences the engine works on at once (--max-num-seqs, tlfif/serving.py).
 ENGINE_SEQUENCES = 32
 
 # The queue (RED-003): one job lives this long unless a worker holds its lease.

@@ -14,7 +14,6 @@ from tlfif import names
 
 CORE = "VLLM::EngineCore"
 _FLAGS = {
-    "--model": str(MODEL),
     "--served-model-name": names.SERVED_MODEL,
     "--host": "127.0.0.1",
     "--dtype": "float32",
@@ -23,22 +22,24 @@ _FLAGS = {
     "--max-num-batched-tokens": "2048",
     "--generation-config": "vllm",
 }
-# Beside what gpu_image/supervisord.conf sets.
 _ENVIRONMENT = {
     "HOME": str(CACHE),
     "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CACHE_ROOT": str(CACHE / "cache"),
 }
 
 
-def command(port: int) -> Sequence[str]:
-    """What supervisord runs as the model server."""
+def command(port: int | str, folder: Path = CACHE) -> Sequence[str]:
+    """What supervisord runs as the model server; `folder` has the environment and the model."""
     # The project's folders are no packages of vLLM's.
     env = ["/usr/bin/env", "-u", "PYTHONPATH", *(f"{k}={v}" for k, v in _ENVIRONMENT.items())]
     flags = [word for flag in _FLAGS.items() for word in flag]
     api = ["-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", "--port", str(port)]
-    return [*env, str(PYTHON), *api, *flags]
+    python = folder / PYTHON.relative_to(CACHE)
+    return [*env, str(python), *api, *flags, "--model", str(folder / MODEL.name)]
 
 
 async def running(url: str) -> int:

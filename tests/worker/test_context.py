@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tlfif import names
+from tlfif import names, serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -13,9 +13,14 @@ pytestmark = pytest.mark.story("EC2-003", "LAM-002")
 
 
 def test_the_engine_is_started_with_the_context_that_the_worker_counts_with() -> None:
-    command = (ROOT / "gpu_image/supervisord.conf").read_text()
+    model = serving.Model(
+        repository="", revision="", file="", sha256="", format="gguf", served_name="tinyllama",
+        context_tokens=names.CONTEXT_TOKENS,
+    )  # fmt: skip
+    command = " ".join(serving.arguments(model, serving.T4))
     for option in ("--max-model-len", "--max-num-batched-tokens"):
         assert re.findall(rf"{option} (\d+)", command) == [str(names.CONTEXT_TOKENS)], option
+    assert f"--max-num-seqs {names.ENGINE_SEQUENCES} " in command
 
 
 def test_a_short_prompt_leaves_room_for_the_longest_answer() -> None:
