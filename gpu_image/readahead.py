@@ -199,7 +199,7 @@ def _opened(command: Sequence[str], mounts: Sequence[str]) -> list[str]:
             mask = ctypes.c_uint64(_OPEN)
             if _libc.fanotify_mark(watch, _MARK_ADD | _MARK_MOUNT, mask, -100, mount.encode()):
                 raise _failure(f"fanotify_mark of {mount}")
-        process = subprocess.Popen(command, start_new_session=True)
+        process = subprocess.Popen(command)
         reader = threading.Thread(target=_listen, args=(watch, process.pid, ended, files))
         reader.start()
         try:
@@ -214,7 +214,8 @@ def _opened(command: Sequence[str], mounts: Sequence[str]) -> list[str]:
     return list(files)
 
 
-def _listen(watch: int, session: int, ended: threading.Event, files: dict[str, None]) -> None:
+def _listen(watch: int, leader: int, ended: threading.Event, files: dict[str, None]) -> None:
+    known = {leader: True, 0: False}
     while True:
         ready, _, _ = select.select([watch], [], [], 0.1)
         if not ready:
@@ -227,18 +228,22 @@ def _listen(watch: int, session: int, ended: threading.Event, files: dict[str, N
             if fd < 0:
                 continue
             try:
-                if _is_of(pid, session):
+                if _descends(pid, known):
                     files.setdefault(str(Path(f"/proc/self/fd/{fd}").readlink()))
             finally:
                 os.close(fd)
 
 
-def _is_of(pid: int, session: int) -> bool:
-    try:
-        return os.getsid(pid) == session
-    except ProcessLookupError:
-        # It was short-lived, and is unknown by now.
-        return False
+def _descends(pid: int, known: dict[int, bool]) -> bool:
+    """Whether a process is known, or one of its ancestors; what is found out is noted."""
+    if pid not in known:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            # It was short-lived, and is gone by now.
+            return False
+        known[pid] = _descends(int(stat.rpartition(")")[2].split()[1]), known)
+    return known[pid]
 
 
 def _failure(what: str) -> OSError:

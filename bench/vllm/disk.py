@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,13 +44,13 @@ class Disk:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _run("umount", str(FOLDER))
+        _unmount()
         _run("losetup", "--detach", self._device)
         GROUP.rmdir()
 
     def cold(self) -> None:
         """Forgets all that was read of it."""
-        _run("umount", str(FOLDER))
+        _unmount()
         self._mount()
 
     def _mount(self) -> None:
@@ -65,6 +66,19 @@ class Disk:
 def slowed() -> Callable[[], None]:
     """What a child does before it becomes another program: from then on the disk is slow for it."""
     return lambda: (GROUP / "cgroup.procs").write_text(str(os.getpid())) and None
+
+
+def _unmount() -> None:
+    give_up = time.monotonic() + 30
+    while True:
+        try:
+            _run("umount", str(FOLDER))
+            return
+        except subprocess.CalledProcessError:
+            # Whom it was slow for is ending.
+            if time.monotonic() > give_up:
+                raise
+        time.sleep(0.2)
 
 
 def _require() -> None:

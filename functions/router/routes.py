@@ -327,7 +327,7 @@ def status(services: Services, event: Event, sub: str) -> Response:
 
 def _steps(reached: dict[str, float]) -> dict[str, float]:
     """Seconds after its start at which a node reached each step of a boot, in order."""
-    started = reached["started"]
+    started = reached.get("started", 0)
     steps = sorted(reached.items(), key=lambda each: each[1])
     return {step: round((at - started) / 1000, 1) for step, at in steps if step != "started"}
 

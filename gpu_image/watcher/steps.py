@@ -41,6 +41,7 @@ class Steps:
         self._reached: dict[str, float] = {}
         self._log: Path | None = None
         self._offset, self._rest = 0, ""
+        # Why the engine could not be started; '' since it was.
         self.complaint = ""
 
     def watch(self) -> None:
@@ -85,11 +86,13 @@ class Steps:
     def look(self) -> None:
         """Reads what is new in the log."""
         for line in self._lines():
-            for step, words in LINES.items():
-                if step not in self._reached and words.search(line):
-                    self._note(step, time.monotonic())
             if found := COMPLAINT.search(line):
                 self.complaint = found[1]
+            for step, words in LINES.items():
+                if words.search(line):
+                    self.complaint = ""
+                    if step not in self._reached:
+                        self._note(step, time.monotonic())
 
     def _lines(self) -> list[str]:
         if self._log is None:
