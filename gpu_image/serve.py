@@ -57,6 +57,8 @@ def environment(given: Mapping[str, str], cache: Path = CACHE) -> dict[str, str]
         "HOME": str(cache / "home"),
         "XDG_CACHE_HOME": str(cache),
         "TRITON_CACHE_DIR": str(cache / "triton"),
+        # Its own place, /tmp, is emptied by each boot.
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "VLLM_CACHE_ROOT": str(cache / "vllm"),
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
