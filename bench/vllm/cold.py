@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 
 from bench.vllm import server, setup
-from bench.vllm.disk import FOLDER, Disk, slowed
+from bench.vllm.disk import FOLDER, Disk, slowed, waited_s
 from local.machine.ports import free_port
 from recording.model import ROOT
 from tlfif import names
@@ -27,11 +27,14 @@ from tlfif import names
 READAHEAD = ROOT / "gpu_image" / "readahead.py"
 LIST = setup.CACHE / "readahead.json"
 READY_S = 600.0
+Figures = tuple[float, float]
 CASES = ("warm", "cold", "cold, read ahead", "cold, no .pyc")
 
 
-def start(slow: bool = True, environment: Mapping[str, str] | None = None) -> float:
-    """Seconds from vLLM's start to its first token; it is ended then."""
+def start(slow: bool = True, environment: Mapping[str, str] | None = None) -> Figures:
+    """Seconds from vLLM's start to its first token, and for how many of them its threads waited for
+    the disk; it is ended then.
+    """
     port = free_port()
     argv = server.command(port, FOLDER)
     began = time.monotonic()
@@ -46,7 +49,7 @@ def start(slow: bool = True, environment: Mapping[str, str] | None = None) -> fl
         )
         try:
             _first_token(port, process)
-            return time.monotonic() - began
+            return time.monotonic() - began, waited_s(server.group(process.pid))
         except TimeoutError:
             log.seek(0)
             sys.exit(f"bench: vLLM did not come up:\n{log.read().decode()[-2000:]}")
@@ -69,11 +72,11 @@ def _first_token(port: int, process: "subprocess.Popen[bytes]") -> None:
 
 
 class Cold:
-    """The cases, by name; each leaves what it measured in `seconds` and `megabytes`."""
+    """The cases, by name; each leaves what it measured in `seconds` and `waited`."""
 
     def __init__(self, disk: Disk) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
-        self.megabytes: dict[str, list[float]] = defaultdict(list)
+        self.waited: dict[str, list[float]] = defaultdict(list)
         self._disk = disk
 
     def run(self, case: str) -> None:
@@ -81,16 +84,17 @@ class Cold:
         if case != "warm":
             self._disk.cold()
         before = self._disk.read_bytes
-        self.seconds[case].append(self._cases[case](self))
-        self.megabytes[case].append((self._disk.read_bytes - before) / 1e6)
-        load = os.getloadavg()[0]
-        figures = f"{self.seconds[case][-1]:6.1f} s {self.megabytes[case][-1]:8.0f} MB"
-        print(f"{case:18} {figures}   load {load:.1f}", flush=True)
+        seconds, waited = self._cases[case](self)
+        self.seconds[case].append(seconds)
+        self.waited[case].append(waited)
+        megabytes, load = (self._disk.read_bytes - before) / 1e6, os.getloadavg()[0]
+        figures = f"{seconds:6.1f} s, {waited:5.1f} s of waiting, {megabytes:5.0f} MB"
+        print(f"{case:18} {figures}; load {load:.1f}", flush=True)
 
-    def _plain(self) -> float:
+    def _plain(self) -> Figures:
         return start()
 
-    def _read_ahead(self) -> float:
+    def _read_ahead(self) -> Figures:
         argv = [sys.executable, READAHEAD, "replay", LIST]
         with subprocess.Popen(argv, preexec_fn=slowed()) as reading:
             try:
@@ -98,12 +102,12 @@ class Cold:
             finally:
                 reading.kill()
 
-    def _uncompiled(self) -> float:
+    def _uncompiled(self) -> Figures:
         with tempfile.TemporaryDirectory() as empty:
             away = {"PYTHONPYCACHEPREFIX": empty, "PYTHONDONTWRITEBYTECODE": "1"}
             return start(environment=away)
 
-    _cases: Mapping[str, Callable[["Cold"], float]] = {
+    _cases: Mapping[str, Callable[["Cold"], Figures]] = {
         "warm": _plain,
         "cold": _plain,
         "cold, read ahead": _read_ahead,
@@ -127,15 +131,18 @@ def main(rounds: int) -> None:
     """Prints each measurement, then the medians and their ratio to a cold start's."""
     setup.prepare()
     with Disk() as disk:
-        record()
+        if not LIST.exists():
+            record()
         cold = Cold(disk)
         for _ in range(rounds):
-            for case in ("cold", "warm", "cold, read ahead", "cold, no .pyc"):
+            for case in ("cold", "cold, read ahead", "cold, no .pyc", "warm"):
                 cold.run(case)
     usual = statistics.median(cold.seconds["cold"])
     for case in CASES:
         seconds = statistics.median(cold.seconds[case])
-        print(f"{case:18} median {seconds:6.1f} s, {seconds / usual:.2f} of cold")
+        waited = statistics.median(cold.waited[case])
+        ratio = f"{seconds / usual:.2f} of cold"
+        print(f"{case:18} median {seconds:6.1f} s, {ratio}; {waited:5.1f} s of waiting")
 
 
 if __name__ == "__main__":
