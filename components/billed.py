@@ -34,7 +34,7 @@ _BILLED: dict[str, frozenset[str]] = {
     ENDPOINT: frozenset(),
     FUNCTION: frozenset({"Lambda request"}),
     IMAGE_PIPELINE: frozenset({"m7i.large"}),
-    INSTANCE: frozenset({"gp3 volume", "EBS snapshot", "public IPv4 address"}),
+    INSTANCE: frozenset({"gp3 volume", "gp3 throughput", "EBS snapshot", "public IPv4 address"}),
     LOG_GROUP: frozenset({"log ingestion"}),
     STAGE: frozenset({"REST request", "trace"}),
     SUBSCRIPTION: frozenset(),

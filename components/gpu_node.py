@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import billed, iam, pricing
+from components import billed, iam, prices, pricing
 from components.access import QueueFields
 from components.component import Component, ServiceRole
 from components.pricing import CostLine
@@ -131,11 +131,7 @@ class GpuNodes(Component):
                 "http_tokens": "required",
                 "http_put_response_hop_limit": 1,
             },
-            root_block_device={
-                "volume_type": "gp3",
-                "volume_size": args.settings.disk_gb,
-                "encrypted": True,
-            },
+            root_block_device=_disk(args.settings),
             # A `shutdown` on the node must never delete it.
             instance_initiated_shutdown_behavior="stop",
             tags=tags,
@@ -167,6 +163,19 @@ class GpuNodes(Component):
         )
 
 
+def _disk(settings: GpuSettings) -> aws.ec2.InstanceRootBlockDeviceArgs:
+    """A node's disk; without its throughput where that is gp3's own, as disks had it before there
+    was a key for it: another value would replace each of them.
+    """
+    mbps = settings.disk_throughput_mbps
+    return aws.ec2.InstanceRootBlockDeviceArgs(
+        volume_type="gp3",
+        volume_size=settings.disk_gb,
+        throughput=mbps if mbps > prices.FREE_THROUGHPUT_MBPS else None,
+        encrypted=True,
+    )
+
+
 def _cost_lines(args: GpuNodesArgs, count: int) -> list[CostLine]:
     """Disks and image cost money all the time; the rest is for each hour that one node runs."""
     lines = pricing.gpu_hour_lines(args.settings.instance_type)
@@ -174,11 +183,14 @@ def _cost_lines(args: GpuNodesArgs, count: int) -> list[CostLine]:
         # The bake makes the snapshot, not this program; it is paid for as long as there is an
         # image.
         image, key = "image of the nodes", "costs:imageGb"
-        lines.append(_gigabytes("EBS snapshot", args.image_gb, image, key))
+        lines.append(_at_rest("EBS snapshot", args.image_gb, image, key))
         disks = args.settings.disk_gb * count
-        lines.append(_gigabytes("gp3 volume", disks, "disks of the nodes", "gpu:diskGb"))
+        lines.append(_at_rest("gp3 volume", disks, "disks of the nodes", "gpu:diskGb"))
+        if mbps := (args.settings.disk_throughput_mbps - prices.FREE_THROUGHPUT_MBPS) * count:
+            what, key = "throughput of the nodes' disks", "gpu:diskThroughputMbps"
+            lines.append(_at_rest("gp3 throughput", mbps, what, key))
     return lines
 
 
-def _gigabytes(item: str, quantity: int, what: str, key: str) -> CostLine:
+def _at_rest(item: str, quantity: int, what: str, key: str) -> CostLine:
     return pricing.line(item, quantity, what, resource=billed.INSTANCE, key=key)

@@ -19,6 +19,8 @@ VCPUS = {
 }
 # A function has a disk of so much for nothing.
 FREE_DISK_MB = 512
+# A gp3 volume reads and writes so much for nothing.
+FREE_THROUGHPUT_MBPS = 125
 # H: read in an AWS document, API model or price list. M: one third-party source. L: from memory, to
 # be checked.
 Mark = Literal["H", "M", "L"]
@@ -74,6 +76,7 @@ _LIST = [
     _Row("g6f.xlarge", (0.2375, None, 0.297), "hour", "M", _GPU, read=_GPU_READ),
     _Row("public IPv4 address", 0.005, "hour", "M", "VPC pricing; charged only while a node runs"),
     _Row("gp3 volume", (0.08, 0.088, 0.0952), "GB-month", "HLL", "EBS pricing"),
+    _Row("gp3 throughput", (0.04, 0.044, 0.0476), "MB/s-month", "MLL", "EBS pricing, beyond 125"),
     _Row("EBS snapshot", (0.05, 0.05, 0.054), "GB-month", "MLL", "EBS pricing, standard tier"),
     _Row("NLB", (0.0225, 0.0252, 0.0270), "hour", "HLL", "Elastic Load Balancing pricing"),
     _Row("NLB capacity", 0.006, "LCU-hour", "MLL", "Elastic Load Balancing pricing"),

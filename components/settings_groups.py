@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from components import prices
 from tlfif import names
 
 
@@ -95,6 +96,14 @@ class GpuSettings(Group):
     )
     disk_gb: int = Field(
         default=30, ge=20, le=1000, description="the size of each node's disk in GB"
+    )
+    disk_throughput_mbps: int = Field(
+        default=prices.FREE_THROUGHPUT_MBPS,
+        ge=prices.FREE_THROUGHPUT_MBPS,
+        # EBS gives a quarter of a MB/s for each of the 3,000 requests a second that come with gp3.
+        le=750,
+        description="how much each node's disk reads in MB/s; the first 125 cost nothing, and a "
+        "g4dn.xlarge takes 437",
     )
     wake: Literal["always", "backlog", "never"] = Field(
         default="always",

@@ -43,7 +43,8 @@ class Options:
     `baked`: whether there is an image for nodes. `engine`: whether Pulumi's own engine deploys, and
     not a recording of the program.
     `ec2_timeout_s` is how long the router waits for EC2, which takes longer on a loaded machine.
-    `watcher` overrides what the watcher is told, by TLFIF_* names.
+    `watcher` overrides what the watcher is told, by TLFIF_* names; `commands` are other programs
+    of a node's than the usual ones (`local.node.node`).
     """
 
     stack: str = "dev"
@@ -57,6 +58,7 @@ class Options:
     workers: int = 2
     ec2_timeout_s: float = 3.0
     watcher: Mapping[str, str] = field(default_factory=dict)
+    commands: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +269,7 @@ class Running:
                 "TLFIF_SECONDS_PER_MINUTE": str(site.options.seconds_per_minute),
                 **site.options.watcher,
             },
+            commands=site.options.commands,
             on_line=lambda line: site.log("watcher", line),
             on_power_off=site.endpoint.instances.power_off,
         )

@@ -48,7 +48,9 @@ MIN_LIFETIME_HOURS, MAX_LIFETIME_HOURS = 0.5, 24
 # How long an engine may load, or be away, before its node gives up; a load takes 60 to 90 s.
 MIN_BOOT_ALLOWANCE_MINUTES, MAX_BOOT_ALLOWANCE_MINUTES = 3, 60
 DEFAULT_BOOT_ALLOWANCE_MINUTES = 10
-# How many sequences the engine works on at once (vLLM's --max-num-seqs).
+# How the engine's launcher begins its lines in the engine's log, and the first of each start.
+LAUNCHER, LAUNCHER_BEGINS = "serve: ", "serve: boot "
+# How many sequences the engine works on at once (--max-num-seqs, tlfif/serving.py).
 ENGINE_SEQUENCES = 32
 
 # The queue (RED-003): one job lives this long unless a worker holds its lease.
@@ -109,6 +111,7 @@ LANE_FAILURE = "lane:failure"  # why it is not called for a while
 LANE_FIRSTS, LANE_WORKS = "lane:firsts", "lane:works"  # what it took, in ms
 LANE_USE = "lane:use"  # for how many seconds it ran, by month
 BOOTS = "boot:history"
+BOOT_STEPS = "boot:steps"  # when each step of the same boots was reached
 PENDING_REPLIES = "replies:pending"  # final replies that no worker will write
 SEARCH = "replies:search"  # the guardian's search for replies that nobody will end
 MONEY = "money"

@@ -29,13 +29,15 @@ _NOT_HERE = ("--gpu-memory-utilization",)
 _ENVIRONMENT = {
     "HOME": str(CACHE),
     "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CACHE_ROOT": str(CACHE / "cache"),
 }
 
 
-def command(port: int) -> Sequence[str]:
-    """What supervisord runs as the model server."""
+def command(port: int | str, folder: Path = CACHE) -> Sequence[str]:
+    """What supervisord runs as the model server; `folder` has the environment and the model."""
     # The project's folders are no packages of vLLM's.
     env = ["/usr/bin/env", "-u", "PYTHONPATH", *(f"{k}={v}" for k, v in _ENVIRONMENT.items())]
     api = ["-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
@@ -65,7 +67,7 @@ async def running(url: str) -> int:
 
 def harm_core(node: LocalNode, number: signal.Signals) -> None:
     """Sends a signal to the engine core, a process below the API server."""
-    for pid in _group(node.pids["model"]):
+    for pid in group(node.pids["model"]):
         with contextlib.suppress(OSError):
             if CORE in Path(f"/proc/{pid}/cmdline").read_text():
                 os.kill(pid, number)
@@ -73,7 +75,7 @@ def harm_core(node: LocalNode, number: signal.Signals) -> None:
     raise AssertionError(f"no {CORE} below process {node.pids['model']}")
 
 
-def _group(leader: int) -> Iterator[int]:
+def group(leader: int) -> Iterator[int]:
     """The processes of a process group."""
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

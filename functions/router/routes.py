@@ -318,9 +318,18 @@ def status(services: Services, event: Event, sub: str) -> Response:
     }
     if now.failure:
         body["start_failure"] = now.failure
+    if now.last_boot:
+        body["last_boot"] = _steps(now.last_boot)
     if services.caller.policy:
         body["lane"] = _lane(now.lane, settings.lane_eur_per_hour)
     return respond(event, 200, body, {})
+
+
+def _steps(reached: dict[str, float]) -> dict[str, float]:
+    """Seconds after its start at which a node reached each step of a boot, in order."""
+    started = reached.get("started", 0)
+    steps = sorted(reached.items(), key=lambda each: each[1])
+    return {step: round((at - started) / 1000, 1) for step, at in steps if step != "started"}
 
 
 def _lane(told: dict[str, Any], eur_per_hour: float) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Tells the queue that this node is there, and in which phase; hears when it is to drain."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from redis.exceptions import RedisError
 
@@ -30,9 +30,11 @@ class Heartbeat:
         uptime: Uptime,
         in_flight: Callable[[], int],
         restarted: bool = False,
+        steps: Callable[[], Mapping[str, float]] = dict,
     ):
         """`boot` names this process; `restarted`: the machine has had another one, so that this
-        one cannot tell how long a boot takes.
+        one cannot tell how long a boot takes. `steps` are those that the boot has reached, on the
+        machine's monotonic clock.
         """
         self.draining = asyncio.Event()
         self.failure = ""
@@ -43,7 +45,7 @@ class Heartbeat:
             "started": uptime.epoch_ms() - int(uptime.seconds() * 1000)
         }
         self._boot_ms: int | None = None
-        self._restarted = restarted
+        self._restarted, self._steps = restarted, steps
 
     async def enter(self, phase: str) -> None:
         """Changes the phase and says so at once; a boot's first `ready` goes into the history."""
@@ -63,8 +65,10 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """One heartbeat; a queue that is away is logged and no more."""
+        steps = {step: self._uptime.epoch_ms(at) for step, at in self._steps().items()}
+        timings = {**steps, **self._timings}
         call = working.heartbeat(
-            self._instance, self._boot, self._phase, self._in_flight(), self._timings, self._boot_ms
+            self._instance, self._boot, self._phase, self._in_flight(), timings, self._boot_ms
         )
         try:
             phase = await self._queue.ask(call)

@@ -26,6 +26,7 @@ from watcher.heartbeat import Heartbeat
 from watcher.memory import Store
 from watcher.resting import Limits, Policy
 from watcher.settings import Settings
+from watcher.steps import Steps
 from watcher.supervisor import Supervisor
 from watcher.uptime import Uptime
 from worker import replies
@@ -50,11 +51,14 @@ def main(restarted: bool = False) -> None:
 
     `restarted`: the machine has had another watcher since it booted.
     """
+    # Before the first steps have passed.
+    steps = Steps(Supervisor(os.environ), float(os.environ.get("TLFIF_BOOTED_AT", "0")))
+    steps.watch()
     settings = boot.settings()
-    sys.exit(asyncio.run(run(settings, restarted)) if settings else 1)
+    sys.exit(asyncio.run(run(settings, restarted, steps)) if settings else 1)
 
 
-async def run(settings: Settings, restarted: bool = False) -> int:
+async def run(settings: Settings, restarted: bool, steps: Steps) -> int:
     """Serves until told to stop; the exit code."""
 
     def make_s3() -> Any:
@@ -62,7 +66,7 @@ async def run(settings: Settings, restarted: bool = False) -> int:
 
     # Before anything waits, and before the S3 client: boto3 makes one client at a time.
     machine.warm_up(settings.region)
-    async with watching(settings, make_s3, restarted) as watcher:
+    async with watching(settings, make_s3, restarted, steps) as watcher:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, watcher.stop)
         return await watcher.run()
@@ -70,7 +74,10 @@ async def run(settings: Settings, restarted: bool = False) -> int:
 
 @contextlib.asynccontextmanager
 async def watching(
-    settings: Settings, make_s3: Callable[[], Any], restarted: bool = False
+    settings: Settings,
+    make_s3: Callable[[], Any],
+    restarted: bool = False,
+    steps: Steps | None = None,
 ) -> AsyncGenerator["Watcher", None]:
     """A watcher with its connections; `make_s3` makes a boto3 client."""
     with ThreadPoolExecutor(S3_THREADS, thread_name_prefix="s3") as pool:
@@ -79,7 +86,7 @@ async def watching(
             connect(settings.redis_host, settings.redis_port) as redis,
             Model(settings.model_url, settings.model, patience, settings.context_tokens) as model,
         ):
-            yield Watcher(settings, redis, model, make_s3, pool, restarted)
+            yield Watcher(settings, redis, model, make_s3, pool, restarted, steps)
 
 
 class Watcher:
@@ -93,6 +100,7 @@ class Watcher:
         make_s3: Callable[[], Any],
         pool: ThreadPoolExecutor,
         restarted: bool = False,
+        steps: Steps | None = None,
     ):
         self._settings, self._boot = settings, secrets.token_hex(4)
         name = working.consumer_name(settings.instance_id, self._boot)
@@ -108,6 +116,8 @@ class Watcher:
             lease_renew_s=settings.lease_renew_s,
             lease_idle_s=settings.lease_idle_s,
         )
+        self._supervisor = Supervisor(os.environ)
+        self._steps = steps or Steps(self._supervisor)
         uptime = Uptime(settings.started_at, settings.booted_at)
         self._heartbeat = Heartbeat(
             self._queue,
@@ -116,9 +126,10 @@ class Watcher:
             uptime,
             lambda: self._consumer.in_flight,
             restarted,
+            self._steps.reached,
         )
         self._told_to_stop, self._hurry = asyncio.Event(), asyncio.Event()
-        self._supervisor, self._store = Supervisor(os.environ), Store(os.environ)
+        self._store = Store(os.environ)
         self._policy = self._make_policy(uptime)
         self._restarts = EngineRestarts(self._supervisor, time.monotonic)
         self._why = ""
@@ -233,6 +244,8 @@ class Watcher:
 
     async def _tell(self, kind: str) -> None:
         settings, why = self._settings, self._why or "it has some"
+        if kind == "engine" and self._steps.complaint:
+            why = f"{why}; {self._steps.complaint}"
         spent_s = self._policy.obstructed_s
         await giving_up.tell(self._queue, settings.instance_id, self._boot, kind, why, spent_s)
 

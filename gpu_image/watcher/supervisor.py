@@ -10,6 +10,7 @@ import signal
 import socket
 import xmlrpc.client
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 ENGINE = "vllm"
@@ -28,12 +29,22 @@ class Supervisor:
     def __init__(self, environ: Mapping[str, str]):
         self._path = environ.get("SUPERVISOR_SERVER_URL", "").removeprefix("unix://")
 
+    @property
+    def is_there(self) -> bool:
+        """Whether this process runs under one."""
+        return self._path != ""
+
     def power_off(self) -> None:
         """Ends supervisord and all its programs; its unit then powers the machine off.
 
         (tl-fif.service; EC2 makes a stop of that). Raises SupervisorError.
         """
         self._ask("shutdown")
+
+    def engine(self) -> tuple[int, Path]:
+        """The engine's process, 0 while it has none, and its log. Raises SupervisorError."""
+        info = cast("dict[str, Any]", self._ask("getProcessInfo", ENGINE))
+        return info["pid"], Path(info["stdout_logfile"])
 
     def restart_engine(self) -> None:
         """Kills the engine hard, as one that hangs hears nothing else, and has it started again.

@@ -19,10 +19,11 @@ class Uptime:
         pending_s = time.time() - started_at - (time.monotonic() - booted_at)
         self._pending_s = pending_s if 0 <= pending_s <= LONGEST_PENDING_S else 0.0
 
-    def seconds(self) -> float:
-        """Since EC2 was asked to start the machine."""
-        return time.monotonic() - self._booted_at + self._pending_s
+    def seconds(self, at: float | None = None) -> float:
+        """Since EC2 was asked to start the machine, until now or `at`, by the monotonic clock."""
+        at = time.monotonic() if at is None else at
+        return at - self._booted_at + self._pending_s
 
-    def epoch_ms(self) -> int:
-        """Now, by EC2's clock."""
-        return int((self._started_at + self.seconds()) * 1000)
+    def epoch_ms(self, at: float | None = None) -> int:
+        """Now, or `at`, by EC2's clock."""
+        return int((self._started_at + self.seconds(at)) * 1000)

@@ -1,6 +1,7 @@
 """The nodes, the bucket for their replies and the budget."""
 
 import json
+from typing import Any
 
 import pytest
 from support import sweeps
@@ -68,6 +69,7 @@ CHANGES = {
         "maxLifetimeHours": 5,
         "bootAllowanceMinutes": 11,
         "diskGb": 31,
+        "diskThroughputMbps": 250,
         "tlsIngress": True,
         "domain": "gpu.example.org",
         "count": 2,
@@ -107,6 +109,20 @@ def test_every_key_of_the_nodes_is_tried() -> None:
     # One type has a price, so no other can be tried: the sweep holds it.
     tried = CHANGES["gpu"].keys() | {"instanceType"}
     assert tried == {field.alias for field in GpuSettings.model_fields.values()}
+
+
+@pytest.mark.story("EC2-002")
+def test_a_faster_disk_is_billed_and_the_usual_one_stays_as_it_was(dev: Recording) -> None:
+    def disk(recording: Recording) -> dict[str, Any]:
+        return recording.one(INSTANCE, "gpu-node-0").inputs["rootBlockDevice"]
+
+    assert disk(dev) == {"volumeType": "gp3", "volumeSize": 30, "encrypted": True}
+    gpu = {"diskThroughputMbps": 250, "count": 2}
+    faster = evaluate("dev", config={"tl-fif:gpu": gpu})
+    assert disk(faster)["throughput"] == 250
+    [line] = [each for each in faster.bill if each["item"] == "gp3 throughput"]
+    assert (line["quantity"], line["key"]) == (250, "gpu:diskThroughputMbps")
+    assert line["usd"] == pytest.approx(2 * 125 * 0.04)
 
 
 def test_several_nodes_share_a_role_but_not_the_right_to_stop_each_other() -> None:

@@ -87,6 +87,11 @@ async def test_status_shows_everything(world: World, node: str) -> None:
         assert await phase() == name
     scripts.run(world.queue, accepting.stop())
     assert await phase() == "draining"
+    reached = {"started": 1_000, "ready": 84_260, "kernel": 9_000, "imported": 40_000}
+    scripts.run(world.queue, working.heartbeat("i-1", "b", "ready", 0, reached, 83_260))
+    body = (await world.send("GET", "/status")).body
+    documented("Status", body)
+    assert list(body["last_boot"].items()) == [("kernel", 8.0), ("imported", 39.0), ("ready", 83.3)]
     world.queue.set(names.MONEY, json.dumps({"spend_eur": 15.0}))
     body = (await world.send("GET", "/status")).body
     assert (body["spend_eur"], body["cap_eur"], body["gpu_hours_left"], body["latch"]) == (

@@ -283,7 +283,7 @@ def test_a_server_that_lost_its_scripts_is_given_them_again(client: "redis.Redis
 def test_status_is_one_read_of_everything(client: "redis.Redis") -> None:
     no_lane = {"phase": "", "in_flight": 0, "estimate_ms": None, "failure": None, "use_s": {}}
     assert scripts.run(client, accepting.status()) == accepting.Status(
-        [], 0, None, False, None, None, None, no_lane
+        [], 0, None, False, None, None, None, no_lane, None
     )
     accept(client, new_job())
     assert scripts.run(client, accepting.status()).waking
@@ -294,3 +294,4 @@ def test_status_is_one_read_of_everything(client: "redis.Redis") -> None:
     now = scripts.run(client, accepting.status())
     assert now.nodes == [{"id": NODE, "phase": "ready", "in_flight": 3, "timings": {"load_s": 2.5}}]
     assert (now.depth, now.estimate_ms, now.waking) == (1, 90_000, False)
+    assert now.last_boot == {"load_s": 2.5}

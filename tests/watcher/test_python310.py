@@ -38,6 +38,7 @@ def modules() -> list[str]:
         for path in sorted((root / package).rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts
             found.append(".".join(parts).removesuffix(".__init__"))
+    found += [path.stem for path in sorted((ROOT / "gpu_image").glob("*.py"))]
     return [name for name in found if name not in NOT_ON_THE_NODE and not name.endswith("__main__")]
 
 

@@ -173,11 +173,6 @@ async def test_an_engine_is_restarted_less_and_less_until_it_answers() -> None:
     assert [await restarts_by(at) for at in (36, 40, 41)] == [5, 5, 6]
 
 
-def test_the_engine_takes_as_many_sequences_as_a_node_may_have_jobs() -> None:
-    text = CONFIGURATION.read_text()
-    assert f"--max-num-seqs {names.ENGINE_SEQUENCES} " in text
-
-
 def test_the_unit_makes_the_end_of_supervisord_the_end_of_the_machine() -> None:
     unit = RawConfigParser(comment_prefixes=("#",), strict=False)
     # Keys are case-sensitive to systemd.

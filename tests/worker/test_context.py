@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tlfif import names
+from tlfif import names, serving
 
 ROOT = Path(__file__).parents[2]
 

@@ -217,6 +217,7 @@ class Status:
     `failure`: code, message and time of the last start that came to nothing, until one succeeds.
     `lane`: the instant lane's phase ('' while it does not run), in_flight, estimate_ms (or None),
     failure (as above, or None), and use_s, for how many seconds it ran, by month.
+    `last_boot`: in epoch ms, when the latest boot's steps were reached, from `started` to `ready`.
     """
 
     nodes: list[dict[str, Any]]
@@ -227,6 +228,7 @@ class Status:
     money: dict[str, Any] | None
     failure: dict[str, Any] | None
     lane: dict[str, Any]
+    last_boot: dict[str, float] | None
 
 
 def status() -> Call[Status]:
@@ -235,7 +237,7 @@ def status() -> Call[Status]:
 
 
 def _status(answer: list[Any]) -> Status:
-    nodes, depth, estimate, waking, latch, money, failure, lane, use = answer
+    nodes, depth, estimate, waking, latch, money, failure, lane, use, boot = answer
     known = [{**node, "timings": json.loads(node["timings"])} for node in json.loads(nodes)]
     return Status(
         nodes=known,
@@ -246,6 +248,7 @@ def _status(answer: list[Any]) -> Status:
         money=_document(money),
         failure=_document(failure),
         lane=_lane(json.loads(lane), use),
+        last_boot=_document(boot),
     )
 
 

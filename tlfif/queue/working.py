@@ -107,7 +107,8 @@ def heartbeat(
 ) -> Call[str]:
     """Says that the node is there; the answer is the phase in force.
 
-    `timings` in epoch ms by phase; `boot_ms` once, when it became ready.
+    `timings` in epoch ms by phase and step, from `started` on; `boot_ms` once, when it became
+    ready.
     """
     beat = {
         "instance": instance,

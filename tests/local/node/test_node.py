@@ -62,6 +62,12 @@ async def test_a_node_boots_answers_and_stops_itself(stack: Stack) -> None:
     assert scripts.run(stack.redis, accepting.status()).nodes == []
     (boot_ms,) = stack.redis.lrange(names.BOOTS, 0, -1)
     assert 0 < int(boot_ms) < 60_000
+    steps = scripts.run(stack.redis, accepting.status()).last_boot
+    assert steps is not None
+    assert round(steps["ready"] - steps["started"]) == int(boot_ms)
+    engine = ("started", "engine", "imported", "weights", "listening", "ready")
+    reached = [steps[step] for step in engine]
+    assert reached == sorted(reached)
     (ended,) = stack.events("job_ended")
     assert (ended["id"], ended["latency_ms"] > 0) == (job.id, True)
 

@@ -1,6 +1,6 @@
 -- Everything the console shows, in one read.
 -- Returns {nodes JSON, depth, estimate, waking, latch, money JSON, failure JSON, lane JSON,
--- the lane's use}.
+-- the lane's use, the last boot's steps}.
 local nodes = {}
 for _, node in ipairs(redis.call('ZRANGE', NODES, 0, -1)) do
   local phase, in_flight, timings =
@@ -32,4 +32,5 @@ return {
   start_failure and cjson.encode(start_failure) or '',
   cjson.encode(lane),
   redis.call('HGETALL', LANE_USE),
+  redis.call('LINDEX', BOOT_STEPS, 0) or '',
 }

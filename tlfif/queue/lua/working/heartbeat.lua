@@ -17,8 +17,10 @@ redis.call('EXPIRE', node, beat.ttl_s)
 redis.call('ZADD', NODES, now, beat.instance)
 redis.call('EXPIRE', NODES, 4 * beat.ttl_s)
 if beat.boot_ms then
-  redis.call('LPUSH', BOOTS, beat.boot_ms)
-  redis.call('LTRIM', BOOTS, 0, beat.boots_bound - 1)
-  redis.call('EXPIRE', BOOTS, 90 * 86400)
+  for list, value in pairs({[BOOTS] = beat.boot_ms, [BOOT_STEPS] = beat.timings}) do
+    redis.call('LPUSH', list, value)
+    redis.call('LTRIM', list, 0, beat.boots_bound - 1)
+    redis.call('EXPIRE', list, 90 * 86400)
+  end
 end
 return phase
