@@ -5,7 +5,6 @@ that no image and no other node has them; kept until it is about to end or the n
 name. Standard library and `openssl` only.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -110,15 +109,13 @@ def _write(path: Path, pem: bytes) -> None:
     # mkstemp's files are 0600 from the beginning.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
     try:
-        with open(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(pem)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def node_names(environment: Mapping[str, str]) -> frozenset[str]:

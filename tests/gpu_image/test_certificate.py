@@ -11,11 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-import certificate
 import pytest
 from support import python310
 from support.calls import ClientOf
 
+import certificate
 from local.aws.endpoint import Endpoint
 
 NAMES = frozenset({"localhost", "ip-10-20-2-17.ec2.internal", "i-0123456789abcdef0"})

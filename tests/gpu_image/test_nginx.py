@@ -73,7 +73,7 @@ def status(answer: bytes) -> int:
 
 
 def refusal(answer: bytes) -> tuple[int, str]:
-    """Status and code of an answer that is nginx's own: JSON, with a sentence, naming no version."""
+    """Status and code of an answer that is nginx's own: JSON with a sentence, and no version."""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"\r\nServer: nginx\r\n" in head
     assert b"\r\nContent-Type: application/json\r\n" in head
@@ -97,7 +97,8 @@ def client(version: ssl.TLSVersion) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning) if version < ssl.TLSVersion.TLSv1_2 else ExitStack():
+    old = version < ssl.TLSVersion.TLSv1_2
+    with pytest.warns(DeprecationWarning, match="deprecated") if old else ExitStack():
         context.minimum_version = context.maximum_version = version
     return context
 
@@ -174,15 +175,17 @@ def test_a_path_has_one_method(front: Nginx, model: Engine, path: str, method: s
 
 
 # What vLLM has besides; and other ways to spell a path.
-CLOSED = """/metrics /load /sleep /wake_up /is_sleeping /collective_rpc /tokenize /detokenize /ping
-/version /server_info /reset_prefix_cache /docs /redoc /openapi.json /invocations /pooling /score
-/rerank /v1/load_lora_adapter /v1/unload_lora_adapter /v1/responses /v1/embeddings /v1/messages
-/v1/ /v1 / /v1/models/ /V1/models /health/x /@error /error
-//metrics //v1/../metrics /v1/../metrics /v1/models/../../metrics /v1/%2e%2e/metrics /%2e%2e/metrics
-/v1/..%2fmetrics /v1/models%2f..%2f..%2fmetrics /v1/models/%252e%252e/%252e%252e/metrics
+CLOSED = """
+/metrics /load /sleep /wake_up /is_sleeping /collective_rpc /tokenize /detokenize /ping /version
+/server_info /reset_prefix_cache /docs /redoc /openapi.json /invocations /pooling /score /rerank
+/v1/load_lora_adapter /v1/unload_lora_adapter /v1/responses /v1/embeddings /v1/messages /v1/ /v1
+/ /v1/models/ /V1/models /health/x /@error /error //metrics //v1/../metrics /v1/../metrics
+/v1/models/../../metrics /v1/%2e%2e/metrics /%2e%2e/metrics /v1/..%2fmetrics
+/v1/models%2f..%2f..%2fmetrics /v1/models/%252e%252e/%252e%252e/metrics
 /v1/models;/../../metrics /v1/models\\..\\..\\metrics /v1/models%00 /v1/models%00/../../metrics
 /v1/models%20/../metrics /v1/models%0d%0aX:1 http://127.0.0.1:8000/metrics https://x//metrics
-/../metrics /v1/..;/metrics * metrics /v1/models%3f/../../metrics""".split()
+/../metrics /v1/..;/metrics * metrics /v1/models%3f/../../metrics
+"""
 SAME = (
     "//v1//models",
     "/v1/./models",
@@ -195,7 +198,7 @@ SAME = (
 
 @NGINX
 def test_no_spelling_of_a_path_leads_elsewhere(front: Nginx, model: Engine) -> None:
-    for target in CLOSED:
+    for target in CLOSED.split():
         assert refusal(front.exchange(get(target)))[0] in (400, 404), target
     assert model.requests == []
     for target in SAME:

@@ -59,28 +59,28 @@ class Engine(socketserver.ThreadingTCPServer):
 
 
 class _Connection(socketserver.BaseRequestHandler):
-    server: Engine
-
     def handle(self) -> None:
+        engine = self.server
+        assert isinstance(engine, Engine)
         received = b""
         while select.select([self.request], [], [], 0.05 if _whole(received) else 5)[0]:
             piece = self.request.recv(65_536)
             if not piece:
                 break
             received += piece
-        self.server.requests.append(received)
+        engine.requests.append(received)
         if b"stream" in received or b"silent" in received:
-            self._generate(b"stream" in received)
+            self._generate(engine, b"stream" in received)
         else:
             self.request.sendall(ANSWER)
 
-    def _generate(self, streaming: bool) -> None:
+    def _generate(self, engine: Engine, streaming: bool) -> None:
         if streaming:
             self.request.sendall(STREAM)
         give_up = time.monotonic() + 20
-        while not self.server.finish.wait(0.01) and time.monotonic() < give_up:
+        while not engine.finish.wait(0.01) and time.monotonic() < give_up:
             if select.select([self.request], [], [], 0)[0] and not self.request.recv(1):
-                self.server.left.set()
+                engine.left.set()
                 return
         self.request.sendall(LAST if streaming else ANSWER)
 

@@ -1,4 +1,4 @@
-"""A local node with nginx before its engine: the real node's configuration, ended without a trace."""
+"""A local node with nginx before its engine, and that nothing of it is left."""
 
 import asyncio
 import contextlib
@@ -60,9 +60,7 @@ async def boot(stack: Stack) -> Path:
                 return answer.text.endswith("[DONE]\n\n")
             return False
 
-        async with asyncio.timeout(10):
-            while not await answers():
-                await asyncio.sleep(0.02)
+        await eventually(answers)
     return proxy.certificate
 
 
