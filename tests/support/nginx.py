@@ -1,6 +1,7 @@
 """The node's nginx, run as tests need it: the image's configuration before an engine of theirs."""
 
 import contextlib
+import json
 import os
 import select
 import socket
@@ -43,8 +44,12 @@ class Engine(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__((LOOPBACK, 0), _Connection)
+    # One may have been there just before.
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, port: int) -> None:
+        super().__init__((LOOPBACK, port), _Connection)
         self.requests: list[bytes] = []
         self.finish, self.left = threading.Event(), threading.Event()
 
@@ -97,9 +102,9 @@ def _whole(received: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def engine() -> Iterator[Engine]:
-    """One that runs within the block."""
-    with Engine() as server:
+def engine(port: int = 0) -> Iterator[Engine]:
+    """One that runs within the block, at this port or at any."""
+    with Engine(port) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
@@ -133,6 +138,37 @@ class Nginx:
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 connection.sendall(request)
             return until_closed(connection)
+
+
+def get(target: str, *headers: str) -> bytes:
+    """A request, byte by byte."""
+    lines = [f"GET {target} HTTP/1.1", "Host: x", "Connection: close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def post(body: bytes, *headers: str, path: str = "/v1/completions") -> bytes:
+    """A request with a body, whose length it states unless it comes in chunks."""
+    lines = [f"POST {path} HTTP/1.1", "Host: x", "Connection: close", *headers]
+    if not any(header.lower().startswith("transfer-encoding") for header in headers):
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def status(answer: bytes) -> int:
+    """An answer's status."""
+    return int(answer.split(b" ", 2)[1])
+
+
+def refusal(answer: bytes) -> tuple[int, str]:
+    """Status and code of an answer that is nginx's own: JSON with a sentence, and no version."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"\r\nServer: nginx\r\n" in head
+    assert b"\r\nContent-Type: application/json\r\n" in head
+    assert b"\r\nCache-Control: no-store" in head
+    said = json.loads(body)
+    assert said.keys() == {"error", "message"}
+    assert said["message"].endswith(".")
+    return status(answer), said["error"]
 
 
 def until_closed(connection: Any) -> bytes:
