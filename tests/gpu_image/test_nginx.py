@@ -6,7 +6,6 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from configparser import RawConfigParser
 from contextlib import ExitStack
 
 import pytest
@@ -27,7 +26,6 @@ from support.nginx import (
 
 from local.machine.ports import LOOPBACK, free_port
 from local.node.proxy import CONFIGURATION
-from local.node.supervisor import CONFIGURATION as SUPERVISOR
 from tlfif import names
 
 TEXT = re.sub(r"(?m)^ *#.*$", "", CONFIGURATION.read_text())
@@ -388,16 +386,3 @@ def test_the_access_log_is_json_and_has_no_prompts(front: Nginx, model: Engine) 
     ]
     assert "prompt" not in json.dumps(last)
     assert {line["tls"] for line in last} == {"TLSv1.3"}
-
-
-def test_supervisord_gives_it_up_in_bounded_time_and_stops_it_first() -> None:
-    conf = RawConfigParser()
-    conf.read(SUPERVISOR)
-    section = conf["program:nginx"]
-    priorities = {name: conf.getint(name, "priority", fallback=0) for name in conf.sections()}
-    assert max(priorities, key=lambda name: priorities[name]) == "program:nginx"
-    assert section.getint("startretries") <= 5
-    assert section.getint("stopwaitsecs") <= 2, "the watcher waits for that"
-    *_, certificate, nginx_, option, path = section["command"].split()
-    assert (nginx_, option, path) == ("/usr/sbin/nginx", "-c", "/srv/tl-fif/gpu_image/nginx.conf")
-    assert TEXT.count(f" {certificate};") == 2, "the certificate that is made is the one used"

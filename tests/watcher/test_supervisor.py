@@ -17,6 +17,7 @@ from support.node_stack import alive
 from support.watchers import until
 
 from local.machine.processes import Process, Processes
+from local.node import proxy
 from local.node.supervisor import CONFIGURATION, Program
 from local.node.supervisor import Supervisor as LocalSupervisor
 from recording.model import ROOT
@@ -221,6 +222,22 @@ def test_the_unit_makes_the_end_of_supervisord_the_end_of_the_machine() -> None:
         if section.startswith("program:")
     )
     assert stops_s < int(service["TimeoutStopSec"]), "or systemd kills what still finishes a job"
+
+
+@pytest.mark.story("EC2-005")
+def test_nginx_is_given_up_in_bounded_time_and_stops_first() -> None:
+    conf = RawConfigParser()
+    conf.read(CONFIGURATION)
+    section = conf["program:nginx"]
+    priorities = {name: conf.getint(name, "priority", fallback=0) for name in conf.sections()}
+    assert max(priorities, key=lambda name: priorities[name]) == "program:nginx"
+    assert section.getint("startretries") <= 5
+    assert section.getint("stopwaitsecs") <= 2, "the watcher waits for that"
+    *_, certificate, nginx_, option, path = section["command"].split()
+    assert (nginx_, option, path) == ("/usr/sbin/nginx", "-c", "/srv/tl-fif/gpu_image/nginx.conf")
+    assert proxy.CONFIGURATION.read_text().count(f" {certificate};") == 2, (
+        "the certificate that is made is the one used"
+    )
 
 
 def test_the_watchers_user_may_use_the_socket() -> None:
