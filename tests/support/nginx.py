@@ -46,10 +46,11 @@ class Engine(socketserver.ThreadingTCPServer):
 
     # One may have been there just before.
     allow_reuse_address = True
-    request_queue_size = 128
 
     def __init__(self, port: int) -> None:
         super().__init__((LOOPBACK, port), _Connection)
+        # Five may wait otherwise.
+        self.socket.listen(128)
         self.requests: list[bytes] = []
         self.finish, self.left = threading.Event(), threading.Event()
 
