@@ -59,7 +59,7 @@ def start(slow: bool = True, environment: Mapping[str, str] | None = None) -> Fi
 
 
 def _first_token(port: int, process: "subprocess.Popen[bytes]") -> None:
-    ask = {"model": names.SERVED_MODEL, "prompt": "Hi", "max_tokens": 1}
+    ask = {"model": names.DEFAULT_SERVED_MODEL, "prompt": "Hi", "max_tokens": 1}
     give_up = time.monotonic() + READY_S
     while time.monotonic() < give_up and process.poll() is None:
         try:
