@@ -30,6 +30,8 @@ OUTPUTS = {
     "cost_fixed_monthly_eur": "what the stack costs each month before any GPU hour, "
     "in EUR without VAT",
     "cost_gpu_hours_left": "how many GPU hours the cap leaves; none with `gpu:wake` = never",
+    "cost_spot_hours_left": "how many they would be at the estimated spot price, which moves; with "
+    "`gpu:spot`",
     "cost_lane_answers_left": "how many answers a month of the instant lane fit under the cap, "
     "free tier included, if no node runs; with `cpu:enabled`",
     "next_step": "what to do next, if anything",
@@ -40,6 +42,7 @@ KEYS_PEOPLE_CHANGE = (
     "budget:capEur",
     "alerts:email",
     "gpu:count",
+    "gpu:spot",
     "gpu:instanceType",
     "gpu:idleMinutes",
     "gpu:wake",
