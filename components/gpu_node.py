@@ -123,15 +123,16 @@ class GpuNodes(Component):
 
     def _create_instance(self, number: int, profile: aws.iam.InstanceProfile) -> aws.ec2.Instance:
         args, spot = self._args, self._args.settings.spot
+        name = f"{self._name}-spot-{number}" if spot else f"{self._name}-{number}"
         tags = {
             ENV_TAG: ENV_VALUE,
             STACK_TAG: args.stack,
             "Name": f"tl-fif-{args.stack}-node-{number}",
         }
         instance = aws.ec2.Instance(
-            # Another name, because the provider does not see that an instance is to be spot no more:
-            # by its name it is another one.
-            f"{self._name}-spot-{number}" if spot else f"{self._name}-{number}",
+            # The provider does not see that an instance is to be spot no more (its issue 38141): by
+            # another name it is another instance.
+            name,
             ami=args.ami_id,
             instance_type=args.settings.instance_type,
             instance_market_options=SPOT if spot else None,
@@ -161,8 +162,7 @@ class GpuNodes(Component):
             ),
         )
         own = iam.stop_self(instance.arn, args.stack)
-        kind = "spot-" if spot else ""
-        self._grant(f"{self._name}-{kind}{number}-stop-self", self.role, own)
+        self._grant(f"{name}-stop-self", self.role, own)
         return instance
 
     def _configuration(self) -> dict[str, pulumi.Input[str]]:

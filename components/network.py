@@ -101,6 +101,11 @@ class Network(Component):
         self.register_outputs({"vpc_id": self.vpc.id, "ipv6_cidr": self.vpc.ipv6_cidr_block})
 
     @property
+    def node_subnet_ids(self) -> list[pulumi.Output[str]]:
+        """The subnets of the nodes, a zone each."""
+        return [subnet.id for subnet in self._node_subnets]
+
+    @property
     def function_ways(self) -> list[pulumi.Resource]:
         """What a function must wait for, so that its first call finds the queue and AWS."""
         return [*self._ways["private"], *self._ways["lambda"]]
@@ -115,8 +120,10 @@ class Network(Component):
         # Traffic inside one zone is free.
         self.lambda_subnet = self._subnet("lambda", 0, LAMBDA_CIDR, zones[0])
         self.queue_subnet = self._subnet("queue", 1, QUEUE_CIDR, zones[0])
-        self.node_subnets = [
-            self._subnet("node" if number == 0 else f"node-{number}", 2 + number, *place, public=True)
+        self._node_subnets = [
+            self._subnet(
+                "node" if number == 0 else f"node-{number}", 2 + number, *place, public=True
+            )
             for number, place in enumerate(zip(NODE_CIDRS, zones, strict=False))
         ]
 
@@ -159,7 +166,7 @@ class Network(Component):
         outbound = aws.ec2.EgressOnlyInternetGateway(
             f"{self._name}-outbound", vpc_id=self.vpc.id, opts=self._child()
         )
-        public = self._route_table("public", *self.node_subnets)
+        public = self._route_table("public", *self._node_subnets)
         private = self._route_table("private", self.lambda_subnet, self.queue_subnet)
         anywhere, anywhere_ipv6 = "0.0.0.0/0", "::/0"
         self._route(

@@ -10,9 +10,9 @@ REGIONS = ("us-east-1", "eu-west-1", "eu-central-1")
 READ = "2026-11"
 # The instance types with a GPU that have a price, and the vCPUs of each.
 VCPUS = {"g4dn.xlarge": 4}
-# What part of its on-demand price a spot instance of a family costs. An estimate from public reports
-# (g4dn.xlarge $0.16 to $0.25, g6.xlarge $0.33 to $0.75 an hour): the price moves by the hour, the
-# zone and the region, and never above on-demand.
+# What part of its on-demand price a spot instance of a family costs. An estimate, from what people
+# report (g4dn.xlarge $0.16 to $0.25, g6.xlarge $0.33 to $0.75 an hour): the price moves by the
+# hour, the zone and the region, and never above on-demand.
 SPOT_SHARES = {"g4dn": 0.40, "g5": 0.50, "g6": 0.60, "g6f": 0.60}
 # A function has a disk of so much for nothing.
 FREE_DISK_MB = 512

@@ -46,7 +46,7 @@ class TlsIngress(Component):
             internal=True,
             load_balancer_type="network",
             # It reaches targets only in zones where it is itself.
-            subnets=[each.id for each in args.network.node_subnets[: len(args.node_addresses)]],
+            subnets=args.network.node_subnet_ids[: len(args.node_addresses)],
             security_groups=[self._create_group().id],
             opts=self._child(),
         )

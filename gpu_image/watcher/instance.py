@@ -25,7 +25,8 @@ class Instance:
     """This machine; `started_at` is when EC2 last started it, in epoch s.
 
     `notices_at` is the metadata service of a spot instance, which says there when it is taken back;
-    '' for any other. `told` is its user data. Nodes made before settings were a parameter have all of them there.
+    '' for any other. `told` is its user data: nodes made before settings were a parameter have all
+    of them there.
     """
 
     id: str

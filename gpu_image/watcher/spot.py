@@ -14,10 +14,10 @@ from worker.tasks import poll
 
 # AWS's advice. In minutes, as what follows, because the local cloud's are shorter.
 EVERY_MIN = 5 / 60
-# EC2 gives two minutes. Jobs have this long to end here; the last of it belongs to handing back what
-# has not ended, and to a machine that shuts down.
+# EC2 gives two minutes. Jobs have this long to end here; the last of it belongs to handing back
+# what has not ended, and to a machine that shuts down.
 GRACE_MIN, SPARE_MIN = 1.25, 0.5
-_TIMEOUT_S = 2.0
+_TIMEOUT_S, _NONE = 2.0, 404
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Notices:
                 f"{self._endpoint}/latest/meta-data/spot/instance-action",
                 headers={TOKEN: asked.raise_for_status().text},
             )
-            if answer.status_code != httpx.codes.NOT_FOUND:
+            if answer.status_code != _NONE:
                 self.notice = parse(answer.raise_for_status().text)
             failure = ""
         except (httpx.HTTPError, ValueError) as error:

@@ -22,7 +22,9 @@ class Interruptions:
         """`spot/instance-action` of the instance's metadata, if it is there."""
         return self._notices.get(instance_id)
 
-    def interrupt(self, instance_id: str, warning_s: float = WARNING_S, *, stops: bool = True) -> None:
+    def interrupt(
+        self, instance_id: str, warning_s: float = WARNING_S, *, stops: bool = True
+    ) -> None:
         """Gives notice of a stop in `warning_s` seconds, and stops the instance then; unless
         `stops` is False: EC2 thinks better of it.
         """
