@@ -15,8 +15,8 @@ class Interruptions:
     def __init__(self, states: InstanceStates):
         self._states = states
         self._notices: dict[str, str] = {}
-        self._stops: set[asyncio.Task[None]] = set()
-        states.listen(self._forget)
+        self._stops: dict[str, asyncio.Task[None]] = {}
+        states.listen(self._on_state)
 
     def notice(self, instance_id: str) -> str | None:
         """`spot/instance-action` of the instance's metadata, if it is there."""
@@ -25,16 +25,14 @@ class Interruptions:
     def interrupt(
         self, instance_id: str, warning_s: float = WARNING_S, *, stops: bool = True
     ) -> None:
-        """Gives notice of a stop in `warning_s` seconds, and stops the instance then; unless
-        `stops` is False: EC2 thinks better of it.
+        """Gives notice of a stop in `warning_s` seconds, and stops the instance then if it has not
+        stopped by itself; unless `stops` is False: EC2 thinks better of it.
         """
         at = datetime.now(UTC) + timedelta(seconds=warning_s)
         told = {"action": "stop", "time": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
         self._notices[instance_id] = json.dumps(told)
         if stops:
-            stop = asyncio.create_task(self._stop(instance_id, warning_s))
-            self._stops.add(stop)
-            stop.add_done_callback(self._stops.discard)
+            self._stops[instance_id] = asyncio.create_task(self._stop(instance_id, warning_s))
 
     def withdraw(self, instance_id: str) -> None:
         """Takes a notice back that was not meant."""
@@ -42,14 +40,16 @@ class Interruptions:
 
     async def close(self) -> None:
         """Abandons the stops to come."""
-        for stop in self._stops:
+        for stop in self._stops.values():
             stop.cancel()
-        await asyncio.gather(*self._stops, return_exceptions=True)
+        await asyncio.gather(*self._stops.values(), return_exceptions=True)
 
     async def _stop(self, instance_id: str, warning_s: float) -> None:
         await asyncio.sleep(warning_s)
         await self._states.take_back(instance_id)
 
-    def _forget(self, instance_id: str, state: str) -> None:
+    def _on_state(self, instance_id: str, state: str) -> None:
         if state == "stopped":
             self._notices.pop(instance_id, None)
+            if stop := self._stops.pop(instance_id, None):
+                stop.cancel()
