@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from components.settings import Settings
 from recording.evaluate import evaluate, stacks
 from recording.model import ROOT
-from tools import lane_costs, literal_costs
+from tools import fleet_costs, lane_costs, literal_costs
 
 OUTPUTS = {
     "api_url": "where clients post prompts",
@@ -80,7 +80,8 @@ def outputs() -> str:
 @cache
 def output_names() -> list[str]:
     """What any stack exports, sorted: some outputs come with a key."""
-    return sorted({name for stack in stacks() for name in evaluate(stack).outputs})
+    spot = evaluate("dev", config={"tl-fif:gpu": {"spot": True}})
+    return sorted({name for each in (*map(evaluate, stacks()), spot) for name in each.outputs})
 
 
 def _key_row(key: str, field: FieldInfo) -> str:
@@ -105,6 +106,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "outputs": outputs,
     "literal-costs": literal_costs.table,
     "lane-costs": lane_costs.table,
+    "fleet-costs": fleet_costs.table,
+    "spot-prices": fleet_costs.spot_prices,
 }
 
 

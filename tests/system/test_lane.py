@@ -39,8 +39,8 @@ GATES: dict[LocalCloud, Gate] = {}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def cloud() -> AsyncIterator[LocalCloud]:
-    """The whole system with the lane and a spot node; a minute lasts a second, but a lease as long as
-    it does: the lane's worker takes its time.
+    """The whole system with the lane and a spot node; a minute lasts a second, but a lease as long
+    as it does: the lane's worker takes its time.
     """
     options = Options(
         lane=True,
