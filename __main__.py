@@ -150,7 +150,7 @@ node_args = GpuNodesArgs(
     image_gb=settings.costs.image_gb,
     queue=queue.fields,
     replies_bucket=storage.replies,
-    subnet_id=network.node_subnet.id,
+    subnet_ids=network.node_subnet_ids,
     security_group_id=network.node_group.id,
     ways=network.node_ways,
 )

@@ -23,11 +23,21 @@ WORTH_NAMING_USD = 1.0
 ROUNDS_TO_NOTHING_USD = 0.005
 ROUNDS_TO_NOTHING_USD_AN_HOUR = 0.0005
 FIXED, LEFT = "cost_fixed_monthly_eur", "cost_gpu_hours_left"
+SPOT_LEFT = "cost_spot_hours_left"
 ANSWERS = "cost_lane_answers_left"
 GPU_TYPES, ENGINE = "gpu_types", "engine"
 # What the cap leaves is for the one or the other: how each is written, and what it is.
-_LEAVES = {LEFT: ("{:.1f}", "GPU-hours"), ANSWERS: ("{:,.0f}", "answers of the instant lane")}
-_UNITS = {"month": "$/month", "gpu-hour": "$/GPU-hour", "lane-hour": "$/lane-hour"}
+_LEAVES = {
+    LEFT: ("{:.1f}", "GPU-hours"),
+    SPOT_LEFT: ("{:.1f}", "at the estimated spot price"),
+    ANSWERS: ("{:,.0f}", "answers of the instant lane"),
+}
+_UNITS = {
+    "month": "$/month",
+    "gpu-hour": "$/GPU-hour",
+    "spot-hour": "$/spot-hour",
+    "lane-hour": "$/lane-hour",
+}
 MOST_ANSWERS = 100_000_000
 
 
@@ -63,12 +73,13 @@ def metrics() -> CostLine:
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """The bill of a month in USD and EUR, and what the cap leaves beside it: GPU-hours, or answers
-    of the instant lane; None where the stack has no nodes, or no lane.
+    of the instant lane; None where the stack has no nodes, no spot nodes, or no lane.
     """
 
     rows: Sequence[BillRow]
     fixed_eur: float
     gpu_hours_left: float | None
+    spot_hours_left: float | None
     lane_answers_left: int | None
     warning: str | None
     gpu_types: Sequence[Mapping[str, Any]]
@@ -80,6 +91,8 @@ class Summary:
         figures = {FIXED: round(self.fixed_eur, 2)}
         if self.gpu_hours_left is not None:
             figures[LEFT] = round(self.gpu_hours_left, 1)
+        if self.spot_hours_left is not None:
+            figures[SPOT_LEFT] = round(self.spot_hours_left, 1)
         if self.lane_answers_left is not None:
             figures[ANSWERS] = self.lane_answers_left
         return figures
@@ -173,8 +186,9 @@ def _dearest_first(rows: Sequence[Mapping[str, Any]], per: str) -> list[Mapping[
 
 def _by_the_hour(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """What is due for each hour that a node, or the lane, runs, if it is anything."""
-    both = [*_dearest_first(rows, "gpu-hour"), *_dearest_first(rows, "lane-hour")]
-    return [row for row in both if row["usd"] >= ROUNDS_TO_NOTHING_USD_AN_HOUR]
+    hourly = [each for each in _UNITS if each != "month"]
+    due = [row for per in hourly for row in _dearest_first(rows, per)]
+    return [row for row in due if row["usd"] >= ROUNDS_TO_NOTHING_USD_AN_HOUR]
 
 
 def _at_worst(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -218,13 +232,17 @@ def summarise(settings: Settings, parts: Iterable[Component | None]) -> Summary:
     declared = [line for part in parts if part for line in part.cost_lines]
     every = [*declared, metrics(), *planned(settings)]
     rows = pricing.bill(every, settings.region)
-    fixed, running = pricing.total_usd(rows), pricing.total_usd(rows, "gpu-hour")
-    hours = max(0.0, (settings.cap_usd - fixed) / running) if running else None
+    fixed = pricing.total_usd(rows)
+    hours, spot_hours = (
+        max(0.0, (settings.cap_usd - fixed) / running) if running else None
+        for running in (pricing.total_usd(rows, per) for per in ("gpu-hour", "spot-hour"))
+    )
     answers = _lane_answers(settings, every) if settings.cpu.enabled else None
     return Summary(
         rows=rows,
         fixed_eur=fixed / settings.costs.usd_per_eur,
         gpu_hours_left=hours,
+        spot_hours_left=spot_hours,
         lane_answers_left=answers,
         warning=_warning(settings, rows, hours, answers),
         gpu_types=_gpu_types(settings, fixed),

@@ -26,11 +26,22 @@ from tlfif.names import (
 # What the provider changes in place by stopping the instance and starting it, a stopped one too
 # (a disk it can only make larger): another instance takes its place.
 REPLACED = ["instanceType", "rootBlockDevice"]
-# The same of what a node has for life; and tags that others set are theirs.
+# The same of what a node has for life; a node stays in the zone that it was made in; and tags that
+# others set are theirs.
 IGNORED = [
     "userData",
+    "subnetId",
     *(f'{tags}["{key}"]' for tags in ("tags", "tagsAll", "volumeTags") for key in FOREIGN_TAGS),
 ]
+# One request for the node's whole life: EC2 stops such an instance instead of deleting it, and only
+# such a one can be stopped and started by us. Without a highest price, the on-demand price is that.
+SPOT: aws.ec2.InstanceInstanceMarketOptionsArgsDict = {
+    "market_type": "spot",
+    "spot_options": {
+        "spot_instance_type": "persistent",
+        "instance_interruption_behavior": "stop",
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +50,8 @@ class GpuNodesArgs:
 
     `eur_per_hour` is what a node costs while it runs.
 
-    `queue` says where the queue is, `subnet_id` and `security_group_id` are where the nodes are,
-    and `ways` what must be there before they boot.
+    `queue` says where the queue is, `subnet_ids` (taken in turns, a zone each) and
+    `security_group_id` are where the nodes are, and `ways` what must be there before they boot.
     """
 
     settings: GpuSettings
@@ -52,7 +63,7 @@ class GpuNodesArgs:
     image_gb: int
     queue: QueueFields
     replies_bucket: RepliesBucket
-    subnet_id: pulumi.Input[str]
+    subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     ways: Sequence[pulumi.Resource]
 
@@ -111,18 +122,22 @@ class GpuNodes(Component):
         )
 
     def _create_instance(self, number: int, profile: aws.iam.InstanceProfile) -> aws.ec2.Instance:
-        args = self._args
+        args, spot = self._args, self._args.settings.spot
+        name = f"{self._name}-spot-{number}" if spot else f"{self._name}-{number}"
         tags = {
             ENV_TAG: ENV_VALUE,
             STACK_TAG: args.stack,
             "Name": f"tl-fif-{args.stack}-node-{number}",
         }
         instance = aws.ec2.Instance(
-            f"{self._name}-{number}",
+            # The provider does not see that an instance is to be spot no more (its issue 38141): by
+            # another name it is another instance.
+            name,
             ami=args.ami_id,
             instance_type=args.settings.instance_type,
+            instance_market_options=SPOT if spot else None,
             iam_instance_profile=profile.name,
-            subnet_id=args.subnet_id,
+            subnet_id=args.subnet_ids[number % len(args.subnet_ids)],
             vpc_security_group_ids=[args.security_group_id],
             # For the watcher; cloud-init ignores it.
             user_data=json.dumps(environment.NodeIdentity.variables(stack=args.stack)),
@@ -143,7 +158,7 @@ class GpuNodes(Component):
             ),
         )
         own = iam.stop_self(instance.arn, args.stack)
-        self._grant(f"{self._name}-{number}-stop-self", self.role, own)
+        self._grant(f"{name}-stop-self", self.role, own)
         return instance
 
     def _configuration(self) -> dict[str, pulumi.Input[str]]:
@@ -179,6 +194,8 @@ def _disk(settings: GpuSettings) -> aws.ec2.InstanceRootBlockDeviceArgs:
 def _cost_lines(args: GpuNodesArgs, count: int) -> list[CostLine]:
     """Disks and image cost money all the time; the rest is for each hour that one node runs."""
     lines = pricing.gpu_hour_lines(args.settings.instance_type)
+    if args.settings.spot:
+        lines += pricing.spot_hour_lines(args.settings.instance_type)
     if args.ami_id:
         # The bake makes the snapshot, not this program; it is paid for as long as there is an
         # image.

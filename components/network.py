@@ -1,5 +1,5 @@
-"""The VPC: three subnets, no NAT, and every security group with its rules, which `Network.allow`
-alone writes.
+"""The VPC: subnets for functions, queue and nodes, no NAT, and every security group with its rules,
+which `Network.allow` alone writes.
 """
 
 from collections import defaultdict
@@ -13,9 +13,11 @@ import pulumi_aws as aws
 from components.component import Component
 from tlfif.names import REDIS_PORT
 
-# One /24 each of the VPC's 10.20.0.0/22; the queue's is fixed by RED-002.
+# A /24 each of the VPC's 10.20.0.0/22; the queue's is fixed by RED-002. Nodes have one zone after
+# another: the first with the queue, and the others half of what is left.
 VPC_CIDR = "10.20.0.0/22"
-LAMBDA_CIDR, QUEUE_CIDR, NODE_CIDR = "10.20.0.0/24", "10.20.1.0/24", "10.20.2.0/24"
+LAMBDA_CIDR, QUEUE_CIDR = "10.20.0.0/24", "10.20.1.0/24"
+NODE_CIDRS = ("10.20.2.0/24", "10.20.3.0/25", "10.20.3.128/25")
 HTTP, HTTPS = 80, 443
 
 
@@ -64,7 +66,7 @@ VPC = Peer("vpc", {"cidr_ipv4": VPC_CIDR})
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
-    """`gpu_instance_type` decides the availability zone: not every one has such machines."""
+    """`gpu_instance_type` decides the availability zones: not every one has such machines."""
 
     region: str
     gpu_instance_type: str
@@ -99,6 +101,11 @@ class Network(Component):
         self.register_outputs({"vpc_id": self.vpc.id, "ipv6_cidr": self.vpc.ipv6_cidr_block})
 
     @property
+    def node_subnet_ids(self) -> list[pulumi.Output[str]]:
+        """The subnets of the nodes, a zone each."""
+        return [subnet.id for subnet in self._node_subnets]
+
+    @property
     def function_ways(self) -> list[pulumi.Resource]:
         """What a function must wait for, so that its first call finds the queue and AWS."""
         return [*self._ways["private"], *self._ways["lambda"]]
@@ -113,15 +120,19 @@ class Network(Component):
         return [*self._ways["public"], *self._ways[group.name]]
 
     def _create_subnets(self) -> None:
-        zone = self._zone_with_gpus()
-        self.lambda_subnet = self._subnet("lambda", 0, LAMBDA_CIDR, zone)
-        self.queue_subnet = self._subnet("queue", 1, QUEUE_CIDR, zone)
-        self.node_subnet = self._subnet("node", 2, NODE_CIDR, zone, public=True)
+        zones = self._zones_with_gpus()
+        # Traffic inside one zone is free.
+        self.lambda_subnet = self._subnet("lambda", 0, LAMBDA_CIDR, zones[0])
+        self.queue_subnet = self._subnet("queue", 1, QUEUE_CIDR, zones[0])
+        self._node_subnets = [
+            self._subnet(
+                "node" if number == 0 else f"node-{number}", 2 + number, *place, public=True
+            )
+            for number, place in enumerate(zip(NODE_CIDRS, zones, strict=False))
+        ]
 
-    def _zone_with_gpus(self) -> str:
-        """The first zone that offers the GPU: not every one does, and traffic inside one zone is
-        free.
-        """
+    def _zones_with_gpus(self) -> list[str]:
+        """The zones that offer the GPU: where one has no machine left, another may."""
         offered = aws.ec2.get_instance_type_offerings(
             filters=[{"name": "instance-type", "values": [self._args.gpu_instance_type]}],
             location_type="availability-zone",
@@ -132,7 +143,7 @@ class Network(Component):
                 f"gpu:instanceType = {self._args.gpu_instance_type!r} is not offered in "
                 f"{self._args.region}; choose another instance type, or another aws:region."
             )
-        return sorted(offered.locations)[0]
+        return sorted(offered.locations)
 
     def _subnet(
         self, role: str, index: int, cidr: str, zone: str, *, public: bool = False
@@ -159,7 +170,7 @@ class Network(Component):
         outbound = aws.ec2.EgressOnlyInternetGateway(
             f"{self._name}-outbound", vpc_id=self.vpc.id, opts=self._child()
         )
-        public = self._route_table("public", self.node_subnet)
+        public = self._route_table("public", *self._node_subnets)
         private = self._route_table("private", self.lambda_subnet, self.queue_subnet)
         anywhere, anywhere_ipv6 = "0.0.0.0/0", "::/0"
         self._route(

@@ -3,7 +3,7 @@
 Only free tiers that do not end are counted; an account has each of them once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, cast
 
 REGIONS = ("us-east-1", "eu-west-1", "eu-central-1")
@@ -17,6 +17,10 @@ VCPUS = {
     "g6f.large": 2,
     "g6f.xlarge": 4,
 }
+# What part of its on-demand price a spot instance of a family costs. An estimate, from what people
+# report (g4dn.xlarge $0.16 to $0.25, g6.xlarge $0.33 to $0.75 an hour): the price moves by the
+# hour, the zone and the region, and never above on-demand.
+SPOT_SHARES = {"g4dn": 0.40, "g5": 0.50, "g6": 0.60, "g6f": 0.60}
 # A function has a disk of so much for nothing.
 FREE_DISK_MB = 512
 # A gp3 volume reads and writes so much for nothing.
@@ -163,6 +167,26 @@ def _by_region(row: _Row) -> dict[str, Price]:
 
 
 PRICES: dict[str, dict[str, Price]] = {row.item: _by_region(row) for row in _LIST}
+
+
+def spot_item(instance_type: str) -> str:
+    """The price list's name of an instance type as spot."""
+    return f"{instance_type} spot"
+
+
+def _as_spot(instance_type: str) -> dict[str, Price]:
+    share = SPOT_SHARES[instance_type.partition(".")[0]]
+    source = f"{share:.0%} of on-demand: an estimate, it moves"
+    item = spot_item(instance_type)
+    return {
+        region: replace(
+            price, item=item, pool=item, usd=round(share * price.usd, 3), source=source, mark="L"
+        )
+        for region, price in PRICES[instance_type].items()
+    }
+
+
+PRICES |= {spot_item(instance_type): _as_spot(instance_type) for instance_type in VCPUS}
 
 
 def gpu_instance_types(region: str) -> list[str]:

@@ -12,13 +12,14 @@ from components.prices import PRICES, Price
 
 HOURS = 730
 MINUTES = HOURS * 60
-Per = Literal["month", "gpu-hour", "lane-hour"]
+Per = Literal["month", "gpu-hour", "spot-hour", "lane-hour"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostLine:
     """One line of the bill: what, how many units of an item, and whether it is due each month, each
-    GPU-hour, or each hour that the instant lane runs.
+    GPU-hour, or each hour that the instant lane runs. What is due each spot-hour is an estimate of
+    the same GPU-hour: nothing is decided by it.
 
     `resource` is the type of the resources it pays for; `key` the configuration key to change when
     it is too much; `planned` marks a part that the program does not declare yet.
@@ -63,6 +64,16 @@ def gpu_hour_lines(instance_type: str) -> list[CostLine]:
     return [
         line(instance_type, 1, what, per="gpu-hour", resource=billed.INSTANCE, key=key),
         line(address, 1, f"its {address}", per="gpu-hour", resource=billed.INSTANCE),
+    ]
+
+
+def spot_hour_lines(instance_type: str) -> list[CostLine]:
+    """What a running spot node probably costs per hour; KeyError as gpu_hour_lines."""
+    item, address = prices.spot_item(instance_type), "public IPv4 address"
+    what = f"{instance_type} as spot, which moves; the cap counts on demand"
+    return [
+        line(item, 1, what, per="spot-hour", resource=billed.INSTANCE, key="gpu:spot"),
+        line(address, 1, f"its {address}", per="spot-hour", resource=billed.INSTANCE),
     ]
 
 

@@ -65,6 +65,13 @@ class GpuSettings(Group):
         pattern=r"^ami-[0-9a-f]{8}([0-9a-f]{9})?$",
         description="an image to use instead of the baked one",
     )
+    spot: bool = Field(
+        default=False,
+        description=(
+            "whether the nodes are spot instances: cheaper, and taken back by EC2 at two minutes' "
+            "notice; the cap counts their on-demand price"
+        ),
+    )
     slots: int = Field(
         default=names.ENGINE_SEQUENCES,
         ge=1,

@@ -57,7 +57,8 @@ class TlsIngress(Component):
             f"{name}-nlb",
             internal=True,
             load_balancer_type="network",
-            subnets=[args.network.node_subnet.id],
+            # It reaches targets only in zones where it is itself.
+            subnets=args.network.node_subnet_ids[: len(args.node_addresses)],
             security_groups=[self._create_group().id],
             opts=self._child(),
         )

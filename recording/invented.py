@@ -89,7 +89,7 @@ class RecordingBackend:
 
     def zones_offering(self, question: Mapping[str, Any]) -> list[str]:
         """The zones that have what `question` filters for, not sorted (as EC2 answers)."""
-        return [f"{self._region}b", f"{self._region}a"]
+        return [f"{self._region}{letter}" for letter in "dbac"]
 
     def parameters_below(self, path: str) -> dict[str, str]:
         """The parameters below a path, by name."""

@@ -102,6 +102,7 @@ STOP = "nodes:stop"  # somebody wants every node to stop, until a worker claims 
 WAKE = "node:wake"  # who has the right to start nodes now
 STARTS = "node:starts"  # which nodes were asked to start and have not been heard of, and when
 START_FAILURE = "node:failure"  # why the last start came to nothing
+EMPTY_ZONES = "node:zones"  # which zones had no machine for a node a while ago
 LATCH = "budget:latch"
 LANE = "lane:now"  # the instant lane that works now
 LANE_OWNER = "cpu-worker"  # whose its jobs are, before the colon

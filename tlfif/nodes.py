@@ -1,23 +1,35 @@
 """Starts and stops the stack's nodes: `decide` is pure, and two EC2 calls do what it says."""
 
 import datetime
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from tlfif import aws, names
 
-# EC2 has no machine to give, or the account may not have one: asking again soon will not help.
-NO_CAPACITY = {
+# A zone has no machine to give; another may.
+NO_CAPACITY_IN_ZONE = {
     "InsufficientCapacity",
     "InsufficientHostCapacity",
     "InsufficientInstanceCapacity",
     "InsufficientReservedInstanceCapacity",
+    "SpotMaxPriceTooLow",
+    "Unsupported",
+}
+# The account may have no more, in no zone.
+QUOTA_EXCEEDED = {
     "InstanceLimitExceeded",
     "MaxSpotInstanceCountExceeded",
     "VcpuLimitExceeded",
 }
+# Of this node alone: it has not stopped yet, or its spot request does not know it.
+NOT_YET = {"IncorrectInstanceState", "IncorrectSpotRequestState"}
+# Why a spot node is stopped that EC2 took back: EC2 alone starts it again.
+INTERRUPTED = "Server.SpotInstanceShutdown"
+# A wake asks EC2 for no further node after so long: who called waits, the guardian goes on.
+START_WITHIN_S = 4.0
 # EC2's words for a stop that somebody wanted; any other stopped an instance that was to run.
 ORDINARY_STOPS = {
     "",
@@ -25,15 +37,20 @@ ORDINARY_STOPS = {
     "Client.UserInitiatedHibernate",
     "Client.UserInitiatedShutdown",
     "Server.ScheduledStop",
-    "Server.SpotInstanceShutdown",
 }
 QUOTA = (
     "The account's quota of running G and VT instances (L-DB2E81BA) is used up, or 0 as in a new "
     "account; ask for 4 vCPUs a node in Service Quotas"
 )
+SPOT_QUOTA = (
+    "The account's quota of G and VT spot requests (L-3819A6DF) is used up, or 0 as in a new "
+    "account; ask for 4 vCPUs a node in Service Quotas"
+)
 REASONS = {
     "VcpuLimitExceeded": QUOTA,
     "InstanceLimitExceeded": QUOTA,
+    "MaxSpotInstanceCountExceeded": SPOT_QUOTA,
+    INTERRUPTED: "EC2 took the spot node back, and starts it again by itself when it has capacity",
     "Client.InternalError": "EC2 started the node and stopped it at once, as it does when it may "
     "not use the KMS key of the node's volume; look at the key's policy and grants",
     "Client.VolumeLimitExceeded": "The account's quota of EBS storage is used up; raise it in "
@@ -46,7 +63,7 @@ class Node:
     """One EC2 instance of the stack.
 
     `state` is EC2's word for it, `latched` says that the budget latch is on it, `failure` why it
-    is stopped though nobody stopped it ('' otherwise).
+    is stopped though nobody stopped it ('' otherwise), `zone` its availability zone.
     """
 
     id: str
@@ -54,6 +71,7 @@ class Node:
     latched: bool = False
     started_ago_s: float = 0.0
     failure: str = ""
+    zone: str = ""
 
     def is_expected(self, phases: Mapping[str, str]) -> bool:
         """Started, and not heard of yet.
@@ -88,32 +106,51 @@ class Decision:
     """How many to start of which instances, in this order, and what to say of none to start."""
 
     number: int
-    candidates: tuple[str, ...]
+    candidates: tuple[Node, ...]
     otherwise: Outcome
 
 
+class Woken(NamedTuple):
+    """What came of a wake: whom EC2 promised to start, its last error code or '', and the zones
+    that had no machine.
+
+    A promise is no start: EC2 may find later that it has none.
+    """
+
+    outcome: Outcome
+    started: list[str]
+    code: str
+    empty: list[str]
+
+
 def decide(
-    nodes: Sequence[Node], wanted: int, phases: Mapping[str, str], avoid: Collection[str] = ()
+    nodes: Sequence[Node],
+    wanted: int,
+    phases: Mapping[str, str],
+    avoid: Collection[str] = (),
+    empty: Collection[str] = (),
 ) -> Decision:
     """What to do for `wanted` more nodes than work or load a model (LAM-004).
 
     `nodes` are all of the stack's; `phases` by instance id, of those whose heartbeat the queue has.
-    Nodes whose last start failed come last, those to `avoid` are not started.
+    Nodes whose last start failed come last, and before them those of zones that were `empty` a
+    moment ago; those to `avoid`, and those that EC2 took back, are not started.
     """
     present = [node for node in nodes if node.state not in ("terminated", "shutting-down")]
     free = [node for node in present if not node.latched]
     stopped = [node for node in free if node.state == "stopped"]
+    ours = [node for node in stopped if node.failure != INTERRUPTED]
     missing = wanted - sum(node.is_expected(phases) for node in free)
-    candidates = [node for node in stopped if node.id not in avoid]
+    candidates = [node for node in ours if node.id not in avoid]
     if missing > 0 and candidates:
-        candidates.sort(key=lambda node: (node.failure != "", node.id))
-        return Decision(missing, tuple(node.id for node in candidates), Outcome.STARTED)
+        candidates.sort(key=lambda node: (node.failure != "", node.zone in empty, node.id))
+        return Decision(missing, tuple(candidates), Outcome.STARTED)
     if missing > 0 and any(node.is_leaving(phases) for node in free):
         return Decision(0, (), Outcome.STOPPING)
     if any(node.state in ("pending", "running") for node in free):
         return Decision(0, (), Outcome.COMING)
     if stopped:
-        return Decision(0, (), Outcome.FAILED)
+        return Decision(0, (), Outcome.FAILED if ours else Outcome.NO_CAPACITY)
     return Decision(0, (), Outcome.LATCHED if present else Outcome.ABSENT)
 
 
@@ -140,52 +177,72 @@ def _node(instance: dict[str, Any]) -> Node:
     started_ago = datetime.datetime.now(datetime.timezone.utc) - instance["LaunchTime"]
     reason: str = instance.get("StateReason", {}).get("Code", "")
     failure = reason if state == "stopped" and reason not in ORDINARY_STOPS else ""
-    return Node(instance["InstanceId"], state, latched, started_ago.total_seconds(), failure)
+    zone: str = instance["Placement"]["AvailabilityZone"]
+    return Node(instance["InstanceId"], state, latched, started_ago.total_seconds(), failure, zone)
 
 
 def wake(
-    ec2: Any, stack: str, wanted: int, phases: Mapping[str, str], avoid: Collection[str] = ()
-) -> tuple[Outcome, list[str], str]:
-    """Starts what `decide` says: the outcome, whom EC2 promised to start, its error code or ''.
-
-    A promise is no start: EC2 may find later that it has no machine.
-    """
+    ec2: Any,
+    stack: str,
+    wanted: int,
+    phases: Mapping[str, str],
+    avoid: Collection[str] = (),
+    empty: Collection[str] = (),
+) -> Woken:
+    """Starts what `decide` says, and elsewhere what one zone has no machine for."""
     try:
         with aws.answering():
-            decision = decide(find(ec2, stack), wanted, phases, avoid)
+            decision = decide(find(ec2, stack), wanted, phases, avoid, empty)
     except aws.Unavailable as error:
-        return _refused(str(error)) or Outcome.UNKNOWN, [], str(error)
-    started, code = _start(ec2, decision)
-    refused = _refused(code)
-    return refused if refused and not started else decision.otherwise, started, code
+        return Woken(_refused(str(error)) or Outcome.UNKNOWN, [], str(error), [])
+    if decision.otherwise is Outcome.NO_CAPACITY:
+        return Woken(Outcome.NO_CAPACITY, [], INTERRUPTED, [])
+    started, code, found_empty = _start(ec2, decision)
+    refused = None if started else _refused(code)
+    return Woken(refused or decision.otherwise, started, code, found_empty)
 
 
-def _start(ec2: Any, decision: Decision) -> tuple[list[str], str]:
-    """Asks for one node after another, as long as another may be had where one was refused."""
+def _start(ec2: Any, decision: Decision) -> tuple[list[str], str, list[str]]:
+    """Asks for one node after another, because EC2 starts all the instances of a call or none:
+    as long as another may be had where one was refused, and for each zone once that has none.
+    """
     started: list[str] = []
-    code = ""
-    for instance in decision.candidates:
-        if len(started) == decision.number or _refused(code) is Outcome.UNKNOWN:
+    empty: list[str] = []
+    code, give_up_at = "", time.monotonic() + START_WITHIN_S
+    for node in decision.candidates:
+        enough = len(started) == decision.number or time.monotonic() >= give_up_at
+        if enough or _holds_for_all(code):
             break
+        if node.zone in empty:
+            continue
         try:
             with aws.answering():
-                ec2.start_instances(InstanceIds=[instance])
-            started.append(instance)
+                ec2.start_instances(InstanceIds=[node.id])
+            started.append(node.id)
         except aws.Unavailable as error:
             code = str(error)
-    return started, code
+            if code in NO_CAPACITY_IN_ZONE:
+                empty.append(node.zone)
+    return started, code, empty
+
+
+def _holds_for_all(code: str) -> bool:
+    """Whether EC2 would say the same of any other node: a quota, a lack of rights, a throttle."""
+    return code != "" and code not in NO_CAPACITY_IN_ZONE and code not in NOT_YET
 
 
 def _refused(code: str) -> Outcome | None:
     """What an error code of StartInstances means; None for none."""
-    if code in ("", "IncorrectInstanceState"):
-        return Outcome.STOPPING if code else None
+    if not code:
+        return None
+    if code in NOT_YET:
+        return Outcome.STOPPING
     return Outcome.NO_CAPACITY if is_capacity(code) else Outcome.UNKNOWN
 
 
 def is_capacity(code: str) -> bool:
     """Whether an error code, or an instance's state reason, says that EC2 has no machine for us."""
-    return code.removeprefix("Server.") in NO_CAPACITY
+    return code.removeprefix("Server.") in NO_CAPACITY_IN_ZONE | QUOTA_EXCEEDED
 
 
 def explain(code: str) -> str:

@@ -23,11 +23,14 @@ def start(
 
     The right to wake, held under `token`, is kept while a node comes and given back otherwise: the
     next may try, and the instant lane is called for what was left to the node. Whom EC2 promised to
-    start is noted, and why it did not: `fell_back` asks later.
+    start is noted, and why it did not: `fell_back` asks later. So are the zones that had no
+    machine: for a while they are asked last.
     """
     client, stack = caller.redis, caller.fleet.stack
     space = names.NAMESPACE_ROUTER
-    outcome, started, code = nodes.wake(ec2, stack, wanted, phases, avoid)
+    known_empty = scripts.run(client, accepting.empty_zones())
+    woken = nodes.wake(ec2, stack, wanted, phases, avoid, known_empty)
+    outcome, started, code, empty = woken
     if started:
         emf.emit(space, stack, {names.METRIC_EC2_STARTS: len(started)}, token=token)
     if outcome is nodes.Outcome.NO_CAPACITY:
@@ -35,11 +38,13 @@ def start(
     failed = outcome in (nodes.Outcome.NO_CAPACITY, nodes.Outcome.UNKNOWN)
     why = nodes.explain(code) if failed else ""
     level = "ERROR" if failed else "INFO"
-    log("wake", level, token=token, outcome=outcome.value, started=started, code=code, why=why)
+    told = {"outcome": outcome.value, "started": started, "code": code, "emptyZones": empty}
+    log("wake", level, token=token, **told, why=why)
     kept = outcome in (nodes.Outcome.STARTED, nodes.Outcome.COMING)
     if started or not kept:
         failure = (code, why) if failed else None
-        scripts.run(client, accepting.woken(token, started, kept=kept, failure=failure))
+        note = accepting.woken(token, started, kept=kept, failure=failure, empty_zones=empty)
+        scripts.run(client, note)
     if not kept and outcome is not nodes.Outcome.LATCHED:
         caller.call_if_wanted()
     return outcome, code

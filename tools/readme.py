@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from components.settings import Settings
 from recording.evaluate import evaluate, stacks
 from recording.model import ROOT
-from tools import lane_costs, literal_costs, model_tables
+from tools import fleet_costs, lane_costs, literal_costs, model_tables
 
 OUTPUTS = {
     "api_url": "where clients post prompts",
@@ -30,6 +30,8 @@ OUTPUTS = {
     "cost_fixed_monthly_eur": "what the stack costs each month before any GPU hour, "
     "in EUR without VAT",
     "cost_gpu_hours_left": "how many GPU hours the cap leaves; none with `gpu:wake` = never",
+    "cost_spot_hours_left": "how many they would be at the estimated spot price, which moves; with "
+    "`gpu:spot`",
     "cost_lane_answers_left": "how many answers a month of the instant lane fit under the cap, "
     "free tier included, if no node runs; with `cpu:enabled`",
     "gpu_types": "the instance types whose GPU the model fits, cheapest first, with € per hour and "
@@ -43,6 +45,7 @@ KEYS_PEOPLE_CHANGE = (
     "budget:capEur",
     "alerts:email",
     "gpu:count",
+    "gpu:spot",
     "gpu:instanceType",
     "model:preset",
     "model:contextLength",
@@ -82,7 +85,8 @@ def outputs() -> str:
 @cache
 def output_names() -> list[str]:
     """What any stack exports, sorted: some outputs come with a key."""
-    return sorted({name for stack in stacks() for name in evaluate(stack).outputs})
+    spot = evaluate("dev", config={"tl-fif:gpu": {"spot": True}})
+    return sorted({name for each in (*map(evaluate, stacks()), spot) for name in each.outputs})
 
 
 def _key_row(key: str, field: FieldInfo) -> str:
@@ -112,6 +116,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "fits": model_tables.fits,
     "flags": model_tables.flags,
     "previews": model_tables.previews,
+    "fleet-costs": fleet_costs.table,
+    "spot-prices": fleet_costs.spot_prices,
 }
 
 

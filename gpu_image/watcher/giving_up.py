@@ -38,8 +38,13 @@ async def tell(queue: Queue, instance: str, boot: str, kind: str, why: str, afte
         f"Node {instance} stopped itself after {after_s / 60:.1f} min: {told.what} ({why}). "
         f"Look at {told.look_at} on it."
     )
-    log("gave_up", "ERROR", code=told.code, message=message)
+    await say(queue, instance, boot, told.code, message)
+
+
+async def say(queue: Queue, instance: str, boot: str, code: str, message: str) -> None:
+    """The same in other words."""
+    log("gave_up", "ERROR", code=code, message=message)
     try:
-        await queue.ask(working.give_up(instance, boot, told.code, message))
+        await queue.ask(working.give_up(instance, boot, code, message))
     except RedisError as error:
         log("give_up_failed", "WARNING", why=str(error))

@@ -11,7 +11,8 @@ import httpx
 from tlfif.environment import variable
 
 IMDS = "http://169.254.169.254"
-_WANT_TOKEN = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+TOKEN = "X-aws-ec2-metadata-token"
+WANT_TOKEN = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
 _IMDS_TIMEOUT_S = 2.0
 
 
@@ -23,43 +24,50 @@ class InstanceError(Exception):
 class Instance:
     """This machine; `started_at` is when EC2 last started it, in epoch s.
 
-    `told` is its user data. Nodes made before settings were a parameter have all of them there.
+    `notices_at` is the metadata service of a spot instance, which says there when it is taken back;
+    '' for any other. `told` is its user data: nodes made before settings were a parameter have all
+    of them there.
     """
 
     id: str
     region: str
     stack: str
     started_at: float
+    notices_at: str = ""
     told: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def ask(environ: Mapping[str, str]) -> Instance:
     """Asks the metadata service which machine this is. Raises InstanceError."""
-    endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or IMDS
+    endpoint = (environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or IMDS).rstrip("/")
     try:
-        user_data, identity = _ask_imds(endpoint.rstrip("/"))
+        user_data, identity, life_cycle = _ask_imds(endpoint)
     except httpx.HTTPError as error:
         raise InstanceError(
             f"no metadata from {endpoint} ({error}); the watcher runs on an instance only"
         ) from error
-    return parse(user_data, identity)
+    return parse(user_data, identity, endpoint if life_cycle == "spot" else "")
 
 
-def _ask_imds(endpoint: str) -> tuple[str, str]:
-    """The user data and the identity document, as text."""
+def _ask_imds(endpoint: str) -> tuple[str, str, str]:
+    """The user data, the identity document, and `spot` or `on-demand`, as text."""
     # No proxy; and the network may come up a moment after the watcher.
     transport = httpx.HTTPTransport(retries=3)
     with httpx.Client(transport=transport, timeout=_IMDS_TIMEOUT_S, trust_env=False) as client:
-        asked = client.put(f"{endpoint}/latest/api/token", headers=_WANT_TOKEN)
-        headers = {"X-aws-ec2-metadata-token": asked.raise_for_status().text}
-        user_data = client.get(f"{endpoint}/latest/user-data", headers=headers)
-        identity = client.get(
-            f"{endpoint}/latest/dynamic/instance-identity/document", headers=headers
+        asked = client.put(f"{endpoint}/latest/api/token", headers=WANT_TOKEN)
+        headers = {TOKEN: asked.raise_for_status().text}
+        user_data, identity, life_cycle = (
+            client.get(f"{endpoint}/latest/{path}", headers=headers).raise_for_status().text
+            for path in (
+                "user-data",
+                "dynamic/instance-identity/document",
+                "meta-data/instance-life-cycle",
+            )
         )
-        return user_data.raise_for_status().text, identity.raise_for_status().text
+        return user_data, identity, life_cycle
 
 
-def parse(user_data: str, identity: str) -> Instance:
+def parse(user_data: str, identity: str, notices_at: str = "") -> Instance:
     """This machine, from the two documents. Raises InstanceError."""
     told = _told(user_data)
     document = json.loads(identity)
@@ -70,6 +78,7 @@ def parse(user_data: str, identity: str) -> Instance:
         region=document["region"],
         stack=told[variable("stack")],
         started_at=started,
+        notices_at=notices_at,
         told=told,
     )
 

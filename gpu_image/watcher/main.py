@@ -26,6 +26,7 @@ from watcher.heartbeat import Heartbeat
 from watcher.memory import Store
 from watcher.resting import Limits, Policy
 from watcher.settings import Settings
+from watcher.spot import Notices
 from watcher.steps import Steps
 from watcher.supervisor import Supervisor
 from watcher.uptime import Uptime
@@ -131,6 +132,9 @@ class Watcher:
         self._told_to_stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._store = Store(os.environ)
         self._policy = self._make_policy(uptime)
+        self._notices = Notices(
+            settings.notices_at, settings.seconds_per_minute, lambda: uptime.epoch_ms() / 1000
+        )
         self._restarts = EngineRestarts(self._supervisor, time.monotonic)
         self._why = ""
 
@@ -152,7 +156,7 @@ class Watcher:
         """
         settings = self._settings
         log("started", instance=settings.instance_id, boot=self._boot, stack=settings.stack)
-        work = (self._serve(), self._heartbeat.run(), self._rest())
+        work = (self._serve(), self._heartbeat.run(), self._notices.run(), self._rest())
         tasks = [asyncio.create_task(each) for each in work]
         told = asyncio.create_task(self._told_to_stop.wait())
         try:
@@ -204,11 +208,15 @@ class Watcher:
         """Waits until the node should rest, then stops the machine; ends only if that failed."""
         reason = await self._until_due()
         log("resting", reason=reason)
+        settings, grace_s = self._settings, self._settings.grace_s
         if reason in giving_up.KINDS:
             await self._tell(reason)
+        elif reason == "interrupted":
+            grace_s = self._notices.grace_s()
+            await self._tell_of_notice(grace_s)
         await self._heartbeat.enter("draining")
-        await self._consumer.close(self._settings.grace_s, self._hurry)
-        settings = self._settings
+        await self._consumer.close(grace_s, self._hurry)
+        # Before EC2 does it: a spot node that stopped itself is ours to start again.
         await machine.rest(
             settings.region,
             settings.instance_id,
@@ -224,6 +232,8 @@ class Watcher:
         """Why the node is to rest, once it is."""
         saved_at = 0.0
         while True:
+            if self._notices.notice:
+                return "interrupted"
             self._look()
             reason = self._policy.reason(told=self._heartbeat.draining.is_set())
             if reason == "idle" and not await self._consumer.close_if(self._may_drain):
@@ -248,6 +258,19 @@ class Watcher:
             why = f"{why}; {self._steps.complaint}"
         spent_s = self._policy.obstructed_s
         await giving_up.tell(self._queue, settings.instance_id, self._boot, kind, why, spent_s)
+
+    async def _tell_of_notice(self, grace_s: float) -> None:
+        async def at_once() -> bool:
+            return True
+
+        # Nothing more is claimed; whoever hears of it below sends jobs elsewhere.
+        await self._consumer.close_if(at_once)
+        instance = self._settings.instance_id
+        message = (
+            f"EC2 takes the spot node {instance} back ({self._notices.notice}). What it does not "
+            f"finish in {grace_s:.0f} s is left to others."
+        )
+        await giving_up.say(self._queue, instance, self._boot, "SpotInterruption", message)
 
     async def _may_drain(self) -> bool:
         """Whether the queue lets this node go; from then on accept counts on it no more."""

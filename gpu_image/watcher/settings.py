@@ -69,6 +69,7 @@ class Settings(BaseModel):
     stop_patience_s: float = Field(default=machine.STOP_PATIENCE_S, gt=0)
 
     instance_id: str
+    notices_at: str = Field(default="", description="as in watcher.instance.Instance")
     started_at: float = Field(description="when EC2 last started the instance, in epoch s")
     # On a machine of its own the monotonic clock starts with it.
     booted_at: float = Field(default=0, description="when the machine booted, by that clock, in s")
@@ -125,7 +126,11 @@ def parse(
     name = names.node_parameter(instance.stack)
     told = _decoded(name, parameter) if parameter is not None else instance.told
     overrides = {key: value for key, value in environ.items() if key.startswith("TLFIF_")}
-    own = {"instance_id": instance.id, "started_at": instance.started_at}
+    own = {
+        "instance_id": instance.id,
+        "started_at": instance.started_at,
+        "notices_at": instance.notices_at,
+    }
     try:
         return Settings.model_validate({**told, **_baked(image, told), **overrides, **own})
     except ValidationError as error:

@@ -27,9 +27,10 @@ STATE_CODES = {
     "stopping": 64,
     "stopped": 80,
 }
-# Why an instance is stopped whose machine powered itself off.
+# Why an instance is stopped whose machine powered itself off, or that EC2 took back.
 POWERED_OFF = "Client.InstanceInitiatedShutdown"
-MESSAGES = {POWERED_OFF: "Instance initiated shutdown"}
+TAKEN_BACK = "Server.SpotInstanceShutdown"
+MESSAGES = {POWERED_OFF: "Instance initiated shutdown", TAKEN_BACK: "Spot capacity was reclaimed"}
 _STATE_FILTERS = ("instance-state-name", "instance-state-code")
 _NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15"
 
@@ -116,6 +117,7 @@ class InstanceStates:
         async with self._one_at_a_time:
             before = await self._states(instance_ids)
             _require(before, ("stopped", "pending", "running"), "The", "started")
+            self._require_ours(before)
             moved = [name for name, state in before.items() if state == "stopped"]
             await self._start_in_moto([name for name in moved if name not in self._doomed])
             for name in moved:
@@ -142,14 +144,34 @@ class InstanceStates:
                 self._begin(name, "stopping", "stopped")
             return _changes("StopInstances", before, {**before, **dict.fromkeys(moved, "stopping")})
 
+    def _require_ours(self, before: Mapping[str, str]) -> None:
+        """EC2 alone starts a spot instance that it took back."""
+        for name, state in before.items():
+            if state == "stopped" and self._reasons.get(name) == TAKEN_BACK:
+                message = f"EC2 interrupted '{name}', and only EC2 starts it again."
+                raise AwsError(400, "IncorrectSpotRequestState", message)
+
     async def power_off(self, instance_id: str) -> None:
         """The machine went down by itself, which its shutdown behaviour makes a stop."""
+        await self._stop_running(instance_id, POWERED_OFF)
+
+    async def take_back(self, instance_id: str) -> None:
+        """EC2 stops a spot instance."""
+        await self._stop_running(instance_id, TAKEN_BACK)
+
+    async def _stop_running(self, instance_id: str, reason: str) -> None:
         async with self._one_at_a_time:
             if (await self._states([instance_id]))[instance_id] != "running":
                 return
             await asyncio.to_thread(self._client.stop_instances, InstanceIds=[instance_id])
-            self._reasons[instance_id] = POWERED_OFF
+            self._reasons[instance_id] = reason
             self._begin(instance_id, "stopping", "stopped")
+
+    async def give_back(self, instance_id: str) -> None:
+        """EC2 has capacity again, and starts a spot instance that it took back."""
+        if self._reasons.get(instance_id) == TAKEN_BACK:
+            del self._reasons[instance_id]
+            await self.start([instance_id])
 
     async def _states(self, instance_ids: Sequence[str]) -> dict[str, str]:
         instances = await self.describe(instance_ids)

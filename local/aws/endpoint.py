@@ -20,6 +20,7 @@ from local.aws.moto import Moto
 from local.aws.principals import Credentials, Principal, Principals
 from local.aws.records import Records, Tags, Trace
 from local.aws.requests import JWKS_PATH, AwsRequest, UnknownRequestError, parse
+from local.aws.spot import Interruptions
 from local.aws.upstream import forward
 from local.lambda_.model import LambdaApiError
 from local.machine.ports import listen
@@ -45,6 +46,7 @@ class Endpoint:
         self.url = ""
         self.faults = Faults()
         self.instances = InstanceStates(moto.client("ec2"), delays or Delays())
+        self.spot = Interruptions(self.instances)
         self.on_invoke: InvokeFunction | None = None
         # What takes asynchronous calls, if others do.
         self.on_event: InvokeFunction | None = None
@@ -70,6 +72,7 @@ class Endpoint:
     async def __aexit__(self, *_: object) -> None:
         self._closing.set()
         await self._stack.aclose()
+        await self.spot.close()
         await self.instances.close()
         for task in self._background:
             task.cancel()
@@ -248,6 +251,7 @@ class Endpoint:
             user_data=user_data,
             role=role_arn.rpartition("/")[2] if role_arn else None,
             credentials=self.credentials_for(role_arn, arn) if role_arn else None,
+            notice=self.spot.notice(instance_id),
         )
 
 

@@ -21,7 +21,7 @@ _CREDENTIALS_LIFE = timedelta(hours=6)
 @dataclass(frozen=True, kw_only=True)
 class InstanceFacts:
     """What the service knows of one instance; `instance` is DescribeInstances' entry, `user_data`
-    as it was given.
+    as it was given, `notice` that EC2 takes it back.
     """
 
     instance: Mapping[str, Any]
@@ -30,6 +30,7 @@ class InstanceFacts:
     user_data: str | None
     role: str | None
     credentials: Credentials | None
+    notice: str | None = None
 
 
 class MetadataService:
@@ -105,13 +106,14 @@ def _metadata(facts: InstanceFacts) -> dict[str, str | None]:
         "ami-id": instance["ImageId"],
         "hostname": instance.get("PrivateDnsName"),
         "instance-id": instance["InstanceId"],
-        "instance-life-cycle": "on-demand",
+        "instance-life-cycle": instance.get("InstanceLifecycle") or "on-demand",
         "instance-type": instance["InstanceType"],
         "local-hostname": instance.get("PrivateDnsName"),
         "local-ipv4": instance.get("PrivateIpAddress"),
         "placement/availability-zone": zone,
         "placement/region": facts.region,
         "public-ipv4": instance.get("PublicIpAddress"),
+        "spot/instance-action": facts.notice,
     }
     if facts.role and facts.credentials:
         credentials = json.dumps(_credentials(facts.credentials), indent=2)

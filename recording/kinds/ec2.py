@@ -72,5 +72,7 @@ VPC_ENDPOINT = Kind(
 INSTANCE = Kind(
     token="aws:ec2/instance:Instance",
     shape={"id": "i-{hex:.17}", "arn": _ARN + ":instance/{id}", "privateIp": "10.20.2.10"},
-    replaced_by=frozenset({"ami", "rootBlockDevice.encrypted", "subnetId"}),
+    replaced_by=frozenset(
+        {"ami", "instanceMarketOptions", "rootBlockDevice.encrypted", "subnetId"}
+    ),
 )

@@ -121,8 +121,9 @@ def test_every_tag_that_code_sets_is_known_as_such() -> None:
 
 
 def test_every_key_of_the_nodes_is_tried() -> None:
-    # One type has a price, so no other can be tried: the sweep holds it.
-    tried = CHANGES["gpu"].keys() | {"instanceType"}
+    # One type has a price, so no other can be tried: the sweep holds it. A spot node is another
+    # one (test_fleet.py).
+    tried = CHANGES["gpu"].keys() | {"instanceType", "spot"}
     assert tried == {field.alias for field in GpuSettings.model_fields.values()}
 
 

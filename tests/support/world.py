@@ -143,7 +143,7 @@ class World:
         key, secret = self.endpoint.credentials_for(role)
         return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
 
-    def add_node(self, **tags: str) -> str:
+    def add_node(self, *, zone: str = "us-east-1a", **tags: str) -> str:
         """A stopped instance with the stack's tags; its id."""
         ec2 = self.moto.client("ec2")
         image = self.moto.publish_image(names.AMI_PARAMETER)
@@ -153,7 +153,11 @@ class World:
             "Tags": [{"Key": k, "Value": v} for k, v in tagged.items()],
         }
         made = ec2.run_instances(
-            ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=[specification]
+            ImageId=image,
+            MinCount=1,
+            MaxCount=1,
+            Placement={"AvailabilityZone": zone},
+            TagSpecifications=[specification],
         )
         node = made["Instances"][0]["InstanceId"]
         ec2.stop_instances(InstanceIds=[node])

@@ -39,12 +39,12 @@ GATES: dict[LocalCloud, Gate] = {}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def cloud() -> AsyncIterator[LocalCloud]:
-    """The whole system with the lane; a minute lasts a second, but a lease as long as it does: the
-    lane's worker takes its time.
+    """The whole system with the lane and a spot node; a minute lasts a second, but a lease as long
+    as it does: the lane's worker takes its time.
     """
     options = Options(
         lane=True,
-        config={"tl-fif:gpu": {"slots": 4, "maxLifetimeHours": 24}},
+        config={"tl-fif:gpu": {"slots": 4, "maxLifetimeHours": 24, "spot": True}},
         seconds_per_minute=1.0,
         delays=Delays(pending_s=0.2, stopping_s=0.2),
     )
@@ -153,6 +153,24 @@ async def test_without_gpu_capacity_the_lane_answers_all_of_it_in_one_container(
     assert sum('"lane_called"' in line for line in lines) >= 2
     assert off.pids == {}
     await forgotten(cloud, first, second)
+
+
+@pytest.mark.story("EC2-003", "LAM-004")
+async def test_what_a_spot_node_does_not_finish_is_answered_once_by_whoever_comes_next(
+    cloud: LocalCloud, up: LocalNode, ada: User
+) -> None:
+    job = await ada.infer(LONG, max_tokens=128)
+    await ada.begun(job)
+    [begun, *_] = history(cloud, job)
+    assert begun["engine"] != names.LANE_ENGINE
+    cloud.endpoint.spot.interrupt(up.instance_id, 2)
+    status = await ada.until_status(lambda status: "start_failure" in status)
+    assert status["start_failure"]["code"] == "SpotInterruption"
+    await ada.final(job)
+    reply = one_final_reply(cloud, job)
+    assert (reply["status"], reply["attempt"]) == ("done", 1), "handed back, which is no delivery"
+    assert reply["worker"] != begun["worker"]
+    await forgotten(cloud, job)
 
 
 @pytest.mark.story("EC2-004")

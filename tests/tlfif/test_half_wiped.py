@@ -30,11 +30,12 @@ CALLS: dict[str, Call[Any]] = {
         accepting.accept(new_job(), dataclasses.replace(UNLIMITED, lane=Lane("backlog"))),
         accepting.cancel(RUNNING.id, "ada", runs=True),
         accepting.collect_samples(),
+        accepting.empty_zones(),
         accepting.sample(1, {}),
         accepting.status(),
         accepting.stop(),
         accepting.withdraw(QUEUED),
-        accepting.woken("t", ["i-2"], failure=("code", "message")),
+        accepting.woken("t", ["i-2"], failure=("code", "message"), empty_zones=["z"]),
         guarding.begin_run(names.GUARDIAN, "t"),
         guarding.clear([ENDED.id]),
         guarding.end_run(names.GUARDIAN, "t", done=True),
@@ -79,7 +80,8 @@ def fill(client: "redis.Redis") -> None:
     scripts.run(client, guarding.health(240))
     scripts.run(client, guarding.search())
     scripts.run(client, working.heartbeat("i-3", BOOT, "ready", 1, {}, 60_000))
-    scripts.run(client, accepting.woken("t", ["i-2"], failure=("code", "message")))
+    failed = {"failure": ("code", "message"), "empty_zones": ["z"]}
+    scripts.run(client, accepting.woken("t", ["i-2"], **failed))
     scripts.run(client, lane.beat("t", "working", 1, 0.5))
     scripts.run(client, lane.answered(900, 2_000))
     client.xadd(names.DEAD_STREAM, {"id": "1", "reason": "why"})

@@ -56,7 +56,7 @@ def test_decision(
     otherwise: Outcome,
 ) -> None:
     decision = nodes.decide(present, wanted, phases)
-    assert decision.candidates[: decision.number] == start
+    assert tuple(node.id for node in decision.candidates)[: decision.number] == start
     assert decision.otherwise == otherwise
 
 
@@ -75,7 +75,13 @@ class Ec2:
     def describe_instances(self, Filters: Any) -> dict[str, Any]:
         now = datetime.datetime.now(datetime.timezone.utc)
         instances = [
-            {"InstanceId": f"i-{n}", "State": {"Name": s}, "LaunchTime": now, **self.reasons[n]}
+            {
+                "InstanceId": f"i-{n}",
+                "State": {"Name": s},
+                "LaunchTime": now,
+                "Placement": {"AvailabilityZone": "abc"[n % 3]},
+                **self.reasons[n],
+            }
             for n, s in enumerate(self.states)
         ]
         return {"Reservations": [{"Instances": instances}]}
@@ -125,7 +131,7 @@ def test_where_one_node_is_refused_for_lack_of_machines_the_next_is_asked_for() 
 @pytest.mark.story("LAM-004")
 def test_a_node_to_avoid_is_not_started() -> None:
     present = [FALLEN, Node("i-1", "stopped")]
-    assert nodes.decide(present, 1, {}, ["i-0"]).candidates == ("i-1",)
+    assert [node.id for node in nodes.decide(present, 1, {}, ["i-0"]).candidates] == ["i-1"]
     assert nodes.decide([FALLEN], 1, {}, ["i-0"]) == nodes.Decision(0, (), Outcome.FAILED)
 
 

@@ -149,6 +149,7 @@ def woken(
     *,
     kept: bool = False,
     failure: tuple[str, str] | None = None,
+    empty_zones: Sequence[str] = (),
 ) -> Call[str]:
     """Notes what came of a wake: the nodes that EC2 promised to start, or why it did not.
 
@@ -156,7 +157,13 @@ def woken(
     """
     code, message = failure or ("", "")
     bounds = [names.JOB_TTL_S, names.START_FAILURE_TTL_S]
-    return Call("accepting/woken", [], [token, int(kept), code, message, *bounds, *started], str)
+    told = [token, int(kept), code, message, *bounds, len(empty_zones)]
+    return Call("accepting/woken", [], [*told, *empty_zones, *started], str)
+
+
+def empty_zones() -> Call[list[str]]:
+    """Reads which availability zones had no machine for a node a moment ago."""
+    return Call("accepting/empty_zones", [], [], list[str])
 
 
 def cancel(job_id: str, sub: str, *, runs: bool = False) -> Call[tuple[str, str]]:

@@ -24,7 +24,7 @@ POWER_CYCLING = {
     "userDataBase64",
 }
 # A change makes another instance.
-REPLACING = {"ami", "subnetId"}
+REPLACING = {"ami", "instanceMarketOptions", "subnetId"}
 # Changed while the instance runs, or is stopped.
 IN_PLACE = {
     "iamInstanceProfile",

@@ -1,9 +1,15 @@
 -- Notes what came of a wake, and lets somebody else try to start a node, if the caller still holds
 -- the right to and does not keep it.
--- ARGV: token, 1 to keep the right, code ('' = no failure), message, TTL of the starts and of the
--- failure in s, ids of the nodes that EC2 promised to start...
-local token, kept, code, message, starts_s, failure_s = unpack(ARGV)
-for i = 7, #ARGV do
+-- ARGV: token, 1 to keep the right, code ('' = no failure), message, TTL of the starts in s, of the
+-- failure and the empty zones in s, how many zones were empty, those, ids of the nodes that EC2
+-- promised to start...
+local token, kept, code, message, starts_s, failure_s, empty = unpack(ARGV)
+local first_started = 8 + tonumber(empty)
+for i = 8, first_started - 1 do
+  redis.call('SADD', EMPTY_ZONES, ARGV[i])
+  redis.call('EXPIRE', EMPTY_ZONES, failure_s)
+end
+for i = first_started, #ARGV do
   redis.call('HSET', STARTS, ARGV[i], now_ms())
   redis.call('EXPIRE', STARTS, starts_s)
 end

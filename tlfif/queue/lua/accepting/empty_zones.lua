@@ -1,0 +1,2 @@
+-- Which availability zones had no machine for a node a while ago.
+return redis.call('SMEMBERS', EMPTY_ZONES)
