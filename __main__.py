@@ -135,7 +135,7 @@ baking_args = GpuImageArgs(
     region=region,
     stack=stack,
     network=network,
-    subnet_id=network.node_subnet.id,
+    subnet_id=network.node_subnet_ids[0],
     replies_bucket=storage.replies,
 )
 baking = GpuImage("gpu-image", baking_args) if settings.gpu.has_nodes else None

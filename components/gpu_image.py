@@ -16,7 +16,6 @@ from components.settings_errors import SettingsError
 from components.software import Software, zipped
 from components.storage import RepliesBucket
 from tlfif import names
-from tlfif.serving import Model
 
 DOCUMENT = ROOT / "gpu_image" / "component.yaml"
 # CreateComponent's limit for a document that comes with the request (botocore's model of it).
@@ -79,7 +78,7 @@ class GpuImage(Component):
         parameters = {
             "Software": pulumi.Output.concat("s3://", place.bucket, "/", place.key),
             "SoftwareSha256": software.sha256,
-            "Model": baked_model(args.settings).model_dump_json(),
+            "Model": args.settings.model.served.model_dump_json(),
         }
         disk: aws.imagebuilder.ImageRecipeBlockDeviceMappingEbsArgsDict = {
             "volume_type": "gp3",
@@ -244,20 +243,6 @@ def document(text: str) -> str:
             f"{MAX_DOCUMENT_CHARACTERS}: move what its steps do to scripts below gpu_image/bake/"
         )
     return text
-
-
-def baked_model(settings: Settings) -> Model:
-    """The model that the image is baked with."""
-    model = settings.model
-    return Model(
-        repository=model.repository,
-        revision=model.revision,
-        file=model.file,
-        sha256=model.sha256,
-        format="gguf",
-        served_name=names.SERVED_MODEL,
-        context_tokens=names.CONTEXT_TOKENS,
-    )
 
 
 def _cost_lines(settings: Settings) -> list[pricing.CostLine]:

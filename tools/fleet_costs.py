@@ -2,7 +2,7 @@
 
 from components import pricing
 from components.costs import FIXED, LEFT, SPOT_LEFT
-from components.prices import PRICES, REGIONS, gpu_instance_types, spot_item
+from components.prices import PRICES, REGIONS, VCPUS, spot_item
 from components.settings import Settings
 from recording.evaluate import evaluate
 
@@ -32,12 +32,14 @@ def spot_prices() -> str:
     """On demand and, as an estimate, spot: $ an hour of each type, by region."""
     rows = [
         f"| `{kind}` | {' | '.join(_prices(kind, region) for region in REGIONS)} |"
-        for kind in gpu_instance_types()
+        for kind in sorted(VCPUS)
     ]
     head = " | ".join(("type", *REGIONS))
     return "\n".join([f"| {head} |", "|---|" + "---|" * len(REGIONS), *rows])
 
 
 def _prices(kind: str, region: str) -> str:
+    if region not in PRICES[kind]:
+        return "none there"
     usual, spot = (PRICES[item][region].usd for item in (kind, spot_item(kind)))
     return f"{usual:.3f}, about {spot:.2f}"

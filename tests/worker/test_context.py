@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tlfif import names, serving
+from tlfif import names
 
 ROOT = Path(__file__).parents[2]
 
