@@ -16,6 +16,18 @@ from components.pricing import CostLine
 
 # Nothing older than TLS 1.2.
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+# A node is well once its engine answers, not once nginx does; of two nodes the one that boots gets
+# nothing. While none is up there is none well either, and the balancer asks all. Checks are made by
+# TLS 1.2, which nginx has to go on speaking.
+HEALTH_CHECK = aws.lb.TargetGroupHealthCheckArgs(
+    protocol="HTTPS",
+    port=str(HTTPS),
+    path="/health",
+    matcher="200",
+    interval=10,
+    healthy_threshold=2,
+    unhealthy_threshold=2,
+)
 # How long `pulumi up` waits for the owner of the domain to publish the certificate's record.
 VALIDATION_TIMEOUT = "30m"
 
@@ -95,7 +107,7 @@ class TlsIngress(Component):
             protocol="TLS",
             target_type="ip",
             preserve_client_ip="false",
-            health_check={"protocol": "TCP", "port": str(HTTPS)},
+            health_check=HEALTH_CHECK,
             opts=self._child(),
         )
         for number, address in enumerate(self._args.node_addresses):

@@ -38,6 +38,7 @@ class Options:
     """How this machine differs from AWS: the gateway's port (0: any), the scaled clock, EC2's
     delays, processes.
 
+    `tls`: whether nodes have nginx before their engine, as on AWS, where this machine has one.
     `lane`: whether there is the instant lane, and a hub with the local model's weights.
     `baked`: whether there is an image for nodes. `engine`: whether Pulumi's own engine deploys, and
     not a recording of the program.
@@ -48,6 +49,7 @@ class Options:
     stack: str = "dev"
     config: Mapping[str, Any] = field(default_factory=dict)
     lane: bool = False
+    tls: bool = False
     baked: bool = True
     engine: bool = False
     port: int = 0
@@ -263,11 +265,25 @@ class Running:
                 "TLFIF_SECONDS_PER_MINUTE": str(site.options.seconds_per_minute),
                 **site.options.watcher,
             },
+            tls=site.options.tls,
             on_line=lambda line: site.log("watcher", line),
             on_power_off=site.endpoint.instances.power_off,
         )
         site.endpoint.on_instance_state(node.on_state)
+        if site.options.tls:
+            site.endpoint.on_instance_state(self._say_where)
         return node
+
+    def _say_where(self, instance_id: str, state: str) -> None:
+        """Says at which address a node that boots is to be had by TLS, or why at none."""
+        node = self.nodes.get(instance_id)
+        if node is None or state != "running":
+            return
+        if node.proxy is None:
+            self._site.progress(f"{instance_id} runs without TLS: nginx is not installed")
+            return
+        url, certificate = node.proxy.url, node.proxy.certificate
+        self._site.progress(f"{instance_id}: curl --cacert {certificate} {url}/v1/models")
 
     # --- the API and the schedules
 

@@ -40,6 +40,7 @@ async def stay_up(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         engine=arguments.engine == "pulumi",
         lane=True,
+        tls=True,
     )
     file = cloud_file(options.stack)
     async with LocalCloud(options, say) as cloud:

@@ -17,6 +17,8 @@ from xmlrpc.client import Fault
 
 from local.machine.ports import LOOPBACK, free_port
 from local.machine.processes import Process, Processes
+from local.node import proxy
+from local.node.proxy import Proxy
 from local.node.supervisor import Program, Supervisor
 from recording.model import ROOT
 from tlfif import names
@@ -24,7 +26,7 @@ from tlfif import names
 # Longer than supervisord gives watcher and model server together.
 GRACE_S = 60.0
 # What the programs of supervisord.conf are called here.
-NAMES = {"vllm": "model", "watcher": "watcher"}
+NAMES = {"vllm": "model", "watcher": "watcher", "nginx": "nginx"}
 GPU_IMAGE = ROOT / "gpu_image"
 # So long may the folder of temporary folders be, that a socket fits: supervisord makes it under a
 # longer name first.
@@ -48,6 +50,7 @@ class LocalNode:
         environment: Mapping[str, str] | None = None,
         commands: Mapping[str, Sequence[str]] | None = None,
         startsecs: int | None = None,
+        tls: bool = False,
         on_line: Callable[[str], None] | None = None,
         on_power_off: Callable[[str], Awaitable[None]] | None = None,
     ):
@@ -55,8 +58,9 @@ class LocalNode:
         overrides to the watcher's, such as the clock's.
 
         `commands` are others than the usual ones, by program (`model`, `watcher`), where `{port}`
-        is the model server's; `startsecs` is supervisord's, None: as the real node's. `on_line`
-        receives the watcher's log, one JSON object a line;
+        is the model server's; `startsecs` is supervisord's, None: as the real node's. `tls`: with
+        nginx in front of the engine, where there is one. `on_line` receives the watcher's log, one
+        JSON object a line;
         `on_power_off` hears the instance's id when the machine went down by itself.
         """
         self.instance_id = instance_id
@@ -65,6 +69,8 @@ class LocalNode:
         self._imds_endpoint, self._aws_endpoint = imds_endpoint, aws_endpoint
         self._overrides, self._commands = dict(environment or {}), dict(commands or {})
         self._startsecs, self._on_power_off = startsecs, on_power_off
+        self._nginx = proxy.installed() if tls else None
+        self.proxy: Proxy | None = None
         self.engine_url = ""
         self._supervisor: Supervisor | None = None
         self._process: Process | None = None
@@ -73,8 +79,8 @@ class LocalNode:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The processes that run now, by program: `model` and `watcher`; empty when the node is
-        off.
+        """The processes that run now, by program: `model`, `watcher` and, with TLS, `nginx`; empty
+        when the node is off.
         """
         if self._process is None or self._process.returncode is not None:
             return {}
@@ -106,7 +112,8 @@ class LocalNode:
         port = free_port()
         listener = [sys.executable, "-I", "-S", str(GPU_IMAGE / "power_off.py")]
         self.engine_url = f"http://{LOOPBACK}:{port}"
-        path = supervisor.configure(self._programs(port), listener, self._startsecs)
+        programs = {**self._programs(port), **self._tls(port, folder)}
+        path = supervisor.configure(programs, listener, self._startsecs)
         self._process = await self._procs.start(
             f"{self.instance_id}-watcher",
             [sys.executable, "-m", "supervisor.supervisord", "-c", path],
@@ -132,7 +139,23 @@ class LocalNode:
                 log=logs[kind],
             )
             for name, kind in NAMES.items()
+            if kind in commands
         }
+
+    def _tls(self, port: int, folder: Path) -> dict[str, Program]:
+        """nginx before the engine; nothing where it is not wanted or not installed."""
+        if self._nginx is None:
+            return {}
+        self.proxy = Proxy(
+            nginx=self._nginx,
+            port=free_port(),
+            engine_port=port,
+            folder=folder,
+            # The node's disk, which a stop leaves as it is.
+            certificate=self._procs.log_dir / f"{self.instance_id}-tls" / "node.pem",
+        )
+        log = self._procs.log_dir / f"{self.instance_id}-nginx.log"
+        return {"nginx": Program(command=self.proxy.configure(), log=log)}
 
     def _environment(self, folder: Path) -> dict[str, str]:
         return {
@@ -165,7 +188,7 @@ class LocalNode:
                 await asyncio.to_thread(supervisor.shut_down)
         await process.stop(grace_s)
         shutil.rmtree(supervisor.folder, ignore_errors=True)
-        self._process = self._supervisor = None
+        self._process = self._supervisor = self.proxy = None
 
     def _on_exit(self, code: int) -> None:
         """supervisord ended: by itself, unless it was stopped here. Then so does its machine."""

@@ -46,8 +46,8 @@ class Supervisor:
     ) -> Path:
         """Writes the configuration for this machine; its path.
 
-        `programs` by their names in the configuration, all of them; `startsecs` is how long each
-        has to run to have started, None: as it is.
+        `programs` by their names in the configuration, where those not given are left out;
+        `startsecs` is how long each has to run to have started, None: as it is.
         """
         parser = RawConfigParser()
         parser.read(CONFIGURATION)
@@ -62,10 +62,15 @@ class Supervisor:
         parser["unix_http_server"]["file"] = _escaped(self._socket)
         parser.remove_section("supervisorctl")
         parser["eventlistener:power_off"]["command"] = _line(listener)
+        for section in parser.sections():
+            kind, _, name = section.partition(":")
+            if kind == "program" and name not in programs:
+                parser.remove_section(section)
         for name, program in programs.items():
             section = parser[f"program:{name}"]
             section["command"] = _line(program.command)
-            section["environment"] = _environment(section["environment"])
+            if "environment" in section:
+                section["environment"] = _environment(section["environment"])
             section["stdout_logfile"] = _escaped(program.log)
             # /dev/stdout cannot be rotated.
             section["stdout_logfile_maxbytes"] = "0"

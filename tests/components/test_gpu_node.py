@@ -91,6 +91,21 @@ def test_no_setting_power_cycles_a_node(dev: Recording, group: str, key: str) ->
     assert sweeps.power_cycled_by(old, new) == []
 
 
+@pytest.mark.story("EC2-005")
+@pytest.mark.parametrize(
+    ("group", "key"), [(group, key) for group, changes in CHANGES.items() for key in changes]
+)
+def test_no_setting_opens_a_node(group: str, key: str) -> None:
+    changed = evaluate("dev", config={f"tl-fif:{group}": {key: CHANGES[group][key]}})
+    assert sweeps.nodes_are_reached_by_the_balancer_alone(changed) == []
+    nodes = {
+        each for node in changed.of_type(INSTANCE) for each in node.inputs["vpcSecurityGroupIds"]
+    }
+    ingress = changed.of_type(kinds.ec2.INGRESS_RULE.token)
+    doors = [rule.name for rule in ingress if rule.inputs["securityGroupId"] in nodes]
+    assert doors == (["network-node-from-balancer"] if key == "tlsIngress" else [])
+
+
 @pytest.mark.story("OPS-003")
 def test_every_tag_that_code_sets_is_known_as_such() -> None:
     own = {names.ENV_TAG, names.STACK_TAG}

@@ -206,6 +206,21 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
     "tags_that_others_set_are_left_alone": [
         ("gpu-node-0", lambda r: replace(r, ignore_changes=[]), 'tags["tlfif-budget-latch"]'),
     ],
+    "nodes_are_reached_by_the_balancer_alone": [
+        ("gpu-node-0", with_inputs(keyName="mine"), "gpu-node-0: a key pair"),
+        (
+            "router-role",
+            lambda r: replace(r, type="aws:ec2/keyPair:KeyPair"),
+            "router-role: a key pair",
+        ),
+        ("tls-nlb", with_inputs(securityGroups=[]), "network-node-from-balancer: leads to a node"),
+        ("network-node-from-balancer", with_inputs(fromPort=22), "leads to a node"),
+        (
+            "network-node-from-balancer",
+            with_inputs(referencedSecurityGroupId=None, cidrIpv4="10.20.0.0/22"),
+            "leads to a node",
+        ),
+    ],
     "load_balancers_are_internal_and_speak_tls": [
         ("tls-nlb", with_inputs(internal=False), "tls-nlb"),
     ],

@@ -157,8 +157,9 @@ async def node_stack(
     *,
     environment: Mapping[str, str],
     commands: Mapping[str, Sequence[str]] | None = None,
+    tls: bool = False,
 ) -> AsyncIterator[Stack]:
-    """A stack whose one node is off; `environment` and `commands` are LocalNode's."""
+    """A stack whose one node is off; `environment`, `commands` and `tls` are LocalNode's."""
     s3 = moto.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
@@ -172,6 +173,7 @@ async def node_stack(
         slots=4,
         environment=environment,
         commands=commands,
+        tls=tls,
         on_line=lambda line: logs.append(json.loads(line)),
         on_power_off=endpoint.instances.power_off,
     )

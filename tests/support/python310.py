@@ -20,7 +20,7 @@ def interpreter() -> Path:
     """Its python, in an environment that is made once for each set of requirements; skips the test
     where there is no Python 3.10, or no way to install into it.
     """
-    base = _found()
+    base = bare()
     if base is None:
         pytest.skip("no Python 3.10 here, as on the node (Ubuntu: python3.10; or pyenv, uv)")
     known = hashlib.sha256(f"{base}\n{REQUIREMENTS.read_text()}".encode()).hexdigest()[:12]
@@ -40,7 +40,8 @@ def interpreter() -> Path:
     return python
 
 
-def _found() -> str | None:
+def bare() -> str | None:
+    """A Python 3.10 without any packages, or None."""
     candidates = [str(each) for each in sorted(PYENV.glob("versions/3.10.*/bin/python3.10"))]
     for candidate in ("python3.10", *reversed(candidates)):
         if path := _real(candidate):

@@ -17,6 +17,7 @@ from support.node_stack import alive
 from support.watchers import until
 
 from local.machine.processes import Process, Processes
+from local.node import proxy
 from local.node.supervisor import CONFIGURATION, Program
 from local.node.supervisor import Supervisor as LocalSupervisor
 from recording.model import ROOT
@@ -33,6 +34,11 @@ HUNG = (
     "time.sleep(1000)"
 )
 SLEEP, FAIL = "import time; print('up', flush=True); time.sleep(1000)", "raise SystemExit(3)"
+USUAL = {
+    "startsecs": "startsecs = 10",
+    "startretries": "startretries = 20",
+    "nginx_retries": "startretries = 5",
+}
 LISTENER = [sys.executable, "-I", "-S", str(ROOT / "gpu_image" / "power_off.py")]
 
 
@@ -64,18 +70,21 @@ Supervise = Callable[..., Awaitable[Supervised]]
 async def supervise(tmp_path: Path) -> AsyncIterator[Supervise]:
     async with Processes(tmp_path / "logs") as procs:
 
-        async def start(engine: str, watcher: str, **changes: str) -> Supervised:
+        async def start(
+            engine: str, watcher: str, nginx: str | None = None, **changes: str
+        ) -> Supervised:
             local = LocalSupervisor(folder=tmp_path, log=tmp_path / "supervisord.log")
             programs = {
                 name: Program(command=[sys.executable, "-c", code], log=tmp_path / f"{name}.log")
-                for name, code in (("vllm", engine), ("watcher", watcher))
+                for name, code in (("vllm", engine), ("watcher", watcher), ("nginx", nginx))
+                if code
             }
             path = local.configure(programs, LISTENER)
             text = path.read_text()
             for option, value in changes.items():
-                usual = "startsecs = 10" if option == "startsecs" else "startretries = 20"
+                usual = USUAL[option]
                 assert usual in text
-                text = text.replace(usual, f"{option} = {value}")
+                text = text.replace(usual, f"{usual.split()[0]} = {value}")
             path.write_text(text)
             argv = [sys.executable, "-m", "supervisor.supervisord", "-c", path]
             process = await procs.start("supervisord", argv, cwd=ROOT)
@@ -124,6 +133,19 @@ async def test_a_watcher_that_never_starts_ends_the_machine(supervise: Supervise
     assert node.log().count("spawned: 'watcher'") == 2
     assert "gave up: watcher" in node.log()
     assert not alive(engine)
+
+
+@pytest.mark.story("EC2-005")
+async def test_an_nginx_that_never_starts_harms_nobody(supervise: Supervise) -> None:
+    node = await supervise(SLEEP, SLEEP, FAIL, nginx_retries="1")
+    pids = await node.up()
+    await until(lambda: "gave up: nginx" in node.log(), 20)
+    assert node.log().count("spawned: 'nginx'") == 2
+    # Two rounds of supervisord, in which the listener has had its event.
+    for _ in range(2):
+        node.local.hurry()
+    assert [node.pid("vllm"), node.pid("watcher")] == pids
+    assert node.process.returncode is None
 
 
 async def test_a_watcher_may_end_the_machine(supervise: Supervise) -> None:
@@ -200,6 +222,22 @@ def test_the_unit_makes_the_end_of_supervisord_the_end_of_the_machine() -> None:
         if section.startswith("program:")
     )
     assert stops_s < int(service["TimeoutStopSec"]), "or systemd kills what still finishes a job"
+
+
+@pytest.mark.story("EC2-005")
+def test_nginx_is_given_up_in_bounded_time_and_stops_first() -> None:
+    conf = RawConfigParser()
+    conf.read(CONFIGURATION)
+    section = conf["program:nginx"]
+    priorities = {name: conf.getint(name, "priority", fallback=0) for name in conf.sections()}
+    assert max(priorities, key=lambda name: priorities[name]) == "program:nginx"
+    assert section.getint("startretries") <= 5
+    assert section.getint("stopwaitsecs") <= 2, "the watcher waits for that"
+    *_, certificate, nginx_, option, path = section["command"].split()
+    assert (nginx_, option, path) == ("/usr/sbin/nginx", "-c", "/srv/tl-fif/gpu_image/nginx.conf")
+    assert proxy.CONFIGURATION.read_text().count(f" {certificate};") == 2, (
+        "the certificate that is made is the one used"
+    )
 
 
 def test_the_watchers_user_may_use_the_socket() -> None:

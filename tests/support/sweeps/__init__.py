@@ -16,6 +16,7 @@ from support.sweeps import (
 )
 from support.sweeps.access import wildcard_reasons
 from support.sweeps.instances import keys_of_create_tags, power_cycled_by, tags_set_by_code
+from support.sweeps.network import nodes_are_reached_by_the_balancer_alone
 from support.sweeps.rule import SWEEPS, Sweep
 from support.sweeps.whole import clashes
 
@@ -34,6 +35,7 @@ __all__ = [
     "keys_of_create_tags",
     "metrics",
     "network",
+    "nodes_are_reached_by_the_balancer_alone",
     "order",
     "owners",
     "power_cycled_by",

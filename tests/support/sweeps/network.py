@@ -12,6 +12,7 @@ from tlfif import names
 
 INGRESS = kinds.ec2.INGRESS_RULE.token
 EGRESS = kinds.ec2.EGRESS_RULE.token
+KEY_PAIR = "aws:ec2/keyPair:KeyPair"
 SECURITY_GROUP = kinds.ec2.SECURITY_GROUP.token
 
 
@@ -64,6 +65,25 @@ def instances_answer_metadata_v2_only(recording: Recording) -> list[str]:
     wanted = {"httpTokens": "required", "httpPutResponseHopLimit": 1}
     options = [(i.name, i.inputs.get("metadataOptions", {})) for i in recording.of_type(INSTANCE)]
     return [name for name, given in options if not wanted.items() <= given.items()]
+
+
+@sweep
+def nodes_are_reached_by_the_balancer_alone(recording: Recording) -> list[str]:
+    """Nobody else may connect to a node, by no port but TLS's, and no key would let anybody in."""
+    balancers = {group for b in recording.of_type(BALANCER) for group in b.inputs["securityGroups"]}
+    nodes = recording.of_type(INSTANCE)
+    groups = {group for node in nodes for group in node.inputs["vpcSecurityGroupIds"]}
+    found = [f"{node.name}: a key pair" for node in nodes if node.inputs.get("keyName")]
+    found += [f"{r.name}: a key pair" for r in recording.resources if r.type == KEY_PAIR]
+    return found + [
+        f"{rule.name}: leads to a node"
+        for rule in recording.of_type(INGRESS)
+        if rule.inputs["securityGroupId"] in groups
+        and (
+            rule.inputs.get("referencedSecurityGroupId") not in balancers
+            or rule.inputs["fromPort"] != HTTPS
+        )
+    ]
 
 
 @sweep
