@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from configparser import RawConfigParser
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 import pytest
@@ -63,7 +64,7 @@ def test_every_command_is_one_of_aws() -> None:
     assert operations >= {"start-session", "get-connection-status", "start-instances"}
     for service, operation, *options in asked:
         name = "".join(word.title() for word in operation.split("-"))
-        shape = session.get_service_model(service).operation_model(name).input_shape
+        shape: Any = session.get_service_model(service).operation_model(name).input_shape
         known = {member.lower() for member in shape.members} | {"query", "output", "maxitems"}
         for option in options:
             if option.startswith("--"):
