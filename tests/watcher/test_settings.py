@@ -107,7 +107,7 @@ def test_user_data_that_does_not_name_the_stack_is_refused(user_data: str) -> No
 
 def test_outside_an_instance_it_says_so() -> None:
     with pytest.raises(
-        InstanceError, match=r"no metadata from http://127.0.0.1:9/ .*on an instance only"
+        InstanceError, match=r"no metadata from http://127.0.0.1:9 .*on an instance only"
     ):
         instance.ask({"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9/"})
 

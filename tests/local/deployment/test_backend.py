@@ -57,14 +57,10 @@ def _check_network(moto: Moto, recording: Recording) -> None:
     assert real["CidrBlock"] == "10.20.0.0/22"
     assert real["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"] == vpc.outputs["ipv6CidrBlock"]
     subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc.id]}])["Subnets"]
-    assert sorted(each["CidrBlock"] for each in subnets) == [
-        "10.20.0.0/24",
-        "10.20.1.0/24",
-        "10.20.2.0/24",
-    ]
-    assert [each["CidrBlock"] for each in subnets if each["MapPublicIpOnLaunch"]] == [
-        "10.20.2.0/24"
-    ]
+    public = {each["CidrBlock"] for each in subnets if each["MapPublicIpOnLaunch"]}
+    assert public == {"10.20.2.0/24", "10.20.3.0/25", "10.20.3.128/25"}
+    private = {each["CidrBlock"] for each in subnets} - public
+    assert private == {"10.20.0.0/24", "10.20.1.0/24"}
     groups = [each.id for each in recording.of_type(kinds.ec2.SECURITY_GROUP.token)]
     rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": groups}])[
         "SecurityGroupRules"
