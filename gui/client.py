@@ -122,9 +122,12 @@ class Client:
                     raise
                 time.sleep(getattr(error, "retry_after_s", None) or every_s)
                 continue
+            if reply is not None and _version(reply) != seen:
+                # Also of a first one, for which a node's boot may have been waited for.
+                changed_at = time.monotonic()
             reply = self._judge(job, reply, time.monotonic() - changed_at)
             if reply is not None and _version(reply) != seen:
-                seen, changed_at = _version(reply), time.monotonic()
+                seen = _version(reply)
                 yield reply
                 if reply["status"] in FINAL:
                     return

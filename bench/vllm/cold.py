@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 
 from bench.vllm import server, setup
-from bench.vllm.disk import FOLDER, Disk, slowed, waited_s
+from bench.vllm.disk import FOLDER, Disk, slowed
 from local.machine.ports import free_port
 from recording.model import ROOT
 from tlfif import names
@@ -27,14 +27,11 @@ from tlfif import names
 READAHEAD = ROOT / "gpu_image" / "readahead.py"
 LIST = setup.CACHE / "readahead.json"
 READY_S = 600.0
-Figures = tuple[float, float]
 CASES = ("warm", "cold", "cold, read ahead", "cold, no .pyc")
 
 
-def start(slow: bool = True, environment: Mapping[str, str] | None = None) -> Figures:
-    """Seconds from vLLM's start to its first token, and for how many of them its threads waited for
-    the disk; it is ended then.
-    """
+def start(slow: bool = True, environment: Mapping[str, str] | None = None) -> float:
+    """Seconds from vLLM's start to its first token; it is ended then."""
     port = free_port()
     argv = server.command(port, FOLDER)
     began = time.monotonic()
@@ -49,7 +46,7 @@ def start(slow: bool = True, environment: Mapping[str, str] | None = None) -> Fi
         )
         try:
             _first_token(port, process)
-            return time.monotonic() - began, waited_s(server.group(process.pid))
+            return time.monotonic() - began
         except TimeoutError:
             log.seek(0)
             sys.exit(f"bench: vLLM did not come up:\n{log.read().decode()[-2000:]}")
@@ -72,11 +69,11 @@ def _first_token(port: int, process: "subprocess.Popen[bytes]") -> None:
 
 
 class Cold:
-    """The cases, by name; each leaves what it measured in `seconds` and `waited`."""
+    """The cases, by name; each leaves what it measured in `seconds` and `megabytes`."""
 
     def __init__(self, disk: Disk) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
-        self.waited: dict[str, list[float]] = defaultdict(list)
+        self.megabytes: dict[str, list[float]] = defaultdict(list)
         self._disk = disk
 
     def run(self, case: str) -> None:
@@ -84,17 +81,16 @@ class Cold:
         if case != "warm":
             self._disk.cold()
         before = self._disk.read_bytes
-        seconds, waited = self._cases[case](self)
-        self.seconds[case].append(seconds)
-        self.waited[case].append(waited)
-        megabytes, load = (self._disk.read_bytes - before) / 1e6, os.getloadavg()[0]
-        figures = f"{seconds:6.1f} s, {waited:5.1f} s of waiting, {megabytes:5.0f} MB"
-        print(f"{case:18} {figures}; load {load:.1f}", flush=True)
+        self.seconds[case].append(self._cases[case](self))
+        self.megabytes[case].append((self._disk.read_bytes - before) / 1e6)
+        load = os.getloadavg()[0]
+        figures = f"{self.seconds[case][-1]:6.1f} s {self.megabytes[case][-1]:8.0f} MB"
+        print(f"{case:18} {figures}   load {load:.1f}", flush=True)
 
-    def _plain(self) -> Figures:
+    def _plain(self) -> float:
         return start()
 
-    def _read_ahead(self) -> Figures:
+    def _read_ahead(self) -> float:
         argv = [sys.executable, READAHEAD, "replay", LIST]
         with subprocess.Popen(argv, preexec_fn=slowed()) as reading:
             try:
@@ -102,12 +98,12 @@ class Cold:
             finally:
                 reading.kill()
 
-    def _uncompiled(self) -> Figures:
+    def _uncompiled(self) -> float:
         with tempfile.TemporaryDirectory() as empty:
             away = {"PYTHONPYCACHEPREFIX": empty, "PYTHONDONTWRITEBYTECODE": "1"}
             return start(environment=away)
 
-    _cases: Mapping[str, Callable[["Cold"], Figures]] = {
+    _cases: Mapping[str, Callable[["Cold"], float]] = {
         "warm": _plain,
         "cold": _plain,
         "cold, read ahead": _read_ahead,
@@ -127,12 +123,25 @@ def record() -> None:
           f"{whole:.0f} MB")  # fmt: skip
 
 
+def read(disk: Disk, threads: int) -> None:
+    """Reads the list and does nothing else: alone with one thread, as an import does, or as boot
+    does.
+    """
+    disk.cold()
+    code = "import sys, readahead as r; r.THREADS = int(sys.argv[1]); r.main(sys.argv[2:])"
+    argv = [sys.executable, "-c", code, str(threads), "replay", str(LIST)]
+    print(f"{threads:2} threads: ", end="", flush=True)
+    subprocess.run(argv, cwd=READAHEAD.parent, preexec_fn=slowed(), check=True)
+
+
 def main(rounds: int) -> None:
     """Prints each measurement, then the medians and their ratio to a cold start's."""
     setup.prepare()
     with Disk() as disk:
-        if not LIST.exists():
-            record()
+        record()
+        for _ in range(rounds):
+            for threads in (1, 16):
+                read(disk, threads)
         cold = Cold(disk)
         for _ in range(rounds):
             for case in ("cold", "cold, read ahead", "cold, no .pyc", "warm"):
@@ -140,9 +149,7 @@ def main(rounds: int) -> None:
     usual = statistics.median(cold.seconds["cold"])
     for case in CASES:
         seconds = statistics.median(cold.seconds[case])
-        waited = statistics.median(cold.waited[case])
-        ratio = f"{seconds / usual:.2f} of cold"
-        print(f"{case:18} median {seconds:6.1f} s, {ratio}; {waited:5.1f} s of waiting")
+        print(f"{case:18} median {seconds:6.1f} s, {seconds / usual:.2f} of cold")
 
 
 if __name__ == "__main__":

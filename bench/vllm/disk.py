@@ -5,13 +5,12 @@ it is cold, whatever else the machine has in memory. Needs root, cgroup v1's blk
 namespace of its own (`unshare --mount`): what others have mounted as well stays warm.
 """
 
-import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.vllm.setup import CACHE
@@ -19,8 +18,6 @@ from bench.vllm.setup import CACHE
 IMAGE, FOLDER = CACHE / "disk.img", CACHE / "disk"
 GROUP = Path("/sys/fs/cgroup/blkio/tlfif-wake")
 BYTES_PER_S, REQUESTS_PER_S = 125_000_000, 3_000
-# Has the kernel count for how long processes wait for disks.
-ACCOUNTING = Path("/proc/sys/kernel/task_delayacct")
 # As Linux reads ahead on EC2.
 READ_AHEAD_KB = 128
 IMAGE_BYTES = 14 << 30
@@ -30,7 +27,7 @@ class Disk:
     """Use as a context manager; `cold()` before each measurement."""
 
     def __init__(self) -> None:
-        self._device = self._accounting = ""
+        self._device = ""
 
     def __enter__(self) -> "Disk":
         _require()
@@ -40,8 +37,6 @@ class Disk:
         name = self._device.rpartition("/")[2]
         Path(f"/sys/block/{name}/queue/read_ahead_kb").write_text(str(READ_AHEAD_KB))
         number = Path(f"/sys/block/{name}/dev").read_text().strip()
-        self._accounting = ACCOUNTING.read_text()
-        ACCOUNTING.write_text("1")
         GROUP.mkdir(exist_ok=True)
         for limit, figure in (("bps", BYTES_PER_S), ("iops", REQUESTS_PER_S)):
             (GROUP / f"blkio.throttle.read_{limit}_device").write_text(f"{number} {figure}")
@@ -53,7 +48,6 @@ class Disk:
         _unmount()
         _run("losetup", "--detach", self._device)
         GROUP.rmdir()
-        ACCOUNTING.write_text(self._accounting)
 
     def cold(self) -> None:
         """Forgets all that was read of it."""
@@ -86,16 +80,6 @@ def _unmount() -> None:
             if time.monotonic() > give_up:
                 raise
         time.sleep(0.2)
-
-
-def waited_s(pids: Iterable[int]) -> float:
-    """For how long these processes, in sum of their threads that run, have waited for disks."""
-    ticks = 0
-    for pid in pids:
-        for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-            with contextlib.suppress(OSError):
-                ticks += int(stat.read_text().rpartition(")")[2].split()[39])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _require() -> None:

@@ -67,7 +67,7 @@ async def running(url: str) -> int:
 
 def harm_core(node: LocalNode, number: signal.Signals) -> None:
     """Sends a signal to the engine core, a process below the API server."""
-    for pid in group(node.pids["model"]):
+    for pid in _group(node.pids["model"]):
         with contextlib.suppress(OSError):
             if CORE in Path(f"/proc/{pid}/cmdline").read_text():
                 os.kill(pid, number)
@@ -75,7 +75,7 @@ def harm_core(node: LocalNode, number: signal.Signals) -> None:
     raise AssertionError(f"no {CORE} below process {node.pids['model']}")
 
 
-def group(leader: int) -> Iterator[int]:
+def _group(leader: int) -> Iterator[int]:
     """The processes of a process group."""
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

@@ -145,3 +145,13 @@ def test_a_network_that_fails_says_nothing_about_the_job(
     assert statuses(monkeypatch, LATE, gone, gone, reply("done")) == ["done"]
     with pytest.raises(httpx.ConnectError):
         statuses(monkeypatch, LATE, gone, gone, gone)
+
+
+def test_a_first_reply_that_a_boot_was_waited_for_is_not_silent(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
+    boot = [refusal(404)] * 300
+    assert statuses(monkeypatch, JOB, *boot, reply("running"), reply("done", 2)) == [
+        "running",
+        "done",
+    ]
