@@ -48,9 +48,6 @@ test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0
 bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, weeks)
 	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS) $(ARGS))
 
-bake: setup-local ## Bake a deployed stack's node image, publish it, and remove what nobody uses (STACK=…, KEEP=…, ARGS=--force)
-	@$(RUN) -m tools.bake --stack "$(STACK)" $(if $(KEEP),--keep "$(KEEP)") $(ARGS)
-
 vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
 	@$(RUN) -m bench.vllm $(ARGS)
 
@@ -74,6 +71,9 @@ user: setup-local ## Make a user of a deployed stack (EMAIL=…, STACK=…)
 
 model: setup-local ## Bring the weights of a deployed stack to its bucket now, from the hub or from a file (STACK=…, FILE=…)
 	@$(RUN) -m tools.model --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(FILE),--file "$(FILE)")
+
+bake: setup-local ## Bake a deployed stack's node image, publish it, and remove what nobody uses (STACK=…, KEEP=…, ARGS=--force)
+	@$(RUN) -m tools.bake --stack "$(STACK)" $(if $(KEEP),--keep "$(KEEP)") $(ARGS)
 
 check: setup-dev ## Lint, formatting, types, which room imports which, and dead names
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pyright

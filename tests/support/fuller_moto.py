@@ -13,6 +13,7 @@ from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.budgets.responses import BudgetsResponse
 from moto.core.responses import BaseResponse
 from moto.ec2.models.subnets import Subnet
+from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.s3.responses import S3Response
 from moto.server import main
 
@@ -92,6 +93,19 @@ def _find_subnets_by_ipv6() -> None:
     Subnet.attach_ipv6_cidr_block_associations = attach_once
     Subnet.get_filter_value = get_filter_value
     Subnet.ipv6_cidr_block_association_set = property(association_set)
+
+
+def _leave_conditions_to_aws() -> None:
+    """A policy's statement with a condition decides nothing here: moto knows none, and "deny what
+    is not TLS" would deny everything.
+    """
+    permitted = IAMPolicyStatement.is_action_permitted
+
+    def is_action_permitted(self: Any, *args: Any, **options: Any) -> Any:
+        conditional = "Condition" in self._statement
+        return PermissionResult.NEUTRAL if conditional else permitted(self, *args, **options)
+
+    IAMPolicyStatement.is_action_permitted = is_action_permitted
 
 
 def _tell_the_smallest_transition() -> None:
@@ -177,6 +191,7 @@ ADDITIONS = (
     _answer_one_at_a_time,
     _import_policies_and_mocks,
     _find_subnets_by_ipv6,
+    _leave_conditions_to_aws,
     _tell_the_smallest_transition,
     _tell_all_of_a_budget,
     _tell_where_functions_log,

@@ -4,142 +4,22 @@ what it baked, starts no second bake, and each way to fail has its exit code.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import Stubber
 from moto import mock_aws
+from support.bakes import ACCOUNT, AGAIN, BUILDER, NOW, OLD, REGION, World
 
 from components import iam
 from tools.bake import __main__ as command
 from tools.bake import outcome
-from tools.bake.__main__ import Aws, Options, bake
+from tools.bake.__main__ import Aws, bake
 from tools.bake.outcome import BakeError
 from tools.bake.pipeline import RUNNING, Clock
 
 pytestmark = [pytest.mark.story("EC2-001", "EC2-002")]
-
-REGION, ACCOUNT = "us-east-1", "123456789012"
-_BUILDER = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}"
-PIPELINE = f"{_BUILDER}:image-pipeline/tl-fif-dev-gpu-node"
-RECIPE = f"{_BUILDER}:image-recipe/tl-fif-dev-gpu-image-recipe-0a1b2c3/1.0.7"
-NOW = f"{_BUILDER}:image/tl-fif-dev-gpu-image-recipe-0a1b2c3/1.0.7/1"
-AGAIN = NOW.removesuffix("1") + "2"
-OLD = f"{_BUILDER}:image/tl-fif-dev-gpu-image-recipe-9f8e7d6/1.0.3/1"
-PARAMETER = "/tl-fif/latest_ami_id-dev"
-WORKFLOW = "wf-00000000-0000-0000-0000-000000000001"
-
-
-@dataclass
-class World:
-    """An account: moto's, with a scripted Image Builder and a clock that runs when it is asked."""
-
-    aws: Aws
-    builder: Stubber
-    now: float = 0
-    said: list[str] = field(default_factory=list)
-    called: set[str] = field(default_factory=set)
-
-    @property
-    def clock(self) -> Clock:
-        def sleep(seconds: float) -> None:
-            self.now += seconds
-
-        return Clock(now=lambda: self.now, sleep=sleep)
-
-    def bake(self, **options: Any) -> str:
-        given = Options(stack="dev", region=REGION, **options)
-        return bake(given, self.aws, self.clock, self.said.append)
-
-    def note(self, model: Any, **_: Any) -> None:
-        self.called.add(f"{model.service_model.service_name}:{model.name}")
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.said)
-
-    @property
-    def published(self) -> str | None:
-        found = self.aws.ssm.get_parameters(Names=[PARAMETER])["Parameters"]
-        return found[0]["Value"] if found else None
-
-    # --- what Image Builder answers, in this order
-
-    def has(self, *images: tuple[str, str], lists: int = 1) -> None:
-        """Its pipeline, and each time it is asked these images with their states."""
-        self.builder.add_response(
-            "get_image_pipeline",
-            {"imagePipeline": {"arn": PIPELINE, "imageRecipeArn": RECIPE}},
-            {"imagePipelineArn": PIPELINE},
-        )
-        for _ in range(lists):
-            self.lists(*images)
-
-    def lists(self, *images: tuple[str, str]) -> None:
-        summaries = [
-            {"arn": arn, "state": {"status": status}, **self._amis(arn)} for arn, status in images
-        ]
-        asked = {"imagePipelineArn": PIPELINE}
-        self.builder.add_response(
-            "list_image_pipeline_images", {"imageSummaryList": summaries}, asked
-        )
-
-    def starts(self, image: str) -> None:
-        self.builder.add_response(
-            "start_image_pipeline_execution",
-            {"imageBuildVersionArn": image},
-            {"imagePipelineArn": PIPELINE, "clientToken": ANY},
-        )
-
-    def tells(self, image: str, *states: str, **more: Any) -> None:
-        for status in states:
-            told = {"arn": image, "state": {"status": status, **more}, **self._amis(image)}
-            self.builder.add_response("get_image", {"image": told}, {"imageBuildVersionArn": image})
-
-    def times(self, image: str, seconds: int = 300) -> None:
-        execution = {"workflowExecutionId": WORKFLOW, "type": "BUILD", "startTime": _at(0)}
-        self.builder.add_response(
-            "list_workflow_executions",
-            {"workflowExecutions": [execution]},
-            {"imageBuildVersionArn": image},
-        )
-        step = {"name": "ApplyBuildComponents", "startTime": _at(0), "endTime": _at(seconds)}
-        self.builder.add_response(
-            "list_workflow_step_executions",
-            {"steps": [{"name": "Skipped"}, step]},
-            {"workflowExecutionId": WORKFLOW},
-        )
-
-    def bakes(self, image: str) -> None:
-        """A whole bake, which goes well."""
-        self.starts(image)
-        self.tells(image, "PENDING", "BUILDING", "BUILDING", "TESTING", "AVAILABLE")
-        self.times(image)
-
-    def _amis(self, arn: str) -> dict[str, Any]:
-        filters = [{"Name": "tag:Ec2ImageBuilderArn", "Values": [arn]}]
-        images = self.aws.ec2.describe_images(Filters=filters)["Images"]
-        amis = [{"region": REGION, "image": each["ImageId"]} for each in images]
-        return {"outputResources": {"amis": amis}} if amis else {}
-
-    # --- what the account has
-
-    def ami(self, arn: str, stack: str = "dev") -> str:
-        """An image as Image Builder leaves it; later ones are newer."""
-        made = self.aws.ec2.register_image(Name=arn, RootDeviceName="/dev/sda1")["ImageId"]
-        tags = {"tl-fif:gpu-node": stack, "Ec2ImageBuilderArn": arn}
-        named = [{"Key": key, "Value": value} for key, value in tags.items()]
-        self.aws.ec2.create_tags(Resources=[made], Tags=named)
-        return made
-
-    def amis(self) -> set[str]:
-        return {each["ImageId"] for each in self.aws.ec2.describe_images()["Images"]}
-
-
-def _at(seconds: int) -> str:
-    return f"2026-11-26T09:{seconds // 60:02}:{seconds % 60:02}Z"
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +52,7 @@ def test_what_it_baked_is_published_in_the_account_that_sts_names(world: World) 
     world.bakes(NOW)
     assert world.aws.account_id == ACCOUNT
     assert world.bake() == baked
-    found = world.aws.ssm.get_parameter(Name=PARAMETER)["Parameter"]
+    found = world.aws.ssm.get_parameter(Name="/tl-fif/latest_ami_id-dev")["Parameter"]
     assert (found["Value"], found["DataType"]) == (baked, "aws:ec2:image")
     told = [line.split("min  ")[1] for line in world.said if "min  " in line]
     assert told == ["PENDING", "BUILDING", "TESTING", "AVAILABLE", "build: ApplyBuildComponents"]
@@ -379,7 +259,7 @@ def test_a_value_that_ssm_does_not_take_is_no_success(world: World) -> None:
 
 def test_an_old_image_goes_unless_anything_uses_it(world: World) -> None:
     names = ("old", "stopped", "published", "kept", "new")
-    arns = {name: f"{_BUILDER}:image/tl-fif-dev-{name}/1.0.1/1" for name in names} | {"new": NOW}
+    arns = {name: f"{BUILDER}:image/tl-fif-dev-{name}/1.0.1/1" for name in names} | {"new": NOW}
     amis = {name: world.ami(arn) for name, arn in arns.items()}
     others = world.ami(OLD, stack="prod")
     ec2, ssm = world.aws.ec2, world.aws.ssm
