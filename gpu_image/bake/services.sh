@@ -15,6 +15,8 @@ systemctl disable nginx
 systemctl mask apt-daily.service apt-daily.timer apt-daily-upgrade.service apt-daily-upgrade.timer \
   unattended-upgrades.service update-notifier-download.timer update-notifier-motd.timer \
   motd-news.timer fwupd-refresh.timer man-db.timer ua-timer.timer apport.service
+# Session Manager is the only way in (EC2-005).
+systemctl mask ssh.service ssh.socket
 # Machines of EC2 have no RAID, multipath or LXD of their own.
 systemctl mask multipathd.service multipathd.socket mdmonitor.service lxd-agent.service
 

@@ -22,12 +22,10 @@ options = ServerOptions()
 options.realize(["--configuration", sys.argv[1]])
 print("supervisord:", ", ".join(sorted(group.name for group in options.process_group_configs)))
 PY
-  if [ -e "$IMAGE/nginx.conf" ]; then
-    # The certificate that nginx.conf names is made at the node's first boot: no image has a key.
-    "$ROOT/watcher/bin/python" -I -S "$IMAGE/certificate.py" /var/lib/tl-fif/tls/node.pem \
-      /usr/sbin/nginx -t -q -c "$IMAGE/nginx.conf" || fail "nginx.conf is refused"
-    rm -rf /var/lib/tl-fif/tls
-  fi
+  # The certificate that nginx.conf names is made at the node's first boot: no image has a key.
+  "$ROOT/watcher/bin/python" -I -S "$IMAGE/certificate.py" /etc/ssl/tl-fif/node.pem \
+    /usr/sbin/nginx -t -q -c "$IMAGE/nginx.conf" || fail "nginx.conf is refused"
+  rm -rf /etc/ssl/tl-fif
   PYTHONPATH=$ROOT "$ROOT/watcher/bin/python" "$IMAGE/bake/check_model.py"
   for folder in tlfif worker gpu_image watcher model; do
     owner "$ROOT/$folder" root:root

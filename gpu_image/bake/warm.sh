@@ -15,7 +15,5 @@ import=(
 install -d -o tl-fif -g tl-fif "$CACHE"/{home,triton,vllm}
 cd "$CACHE"
 runuser -u tl-fif -- "${import[@]}"
-if [ -e "$ROOT/gpu_image/readahead.py" ]; then
-  python3 -I -S "$ROOT/gpu_image/readahead.py" record "$ROOT/readahead.json" --whole "$ROOT/model" -- \
-    runuser -u tl-fif -- "${import[@]}"
-fi
+python3 -I -S "$ROOT/gpu_image/readahead.py" record "$ROOT/readahead.json" --whole "$ROOT/model" -- \
+  runuser -u tl-fif -- "${import[@]}"

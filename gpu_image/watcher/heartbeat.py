@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 from tlfif import names
 from tlfif.log import log
 from tlfif.queue import working
-from watcher.uptime import Uptime
+from watcher.instance import Uptime
 from worker.queue import Queue
 from worker.tasks import poll
 

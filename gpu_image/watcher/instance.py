@@ -1,6 +1,7 @@
-"""What this machine is, by the metadata service (IMDS v2): all that it can know by itself."""
+"""What this machine is, by the metadata service (IMDS v2), and how long it has been up."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,8 @@ IMDS = "http://169.254.169.254"
 TOKEN = "X-aws-ec2-metadata-token"
 WANT_TOKEN = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
 _IMDS_TIMEOUT_S = 2.0
+# EC2 takes some of this from the request to the first instruction; a longer time is a wrong clock.
+LONGEST_PENDING_S = 120
 
 
 class InstanceError(Exception):
@@ -35,6 +38,29 @@ class Instance:
     started_at: float
     notices_at: str = ""
     told: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Uptime:
+    """The machine's time since EC2 started it.
+
+    Its wall clock may be minutes off until NTP has set it, after this process has begun: it is read
+    once, and believed only when it says what can be.
+    """
+
+    def __init__(self, started_at: float, booted_at: float):
+        """`started_at` by EC2's clock, in epoch s; `booted_at` by this machine's monotonic one."""
+        self._started_at, self._booted_at = started_at, booted_at
+        pending_s = time.time() - started_at - (time.monotonic() - booted_at)
+        self._pending_s = pending_s if 0 <= pending_s <= LONGEST_PENDING_S else 0.0
+
+    def seconds(self, at: float | None = None) -> float:
+        """Since EC2 was asked to start the machine, until now or `at`, by the monotonic clock."""
+        at = time.monotonic() if at is None else at
+        return at - self._booted_at + self._pending_s
+
+    def epoch_ms(self, at: float | None = None) -> int:
+        """Now, or `at`, by EC2's clock."""
+        return int((self._started_at + self.seconds(at)) * 1000)
 
 
 def ask(environ: Mapping[str, str]) -> Instance:

@@ -23,13 +23,13 @@ from tlfif.queue import working
 from watcher import boot, giving_up, machine
 from watcher.engine import EngineRestarts
 from watcher.heartbeat import Heartbeat
+from watcher.instance import Uptime
 from watcher.memory import Store
 from watcher.resting import Limits, Policy
 from watcher.settings import Settings
 from watcher.spot import Notices
 from watcher.steps import Steps
 from watcher.supervisor import Supervisor
-from watcher.uptime import Uptime
 from worker import replies
 from worker.consumer import Consumer
 from worker.host import Ended

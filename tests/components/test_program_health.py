@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 from support.program import ALARM, FUNCTION, PERMISSION, SUBSCRIPTION, evaluate, statements
+from support.sweeps.metrics import emitted
 
 from components.canary import script
 from components.openapi import private
@@ -306,3 +307,9 @@ def test_what_is_deployed_serves_unless_a_pipeline_decides(dev: Recording) -> No
 def test_payload_samples_are_kept_for_a_day(dev: Recording) -> None:
     group = dev.one(kinds.monitoring.LOG_GROUP.token, "router-payload-samples-logs").inputs
     assert group["retentionInDays"] == 1
+
+
+def test_metrics_are_looked_for_in_all_that_is_deployed() -> None:
+    shared = (names.NAMESPACE_ROUTER, names.METRIC_EC2_STARTS)
+    of_the_node = (names.NAMESPACE_GPU, names.METRIC_AUTO_STOPS)
+    assert {shared, of_the_node} <= emitted().keys()

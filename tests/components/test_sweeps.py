@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 from support import sweeps
 from support.recordings import evaluate
-from support.sweeps.metrics import emitted
 
 from recording import kinds
 from recording.evaluate import stacks
 from recording.model import Recording, Resource
-from tlfif import names
 
 
 @pytest.fixture(scope="module")
@@ -399,9 +397,3 @@ def test_a_sweep_names_the_culprit(
 
 def test_every_sweep_is_tried_with_a_fault() -> None:
     assert {rule.__name__ for rule in sweeps.SWEEPS} == FAULTS.keys()
-
-
-def test_metrics_are_looked_for_in_all_that_is_deployed() -> None:
-    shared = (names.NAMESPACE_ROUTER, names.METRIC_EC2_STARTS)
-    of_the_node = (names.NAMESPACE_GPU, names.METRIC_AUTO_STOPS)
-    assert {shared, of_the_node} <= emitted().keys()

@@ -27,7 +27,7 @@ def test_aws_would_take_it() -> None:
 
 def test_the_twelve_minutes() -> None:
     before = [step for step in STEPS.values() if step.phase != "test"]
-    assert sum(step.timeout_s for step in before) <= BUDGET_S == 12 * 60
+    assert sum(step.budget_s for step in before) <= BUDGET_S == 12 * 60
 
 
 def test_every_script_is_run_by_a_step() -> None:
@@ -99,8 +99,8 @@ MUTANTS: dict[str, tuple[Change, str]] = {
         r"InstallVllm: gpu_image/bake/vlm\.sh does not exist",
     ),
     "too long together": (
-        lambda d: _step(d, "InstallVllm").update(timeoutSeconds=400),
-        r"timeoutSeconds are 900 together; the bake has 720",
+        lambda d: _step(d, "InstallVllm").update(timeoutSeconds=800),
+        r"half of timeoutSeconds, are 900 s together; the bake has 720",
     ),
     "too many characters": (_bash("#" * 16_000), r"characters; AWS takes 16,000"),
 }

@@ -7,8 +7,8 @@ import pytest
 from support.watchers import Bench, Machine
 
 from tlfif import names
-from watcher import uptime
-from watcher.uptime import Uptime
+from watcher import instance
+from watcher.instance import Uptime
 
 pytestmark = pytest.mark.story("EC2-004")
 
@@ -25,7 +25,7 @@ class Clocks:
             time=lambda: STARTED_AT + 50 + self.now + self.off_s,
             monotonic=lambda: 30 + self.now,
         )
-        monkeypatch.setattr(uptime, "time", clocks)
+        monkeypatch.setattr(instance, "time", clocks)
 
 
 @pytest.mark.parametrize("off_s", [-9 * HOURS, -60, 0, 200, 9 * HOURS])

@@ -202,8 +202,8 @@ def _zip(path: Path) -> str:
 
 def _report(root: Root, outcomes: Sequence[Outcome]) -> None:
     ran = sum(outcome.seconds for outcome in outcomes)
-    limits = sum(outcome.step.timeout_s for outcome in outcomes)
-    print(f"steps: {ran:.1f} s of {limits}; the root by folder:", flush=True)
+    budget = sum(outcome.step.budget_s for outcome in outcomes)
+    print(f"steps: {ran:.1f} s of {budget:g}; the root by folder:", flush=True)
     parts = sorted(path.name for path in (root.path / "srv/tl-fif").iterdir())
     sizes = ["du", "-xsm", *(f"srv/tl-fif/{part}" for part in parts), "usr", "var", "opt", "."]
     print(subprocess.run(sizes, cwd=root.path, capture_output=True, text=True).stdout)

@@ -132,4 +132,4 @@ def line(outcome: Outcome) -> str:
     """One line of the report."""
     seconds = f"{outcome.seconds:6.1f} s" if outcome.did != "skipped" else "       -"
     note = f"  ({outcome.note})" if outcome.note else ""
-    return f"  {outcome.step.name:18} {outcome.did:9} {seconds} of {outcome.step.timeout_s:3}{note}"
+    return f"  {outcome.step.name:18} {outcome.did:9} {seconds} of {outcome.step.budget_s:3g}{note}"
