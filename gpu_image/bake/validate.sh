@@ -9,7 +9,7 @@ owner() { [ "$(stat -c %U:%G "$1")" = "$2" ] || fail "$1 belongs to $(stat -c %U
 
 # Python 3.10, our software, its configuration files, the weights, the units.
 validate_node() {
-  local folder open unit
+  local command folder open unit
   "$ROOT/watcher/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' \
     || fail "the watcher's Python is not 3.10"
   (cd / && runuser -u tl-fif -- env PYTHONPATH="$ROOT:$IMAGE" "$ROOT/watcher/bin/python" -c 'import watcher.main')
@@ -23,10 +23,16 @@ options.realize(["--configuration", sys.argv[1]])
 print("supervisord:", ", ".join(sorted(group.name for group in options.process_group_configs)))
 PY
   if [ -e "$IMAGE/nginx.conf" ]; then
-    # The certificate that nginx.conf names is made at the node's first boot: no image has a key.
-    "$ROOT/watcher/bin/python" -I -S "$IMAGE/certificate.py" /var/lib/tl-fif/tls/node.pem \
-      /usr/sbin/nginx -t -q -c "$IMAGE/nginx.conf" || fail "nginx.conf is refused"
-    rm -rf /var/lib/tl-fif/tls
+    # As supervisord starts it: the certificate is made on the way, and is no image's to keep.
+    command=$("$ROOT/watcher/bin/python" - "$IMAGE/supervisord.conf" <<'PY'
+import configparser, sys
+parser = configparser.RawConfigParser()
+parser.read(sys.argv[1])
+print(" ".join(parser["program:nginx"]["command"].split()))
+PY
+    )
+    bash -c "$command -t -q" || fail "nginx.conf is refused"
+    rm -f "$(tr ' ' '\n' <<<"$command" | grep '\.pem$')"
   fi
   PYTHONPATH=$ROOT "$ROOT/watcher/bin/python" "$IMAGE/bake/check_model.py"
   for folder in tlfif worker gpu_image watcher model; do
