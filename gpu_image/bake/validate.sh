@@ -9,7 +9,7 @@ owner() { [ "$(stat -c %U:%G "$1")" = "$2" ] || fail "$1 belongs to $(stat -c %U
 
 # Python 3.10, our software, its configuration files, the weights, the units.
 validate_node() {
-  local folder open unit
+  local command folder open unit
   "$ROOT/watcher/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' \
     || fail "the watcher's Python is not 3.10"
   (cd / && runuser -u tl-fif -- env PYTHONPATH="$ROOT:$IMAGE" "$ROOT/watcher/bin/python" -c 'import watcher.main')
@@ -59,14 +59,12 @@ PY
   ls "$ROOT"/cache/vllm/modelinfos/*.json >/dev/null || fail "the model's class was not looked at"
 }
 
-# Every kernel that may boot has a prebuilt module of the driver.
+# The newest kernel, which is the one that boots, has a prebuilt module of the driver.
 validate_driver() {
   local kernel
-  for kernel in /lib/modules/*-aws; do
-    kernel=$(basename "$kernel")
-    [ -e "/boot/vmlinuz-$kernel" ] || continue
-    modinfo -k "$kernel" -F version nvidia || fail "kernel $kernel has no nvidia module"
-  done
+  kernel=$(find /boot -name 'vmlinuz-*-aws' | sort -V | tail -1)
+  [ -n "$kernel" ] || fail "no kernel for AWS in /boot"
+  modinfo -k "${kernel#/boot/vmlinuz-}" -F version nvidia || fail "$kernel has no nvidia module"
   [ ! -e /var/lib/dkms/nvidia ] || fail "the driver is built by DKMS"
   ldconfig -p | grep -q libcuda.so.1 || fail "no libcuda.so.1"
 }
