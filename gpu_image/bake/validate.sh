@@ -9,7 +9,7 @@ owner() { [ "$(stat -c %U:%G "$1")" = "$2" ] || fail "$1 belongs to $(stat -c %U
 
 # Python 3.10, our software, its configuration files, the weights, the units.
 validate_node() {
-  local command folder open unit
+  local folder open unit
   "$ROOT/watcher/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' \
     || fail "the watcher's Python is not 3.10"
   (cd / && runuser -u tl-fif -- env PYTHONPATH="$ROOT:$IMAGE" "$ROOT/watcher/bin/python" -c 'import watcher.main')
