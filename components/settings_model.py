@@ -196,6 +196,7 @@ class ModelSettings(Group):
     def served(self) -> serving.Model:
         """What an image is baked with."""
         return serving.Model(
+            hub=self.hub,
             repository=self.repository,
             revision=self.revision,
             file=self.file or "",

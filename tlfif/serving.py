@@ -35,6 +35,8 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    # Where the repositories are.
+    hub: str = "https://huggingface.co"
     repository: str
     revision: str
     # The weights' file and its SHA-256; both "" where the format is a whole repository's, whose

@@ -2,12 +2,10 @@
 
 A GGUF file is checked against the SHA-256 of model.json; beside it comes the base model's
 tokenizer/. Files of a pinned revision are checked against what the hub lists for that revision.
-HF_ENDPOINT names another hub.
 """
 
 import hashlib
 import json
-import os
 import sys
 import time
 import urllib.error
@@ -21,7 +19,6 @@ from pydantic import ValidationError
 
 from tlfif import serving
 
-HUB = "https://huggingface.co"
 TRIES, PAUSE_S, SILENCE_S = 4, 2.0, 30
 _CHUNK = 1 << 20
 # What vLLM reads beside the weights: configuration, tokenizer, chat template.
@@ -39,13 +36,14 @@ def main() -> None:
     """Fills serving.MODEL_FOLDER; exits with 1 and a line where it cannot."""
     try:
         model = serving.Model.model_validate_json(serving.MODEL_FILE.read_bytes())
-        fetch(model, serving.MODEL_FOLDER, os.environ.get("HF_ENDPOINT") or HUB)
+        fetch(model, serving.MODEL_FOLDER)
     except (WeightsError, ValidationError) as error:
         sys.exit(f"weights.py: {error}")
 
 
-def fetch(model: serving.Model, folder: Path, hub: str) -> None:
+def fetch(model: serving.Model, folder: Path) -> None:
     """Downloads the model into the folder. Raises WeightsError."""
+    hub = model.hub
     if model.format == "safetensors":
         _fetch_listed(hub, model.repository, model.revision, (*TEXTS, *WEIGHTS), folder)
         return

@@ -93,7 +93,7 @@ def _files(folder: Path) -> list[str]:
 def test_a_gguf_comes_with_the_tokenizer_that_it_lacks(two, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     with two as url:
-        weights.fetch(_gguf(), folder, url)
+        weights.fetch(_gguf(hub=url), folder)
     assert _files(folder) == ["model.gguf", "tokenizer/config.json", "tokenizer/tokenizer.model"]
 
 
@@ -102,7 +102,7 @@ def test_safetensors_are_a_whole_repository(two, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     changes = {"repository": "ada/model", "revision": BASE_REVISION, "format": "safetensors"}
     with two as url:
-        weights.fetch(_gguf(**changes, file="", sha256=""), folder, url)
+        weights.fetch(_gguf(**changes, file="", sha256="", hub=url), folder)
     assert _files(folder) == ["config.json", "model.safetensors", "tokenizer.model"]
 
 
@@ -119,7 +119,7 @@ def test_safetensors_are_a_whole_repository(two, tmp_path: Path) -> None:
 )
 def test_a_model_that_is_not_as_described(two, tmp_path, changes, said) -> None:
     with two as url, pytest.raises(weights.WeightsError, match=said):
-        weights.fetch(_gguf(**changes), tmp_path / "model", url)
+        weights.fetch(_gguf(**changes, hub=url), tmp_path / "model")
     # A file of another hash is not left behind for the engine to load.
     assert "sha256" not in changes or _files(tmp_path / "model") == []
 
@@ -135,7 +135,7 @@ def test_a_file_that_is_not_the_listed_one(two, tmp_path: Path, monkeypatch) -> 
 
     monkeypatch.setattr(weights, "_download", damaged)
     with two as url, pytest.raises(weights.WeightsError, match=r"config\.json is not the hub's"):
-        weights.fetch(_gguf(), tmp_path / "model", url)
+        weights.fetch(_gguf(hub=url), tmp_path / "model")
 
 
 # --- the runner

@@ -80,19 +80,18 @@ def _bake(vllm: bool, slower: float) -> None:
         (model.tokenizer, model.tokenizer_revision): tokenizer,
     }
     bucket = CACHE / "bucket"
-    values = {
-        "Software": "s3://bucket/software.zip",
-        "SoftwareSha256": _zip(bucket / "software.zip"),
-        "Model": model.model_dump_json(),
-    }
+    software = _zip(bucket / "software.zip")
     with hub.serving(repositories) as url:
         runner = Runner(
             root=root,
             bucket=bucket,
-            values=values,
+            values={
+                "Software": "s3://bucket/software.zip",
+                "SoftwareSha256": software,
+                "Model": model.model_copy(update={"hub": url}).model_dump_json(),
+            },
             logs=logs,
             slower=slower,
-            environment={"HF_ENDPOINT": url},
         )
         before = [step for step in steps if step.phase in document.BEFORE_SNAPSHOT]
         outcomes = runner.run(before, _instead(root, vllm))

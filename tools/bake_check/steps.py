@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -49,7 +49,7 @@ class Runner:
     root: Root
     bucket: Path
     values: Mapping[str, str]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
     logs: Path
     slower: float = 1
 
