@@ -17,6 +17,8 @@ from tlfif.serving import ADA, AMPERE, Gpu
 
 # CUDA's own, and what a step of 2,048 tokens computes with; an estimate.
 REST_BYTES = 1_000_000_000
+# Of an image beside the weights: vLLM's environment has 10.4 GB, Ubuntu, driver and caches 5 more.
+REST_OF_IMAGE_GB = 16
 # Of the instant lane: Python and the engine beside weights and cache, and what its disk keeps free
 # (functions/cpu_worker/weights.py). Lambda's own megabytes are of 2^20 bytes.
 LANE_REST_BYTES, LANE_SPARE_BYTES, LARGEST_LANE_MB = 500_000_000, 16 << 20, 10_240
@@ -46,6 +48,13 @@ class Obstacle:
     keys: tuple[str, ...]
     why: str
     ways: tuple[tuple[str, str], ...]
+
+
+def disk_gb(model: ModelSettings) -> int:
+    """What an image with this model takes of a disk, in GB; weights that nobody said the size of
+    count as nothing.
+    """
+    return math.ceil(REST_OF_IMAGE_GB + (model.size_bytes or 0) / 1e9)
 
 
 def token_bytes(model: ModelSettings) -> int:

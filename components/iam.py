@@ -208,7 +208,8 @@ def read_software(bucket_arn: Text) -> Statement:
 
 def bake_images(region: str, account_id: str, stack: str) -> tuple[Statement, ...]:
     """What `make bake` calls: it starts bakes of this stack, publishes what comes of them, and
-    removes only images that are this stack's.
+    removes images whose names begin as the stack's, and snapshots that Image Builder made:
+    `make bake` itself asks for the stack's own alone.
     """
     builder = f"arn:aws:imagebuilder:{region}:{account_id}"
     parameters = f"arn:aws:ssm:{region}:{account_id}:parameter"

@@ -211,8 +211,12 @@ class ModelSettings(Group):
 
 
 def _defaults(preset: Preset, values: Mapping[Any, Any]) -> dict[str, Any]:
-    """What the preset says beside these `values`: of a GGUF nothing, where they want none."""
+    """What the preset says beside these `values`: of a GGUF nothing, where they want none, and no
+    tokenizer for another repository's, which would start with the wrong one.
+    """
     keys = _keys(preset)
+    if values.get("repository", preset.weights.repository) != preset.weights.repository:
+        keys.update(tokenizer=None, tokenizerRevision=None)
     if values.get("format", preset.format) != preset.format:
         keys.update(dict.fromkeys(_GGUF_KEYS))
     return keys

@@ -40,11 +40,11 @@ ORDINARY_STOPS = {
 }
 QUOTA = (
     "The account's quota of running G and VT instances (L-DB2E81BA) is used up, or 0 as in a new "
-    "account; ask for 4 vCPUs a node in Service Quotas"
+    "account; ask for a node's vCPUs, times gpu:count, in Service Quotas"
 )
 SPOT_QUOTA = (
     "The account's quota of G and VT spot requests (L-3819A6DF) is used up, or 0 as in a new "
-    "account; ask for 4 vCPUs a node in Service Quotas"
+    "account; ask for a node's vCPUs, times gpu:count, in Service Quotas"
 )
 REASONS = {
     "VcpuLimitExceeded": QUOTA,

@@ -16,7 +16,7 @@ fetch "$PACKAGE.sig" agent.sig
 gpg --quiet --batch --import "$work/key"
 # The key that signed must be the one whose fingerprint AWS publishes, not just any that came along.
 gpg --quiet --batch --status-fd 1 --verify "$work/agent.sig" "$work/agent.deb" \
-  | grep -q "^\[GNUPG:\] VALIDSIG $FINGERPRINT " \
+  | grep "^\[GNUPG:\] VALIDSIG $FINGERPRINT " >/dev/null \
   || { echo "amazon-cloudwatch-agent.deb: not signed by $FINGERPRINT" >&2; exit 1; }
 
 DEBIAN_FRONTEND=noninteractive dpkg --install "$work/agent.deb" >/dev/null

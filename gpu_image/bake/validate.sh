@@ -66,7 +66,7 @@ validate_driver() {
   [ -n "$kernel" ] || fail "no kernel for AWS in /boot"
   modinfo -k "${kernel#/boot/vmlinuz-}" -F version nvidia || fail "$kernel has no nvidia module"
   [ ! -e /var/lib/dkms/nvidia ] || fail "the driver is built by DKMS"
-  ldconfig -p | grep -q libcuda.so.1 || fail "no libcuda.so.1"
+  ldconfig -p | grep libcuda.so.1 >/dev/null || fail "no libcuda.so.1"
 }
 
 validate_agent() {

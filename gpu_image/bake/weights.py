@@ -4,6 +4,7 @@ A GGUF file is checked against the SHA-256 of model.json; beside it comes the ba
 tokenizer/. Files of a pinned revision are checked against what the hub lists for that revision.
 """
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -11,13 +12,16 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from tlfif import serving
+
+T = TypeVar("T")
 
 TRIES, PAUSE_S, SILENCE_S = 4, 2.0, 30
 _CHUNK = 1 << 20
@@ -64,20 +68,26 @@ def _fetch_listed(
 ) -> None:
     """The files of a revision with these endings, each as the hub lists it."""
     url = f"{hub}/api/models/{repository}/tree/{revision}?recursive=true"
-    with _opened(url) as answer:
-        if "next" in answer.headers.get("link", ""):
-            raise WeightsError(f"{repository} at {revision} has more files than one page lists")
-        listed: list[Mapping[str, Any]] = json.load(answer)
+    listed = _patiently(url, lambda: _listed(url, f"{repository} at {revision}"))
     wanted = [each for each in listed if each["type"] == "file" and _is_read(each["path"], endings)]
     if not any(each["path"] == "config.json" for each in wanted):
         raise WeightsError(f"{repository} at {revision} has no config.json; name another revision")
     for each in wanted:
         path = folder / each["path"]
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise WeightsError(f"{repository} at {revision} lists {each['path']!r}: no place in it")
         digest = _download(_resolve(hub, repository, revision, each["path"]), path)
         if "lfs" in each and digest != each["lfs"]["oid"]:
             raise WeightsError(f"{path.name}: {digest} is not the hub's {each['lfs']['oid']}")
         if "lfs" not in each and _git_hash(path) != each["oid"]:
             raise WeightsError(f"{path.name} is not the hub's {each['oid']}")
+
+
+def _listed(url: str, what: str) -> list[Mapping[str, Any]]:
+    with _opened(url) as answer:
+        if "next" in answer.headers.get("link", ""):
+            raise WeightsError(f"{what} has more files than one page lists")
+        return json.load(answer)
 
 
 def _is_read(path: str, endings: tuple[str, ...]) -> bool:
@@ -91,26 +101,34 @@ def _resolve(hub: str, repository: str, revision: str, path: str) -> str:
 def _download(url: str, path: Path) -> str:
     """Writes what the URL has; its SHA-256. A cut download begins again."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for tried in range(1, TRIES + 1):
-        began, digest, size = time.monotonic(), hashlib.sha256(), 0
-        try:
-            with _opened(url) as answer, path.open("wb") as file:
-                expected = answer.headers.get("content-length")
-                while chunk := answer.read(_CHUNK):
-                    file.write(chunk)
-                    digest.update(chunk)
-                    size += len(chunk)
-            if expected is not None and size != int(expected):
-                raise OSError(f"{size} of {expected} bytes came")
-        except OSError as error:
-            if tried == TRIES:
-                raise WeightsError(f"{url}: {error}") from error
-            time.sleep(PAUSE_S * tried)
-            continue
-        seconds = time.monotonic() - began
-        print(f"{path.name}: {size:,} bytes in {seconds:.1f} s", flush=True)
-        return digest.hexdigest()
-    raise AssertionError("the last try returns or raises")
+    return _patiently(url, lambda: _written(url, path))
+
+
+def _written(url: str, path: Path) -> str:
+    began, digest, size = time.monotonic(), hashlib.sha256(), 0
+    with _opened(url) as answer, path.open("wb") as file:
+        expected = answer.headers.get("content-length")
+        while chunk := answer.read(_CHUNK):
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+    if expected is not None and size != int(expected):
+        raise OSError(f"{size} of {expected} bytes came")
+    print(f"{path.name}: {size:,} bytes in {time.monotonic() - began:.1f} s", flush=True)
+    return digest.hexdigest()
+
+
+def _patiently(url: str, ask: Callable[[], T]) -> T:
+    """What the hub answers, asked up to TRIES times. Raises WeightsError."""
+    for tried in range(1, TRIES):
+        # A body that is cut, or is no JSON, is a proxy's: it may be another's turn next time.
+        with contextlib.suppress(OSError, HTTPException, ValueError):
+            return ask()
+        time.sleep(PAUSE_S * tried)
+    try:
+        return ask()
+    except (OSError, HTTPException, ValueError) as error:
+        raise WeightsError(f"{url}: {error}") from error
 
 
 def _opened(url: str) -> Any:

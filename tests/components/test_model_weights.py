@@ -132,7 +132,8 @@ def test_nothing_changes_while_the_weights_are_the_same(dev: Recording) -> None:
     [("sha256", "b" * 64), ("revision", "c" * 40), ("file", "b.gguf"), ("repository", "a/b")],
 )
 def test_other_weights_are_fetched(key: str, value: str, dev: Recording) -> None:
-    other = evaluate("dev", config={"tl-fif:model": {key: value}})
+    tokenizer = {"tokenizer": "a/base", "tokenizerRevision": "d" * 40}
+    other = evaluate("dev", config={"tl-fif:model": {key: value, **tokenizer}})
     before, after = (each.one(INVOCATION).inputs for each in (dev, other))
     assert kinds.lambda_.INVOCATION.replacing(before, after) == {"triggers"}
 

@@ -83,7 +83,8 @@ def test_what_is_set_counts_more_than_the_preset() -> None:
 
 
 def test_another_gguf_is_the_lanes_too() -> None:
-    model = parse(model={**OTHER, "file": "m.gguf", "sha256": HASH}).model
+    base = {"tokenizer": "me/base", "tokenizerRevision": "c" * 40}
+    model = parse(model={**OTHER, "file": "m.gguf", "sha256": HASH, **base}).model
     assert (model.known, model.size_bytes) == (None, None)
     assert model.lane is not None
     assert model.lane.url.endswith(f"/me/mine/resolve/{'a' * 40}/m.gguf")
@@ -100,6 +101,25 @@ def test_another_repository_has_nothing_of_the_presets_gguf() -> None:
     of_its_own = parse(model={**OTHER, "format": "safetensors", **lane, "laneSha256": HASH}).model
     assert of_its_own.lane is not None
     assert of_its_own.lane.url.endswith(f"/me/q/resolve/{'c' * 40}/q.gguf")
+
+
+def test_another_repositorys_gguf_has_no_tokenizer_of_the_presets() -> None:
+    gguf = {**OTHER, "file": "mine.gguf", "sha256": HASH}
+    assert refusal(model=gguf).startswith("model:tokenizer = None: the nodes' engine reads none")
+    base = {"tokenizer": "me/base", "tokenizerRevision": "c" * 40}
+    assert parse(model={**gguf, **base}).model.served.tokenizer == "me/base"
+    assert parse(model=gguf, gpu={"wake": "never"}).model.tokenizer is None
+    # Another quantisation of the same model.
+    same = parse(model={"file": "tinyllama-1.1b-chat-v1.0.Q8_0.gguf", "sha256": HASH}).model
+    assert same.tokenizer == ModelSettings().tokenizer
+
+
+def test_a_model_that_fills_the_disk_is_refused() -> None:
+    model = {**OTHER, "format": "safetensors", "sizeGb": 15}
+    said = refusal(model=model, gpu={**LARGE, "slots": 4}, cpu=OFF)
+    assert "gpu:diskGb = 30 do not go together: the image takes 31 GB" in said
+    assert said.endswith("pulumi config set --path 'tl-fif:gpu.diskGb' 31")
+    parse(model=model, gpu={**LARGE, "slots": 4, "diskGb": 31}, cpu=OFF)
 
 
 def test_another_commit_of_a_presets_repository_is_another_model() -> None:

@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 from collections.abc import Callable, Sequence
+from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +125,43 @@ def test_a_model_that_is_not_as_described(two, tmp_path, changes, said) -> None:
         weights.fetch(_gguf(**changes, hub=url), tmp_path / "model")
     # A file of another hash is not left behind for the engine to load.
     assert "sha256" not in changes or _files(tmp_path / "model") == []
+
+
+@pytest.mark.story("EC2-002")
+def test_a_hub_that_fails_for_a_moment_is_asked_again(two, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(weights, "PAUSE_S", 0.0)
+    opened, failed = weights._opened, set[str]()
+
+    def at_second_try(url: str) -> Any:
+        if url not in failed:
+            failed.add(url)
+            raise urllib.error.HTTPError(url, 503, "busy", Message(), None)
+        return opened(url)
+
+    monkeypatch.setattr(weights, "_opened", at_second_try)
+    with two as url:
+        weights.fetch(_gguf(hub=url), tmp_path / "model")
+    assert len(failed) == 4, "the file, the list, and two that it lists"
+
+
+@pytest.mark.story("EC2-002")
+def test_a_hub_that_stays_away_is_said_so_in_a_line(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(weights, "PAUSE_S", 0.0)
+    with pytest.raises(weights.WeightsError, match=r"^http://127\.0\.0\.1:9/.*refused"):
+        weights.fetch(_gguf(hub="http://127.0.0.1:9"), tmp_path / "model")
+
+
+@pytest.mark.story("EC2-002")
+def test_a_hub_lists_nothing_outside_the_model(tmp_path: Path) -> None:
+    base = _repository(tmp_path / "base", **{"config.json": b"{}", "evil.json": b"{}"})
+    base["../../evil.json"] = base.pop("evil.json")
+    changes = {"repository": "ada/model", "revision": BASE_REVISION, "format": "safetensors"}
+    with (
+        hub.serving({("ada/model", BASE_REVISION): base}) as url,
+        pytest.raises(weights.WeightsError, match=r"lists '\.\./\.\./evil\.json'"),
+    ):
+        weights.fetch(_gguf(**changes, file="", sha256="", hub=url), tmp_path / "in" / "model")
+    assert not (tmp_path / "evil.json").exists()
 
 
 @pytest.mark.story("EC2-002")

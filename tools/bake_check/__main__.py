@@ -14,10 +14,10 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from components import software
 from recording.model import ROOT
 from tlfif import serving
 from tools.bake_check import document, hub, namespaces, services
@@ -25,7 +25,6 @@ from tools.bake_check.root import Root, RootError, make
 from tools.bake_check.steps import Instead, Outcome, Runner, StepError
 
 CACHE = ROOT / ".cache" / "bake-check"
-SOFTWARE = ("tlfif", "worker", "gpu_image")
 REVISION, BASE_REVISION = "a" * 40, "b" * 40
 
 _NO_UBUNTU = "Ubuntu's archive and its kernel for AWS are not on this machine"
@@ -80,14 +79,14 @@ def _bake(vllm: bool, slower: float) -> None:
         (model.tokenizer, model.tokenizer_revision): tokenizer,
     }
     bucket = CACHE / "bucket"
-    software = _zip(bucket / "software.zip")
+    digest = _zip(bucket / "software.zip")
     with hub.serving(repositories) as url:
         runner = Runner(
             root=root,
             bucket=bucket,
             values={
                 "Software": "s3://bucket/software.zip",
-                "SoftwareSha256": software,
+                "SoftwareSha256": digest,
                 "Model": model.model_copy(update={"hub": url}).model_dump_json(),
             },
             logs=logs,
@@ -191,12 +190,9 @@ def _tokenizer(folder: Path) -> Mapping[str, Path]:
 def _zip(path: Path) -> str:
     """Our software as the recipe gives it; its SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in SOFTWARE:
-            for file in sorted((ROOT / name).rglob("*")):
-                if file.is_file() and "__pycache__" not in file.parts:
-                    archive.write(file, file.relative_to(ROOT))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    made = software.zipped()
+    shutil.copyfile(made.path, path)
+    return made.sha256
 
 
 def _report(root: Root, outcomes: Sequence[Outcome]) -> None:
