@@ -131,8 +131,7 @@ def test_the_cap_counts_what_a_spot_node_may_cost_at_most() -> None:
 
 @pytest.mark.parametrize("instance_type", sorted(prices.VCPUS))
 def test_every_type_has_an_estimate_as_spot_below_its_price(instance_type: str) -> None:
-    for region in prices.REGIONS:
-        usual = prices.PRICES[instance_type][region]
+    for region, usual in prices.PRICES[instance_type].items():
         spot = prices.PRICES[prices.spot_item(instance_type)][region]
         assert 0.2 * usual.usd < spot.usd < usual.usd
         assert (spot.mark, "estimate" in spot.source) == ("L", True)
