@@ -62,8 +62,9 @@ def test_stacks_of_every_length_are_tried() -> None:
 
 
 @pytest.mark.story("OPS-003", "EC2-005")
-@pytest.mark.parametrize("like", OPTIONS)
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize(
+    ("stack", "like"), [*((stack, "literal") for stack in STACKS), (STACKS[-1], "dev")]
+)
 def test_a_stack_of_any_name_is_one_that_aws_takes(tmp_path: Path, stack: str, like: str) -> None:
     recording = named(tmp_path, stack, like)
     for rule in (
