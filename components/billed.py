@@ -34,7 +34,7 @@ _BILLED: dict[str, frozenset[str]] = {
     ENDPOINT: frozenset(),
     FUNCTION: frozenset({"Lambda request"}),
     IMAGE_PIPELINE: frozenset({"m7i.large"}),
-    INSTANCE: frozenset({"gp3 volume", "gp3 throughput", "EBS snapshot", "public IPv4 address"}),
+    INSTANCE: frozenset({"gp3 volume", "EBS snapshot", "public IPv4 address"}),
     LOG_GROUP: frozenset({"log ingestion"}),
     STAGE: frozenset({"REST request", "trace"}),
     SUBSCRIPTION: frozenset(),
@@ -109,7 +109,8 @@ def billed_items(kind: str, inputs: Mapping[str, Any]) -> frozenset[str]:
             run_time = prices.run_time(architecture, 0, disk_mb)
             return _BILLED[kind] | {item for item, _, _ in run_time}
         case "aws:ec2/instance:Instance", {"instanceType": size}:
-            return _BILLED[kind] | {size}
+            faster = "throughput" in inputs.get("rootBlockDevice", {})
+            return _BILLED[kind] | {size} | ({"gp3 throughput"} if faster else set())
         case "aws:ec2/vpcEndpoint:VpcEndpoint", {"vpcEndpointType": "Interface"}:
             return frozenset({"interface endpoint"})
         case "aws:sns/topicSubscription:TopicSubscription", {"protocol": "email"}:

@@ -175,7 +175,8 @@ def test_never_has_no_node_and_asks_for_none(
     gone = {
         change.resource.name for change in differences(dev, never, []) if change.kind == "removed"
     }
-    assert gone == {r.name for r in dev.resources if r.custom and r.name.startswith("gpu-node")}
+    of_nodes = ("gpu-", "network-builder")
+    assert gone == {r.name for r in dev.resources if r.custom and r.name.startswith(of_nodes)}
     assert never.of_type(INSTANCE) == never.of_type(kinds.ssm.PARAMETER.token) == []
     assert never.outputs["gpu_instance_ids"] == []
     assert "quota" not in caplog.text

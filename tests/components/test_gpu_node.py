@@ -112,6 +112,8 @@ def test_no_setting_opens_a_node(group: str, key: str) -> None:
 @pytest.mark.story("OPS-003")
 def test_every_tag_that_code_sets_is_known_as_such() -> None:
     own = {names.ENV_TAG, names.STACK_TAG}
+    # An image's, which the program gives it.
+    own |= {names.IMAGE_TAG, names.IMAGE_VERSION_TAG, names.IMAGE_DATE_TAG}
     constants = {key: value for key, value in vars(names).items() if key.endswith("_TAG")}
     assert set(constants.values()) - own == set(names.FOREIGN_TAGS)
     foreign = {f"names.{key}" for key, value in constants.items() if value not in own}

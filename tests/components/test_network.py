@@ -94,4 +94,4 @@ def test_every_rule_is_the_networks_own() -> None:
     recording = evaluate("literal")
     rules = [r for r in recording.resources if "SecurityGroup" in r.type]
     assert {r.parent.rpartition("::")[2] for r in rules} == {"network"}
-    assert len(rules) == 18, "five groups and their rules"
+    assert len(rules) == 23, "six groups and their rules"

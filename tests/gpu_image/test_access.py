@@ -182,4 +182,4 @@ def test_the_curl_lines_work(tmp_path: Path) -> None:
         asked = [request.split(b" HTTP")[0] for request in model.requests]
         assert asked == [b"GET /v1/models", b"POST /v1/chat/completions"]
         body = json.loads(model.requests[1].partition(b"\r\n\r\n")[2])
-        assert body["model"] == names.SERVED_MODEL
+        assert body["model"] == names.DEFAULT_SERVED_MODEL

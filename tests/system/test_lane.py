@@ -159,10 +159,15 @@ async def test_without_gpu_capacity_the_lane_answers_all_of_it_in_one_container(
 async def test_what_a_spot_node_does_not_finish_is_answered_once_by_whoever_comes_next(
     cloud: LocalCloud, up: LocalNode, ada: User
 ) -> None:
-    await until_lane(ada, "off")
-    job = await ada.infer(LONG, max_tokens=128)
-    await ada.begun(job)
-    [begun, *_] = history(cloud, job)
+    for _ in range(5):
+        # The lane of the test before may still be there.
+        await until_lane(ada, "off")
+        job = await ada.infer(LONG, max_tokens=128)
+        await ada.begun(job)
+        [begun, *_] = history(cloud, job)
+        if begun["engine"] != names.LANE_ENGINE:
+            break
+        await ada.final(job)
     assert begun["engine"] != names.LANE_ENGINE
     cloud.endpoint.spot.interrupt(up.instance_id, 2)
     status = await ada.until_status(lambda status: "start_failure" in status)

@@ -78,7 +78,7 @@ def boots(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
                 raise refusal
             return answer
 
-        async def serve(_: Settings, restarted: bool) -> int:
+        async def serve(_: Settings, restarted: bool, steps: object) -> int:
             made.append("served")
             return 0
 
