@@ -19,8 +19,11 @@ from recording.model import Recording
 pytestmark = pytest.mark.integration
 
 CANARY = "Synthetics runs the canary with this role; moto has no Synthetics"
+BUILDER = "Image Builder's machine reads with this role; moto has no Image Builder"
 # Granted, and used by no test: action of a policy's statement to the reason.
 NOT_REACHED = {
+    "gpu-image-policy/ReadSoftware: s3:GetObject": BUILDER,
+    "gpu-image-policy/SeeMissing: s3:ListBucket": BUILDER,
     "health-canary-policy/FindBuckets: s3:ListAllMyBuckets": CANARY,
     "health-canary-policy/LocateBucket: s3:GetBucketLocation": CANARY,
     "health-canary-policy/PutMetrics: cloudwatch:PutMetricData": CANARY,
