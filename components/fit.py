@@ -50,13 +50,6 @@ class Obstacle:
     ways: tuple[tuple[str, str], ...]
 
 
-def disk_gb(model: ModelSettings) -> int:
-    """What an image with this model takes of a disk, in GB; weights that nobody said the size of
-    count as nothing.
-    """
-    return math.ceil(REST_OF_IMAGE_GB + (model.size_bytes or 0) / 1e9)
-
-
 def token_bytes(model: ModelSettings) -> int:
     """What a token takes in the nodes' KV cache; of an unknown model, the most of all presets'."""
     known = model.known.shape.token_bytes if model.known else MOST_TOKEN_BYTES
@@ -88,7 +81,17 @@ def obstacle(model: ModelSettings, gpu: GpuSettings, region: str) -> Obstacle | 
         keys = ("model:preset", "gpu:instanceType", "gpu:slots", "model:contextLength")
         ways = [*_smaller(model, this, gpu.slots), *_others(model, gpu, region)]
         return Obstacle(keys=keys, why=why, ways=tuple(ways))
-    return None
+    return None if gpu.ami_id else _fuller_disk(model, gpu)
+
+
+def _fuller_disk(model: ModelSettings, gpu: GpuSettings) -> Obstacle | None:
+    """Weights that nobody said the size of count as nothing."""
+    image_gb = math.ceil(REST_OF_IMAGE_GB + (model.size_bytes or 0) / 1e9)
+    if image_gb <= gpu.disk_gb:
+        return None
+    why = f"the image takes {image_gb} GB of a disk with these weights"
+    ways = (("gpu:diskGb", str(image_gb)),)
+    return Obstacle(keys=("model:preset", "gpu:diskGb"), why=why, ways=ways)
 
 
 def too_long_context(model: ModelSettings) -> Obstacle | None:

@@ -181,13 +181,6 @@ class Settings(Group):
                 "a part of a GPU wants NVIDIA's GRID driver, which the image that is baked has not",
                 "gpu.amiId' ami-... (an image of yours that has it)",
             )
-        needed_gb = fit.disk_gb(self.model)
-        if gpu.ami_id is None and needed_gb > gpu.disk_gb:
-            raise together(
-                {"model:preset": self.model.preset, "gpu:diskGb": gpu.disk_gb},
-                f"the image takes {needed_gb} GB of a disk with these weights",
-                f"gpu.diskGb' {needed_gb}",
-            )
         if obstacle := fit.obstacle(self.model, gpu, self.region):
             raise self._refusal(obstacle)
 

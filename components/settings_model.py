@@ -45,7 +45,7 @@ class ModelSettings(Group):
         "its own",
     )
     hub: str = Field(
-        default="https://huggingface.co",
+        default=serving.HUB,
         max_length=200,
         pattern=r"^(https://[a-z0-9.-]+|http://(127\.0\.0\.1|localhost))(:\d{1,5})?$",
         description="where the repositories are: the Hugging Face Hub, or a mirror of it",

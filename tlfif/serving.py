@@ -18,6 +18,8 @@ ROOT = Path("/srv/tl-fif")
 MODEL_FILE = ROOT / "model.json"
 MODEL_FOLDER = ROOT / "model"
 
+HUB = "https://huggingface.co"
+
 # What vLLM reads of prompts in one step.
 BATCHED_TOKENS = 2_048
 
@@ -36,7 +38,7 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Where the repositories are.
-    hub: str = "https://huggingface.co"
+    hub: str = HUB
     repository: str
     revision: str
     # The weights' file and its SHA-256; both "" where the format is a whole repository's, whose

@@ -48,7 +48,7 @@ class Store:
     def __init__(self, environ: Mapping[str, str], boot: str | None = None):
         """`boot` names the machine's boot; None: as its kernel does."""
         self._file = Path(environ.get("TLFIF_STATE_FOLDER") or FOLDER) / "memory.json"
-        self._boot = _kernels_boot() if boot is None else boot
+        self._boot = kernels_boot() if boot is None else boot
 
     def load(self, now: float) -> Memory | None:
         """What a watcher of this boot left; None: none did, or it makes no sense."""
@@ -76,7 +76,8 @@ def _is_sane(memory: Memory) -> bool:
     return all(0 <= each < math.inf for each in counted) and math.isfinite(memory.give_up_at)
 
 
-def _kernels_boot() -> str:
+def kernels_boot() -> str:
+    """The kernel's name for this boot; '' where it has none."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from tlfif import names
+from watcher.memory import kernels_boot
 from watcher.supervisor import Supervisor, SupervisorError
 
 # Each step is reached with the first line that matches: vLLM's, or the local model server's.
@@ -24,7 +25,6 @@ LINES = {
 }
 # What gpu_image/serve.py says when it cannot start the engine.
 COMPLAINT = re.compile(rf"^{names.LAUNCHER}(cannot start .*)")
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 EVERY_S = 0.25
 # What an engine writes in EVERY_S; of more, only the end is read.
 TAIL = 1 << 20
@@ -80,7 +80,7 @@ class Steps:
         except FileNotFoundError:
             return
         begins = names.LAUNCHER_BEGINS.encode()
-        here = text.find(begins + BOOT_ID.read_bytes().strip())
+        here = text.find(begins + kernels_boot().encode())
         self._offset = here if here >= 0 else len(text) if begins in text else 0
 
     def look(self) -> None:

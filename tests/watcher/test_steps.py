@@ -10,6 +10,7 @@ from support.watchers import Bench, Machine, until
 from tlfif import names
 from tlfif.queue import accepting, scripts
 from watcher import steps
+from watcher.memory import kernels_boot
 from watcher.steps import Steps
 from watcher.supervisor import Supervisor
 
@@ -97,7 +98,7 @@ def test_what_earlier_boots_wrote_is_not_this_one(log: Log) -> None:
 
 def test_what_this_boot_wrote_before_is(log: Log) -> None:
     log.write(f"{names.LAUNCHER_BEGINS}0000", START, CORE, LISTENING)
-    log.write(names.LAUNCHER_BEGINS + steps.BOOT_ID.read_text().strip(), START)
+    log.write(names.LAUNCHER_BEGINS + kernels_boot(), START)
     log.steps.follow(log.path)
     assert log.seen() == ["imported"]
 
