@@ -19,6 +19,7 @@ NAMESPACE_ROUTER = "TLFIF/Router"
 NAMESPACE_GPU = "TLFIF/GPU"
 NAMESPACE_QUEUE = "TLFIF/Queue"
 NAMESPACE_API = "TLFIF/Api"
+NAMESPACE_COST = "TLFIF/Cost"
 METRIC_RATE_LIMIT_BREACHES = "RateLimitBreaches"
 METRIC_REDIS_ENQUEUE_FAIL = "RedisEnqueueFail"
 METRIC_EC2_STARTS = "EC2Starts"
@@ -31,6 +32,7 @@ METRIC_QUEUE_HEALTHY = "QueueHealthy"
 METRIC_PING_SUCCESS = "PingSuccess"
 METRIC_PING_LATENCY_MS = "PingLatencyMs"
 METRIC_CURRENT_SPEND_EUR = "CurrentSpendEUR"
+METRIC_BUDGET_STOPS = "BudgetStops"
 
 # Limits of the HTTP surface (API-003, LAM-002, EC2-004).
 MAX_PROMPT_BYTES = 6_000
@@ -104,6 +106,10 @@ STARTS = "node:starts"  # which nodes were asked to start and have not been hear
 START_FAILURE = "node:failure"  # why the last start came to nothing
 EMPTY_ZONES = "node:zones"  # which zones had no machine for a node a while ago
 LATCH = "budget:latch"
+CLOSED = (
+    "budget:closed"  # what else is closed: tlfif.money.deciding.Degree, as JSON with why and until
+)
+BREAKER = "node:breaker"  # boots that failed in a row, since when, and why
 LANE = "lane:now"  # the instant lane that works now
 LANE_OWNER = "cpu-worker"  # whose its jobs are, before the colon
 LANE_WAKE = "lane:wake"  # who has the right to call it now
