@@ -27,7 +27,7 @@ Row = list[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What a dashboard is of. `api` and `stage` name the API, `queue_nodes` the queue's cache nodes,
+    """What a dashboard is of. `api` and `stage` name the API, `queue_nodes` its cache nodes,
     `nodes` the instances; `alarms` are all that the stack has.
     """
 
@@ -43,9 +43,7 @@ class Shown:
 class Dashboard(Component):
     """The stack's dashboard; `url` leads to it in the console."""
 
-    def __init__(
-        self, name: str, shown: Shown, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, shown: Shown, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
         dashboard = aws.cloudwatch.Dashboard(
             name,
