@@ -104,7 +104,11 @@ def lint(document: Mapping[str, Any]) -> list[str]:
 
     rules = get_rules([str(RULES)], [], ["W"])
     found = judge(json.dumps(document), rules, ["us-east-1"])
-    return [f"{'/'.join(map(str, match.path or []))}: {match}" for match in found]
+    return [_said(match) for match in found]
+
+
+def _said(match: Any) -> str:
+    return f"{'/'.join(map(str, match.path))}: {match}"
 
 
 def main() -> None:
