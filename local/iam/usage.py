@@ -144,6 +144,7 @@ _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
     "ce:GetCostAndUsage": _anything,
     "cloudwatch:PutMetricData": _metrics,
     "ec2:CreateTags": _tagged,
+    "ec2:DeleteTags": _tagged,
     "ec2:DescribeInstances": _anything,
     "ec2:DescribeInstanceStatus": _anything,
     "ec2:StartInstances": _instances,
