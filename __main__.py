@@ -167,10 +167,13 @@ guardian = Guardian("guardian", GuardianArgs(fleet=fleet, vpc=vpc, topic_arn=ale
 guardrails = Guardrails(
     "guardrails",
     GuardrailsArgs(
-        stack=stack,
+        fleet=fleet,
+        vpc=vpc,
         cap_usd=settings.cap_usd,
         by_tag=settings.budget.scope == "tag",
         topic_arn=alerts.topic_arn,
+        stop_arn=alerts.stop_arn,
+        failure_arns=[alerts.topic_arn, alerts.pager_arn],
     ),
 )
 

@@ -155,6 +155,14 @@ class QueueHealth(Queue):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetKiller(Queue):
+    """The environment of the function that stops the stack when the budget is spent."""
+
+    stack: str
+    replies_bucket: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Canary(Environment):
     """The environment of the canary: the API with its stage."""
 
