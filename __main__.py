@@ -17,6 +17,7 @@ from components.guardrails import Guardrails, GuardrailsArgs
 from components.health import Health, HealthArgs
 from components.identity import Identity, IdentityArgs
 from components.lambda_function import VpcPlacement
+from components.meter import Meter, MeterArgs
 from components.model_weights import STATUS, ModelWeights, ModelWeightsArgs
 from components.naming import fit_everything
 from components.network import Network, NetworkArgs
@@ -178,7 +179,19 @@ guardrails = Guardrails(
 )
 
 parts = [network, identity, storage, weights, alerts, queue, router, queue_health, gateway, health]
-bill = costs.summarise(settings, [*parts, lane, baking, nodes, tls, guardian, guardrails])
+others = [lane, baking, nodes, tls, guardian, guardrails]
+# The last function: it counts what the others use.
+meter = Meter(
+    "meter",
+    MeterArgs(
+        stack=stack,
+        counted=[*parts, *others],
+        gateway=gateway,
+        replies_bucket=storage.replies,
+        topic_arn=alerts.topic_arn,
+    ),
+)
+bill = costs.summarise(settings, [*parts, *others, meter])
 costs.report(bill)
 
 pulumi.export("api_url", gateway.url)

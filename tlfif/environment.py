@@ -163,6 +163,22 @@ class BudgetKiller(Queue):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Meter(Environment):
+    """The environment of the function that counts what the stack uses.
+
+    `functions` is text of tlfif.money.counting's, `log_groups` are names with commas between.
+    """
+
+    stack: str
+    replies_bucket: str
+    api_id: str
+    api_name: str
+    stage: str
+    functions: str
+    log_groups: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Canary(Environment):
     """The environment of the canary: the API with its stage."""
 
