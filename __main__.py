@@ -9,6 +9,7 @@ from components import costs, quota
 from components.access import FleetAccess
 from components.alerts import Alerts, AlertsArgs
 from components.cpu_worker import CpuWorker, CpuWorkerArgs
+from components.dashboard import Dashboard, Shown
 from components.gateway import Gateway, GatewayArgs
 from components.gpu_image import GpuImage, GpuImageArgs
 from components.gpu_node import GpuNodes, GpuNodesArgs
@@ -29,6 +30,7 @@ from components.settings import Settings
 from components.storage import Storage, StorageArgs
 from components.tagging import tag_everything
 from components.tls_ingress import TlsIngress, TlsIngressArgs
+from components.watch import Watch, WatchArgs
 from tlfif.names import ENV_TAG, ENV_VALUE, STACK_TAG
 
 settings = Settings.load()
@@ -178,20 +180,43 @@ guardrails = Guardrails(
     ),
 )
 
-parts = [network, identity, storage, weights, alerts, queue, router, queue_health, gateway, health]
-others = [lane, baking, nodes, tls, guardian, guardrails]
+watch = Watch(
+    "watch",
+    WatchArgs(
+        stack=stack,
+        cap_eur=settings.budget.cap_eur,
+        topic_arn=alerts.topic_arn,
+        stop_topic_arn=alerts.stop_arn,
+    ),
+)
+counted = [storage, weights, router, lane, queue_health, gateway, health, baking, guardian]
 # The last function: it counts what the others use.
 meter = Meter(
     "meter",
     MeterArgs(
         stack=stack,
-        counted=[*parts, *others],
+        counted=counted,
         gateway=gateway,
         replies_bucket=storage.replies,
         topic_arn=alerts.topic_arn,
     ),
 )
-bill = costs.summarise(settings, [*parts, *others, meter])
+watched = [queue, queue_health, gateway, health, guardian, guardrails, watch, meter]
+dashboard = Dashboard(
+    "dashboard",
+    Shown(
+        region=region,
+        stack=stack,
+        api=gateway.api.name,
+        stage=gateway.stage.stage_name,
+        queue_nodes=queue.node_ids,
+        nodes=nodes.instance_ids if nodes else [],
+        alarms=[alarm for part in watched for alarm in part.alarms],
+    ),
+)
+
+parts = [network, identity, storage, weights, alerts, *watched, router]
+bill = costs.summarise(settings, [*parts, lane, baking, nodes, tls, dashboard])
 costs.report(bill)
 
 pulumi.export("api_url", gateway.url)
@@ -205,4 +230,5 @@ pulumi.export(STATUS, weights.status if weights else None)
 pulumi.export("gpu_instance_ids", nodes.instance_ids if nodes else [])
 pulumi.export("tls_host", tls.host if tls else None)
 pulumi.export("alerts_topic_arn", alerts.topic_arn)
+pulumi.export("dashboard_url", dashboard.url)
 pulumi.export("next_step", image.next_step)

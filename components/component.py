@@ -40,7 +40,23 @@ class AlarmRule(Metric):
     evaluation_periods: int
     datapoints_to_alarm: NotRequired[int]
     comparison_operator: Literal["GreaterThanOrEqualToThreshold", "LessThanThreshold"]
-    treat_missing_data: Literal["breaching", "notBreaching"]
+    # `missing` where somebody should always say something: topics hear when nobody does any more. A
+    # new alarm has no data either, but nothing has changed then, and nobody is told. `breaching`
+    # would ring at every first deployment.
+    treat_missing_data: Literal["missing", "notBreaching", "ignore"]
+
+
+class Alarm(NamedTuple):
+    """An alarm of a component, for whoever shows it: its logical name, what it looks at, from where
+    on it rings, and that line's caption.
+    """
+
+    name: str
+    arn: pulumi.Output[str]
+    namespace: str
+    metric: str
+    threshold: float
+    caption: str
 
 
 class ServiceRole(NamedTuple):
@@ -53,8 +69,8 @@ class ServiceRole(NamedTuple):
 class Component(pulumi.ComponentResource):
     """A component of the type `tl-fif:components:<class name>`; its children are `<name>-<role>`.
 
-    `cost_lines` has the lines of its own resources and of the components inside it, `functions` and
-    `log_groups` what of them the meter counts.
+    `cost_lines` and `alarms` have those of its own resources and of the components inside it,
+    `functions` and `log_groups` what of them the meter counts.
     """
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -64,6 +80,7 @@ class Component(pulumi.ComponentResource):
         self.cost_lines: list[CostLine] = []
         self.functions: list[Function] = []
         self.log_groups: list[str] = []
+        self.alarms: list[Alarm] = []
 
     def _child(self, **options: Unpack[ChildOptions]) -> pulumi.ResourceOptions:
         """A child's options. Not by `merge`, which would hand the child to the caller's parent."""
@@ -122,18 +139,40 @@ class Component(pulumi.ComponentResource):
         what: str,
         description: str,
         topics: Sequence[pulumi.Input[str]],
+        *,
+        acting: Sequence[pulumi.Input[str]] = (),
         **rule: Unpack[AlarmRule],
     ) -> None:
-        """An alarm that tells `topics` (ARNs) when it rings and when all is well again.
+        """An alarm that tells `topics` (ARNs) when it rings, when all is well again and, where data
+        should always come, when none does; `acting` hear only that it rings, and act.
 
-        `what` is its line of the bill, `description` what somebody reads who is woken.
+        `what` is its line of the bill, `description` what somebody reads who is woken. What to do
+        then is in docs/runbook.md, under its logical name.
         """
-        aws.cloudwatch.MetricAlarm(
-            f"{self._name}-{role}",
-            alarm_description=description,
-            alarm_actions=[*topics],
+        name = f"{self._name}-{role}"
+        silent = [*topics] if rule["treat_missing_data"] == "missing" else None
+        alarm = aws.cloudwatch.MetricAlarm(
+            name,
+            alarm_description=f"{description} What to do: docs/runbook.md, {name}.",
+            alarm_actions=[*acting, *topics],
             ok_actions=[*topics],
+            insufficient_data_actions=silent,
             opts=self._child(),
             **rule,
         )
+        self._note_alarm(
+            Alarm(
+                name,
+                alarm.arn,
+                rule["namespace"],
+                rule["metric_name"],
+                rule["threshold"],
+                what,
+            )
+        )
         self._bill(pricing.line("alarm", 1, f"alarm: {what}", resource=billed.ALARM))
+
+    def _note_alarm(self, alarm: Alarm) -> None:
+        self.alarms.append(alarm)
+        if self._around:
+            self._around._note_alarm(alarm)

@@ -39,6 +39,8 @@ _UNITS = {
     "lane-hour": "$/lane-hour",
 }
 MOST_ANSWERS = 100_000_000
+# In how many hours of a month something happens: more than the cap leaves GPU-hours.
+EVENTFUL_HOURS = 60
 
 
 def planned(settings: Settings) -> list[CostLine]:
@@ -57,17 +59,25 @@ def planned(settings: Settings) -> list[CostLine]:
         pricing.line(building, TEST_MINUTES * pushes, "pipeline: test stage", key=key),
         pricing.line("pipeline minute", walking, "pipeline: actions", key=key),
         *([bake] if settings.gpu.has_nodes else []),
-        pricing.line("dashboard", 1, "dashboard"),
     ]
     return [pricing.as_planned(each) for each in lines]
 
 
-def metrics() -> CostLine:
-    """What the functions and the nodes emit: every name in tlfif.names has one fixed set of
-    dimensions.
+def metrics(settings: Settings) -> list[CostLine]:
+    """What functions and nodes emit: every name in tlfif.names has one fixed set of dimensions, and
+    is paid for by the hours in which it is emitted (CloudWatch pricing: prorated by the hour).
     """
-    emitted = [name for name in vars(names) if name.startswith("METRIC_")]
-    return pricing.line("custom metric", len(emitted), "metrics of functions and nodes")
+    every = {value for name, value in vars(names).items() if name.startswith("METRIC_")}
+    eventful = len(every - names.STEADY_METRICS)
+    share = EVENTFUL_HOURS / pricing.HOURS
+    lines = [
+        pricing.line("custom metric", len(names.STEADY_METRICS), "metrics of each minute"),
+        pricing.line("custom metric", eventful * share, "metrics of what happens"),
+    ]
+    if settings.gpu.has_nodes:
+        agents = len(names.AGENT_METRICS) * settings.gpu.count
+        lines.append(pricing.line("custom metric", agents * share, "GPU metrics of running nodes"))
+    return lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +240,7 @@ def notes(line: Mapping[str, Any]) -> str:
 def summarise(settings: Settings, parts: Iterable[Component | None]) -> Summary:
     """The bill of these components under the stack's settings; None is a part that it has not."""
     declared = [line for part in parts if part for line in part.cost_lines]
-    every = [*declared, metrics(), *planned(settings)]
+    every = [*declared, *metrics(settings), *planned(settings)]
     rows = pricing.bill(every, settings.region)
     fixed = pricing.total_usd(rows)
     hours, spot_hours = (

@@ -21,6 +21,7 @@ from tlfif.names import ACCESS_LOG_GROUP, REPLIES
 
 LATENCY_QUERY = OPENAPI.parent / "queries" / "api_latency.cwi"
 LATENCY_ALARM_MS = 300
+ERRORS_ALARM = 3
 LOGS_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 ACCESS_LOG_DAYS = 30
 ACCESS_LOG_FORMAT = json.dumps(
@@ -80,6 +81,7 @@ class Gateway(RestApi):
         self.stage = self._create_stage(self._deploy(self.api, body), self._allow_invocations())
         self._throttle()
         self._watch_latency()
+        self._watch_errors()
         self.url = self.stage.invoke_url
         self._bill(*_cost_lines(args.requests_per_month))
         self.register_outputs({"url": self.url})
@@ -177,17 +179,38 @@ class Gateway(RestApi):
         self._alarm(
             "slow",
             "slow answers",
-            f"One request in twenty took {LATENCY_ALARM_MS} ms or longer, for five minutes.",
+            f"One request in twenty took {LATENCY_ALARM_MS} ms or longer in three of the last five "
+            "minutes.",
             [self._args.topic_arn],
             namespace="AWS/ApiGateway",
             metric_name="Latency",
             dimensions={"ApiName": self.api.name, "Stage": self.stage.stage_name},
             extended_statistic="p95",
-            # A night with three requests, one of them a cold start, is no incident.
-            evaluate_low_sample_count_percentiles="ignore",
+            # `ignore` judges no period with fewer than 10 / (1 - 0.95) = 200 requests, which a
+            # small team never has. So each minute is judged, however few it has, and it takes
+            # three: a cold start is one slow minute, and no incident.
+            evaluate_low_sample_count_percentiles="evaluate",
+            period=60,
+            evaluation_periods=5,
+            datapoints_to_alarm=3,
+            threshold=LATENCY_ALARM_MS,
+            comparison_operator="GreaterThanOrEqualToThreshold",
+            treat_missing_data="notBreaching",
+        )
+
+    def _watch_errors(self) -> None:
+        self._alarm(
+            "errors",
+            "errors of the API",
+            f"The API answered {ERRORS_ALARM} times or more within five minutes with 5xx.",
+            [self._args.topic_arn],
+            namespace="AWS/ApiGateway",
+            metric_name="5XXError",
+            dimensions={"ApiName": self.api.name, "Stage": self.stage.stage_name},
+            statistic="Sum",
             period=300,
             evaluation_periods=1,
-            threshold=LATENCY_ALARM_MS,
+            threshold=ERRORS_ALARM,
             comparison_operator="GreaterThanOrEqualToThreshold",
             treat_missing_data="notBreaching",
         )

@@ -65,7 +65,7 @@ class Guardian(Component):
             evaluation_periods=1,
             threshold=FAILURES,
             comparison_operator="GreaterThanOrEqualToThreshold",
-            treat_missing_data="breaching",
+            treat_missing_data="missing",
         )
         self.register_outputs({"function_arn": self.function.function.arn})
 

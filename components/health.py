@@ -125,7 +125,7 @@ class Health(Component):
             evaluation_periods=5,
             datapoints_to_alarm=3,
             comparison_operator="LessThanThreshold",
-            treat_missing_data="breaching",
+            treat_missing_data="missing",
         )
 
 

@@ -42,8 +42,13 @@ class Queue(Component):
         self._args = args
         self.group = self._create_group()
         self._bill(_cost_line(args.settings))
-        for number in range(1, 2 + args.settings.replicas):
-            self._watch_memory(number)
+        # A node's own id: on the group's no data ever comes.
+        self.node_ids = [
+            pulumi.Output.concat(self.group.id, f"-{number:03}")
+            for number in range(1, 2 + args.settings.replicas)
+        ]
+        for number, node_id in enumerate(self.node_ids, 1):
+            self._watch_memory(number, node_id)
         self.host = self.group.primary_endpoint_address
         self.fields: QueueFields = {
             "redis_host": self.host,
@@ -95,7 +100,7 @@ class Queue(Component):
             opts=self._child(),
         )
 
-    def _watch_memory(self, number: int) -> None:
+    def _watch_memory(self, number: int, node_id: pulumi.Output[str]) -> None:
         self._alarm(
             f"memory-{number}",
             f"memory of queue node {number}",
@@ -103,8 +108,7 @@ class Queue(Component):
             [self._args.topic_arn],
             namespace="AWS/ElastiCache",
             metric_name="DatabaseMemoryUsagePercentage",
-            # The node's own id: on the group's no data ever comes.
-            dimensions={"CacheClusterId": pulumi.Output.concat(self.group.id, f"-{number:03}")},
+            dimensions={"CacheClusterId": node_id},
             statistic="Maximum",
             period=60,
             evaluation_periods=2,

@@ -60,6 +60,6 @@ class QueueHealth(Component):
             evaluation_periods=2,
             threshold=1,
             comparison_operator="LessThanThreshold",
-            treat_missing_data="breaching",
+            treat_missing_data="missing",
         )
         self.register_outputs({"function_arn": self.function.function.arn})

@@ -9,12 +9,14 @@ def line(
 ) -> str:
     """The EMF document for `metrics` under the one dimension Stack.
 
-    `properties` are searchable, never dimensions.
+    `unit` is theirs, but for those whose names end in Seconds. `properties` are searchable, never
+    dimensions.
     """
+    units = {name: "Seconds" if name.endswith("Seconds") else unit for name in metrics}
     definition = {
         "Namespace": namespace,
         "Dimensions": [["Stack"]],
-        "Metrics": [{"Name": name, "Unit": unit} for name in metrics],
+        "Metrics": [{"Name": name, "Unit": of} for name, of in units.items()],
     }
     header = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [definition]}
     document = {"_aws": header, "Stack": stack, **metrics, **properties}

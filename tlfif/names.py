@@ -33,6 +33,35 @@ METRIC_PING_SUCCESS = "PingSuccess"
 METRIC_PING_LATENCY_MS = "PingLatencyMs"
 METRIC_CURRENT_SPEND_EUR = "CurrentSpendEUR"
 METRIC_BUDGET_STOPS = "BudgetStops"
+METRIC_OLDEST_JOB_S = "OldestJobSeconds"
+METRIC_GPU_HOURS_LEFT = "GpuHoursLeft"
+METRIC_NODES_READY, METRIC_NODES_COMING = "NodesReady", "NodesComing"
+METRIC_JOBS_DONE, METRIC_JOBS_FAILED = "JobsDone", "JobsFailed"
+METRIC_JOBS_EXPIRED, METRIC_JOBS_CANCELLED = "JobsExpired", "JobsCancelled"
+METRIC_DEAD_LETTERS = "DeadLetters"
+# A boot's two parts: until the watcher runs, and from then until a completion has worked.
+METRIC_BOOT_MACHINE_S, METRIC_BOOT_ENGINE_S = "BootMachineSeconds", "BootEngineSeconds"
+METRIC_FAILED_BOOTS = "FailedBoots"
+# What is emitted each minute, or with each run of a schedule; a metric is billed for the hours in
+# which it is emitted, and all the others are only when something happens.
+STEADY_METRICS = frozenset(
+    {
+        METRIC_QUEUE_DEPTH,
+        METRIC_OLDEST_JOB_S,
+        METRIC_QUEUE_HEALTHY,
+        METRIC_PING_SUCCESS,
+        METRIC_PING_LATENCY_MS,
+        METRIC_CURRENT_SPEND_EUR,
+        METRIC_GPU_HOURS_LEFT,
+    }
+)
+# What the CloudWatch agent says of a node while it runs (gpu_image/cloudwatch-agent.json), by
+# instance.
+AGENT_METRICS = (
+    "nvidia_smi_utilization_gpu",
+    "nvidia_smi_memory_used",
+    "nvidia_smi_memory_total",
+)
 
 # Limits of the HTTP surface (API-003, LAM-002, EC2-004).
 MAX_PROMPT_BYTES = 6_000
@@ -136,6 +165,8 @@ BOOT_STEPS = "boot:steps"  # when each step of the same boots was reached
 PENDING_REPLIES = "replies:pending"  # final replies that no worker will write
 SEARCH = "replies:search"  # the guardian's search for replies that nobody will end
 MONEY = "money"
+# What happened since the guardian last told CloudWatch: see guarding.News.
+NEWS = "news"
 RUNS = "runs"  # when scheduled functions last did their work
 HEALTH_PROBE = "health:probe"  # written to find out whether the queue takes writes
 GUARDIAN = "guardian"

@@ -79,7 +79,7 @@ class Job:
         self.is_done = self.is_leaving = False
         self._crashes = lease.job.crashes
         self._claimed, self._reply, self._at = lease.job, reply, workplace
-        self._cancelled = self._buried = ""
+        self._cancelled = self._buried = self._status = ""
         self._attempt: asyncio.Task[None] | None = None
         self._grown, self._ended = asyncio.Event(), asyncio.Event()
         self._progress = Progress(lease.job, workplace.engine, workplace.model.context_tokens)
@@ -118,7 +118,7 @@ class Job:
         """
         ending = await self._work()
         if ending is Ending.ANSWERED:
-            await self.lease.finish(self._buried)
+            await self.lease.finish(self._status, self._buried)
         elif ending is not Ending.LOST:
             await self._return(ending)
 
@@ -282,6 +282,7 @@ class Job:
         return await self._bury(why) if last and ending is Ending.FAILED else ending
 
     async def _finish(self, status: str, **why: str) -> Ending:
+        self._status = status
         body = self._progress.final_body(status, **why)
         written = await self._write_final(body)
         if written is Written.MINE:

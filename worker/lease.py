@@ -36,10 +36,10 @@ class Lease:
         (answer,) = await self._queue.ask(working.renew(self._queue.consumer, [self.ids]))
         return answer != "lost"
 
-    async def finish(self, buried: str = "") -> None:
+    async def finish(self, status: str, buried: str = "") -> None:
         """Ends it for good, however long the queue takes; `buried` is why the job is dead."""
         self.answered = True
-        await self._queue.insist(working.finish(*self.ids, buried=buried))
+        await self._queue.insist(working.finish(*self.ids, status=status, buried=buried))
 
     async def hand_back(
         self,

@@ -8,8 +8,9 @@ from typing import Any
 
 import redis
 
+from guardian import news
 from guardian.guardian import Guardian
-from tlfif import emf, names, nodes, replies
+from tlfif import names, nodes, replies
 from tlfif.calling import Caller
 from tlfif.environment import Fleet
 from tlfif.log import log
@@ -48,13 +49,13 @@ def handler(event: object, context: Any) -> None:
         return
     done = False
     try:
-        found = _guard(token)
+        _guard(token)
         done = True
     finally:
         # Should the queue not hear of it, the lease ends by itself.
         with contextlib.suppress(redis.RedisError):
             scripts.run(client, guarding.end_run(names.GUARDIAN, token, done=done))
-    emf.emit(names.NAMESPACE_QUEUE, caller.fleet.stack, {names.METRIC_QUEUE_DEPTH: found.depth})
+    news.tell(client, caller.fleet.stack)
 
 
 def _guard(token: str) -> Reconciliation:

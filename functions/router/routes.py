@@ -294,7 +294,8 @@ def _answer_stopped(services: Services, jobs: list[accepting.Stopped]) -> int:
         log("replies left to the guardian", "ERROR", jobs=len(pending) - len(written), why=why)
     for reply in written:
         if entries[reply.id]:
-            scripts.run(services.redis, working.finish(entries[reply.id], reply.id))
+            ended = working.finish(entries[reply.id], reply.id, status=reply.status)
+            scripts.run(services.redis, ended)
     if written:
         scripts.run(services.redis, guarding.clear([reply.id for reply in written]))
     return len(written)

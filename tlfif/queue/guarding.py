@@ -142,6 +142,38 @@ def end_run(function: str, token: str, *, done: bool) -> Call[int]:
 
 
 @dataclass(frozen=True)
+class News:
+    """What the guardian tells CloudWatch: how the queue is, and what happened since the last time.
+
+    `oldest_s`: how long the job has waited that nobody has worked on for longest. `counts`: jobs by
+    how they ended, `dead` letters, `failed_boots`. `boot`: the last boot's steps in epoch ms, and
+    `money` as GET /status has it; empty when there is none.
+    """
+
+    depth: int
+    oldest_s: float
+    ready: int
+    coming: int
+    counts: dict[str, int]
+    boot: dict[str, float]
+    money: dict[str, Any]
+
+
+def watch() -> Call[News]:
+    """Reads the news, which are forgotten then."""
+    return Call("guarding/watch", [], [names.LET_GO_S * 1000], _news)
+
+
+def _news(answer: list[Any]) -> News:
+    depth, oldest_ms, ready, coming, flat, money = answer
+    happened = pairs(flat)
+    boot = happened.pop("boot", "{}")
+    counts = {what: int(count) for what, count in happened.items()}
+    told = json.loads(money or "{}")
+    return News(depth, oldest_ms / 1000, ready, coming, counts, json.loads(boot), told)
+
+
+@dataclass(frozen=True)
 class Health:
     """What a queue that answers says of itself.
 

@@ -68,12 +68,12 @@ def renew(consumer: str, leases: Sequence[tuple[str, str]]) -> Call[list[str]]:
     return Call("working/renew", [], [consumer, names.JOB_TTL_S, *flat], list[str])
 
 
-def finish(entry: str, job_id: str, *, buried: str = "") -> Call[int]:
-    """Removes a job whose final reply is written; 1 if it was there.
+def finish(entry: str, job_id: str, *, status: str = "done", buried: str = "") -> Call[int]:
+    """Removes a job whose final reply is written, with this status; 1 if it was there.
 
     `buried`, if given, is why its id goes to the dead-letter stream as well.
     """
-    return Call("working/finish", [], [entry, job_id, buried, names.DEAD_BOUND], int)
+    return Call("working/finish", [], [entry, job_id, buried, names.DEAD_BOUND, status], int)
 
 
 def hand_back(

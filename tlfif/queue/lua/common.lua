@@ -68,10 +68,34 @@ local function holder(entry)
   return nil
 end
 
+-- Counts what the guardian tells CloudWatch: jobs by how they ended (done, failed, expired,
+-- cancelled), `dead` letters, `failed_boots`.
+local function note_news(what)
+  redis.call('HINCRBY', NEWS, what, 1)
+  redis.call('EXPIRE', NEWS, 3600)
+end
+
+-- For how many ms the job has waited that nobody has worked on for longest: since it came, if
+-- nobody has read it; else since its worker fell silent, which is looked for from `silent_ms` on.
+local function unserved_ms(silent_ms)
+  local now, delivered, waits = now_ms(), '-', 0
+  local ok, groups = pcall(redis.call, 'XINFO', 'GROUPS', STREAM)
+  for _, group in ipairs(ok and groups or {}) do
+    local known = fields(group)
+    if known.name == GROUP then delivered = '(' .. known['last-delivered-id'] end
+  end
+  local waiting = redis.call('XRANGE', STREAM, delivered, '+', 'COUNT', 1)[1]
+  if waiting then waits = now - waiting[1]:match('^%d+') end
+  local found, silent = pcall(redis.call, 'XPENDING', STREAM, GROUP, 'IDLE', silent_ms, '-', '+', 1)
+  if found and #silent > 0 then waits = math.max(waits, silent[1][3]) end
+  return math.max(0, waits)
+end
+
 -- A final reply that no worker will write: kept until somebody has written it.
 local function add_pending_reply(id, reply_key, status, reason, at)
   local reply = {reply_key = reply_key, status = status, reason = reason, at = at}
   redis.call('HSET', PENDING_REPLIES, id, cjson.encode(reply))
+  note_news(status)
 end
 
 -- Why a node's last start came to nothing, or the lane is of no use (START_FAILURE, LANE_FAILURE):

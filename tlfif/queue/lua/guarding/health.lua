@@ -13,18 +13,5 @@ local memory = redis.call('INFO', 'memory')
 local used, most = memory:match('used_memory:(%d+)'), memory:match('maxmemory:(%d+)')
 local percent = tonumber(most or '0') > 0 and math.floor(100 * used / most) or 0
 
--- A job that nobody has read waits since it came, one whose worker fell silent since then.
-local delivered = '-'
-local ok, groups = pcall(redis.call, 'XINFO', 'GROUPS', STREAM)
-for _, group in ipairs(ok and groups or {}) do
-  local known = fields(group)
-  if known.name == GROUP then delivered = '(' .. known['last-delivered-id'] end
-end
-local unserved = 0
-local waiting = redis.call('XRANGE', STREAM, delivered, '+', 'COUNT', 1)[1]
-if waiting then unserved = now - waiting[1]:match('^%d+') end
-local found, silent = pcall(redis.call, 'XPENDING', STREAM, GROUP, 'IDLE', ARGV[1], '-', '+', 1)
-if found and #silent > 0 then unserved = math.max(unserved, silent[1][3]) end
-
 local ran = redis.call('HGET', RUNS, ARGV[2]) or now
-return {refused, percent, math.max(0, unserved), math.max(0, now - ran)}
+return {refused, percent, unserved_ms(ARGV[1]), math.max(0, now - ran)}

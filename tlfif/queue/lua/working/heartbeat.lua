@@ -22,5 +22,7 @@ if beat.boot_ms then
     redis.call('LTRIM', list, 0, beat.boots_bound - 1)
     redis.call('EXPIRE', list, 90 * 86400)
   end
+  redis.call('HSET', NEWS, 'boot', beat.timings)
+  redis.call('EXPIRE', NEWS, 3600)
 end
 return phase
