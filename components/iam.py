@@ -319,15 +319,6 @@ def call_lane(function_arn: Text) -> Statement:
 # --- what the guards tell each other, and the meter reads
 
 
-def read_money(bucket_arn: Text) -> Statement:
-    return allow("ReadMoney", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, f"/{MONEY}/*"))
-
-
-def write_money(bucket_arn: Text, key: str) -> Statement:
-    """One document: each has one writer."""
-    return allow("WriteMoney", ["s3:PutObject"], pulumi.Output.concat(bucket_arn, f"/{key}"))
-
-
 def read_metrics() -> Statement:
     """`*`: GetMetricStatistics has no resource level."""
     return allow("ReadMetrics", ["cloudwatch:GetMetricStatistics"], "*")

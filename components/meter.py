@@ -111,7 +111,7 @@ class Meter(Component):
             evaluation_periods=1,
             threshold=FAILURES,
             comparison_operator="GreaterThanOrEqualToThreshold",
-            treat_missing_data="breaching",
+            treat_missing_data="missing",
         )
 
     def _cost_lines(self) -> list[pricing.CostLine]:
