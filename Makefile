@@ -19,13 +19,16 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local engine up refresh destroy test bench vllm-check bake-check fuzz chaos postman invoke user model bake check preview format pins lambda-package dashboard docs clean setup-local setup-dev
+.PHONY: help demo budget-drill local engine up refresh destroy test bench vllm-check bake-check fuzz chaos postman invoke user model bake check preview format pins lambda-package dashboard docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup-local ## The whole system on this machine answers a prompt: cold boot to idle stop (PROMPT=…, ENGINE=pulumi)
 	@$(RUN) -m local demo --stack "$(STACK)" --engine "$(ENGINE)" -- "$(PROMPT)"
+
+budget-drill: setup-local ## AWS Budgets at one cent stops a running node of the local cloud, and it stays stopped until it is let go
+	@$(RUN) -m local budget-drill --stack "$(STACK)"
 
 local: setup-local ## Keep the local cloud running; prints its URLs, a token and a curl line (ENGINE=pulumi)
 	@$(RUN) -m local up --stack "$(STACK)" --engine "$(ENGINE)"

@@ -19,6 +19,7 @@ from components.guardrails import Guardrails, GuardrailsArgs
 from components.health import Health, HealthArgs
 from components.identity import Identity, IdentityArgs
 from components.lambda_function import VpcPlacement
+from components.meter import Meter, MeterArgs
 from components.model_weights import STATUS, ModelWeights, ModelWeightsArgs
 from components.naming import fit_everything
 from components.network import Network, NetworkArgs
@@ -170,10 +171,13 @@ guardian = Guardian("guardian", GuardianArgs(fleet=fleet, vpc=vpc, topic_arn=ale
 guardrails = Guardrails(
     "guardrails",
     GuardrailsArgs(
-        stack=stack,
+        fleet=fleet,
+        vpc=vpc,
         cap_usd=settings.cap_usd,
         by_tag=settings.budget.scope == "tag",
         topic_arn=alerts.topic_arn,
+        stop_arn=alerts.stop_arn,
+        failure_arns=[alerts.topic_arn, alerts.pager_arn],
     ),
 )
 
@@ -183,10 +187,22 @@ watch = Watch(
         stack=stack,
         cap_eur=settings.budget.cap_eur,
         topic_arn=alerts.topic_arn,
-        stop_topic_arn=alerts.topic_arn,
+        stop_topic_arn=alerts.stop_arn,
     ),
 )
-watched = [queue, queue_health, gateway, health, guardian, guardrails, watch]
+counted = [storage, weights, router, lane, queue_health, gateway, health, baking, guardian]
+# The last function: it counts what the others use.
+meter = Meter(
+    "meter",
+    MeterArgs(
+        stack=stack,
+        counted=counted,
+        gateway=gateway,
+        replies_bucket=storage.replies,
+        topic_arn=alerts.topic_arn,
+    ),
+)
+watched = [queue, queue_health, gateway, health, guardian, guardrails, watch, meter]
 dashboard = Dashboard(
     "dashboard",
     Shown(

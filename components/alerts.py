@@ -1,4 +1,6 @@
-"""Who hears of trouble: a topic for mails, and one that wakes somebody through PagerDuty."""
+"""Who hears of trouble: a topic for mails, one that wakes somebody through PagerDuty, and one that
+stops the stack.
+"""
 
 from dataclasses import dataclass
 
@@ -22,8 +24,8 @@ class AlertsArgs:
 
 
 class Alerts(Component):
-    """Two topics that budgets and alarms of this account may publish to; without addresses nobody
-    is told.
+    """Three topics that budgets and alarms of this account may publish to; without addresses nobody
+    is told. What comes on the third, `stop_arn`, stops the stack (components/guardrails.py).
     """
 
     def __init__(
@@ -33,8 +35,10 @@ class Alerts(Component):
         self._args = args
         self.topic_arn = self._create_topic("mail")
         self.pager_arn = self._create_topic("pager")
+        self.stop_arn = self._create_topic("stop")
         self._subscribe()
-        self.register_outputs({"topic_arn": self.topic_arn, "pager_arn": self.pager_arn})
+        topics = {"topic": self.topic_arn, "pager": self.pager_arn, "stop": self.stop_arn}
+        self.register_outputs({f"{role}_arn": arn for role, arn in topics.items()})
 
     def _create_topic(self, role: str) -> pulumi.Output[str]:
         """A new topic's ARN, of its policy: Budgets tries a topic as soon as it is named."""

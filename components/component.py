@@ -8,6 +8,7 @@ import pulumi_aws as aws
 
 from components import billed, iam, pricing
 from components.pricing import CostLine
+from tlfif.money.counting import Function
 
 
 class ChildOptions(TypedDict, total=False):
@@ -68,7 +69,8 @@ class ServiceRole(NamedTuple):
 class Component(pulumi.ComponentResource):
     """A component of the type `tl-fif:components:<class name>`; its children are `<name>-<role>`.
 
-    `cost_lines` and `alarms` have those of its own resources and of the components inside it.
+    `cost_lines` and `alarms` have those of its own resources and of the components inside it,
+    `functions` and `log_groups` what of them the meter counts.
     """
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -76,6 +78,8 @@ class Component(pulumi.ComponentResource):
         self._name = name
         self._around = opts.parent if opts and isinstance(opts.parent, Component) else None
         self.cost_lines: list[CostLine] = []
+        self.functions: list[Function] = []
+        self.log_groups: list[str] = []
         self.alarms: list[Alarm] = []
 
     def _child(self, **options: Unpack[ChildOptions]) -> pulumi.ResourceOptions:
@@ -87,6 +91,13 @@ class Component(pulumi.ComponentResource):
         self.cost_lines += lines
         if self._around:
             self._around._bill(*lines)
+
+    def _count(self, *, log_group: str, function: Function | None = None) -> None:
+        """Has the meter count a log group, and a function, for this component and those around."""
+        self.log_groups.append(log_group)
+        self.functions += [function] if function else []
+        if self._around:
+            self._around._count(log_group=log_group, function=function)
 
     def _role(
         self,

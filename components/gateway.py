@@ -16,7 +16,7 @@ from components.openapi import OPENAPI, render, vpc_only_paths
 from components.pricing import CostLine
 from components.rest_api import SERVICE, STAGE, RestApi, fenced
 from components.storage import RepliesBucket
-from tlfif import environment
+from tlfif import environment, names
 from tlfif.names import ACCESS_LOG_GROUP, REPLIES
 
 LATENCY_QUERY = OPENAPI.parent / "queries" / "api_latency.cwi"
@@ -33,8 +33,6 @@ ACCESS_LOG_FORMAT = json.dumps(
         "latencyMs": "$context.responseLatency",
     }
 )
-# The outer fuse; each user's own limits are the router's.
-RATE_PER_SECOND, BURST = 20, 40
 ACCESS_LOG_GB = 0.25e-6
 AUTHORIZER_TIMEOUT_S = 5
 
@@ -140,9 +138,11 @@ class Gateway(RestApi):
     def _create_stage(
         self, deployment: aws.apigateway.Deployment, allowed: Sequence[pulumi.Resource]
     ) -> aws.apigateway.Stage:
+        log_group_name = stack_name(ACCESS_LOG_GROUP, self._args.stack)
+        self._count(log_group=log_group_name)
         logs = aws.cloudwatch.LogGroup(
             f"{self._name}-access-logs",
-            name=stack_name(ACCESS_LOG_GROUP, self._args.stack),
+            name=log_group_name,
             retention_in_days=ACCESS_LOG_DAYS,
             opts=self._child(),
         )
@@ -216,14 +216,19 @@ class Gateway(RestApi):
         )
 
     def _throttle(self) -> None:
-        aws.apigateway.MethodSettings(
-            f"{self._name}-throttle",
-            rest_api=self.api.id,
-            stage_name=self.stage.stage_name,
-            method_path="*/*",
-            settings={"throttling_rate_limit": RATE_PER_SECOND, "throttling_burst_limit": BURST},
-            opts=self._child(),
-        )
+        """The outer fuse; each caller's own limits are the plan's, and the router's."""
+        before: list[pulumi.Resource] = []
+        for number, (path, (rate, burst)) in enumerate(names.THROTTLES.items()):
+            made = aws.apigateway.MethodSettings(
+                f"{self._name}-throttle{number or ''}",
+                rest_api=self.api.id,
+                stage_name=self.stage.stage_name,
+                method_path=path,
+                settings={"throttling_rate_limit": rate, "throttling_burst_limit": burst},
+                # API Gateway refuses two changes of a stage at the same time.
+                opts=self._child(depends_on=before[-1:]),
+            )
+            before.append(made)
 
 
 def _body(name: str, values: Mapping[str, str], vpc_only_cidrs: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components import iam
 from components.access import FleetAccess
 from components.component import Component
 from components.lambda_function import (
@@ -15,6 +16,7 @@ from components.lambda_function import (
     VpcPlacement,
 )
 from tlfif import environment, names
+from tlfif.money import documents
 
 FAILURES = 3
 
@@ -43,7 +45,7 @@ class Guardian(Component):
                 stack=args.fleet.stack,
                 timeout_s=names.SCHEDULED_TIMEOUT_S,
                 environment={**told, **DUALSTACK},
-                statements=args.fleet.statements,
+                statements=[*args.fleet.statements, *_money(args.fleet)],
                 vpc=args.vpc,
                 traced=False,
             ),
@@ -66,3 +68,15 @@ class Guardian(Component):
             treat_missing_data="missing",
         )
         self.register_outputs({"function_arn": self.function.function.arn})
+
+
+def _money(fleet: FleetAccess) -> list[iam.Statement]:
+    """It keeps the ledger, and sets and lifts the latch."""
+    where = (fleet.region, fleet.account_id, fleet.stack)
+    bucket_arn = fleet.replies_bucket.arn
+    latching = [iam.latch_nodes(*where, lift=True)] if fleet.gpu.has_nodes else []
+    return [
+        *latching,
+        iam.read_money(bucket_arn),
+        iam.write_money(bucket_arn, documents.Latch.KEY, documents.Ledger.KEY),
+    ]

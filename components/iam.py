@@ -10,6 +10,7 @@ from typing import Any
 import pulumi
 
 from components.naming import stack_name
+from tlfif.money.documents import MONEY
 from tlfif.names import (
     AMI_PARAMETER,
     ENV_TAG,
@@ -130,6 +131,23 @@ def stop_self(instance_arn: Text, stack: str) -> Statement:
     )
 
 
+def latch_nodes(region: str, account_id: str, stack: str, *, lift: bool) -> Statement:
+    """Put the budget's latch on this stack's nodes, and take it off where it is to `lift` it: that
+    tag, and no other.
+    """
+    return allow(
+        "LatchNodes",
+        ["ec2:CreateTags", *(["ec2:DeleteTags"] if lift else [])],
+        f"arn:aws:ec2:{region}:{account_id}:instance/*",
+        {
+            "StringEquals": _node_tags(stack),
+            "ForAllValues:StringEquals": {"aws:TagKeys": [LATCH_TAG]},
+            # ForAllValues holds where there is no such key, too.
+            "Null": {"aws:TagKeys": "false"},
+        },
+    )
+
+
 def read_parameter(parameter_arn: Text) -> Statement:
     return allow("ReadParameter", ["ssm:GetParameter"], parameter_arn)
 
@@ -167,6 +185,19 @@ def see_missing(bucket_arn: Text) -> Statement:
     hold.
     """
     return allow("SeeMissing", ["s3:ListBucket"], bucket_arn)
+
+
+# --- money
+
+
+def read_money(bucket_arn: Text) -> Statement:
+    return allow("ReadMoney", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, f"/{MONEY}/*"))
+
+
+def write_money(bucket_arn: Text, *keys: str) -> Statement:
+    """The documents whose one writer it is."""
+    written = [pulumi.Output.concat(bucket_arn, f"/{key}") for key in keys]
+    return allow("WriteMoney", ["s3:PutObject"], written)
 
 
 # --- weights
@@ -283,6 +314,19 @@ def tls_only(bucket_arn: Text) -> Statement:
 
 def call_lane(function_arn: Text) -> Statement:
     return allow("CallLane", ["lambda:InvokeFunction"], function_arn)
+
+
+# --- what the guards tell each other, and the meter reads
+
+
+def read_metrics() -> Statement:
+    """`*`: GetMetricStatistics has no resource level."""
+    return allow("ReadMetrics", ["cloudwatch:GetMetricStatistics"], "*")
+
+
+def throttle_stage(stage_arn: Text) -> Statement:
+    """See the stage and change its settings; no route, no deployment, no other API."""
+    return allow("ThrottleStage", ["apigateway:GET", "apigateway:PATCH"], stage_arn)
 
 
 # --- the canary

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_aws as aws
 
-from components import billed, bundle, iam, prices, pricing
+from components import billed, bundle, iam, prices, pricing, surfaces
 from components.component import Component, ServiceRole
 from components.naming import FUNCTION_LIMIT, fitted
 from components.pricing import CostLine
@@ -74,9 +74,10 @@ class LambdaFunction(Component):
         self._args = args
         # A fixed name: the pipeline, `make invoke` and the log group name the function too.
         self._function_name = function_name(args.stack, args.source)
+        log_group_name = f"/aws/lambda/{self._function_name}"
         self.log_group = aws.cloudwatch.LogGroup(
             f"{name}-logs",
-            name=f"/aws/lambda/{self._function_name}",
+            name=log_group_name,
             retention_in_days=args.log_days,
             opts=self._child(),
         )
@@ -84,6 +85,11 @@ class LambdaFunction(Component):
         self.alias = self._create_alias() if args.versioned else None
         self.invoke_arn = (self.alias or self.function).invoke_arn
         self._bill(*cost_lines(args))
+        run_time = prices.run_time(bundle.architecture(args.source), args.memory_mb, args.disk_mb)
+        self._count(
+            log_group=log_group_name,
+            function=surfaces.function(args.source, self._function_name, run_time),
+        )
         self.register_outputs({"arn": self.function.arn})
 
     def allow_invoke(

@@ -100,6 +100,15 @@ _LIST = [
         "CloudWatch pricing, standard class",
         free=5,
     ),
+    _Row(
+        "CloudWatch request",
+        0.00001,
+        "request",
+        "M",
+        "CloudWatch pricing, GetMetricStatistics and most others; GetMetricData has no free tier",
+        free=1_000_000,
+    ),
+    _Row("data out", 0.09, "GB", "M", "EC2 pricing, to the internet, first 10 TB", free=100),
     _Row("trace", 0.000005, "trace", "L", "X-Ray pricing, recorded traces", free=100_000),
     _Row(
         "REST request",

@@ -1,4 +1,4 @@
-"""The local cloud: `python -m local {demo,up,deploy,invoke,postman}`, for the Makefile."""
+"""The local cloud: `python -m local {demo,budget-drill,up,…}`, for the Makefile."""
 
 import argparse
 import asyncio
@@ -13,6 +13,7 @@ from typing import Any
 BEGAN = time.monotonic()
 COMMANDS = {
     "demo": "answer one prompt, cold boot to idle stop",
+    "budget-drill": "a budget of one cent stops a running node",
     "up": "keep running until Ctrl-C",
     "deploy": "run Pulumi's CLI against a running local cloud",
     "invoke": "call one function with an event",
@@ -33,10 +34,11 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     # Imported here: Pulumi's modules take seconds, which neither --help nor a typing error should
     # cost.
-    from local.commands import demo, deploy, invoke, postman, shared, up
+    from local.commands import budget_drill, demo, deploy, invoke, postman, shared, up
 
     commands = {
         "demo": partial(demo.answer, began=BEGAN),
+        "budget-drill": partial(budget_drill.drill, began=BEGAN),
         "up": up.stay_up,
         "deploy": deploy.deploy,
         "invoke": invoke.invoke,

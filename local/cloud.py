@@ -23,6 +23,7 @@ from local.machine.ports import LOOPBACK, listen
 from local.machine.processes import Processes
 from local.machine.serving import serving
 from local.machine.valkey import Valkey, start_valkey
+from local.monitoring.platform import Platform
 from local.node import model_file
 from local.node.model_server import THREADS
 from local.node.node import LocalNode
@@ -151,6 +152,7 @@ class LocalCloud:
         site = Site(
             options=self.options,
             procs=self.procs,
+            moto=self.moto,
             endpoint=self.endpoint,
             api_url=self.api_url,
             vpc_url=self.vpc_url,
@@ -188,6 +190,7 @@ class LocalCloud:
         if self._by_engine:
             return
         await self._running.close()
+        self.platform.forget()
         await asyncio.to_thread(self.moto.reset)
         await asyncio.to_thread(bake, self.moto, self.options.stack)
         self._by_engine = True
@@ -208,6 +211,11 @@ class LocalCloud:
     def hosts(self) -> dict[str, FunctionHost]:
         """What runs each function, by its ARN."""
         return self._running.hosts
+
+    @property
+    def platform(self) -> Platform:
+        """Its metrics, alarms, topics and bill."""
+        return self._running.platform
 
     @property
     def nodes(self) -> dict[str, LocalNode]:

@@ -15,10 +15,13 @@ from local.apigateway.model import FunctionError, InvocationRefused
 from local.apigateway.spec import GatewaySpec
 from local.aws.ec2 import Delays
 from local.aws.endpoint import Endpoint
+from local.aws.moto import Moto
 from local.lambda_ import invocations, schedules
 from local.lambda_.host import FunctionHost, runtime_dir
 from local.lambda_.model import MAX_EVENT_AGE_S, RETRIES, FunctionSpec, LambdaApiError
 from local.machine.processes import Processes
+from local.monitoring.platform import Platform
+from local.monitoring.stage import StageControl
 from local.node.node import LocalNode
 from recording import kinds
 from recording.model import Recording, Resource
@@ -72,6 +75,7 @@ class Site:
 
     options: Options
     procs: Processes
+    moto: Moto
     endpoint: Endpoint
     api_url: str
     vpc_url: str
@@ -105,6 +109,12 @@ class Running:
         self.hosts: dict[str, FunctionHost] = {}
         self.nodes: dict[str, LocalNode] = {}
         self.world, self.inside = Front(), Front()
+        self.platform = Platform(
+            site.moto,
+            site.endpoint,
+            lambda arn, event: self._host(arn).post(event),
+            site.options.seconds_per_minute,
+        )
         self._site = site
         self._stack = contextlib.AsyncExitStack()
         # Lambda's Invoke API, by name or ARN.
@@ -133,6 +143,7 @@ class Running:
         self.hosts = hosts
         self.world.app, self.inside.app = fronts
         await old.aclose()
+        self.platform.adopt(recording)
         await self._start_nodes(recording)
         await self._start_schedules(recording)
 
@@ -147,6 +158,10 @@ class Running:
         self.nodes.clear()
 
     # --- functions
+
+    def _take_line(self, function: str, line: str) -> None:
+        self._site.log(function, line)
+        self.platform.wrote(function, line)
 
     def _functions(
         self,
@@ -171,7 +186,8 @@ class Running:
                 workers=1 if alone else site.options.workers,
                 retry_s=site.options.seconds_per_minute,
                 extra_env=self._platform(recording),
-                on_log=site.log,
+                on_log=self._take_line,
+                on_call=self.platform.called,
             )
             hosts[resource.outputs["arn"]] = host
             stack.push_async_callback(host.stop)
@@ -303,12 +319,20 @@ class Running:
             invoke=self._invoke,
             aws_endpoint=site.endpoint.url,
             credentials_for=site.endpoint.credentials_for,
-            access_log=site.access_log,
+            access_log=self._take_access,
+            answered=self.platform.answered,
         )
+        stage = StageControl(spec.api_id, spec.stage, gateway.throttle)
+        site.endpoint.answers["apigateway", "GetStage"] = stage.get
+        site.endpoint.answers["apigateway", "UpdateStage"] = stage.update
         stack.push_async_callback(gateway.aclose)
         block = recording.one(VPC).outputs["ipv6CidrBlock"]
         site.progress(f"API Gateway serves {len(spec.resources)} routes at {site.api_url}")
         return gateway.app, gateway.inside_vpc(block.split("::")[0] + "::1")
+
+    def _take_access(self, line: str) -> None:
+        self._site.access_log(line)
+        self.platform.accessed(line)
 
     async def _start_schedules(self, recording: Recording) -> None:
         running = schedules.running(
@@ -317,6 +341,7 @@ class Running:
             self._site.options.seconds_per_minute,
         )
         await self._stack.enter_async_context(running)
+        await self._stack.enter_async_context(self.platform.watching())
 
     async def _invoke(self, arn: str, event: dict[str, Any]) -> Any:
         """The gateway's way to a function."""

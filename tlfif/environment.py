@@ -155,6 +155,30 @@ class QueueHealth(Queue):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetKiller(Queue):
+    """The environment of the function that stops the stack when the budget is spent."""
+
+    stack: str
+    replies_bucket: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meter(Environment):
+    """The environment of the function that counts what the stack uses.
+
+    `functions` is text of tlfif.money.counting's, `log_groups` are names with commas between.
+    """
+
+    stack: str
+    replies_bucket: str
+    api_id: str
+    api_name: str
+    stage: str
+    functions: str
+    log_groups: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Canary(Environment):
     """The environment of the canary: the API with its stage."""
 

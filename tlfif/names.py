@@ -73,6 +73,20 @@ MIN_TOP_P = 0.01  # vLLM wants more than 0, and API Gateway's schemas cannot say
 MIN_IDLE_MINUTES, MAX_IDLE_MINUTES, DEFAULT_IDLE_MINUTES = 1, 30, 5
 BURST_PER_SECOND, SUSTAINED_PER_MINUTE = 5, 20
 BACKLOG_PER_NODE = 500
+# The stage's throttles, requests a second and burst: each method has its own. Far above what
+# callers may have, so that a flood that is refused, and costs nothing, keeps nobody out. A
+# preflight costs as much as any request, and anybody may send one.
+STAGE_THROTTLE, PREFLIGHT_THROTTLE = (500.0, 1_000), (10.0, 100)
+PREFLIGHTS = ("infer/OPTIONS", "infer/{id}/OPTIONS", "stop/OPTIONS", "status/OPTIONS")
+CHECKED = ("ping/GET", "queue-health/GET")
+THROTTLES: dict[str, tuple[float, int]] = {
+    "*/*": STAGE_THROTTLE,
+    **dict.fromkeys(PREFLIGHTS, PREFLIGHT_THROTTLE),
+    **dict.fromkeys(CHECKED, STAGE_THROTTLE),
+}
+# What drops to a trickle when the money ends: all but the health checks, which are paid for.
+TRICKLING = tuple(path for path in THROTTLES if path not in CHECKED)
+TRICKLING_METHODS = 5 + len(PREFLIGHTS)
 BOOT_ETA_S, LONGEST_BOOT_S = 90, 900
 # A shorter life could pass in booting: started again for the same jobs, and again.
 MIN_LIFETIME_HOURS, MAX_LIFETIME_HOURS = 0.5, 24

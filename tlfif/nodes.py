@@ -28,12 +28,14 @@ QUOTA_EXCEEDED = {
 NOT_YET = {"IncorrectInstanceState", "IncorrectSpotRequestState"}
 # Why a spot node is stopped that EC2 took back: EC2 alone starts it again.
 INTERRUPTED = "Server.SpotInstanceShutdown"
+# Its machine went down by itself: EC2 did not hear of the stop, or nothing ran on it any more.
+POWERED_OFF = "Client.InstanceInitiatedShutdown"
 # A wake asks EC2 for no further node after so long: who called waits, the guardian goes on.
 START_WITHIN_S = 4.0
 # EC2's words for a stop that somebody wanted; any other stopped an instance that was to run.
 ORDINARY_STOPS = {
     "",
-    "Client.InstanceInitiatedShutdown",
+    POWERED_OFF,
     "Client.UserInitiatedHibernate",
     "Client.UserInitiatedShutdown",
     "Server.ScheduledStop",
@@ -63,7 +65,9 @@ class Node:
     """One EC2 instance of the stack.
 
     `state` is EC2's word for it, `latched` says that the budget latch is on it, `failure` why it
-    is stopped though nobody stopped it ('' otherwise), `zone` its availability zone.
+    is stopped though nobody stopped it ('' otherwise), `zone` its availability zone. `latch` is the
+    month for which it is latched, `launched` when it was last started (epoch s), and
+    `powered_off` says that it is stopped because its machine went down by itself.
     """
 
     id: str
@@ -72,6 +76,9 @@ class Node:
     started_ago_s: float = 0.0
     failure: str = ""
     zone: str = ""
+    latch: str = ""
+    launched: float = 0.0
+    powered_off: bool = False
 
     def is_expected(self, phases: Mapping[str, str]) -> bool:
         """Started, and not heard of yet.
@@ -173,12 +180,22 @@ def find(ec2: Any, stack: str) -> list[Node]:
 
 def _node(instance: dict[str, Any]) -> Node:
     state = instance["State"]["Name"]
-    latched = any(tag["Key"] == names.LATCH_TAG for tag in instance.get("Tags", []))
-    started_ago = datetime.datetime.now(datetime.timezone.utc) - instance["LaunchTime"]
+    tags: dict[str, str] = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+    launched: datetime.datetime = instance["LaunchTime"]
+    started_ago = datetime.datetime.now(datetime.timezone.utc) - launched
     reason: str = instance.get("StateReason", {}).get("Code", "")
-    failure = reason if state == "stopped" and reason not in ORDINARY_STOPS else ""
-    zone: str = instance["Placement"]["AvailabilityZone"]
-    return Node(instance["InstanceId"], state, latched, started_ago.total_seconds(), failure, zone)
+    stopped = state == "stopped"
+    return Node(
+        instance["InstanceId"],
+        state,
+        names.LATCH_TAG in tags,
+        started_ago.total_seconds(),
+        reason if stopped and reason not in ORDINARY_STOPS else "",
+        instance["Placement"]["AvailabilityZone"],
+        tags.get(names.LATCH_TAG, ""),
+        launched.timestamp(),
+        stopped and reason == POWERED_OFF,
+    )
 
 
 def wake(
@@ -265,3 +282,18 @@ def stop(ec2: Any, stack: str) -> list[str]:
         if running := [node.id for node in found if node.state == "running"]:
             ec2.stop_instances(InstanceIds=running)
     return [node.id for node in found if node.state in ("running", "stopping")]
+
+
+def stop_each(ec2: Any, instances: Sequence[str]) -> dict[str, str]:
+    """Asks EC2 to stop these nodes, one by one: one that it will not stop keeps no other running.
+    EC2's error code of each, '' if it took the call.
+    """
+    told: dict[str, str] = {}
+    for instance in instances:
+        try:
+            with aws.answering():
+                ec2.stop_instances(InstanceIds=[instance])
+            told[instance] = ""
+        except aws.Unavailable as error:
+            told[instance] = str(error)
+    return told

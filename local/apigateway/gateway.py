@@ -44,8 +44,9 @@ class Gateway:
 
     `invoke(function ARN, event)` returns what the function returned, or raises FunctionError or
     InvocationRefused. `credentials_for(role ARN)` gives the (access key id, secret) with which
-    requests to `aws_endpoint` are signed; `access_log` gets one line for each request. `transport`
-    replaces the network towards `aws_endpoint`.
+    requests to `aws_endpoint` are signed; `access_log` gets one line for each request, and
+    `answered` the request itself with its response. `transport` replaces the network towards
+    `aws_endpoint`.
     """
 
     def __init__(
@@ -56,13 +57,15 @@ class Gateway:
         aws_endpoint: str,
         credentials_for: CredentialsFor,
         access_log: Callable[[str], None],
+        answered: Callable[[ApiCall, Response], None] = lambda call, response: None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._spec = spec
         self._access_log = access_log
+        self._answered = answered
         self._http = httpx.AsyncClient(transport=transport, timeout=None, trust_env=False)
         self._router = Router(spec.resources)
-        self._throttle = Throttle(spec.throttles)
+        self.throttle = Throttle(spec.throttles)
         self._authorizers = Authorizers(invoke)
         self._integrations = Integrations(invoke, aws_endpoint, credentials_for, self._http)
         self.app = self._app(None)
@@ -72,7 +75,7 @@ class Gateway:
         check_headers(call)
         call.body = await read_body(call, receive)
         method = self._router.route(call)
-        self._throttle.admit(method)
+        self.throttle.admit(method)
         check_arn(call, method)
         resource = resource_policy_effect(call)
         authorizer = await self._authorizers.effect(call, method)
@@ -111,6 +114,7 @@ class Gateway:
             call = ApiCall.from_scope(self._spec, scope, source_ip)
             response = complete(call, await self._response(call, receive))
             await _send(send, response, with_body=call.method != "HEAD")
+            self._answered(call, response)
             if self._spec.access_log is not None:
                 self._access_log(access_log_line(self._spec.access_log, call, response))
 

@@ -10,8 +10,13 @@ class Throttle:
     """Admits calls; `settings` maps `resource/METHOD` or `*/*` to (requests per second, burst)."""
 
     def __init__(self, settings: Mapping[str, tuple[float, int]]) -> None:
-        self._settings = settings
+        self.settings = dict(settings)
         self._buckets: dict[str, _Bucket | None] = {}
+
+    def change(self, path: str, rate: float, burst: int) -> None:
+        """Sets the limits of `resource/METHOD` or `*/*`; its buckets are full again."""
+        self.settings[path] = rate, burst
+        self._buckets.clear()
 
     def admit(self, method: Method) -> None:
         """Each method has a bucket of its own, with the stage's settings when it has none.
@@ -20,7 +25,7 @@ class Throttle:
         """
         key = f"{method.resource.strip('/')}/{method.http_method}"
         if key not in self._buckets:
-            settings = self._settings.get(key) or self._settings.get("*/*")
+            settings = self.settings.get(key) or self.settings.get("*/*")
             self._buckets[key] = _Bucket(*settings) if settings else None
         bucket = self._buckets[key]
         if bucket and not bucket.take():

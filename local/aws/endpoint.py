@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from local.aws import messages
+from local.aws.answers import Handler
 from local.aws.ec2 import Delays, InstanceStates, StateListener
 from local.aws.errors import AwsError, error_answer
 from local.aws.faults import Faults, NoAnswerError
@@ -50,6 +51,8 @@ class Endpoint:
         self.on_invoke: InvokeFunction | None = None
         # What takes asynchronous calls, if others do.
         self.on_event: InvokeFunction | None = None
+        # Who else answers what, by service and operation.
+        self.answers: dict[tuple[str, str], Handler] = {}
         self._moto = moto
         self._port = port
         self._metadata = MetadataService(self._instance_facts)
@@ -219,6 +222,9 @@ class Endpoint:
             case "lambda", "Invoke":
                 post = self.on_event or self.on_invoke
                 return await invoke(incoming, request, self.on_invoke, post, self._keep)
+        handler = self.answers.get((request.service, request.operation))
+        if handler is not None:
+            return await handler(request, lambda: forward(incoming, self._moto.host))
         return await forward(incoming, self._moto.host)
 
     async def _describe(self, incoming: Incoming, request: AwsRequest) -> Answer:

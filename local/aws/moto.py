@@ -76,7 +76,13 @@ class Moto:
         """A boto3 client; the same one each time."""
         with self._making:
             if service not in self._clients:
-                config = Config(proxies={}, retries={"max_attempts": 1}, max_pool_connections=32)
+                config = Config(
+                    proxies={},
+                    retries={"max_attempts": 1},
+                    max_pool_connections=32,
+                    # moto does not unpack what boto3 packs.
+                    disable_request_compression=True,
+                )
                 self._clients[service] = self._session.client(
                     service, endpoint_url=self.url, config=config
                 )

@@ -23,7 +23,10 @@ _SERVICE_OF_TARGET = {"AWSCognitoIdentityProviderService": "cognito-idp"}
 # IAM's name of an action is `service:Operation`, except where it is not (Service Authorization
 # Reference).
 _IAM_ACTIONS = {
+    "apigateway:GetStage": "apigateway:GET",
+    "apigateway:UpdateStage": "apigateway:PATCH",
     "budgets:DescribeBudget": "budgets:ViewBudget",
+    "budgets:UpdateBudget": "budgets:ModifyBudget",
     "lambda:Invoke": "lambda:InvokeFunction",
     "s3:CompleteMultipartUpload": "s3:PutObject",
     "s3:CopyObject": "s3:PutObject",

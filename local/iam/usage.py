@@ -140,10 +140,25 @@ def _parameter(call: Call, region: str) -> Resources:
     return [(f"arn:aws:ssm:{region}:{ACCOUNT_ID}:parameter/{name}", {})]
 
 
+def _stage(call: Call, region: str) -> Resources:
+    api, stage = call.params["restApiId"], call.params["stageName"]
+    return [(f"arn:aws:apigateway:{region}::/restapis/{api}/stages/{stage}", {})]
+
+
+def _budget(call: Call, region: str) -> Resources:
+    return [(f"arn:aws:budgets::{ACCOUNT_ID}:budget/{call.params['BudgetName']}", {})]
+
+
 _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
+    "apigateway:GET": _stage,
+    "apigateway:PATCH": _stage,
+    "budgets:ViewBudget": _budget,
     "ce:GetCostAndUsage": _anything,
+    "cloudwatch:GetMetricData": _anything,
+    "cloudwatch:GetMetricStatistics": _anything,
     "cloudwatch:PutMetricData": _metrics,
     "ec2:CreateTags": _tagged,
+    "ec2:DeleteTags": _tagged,
     "ec2:DescribeInstances": _anything,
     "ec2:DescribeInstanceStatus": _anything,
     "ec2:StartInstances": _instances,

@@ -17,6 +17,7 @@ from local.lambda_.model import (
     Invocation,
     InvokeResult,
     LambdaApiError,
+    OnCall,
     OnLog,
     Outcome,
 )
@@ -45,9 +46,10 @@ class FunctionHost:
 
     `extra_env` may hold AWS_* and the two names of the scaled clock and the key set; anything else
     would hide that the program forgot to declare it. `on_log(function name, line)` gets every line
-    the function writes, in order. More than `workers` calls at a time wait, at most `wait_s`
-    seconds, then are refused as Lambda refuses them (429). Posted events wait longer, and are tried
-    again after `retry_s`, then after twice as long.
+    the function writes, in order, and `on_call` what came of each call. More
+    than `workers` calls at a time wait, at most `wait_s` seconds, then are refused as Lambda
+    refuses them (429). Posted events wait longer, and are tried again after `retry_s`, then after
+    twice as long.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class FunctionHost:
         workers: int = 1,
         extra_env: Mapping[str, str] | None = None,
         on_log: OnLog | None = None,
+        on_call: OnCall = lambda function, result: None,
         wait_s: float = 5.0,
         retry_s: float = 60.0,
         init_timeout_s: float = INIT_TIMEOUT_S,
@@ -68,6 +71,7 @@ class FunctionHost:
         self._extra_env = dict(extra_env or {})
         _check_extra(self._extra_env)
         self._on_log = on_log
+        self._on_call = on_call
         self._wait_s, self._retry_s = wait_s, retry_s
         self._init_timeout_s = init_timeout_s
         self._slots = asyncio.Semaphore(workers)
@@ -169,7 +173,7 @@ class FunctionHost:
             worker, outcome = await self._run(invocation)
         finally:
             self._slots.release()
-        return InvokeResult(
+        result = InvokeResult(
             payload=outcome.payload,
             error="Unhandled" if outcome.error else None,
             log_tail=worker.take_tail(),
@@ -177,12 +181,15 @@ class FunctionHost:
             cold=cold,
             request_id=invocation.request_id,
         )
+        self._on_call(self.function.name, result)
+        return result
 
     async def _take_slot(self, wait_s: float) -> None:
         try:
             async with asyncio.timeout(wait_s):
                 await self._slots.acquire()
         except TimeoutError:
+            self._on_call(self.function.name, None)
             raise LambdaApiError(429, "TooManyRequestsException", "Rate Exceeded.") from None
 
     async def _run(self, invocation: Invocation) -> tuple[Worker, Outcome]:

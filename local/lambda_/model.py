@@ -80,6 +80,10 @@ class Outcome(NamedTuple):
         return cls(error_payload(kind, message), error=True, lost=True)
 
 
+# Gets (function name, what came of a call); None when it was refused because all workers were busy.
+OnCall = Callable[[str, InvokeResult | None], None]
+
+
 def error_payload(kind: str, message: str) -> bytes:
     """The JSON in which Lambda and its runtimes state an error."""
     return json.dumps({"errorType": kind, "errorMessage": message}).encode()

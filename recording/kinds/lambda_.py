@@ -32,7 +32,7 @@ ALIAS = Kind(
 )
 PERMISSION = Kind(
     token="aws:lambda/permission:Permission",
-    emulated="the local cloud calls functions itself",
+    emulated="local/monitoring/ holds topics to it; others the local cloud calls itself",
     attributes={"function": "function_name"},
     replaced_by=frozenset({"action", "function", "principal", "qualifier", "sourceArn"}),
 )

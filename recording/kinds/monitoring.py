@@ -56,7 +56,7 @@ TOPIC_POLICY = Kind(
 )
 TOPIC_SUBSCRIPTION = Kind(
     token="aws:sns/topicSubscription:TopicSubscription",
-    emulated="moto would deliver to real addresses; nothing leaves this machine",
+    emulated="local/monitoring/ calls functions; to real addresses nothing leaves this machine",
     attributes={"topic": "topic_arn"},
     replaced_by=frozenset({"endpoint", "protocol", "topic"}),
 )

@@ -40,9 +40,9 @@ from tlfif.queue import scripts, working
 REGION, POOL, CLIENT, STACK, BUCKET = "us-east-1", "us-east-1_world", "client-1", "dev", "replies"
 # There is none of this name.
 NO_BUCKET = "gone"
-ROLE, GUARDIAN_ROLE, MODEL_ROLE, LANE_ROLE = (
+ROLE, GUARDIAN_ROLE, MODEL_ROLE, LANE_ROLE, KILLER_ROLE = (
     f"arn:aws:iam::{ACCOUNT_ID}:role/{name}"
-    for name in ("router", "guardian", "model-fetch", "cpu-worker")
+    for name in ("router", "guardian", "model-fetch", "cpu-worker", "killer")
 )
 # What the functions asked of AWS in all worlds so far; their policies are held against it in the
 # end.

@@ -64,6 +64,7 @@ def as_in(recording: Recording, call: Call) -> Call:
         world.GUARDIAN_ROLE: "guardian-role",
         world.MODEL_ROLE: "model-weights-role",
         world.LANE_ROLE: "cpu-worker-role",
+        world.KILLER_ROLE: "guardrails-killer-role",
     }
     if call.role_arn not in roles:
         return call

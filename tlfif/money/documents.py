@@ -104,6 +104,9 @@ class Ledger(Document):
 class Metered(Document):
     """What the platform's own counters say of this month until `at` (epoch s): units by item of the
     price list, the instant lane's run time apart.
+
+    `counted` are the counters themselves (tlfif.money.counting), which never fall within a month;
+    those that grow slowly were read at `slow_at`.
     """
 
     KEY: ClassVar[str] = f"{MONEY}/metered.json"
@@ -112,6 +115,8 @@ class Metered(Document):
     at: float
     units: dict[str, float] = field(default_factory=dict[str, float])
     lane_s: float = 0.0
+    counted: dict[str, float] = field(default_factory=dict[str, float])
+    slow_at: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

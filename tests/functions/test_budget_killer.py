@@ -1,0 +1,171 @@
+"""The budget's stop, on a real queue and the AWS endpoint: whatever else fails, nothing runs on and
+nothing starts again (OPS-003).
+"""
+
+import json
+import time
+
+import pytest
+from support.killing import SUBJECT, alarm, kill, message
+from support.routes import metrics
+from support.world import BUCKET, World, refused
+
+from budget_killer import killer
+from budget_killer.messages import reason
+from local.aws.faults import Fault
+from tlfif import names
+from tlfif.money import months
+from tlfif.money.documents import Latch
+
+pytestmark = [pytest.mark.integration, pytest.mark.story("OPS-003")]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(killer, "RETRY_S", 0.05)
+
+
+async def running(world: World) -> str:
+    node = world.add_node()
+    world.moto.client("ec2").start_instances(InstanceIds=[node])
+    await world.state(node, "running")
+    return node
+
+
+def tag(world: World, node: str) -> str:
+    [reservation] = world.moto.client("ec2").describe_instances(InstanceIds=[node])["Reservations"]
+    tags = {each["Key"]: each["Value"] for each in reservation["Instances"][0]["Tags"]}
+    return tags.get(names.LATCH_TAG, "")
+
+
+def document(world: World) -> Latch | None:
+    return Latch.load(world.moto.client("s3"), BUCKET)
+
+
+async def test_what_runs_is_stopped_and_everything_is_latched(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node, other = await running(world), world.add_node()
+    foreign = world.add_node(stack="prod")
+    world.moto.client("ec2").start_instances(InstanceIds=[foreign])
+    await kill(world)
+    await world.state(node, "stopped")
+    said = capsys.readouterr().out
+    assert metrics(said)[names.METRIC_BUDGET_STOPS] == 1
+    assert f'"stopped":["{node}"]' in said
+    assert SUBJECT in said
+    now = time.time()
+    assert [tag(world, each) for each in (node, other, foreign)] == [
+        months.month(now),
+        months.month(now),
+        "",
+    ]
+    latch = json.loads(world.queue.get(names.LATCH) or "")
+    assert latch["reason"] == SUBJECT
+    assert (latch["until"], latch["by"]) == (months.iso(months.end(now)), "budget_killer")
+    assert world.queue.expiretime(names.LATCH) == int(months.end(now))
+    stored = document(world)
+    assert stored is not None
+    assert (stored.until, stored.reason) == (months.end(now), SUBJECT)
+    answer = await world.infer()
+    assert (answer.status, answer.body["error"]) == (402, "budget_exhausted")
+    assert await world.endpoint.instances.state(foreign) == "running"
+
+
+async def test_a_second_message_changes_nothing(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await running(world)
+    await kill(world)
+    first = world.queue.get(names.LATCH)
+    capsys.readouterr()
+    await kill(world, alarm("ALARM"))
+    assert world.queue.get(names.LATCH) == first
+    assert metrics(capsys.readouterr().out)[names.METRIC_BUDGET_STOPS] == 0
+    assert (world.calls("StopInstances"), world.calls("CreateTags")) == (1, 1)
+
+
+async def test_a_stack_without_nodes_is_latched(world: World) -> None:
+    await kill(world, alarm("ALARM"))
+    assert json.loads(world.queue.get(names.LATCH) or "")["reason"] == "spend: 23.4 >= 23.0"
+    assert document(world) is not None
+
+
+async def test_a_node_that_is_starting_is_stopped_as_soon_as_it_runs(world: World) -> None:
+    world.endpoint.instances.delays.pending_s = 0.4
+    node = world.add_node()
+    await world.infer()
+    assert await world.endpoint.instances.state(node) == "pending"
+    await kill(world)
+    await world.state(node, "stopped")
+    assert world.calls("StartInstances") == 1
+
+
+async def test_a_node_that_does_not_come_out_of_pending_fails_the_call_latched(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("budget_killer.handler.WORK_S", 0.3)
+    world.endpoint.instances.delays.pending_s = 5
+    node = world.add_node()
+    await world.infer()
+    with pytest.raises(killer.NotStoppedError, match=f"{node} is pending"):
+        await kill(world)
+    assert world.queue.exists(names.LATCH)
+    assert tag(world, node), "and the guardian goes on"
+
+
+@pytest.mark.parametrize("operation", ["DescribeInstances", "StopInstances", "CreateTags"])
+async def test_ec2_fails_its_first_calls(world: World, operation: str) -> None:
+    node = await running(world)
+    fault = Fault(
+        service="ec2", operation=operation, status=503, code="RequestLimitExceeded", times=3
+    )
+    with world.endpoint.faults.injected(fault):
+        await kill(world)
+    await world.state(node, "stopped")
+    assert tag(world, node)
+
+
+async def test_while_ec2_does_not_answer_at_all_the_call_fails_latched(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("budget_killer.handler.WORK_S", 0.3)
+    node = await running(world)
+    down = Fault(service="ec2", times=None, status=503, code="Down")
+    silent = pytest.raises(killer.NotStoppedError, match="EC2 does not say")
+    with world.endpoint.faults.injected(down), silent:
+        await kill(world)
+    assert world.queue.exists(names.LATCH)
+    await kill(world)
+    await world.state(node, "stopped")
+
+
+async def test_without_a_queue_nodes_and_bucket_hold_the_latch(world: World) -> None:
+    node = await running(world)
+    async with refused(world):
+        await kill(world)
+        await world.state(node, "stopped")
+    assert (tag(world, node), document(world) is not None) == (months.month(time.time()), True)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        message("SNS Topic Verified!", "The topic is now associated with your budget."),
+        alarm("OK"),
+        alarm("INSUFFICIENT_DATA"),
+        message(at="2026-01-31T23:59:59.000Z"),
+        {},
+    ],
+    ids=["verification", "all well", "no data", "last month's", "no message"],
+)
+async def test_what_is_no_reason_stops_nothing(world: World, event: dict[str, object]) -> None:
+    node = await running(world)
+    await kill(world, event or {"Records": []})
+    assert await world.endpoint.instances.state(node) == "running"
+    assert not world.queue.exists(names.LATCH)
+
+
+def test_a_message_of_unknown_wording_stops() -> None:
+    [record] = message("Your budget", '{"account": "1"}')["Records"]
+    assert reason(record, time.time()) == "Your budget"

@@ -1,0 +1,57 @@
+"""The latch: nothing is started any more, until the month ends or an operator lifts it.
+
+It is in three places, because each of them can be away or lose its memory: a key in the queue, for
+router, guardian and instant lane; a tag on the nodes, with which IAM refuses their start; and a
+document in the bucket, from which the other two are made again.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tlfif import aws, names
+from tlfif.money import months
+from tlfif.money.documents import Latch
+from tlfif.nodes import Node
+from tlfif.queue.scripts import Call
+
+
+def new(reason: str, by: str, now: float) -> Latch:
+    """A latch for the rest of the month."""
+    return Latch(reason=reason, since=now, until=months.end(now), by=by)
+
+
+def shown(latch: Latch) -> dict[str, str]:
+    """The latch as the queue keeps it and people read it."""
+    since, until = months.iso(latch.since), months.iso(latch.until)
+    return {"reason": latch.reason, "since": since, "until": until, "by": latch.by}
+
+
+def hold(latch: Latch) -> Call[bool]:
+    """Sets the queue's key until the latch ends, unless there is one; whether there was none."""
+    return Call("guarding/latch", [], [json.dumps(shown(latch)), int(latch.until)], bool)
+
+
+def lift() -> Call[int]:
+    """Removes the queue's key."""
+    return Call("guarding/unlatch", [], [], int)
+
+
+def unmarked(nodes: Iterable[Node], now: float) -> list[str]:
+    """The nodes that lack this month's tag; what is being terminated needs none."""
+    gone = ("shutting-down", "terminated")
+    month = months.month(now)
+    return [each.id for each in nodes if each.state not in gone and each.latch != month]
+
+
+def mark(ec2: Any, instances: Sequence[str], now: float) -> None:
+    """Tags nodes with the month for which they are latched. Raises aws.Unavailable."""
+    with aws.answering():
+        tag = {"Key": names.LATCH_TAG, "Value": months.month(now)}
+        ec2.create_tags(Resources=list(instances), Tags=[tag])
+
+
+def unmark(ec2: Any, instances: Sequence[str]) -> None:
+    """Takes the tag off, whatever its month is. Raises aws.Unavailable."""
+    with aws.answering():
+        ec2.delete_tags(Resources=list(instances), Tags=[{"Key": names.LATCH_TAG}])

@@ -1,0 +1,2 @@
+-- Lifts the budget's latch. Returns 1, or 0 if there is none.
+return redis.call('DEL', LATCH)
