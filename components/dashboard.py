@@ -164,7 +164,6 @@ def _jobs(shown: Shown) -> list[Widget]:
         names.METRIC_JOBS_FAILED: "failed",
         names.METRIC_JOBS_EXPIRED: "expired",
         names.METRIC_JOBS_CANCELLED: "cancelled",
-        names.METRIC_DEAD_LETTERS: "dead letters",
     }
     ended = _own(shown, space, endings)
     return [
@@ -177,23 +176,18 @@ def _jobs(shown: Shown) -> list[Widget]:
 def _answers(shown: Shown) -> list[Widget]:
     api = ["ApiName", shown.api, "Stage", shown.stage]
     latency = [["AWS/ApiGateway", "Latency", *api, {"label": "p95"}]]
-    asked = {"Count": "requests", "4XXError": "4xx", "5XXError": "5xx"}
+    asked = {"Count": "requests", "4XXError": "4xx"}
     requests = [["AWS/ApiGateway", name, *api, {"label": label}] for name, label in asked.items()]
-    lost = [
-        *_own(
-            shown,
-            names.NAMESPACE_ROUTER,
-            {
-                names.METRIC_RATE_LIMIT_BREACHES: "over a user's rate",
-                names.METRIC_REDIS_ENQUEUE_FAIL: "queue does not answer",
-                names.METRIC_EC2_CAPACITY_ERRORS: "no machine",
-            },
-        ),
-    ]
+    reasons = {
+        names.METRIC_RATE_LIMIT_BREACHES: "over a user's rate",
+        names.METRIC_REDIS_ENQUEUE_FAIL: "queue does not answer",
+        names.METRIC_EC2_CAPACITY_ERRORS: "no machine",
+    }
+    refused = _own(shown, names.NAMESPACE_ROUTER, reasons)
     return [
         _graph(shown, "p95 latency of the API, ms", latency, stat="p95"),
-        _graph(shown, "requests and errors", requests, stat="Sum", period=FIVE_MINUTES_S),
-        _graph(shown, "refused, and why", lost, stat="Sum", period=FIVE_MINUTES_S),
+        _graph(shown, "requests", requests, stat="Sum", period=FIVE_MINUTES_S),
+        _graph(shown, "refused, and why", refused, stat="Sum", period=FIVE_MINUTES_S),
     ]
 
 
@@ -206,10 +200,7 @@ def _gpus(shown: Shown) -> list[Widget]:
     phases = _graph(
         shown,
         "boots and their phases, s",
-        [
-            *_own(shown, names.NAMESPACE_QUEUE, boots),
-            *_own(shown, names.NAMESPACE_QUEUE, {names.METRIC_FAILED_BOOTS: "failed boots"}),
-        ],
+        _own(shown, names.NAMESPACE_QUEUE, boots),
         stat="Maximum",
         period=FIVE_MINUTES_S,
         stacked=True,
@@ -247,12 +238,17 @@ def _inside(shown: Shown) -> list[Widget]:
         *_own(shown, names.NAMESPACE_GPU, {names.METRIC_AUTO_STOPS: "stopped by themselves"}),
         *_own(shown, names.NAMESPACE_COST, {names.METRIC_BUDGET_STOPS: "stopped by the budget"}),
     ]
-    health = [
-        *_own(shown, names.NAMESPACE_QUEUE, {names.METRIC_QUEUE_HEALTHY: "the queue is well"}),
-        *_own(shown, names.NAMESPACE_API, {names.METRIC_PING_SUCCESS: "/ping answers"}),
+    api = ["ApiName", shown.api, "Stage", shown.stage]
+    given_up = {
+        names.METRIC_DEAD_LETTERS: "dead letters",
+        names.METRIC_FAILED_BOOTS: "failed boots",
+    }
+    failures = [
+        ["AWS/ApiGateway", "5XXError", *api, {"label": "5xx"}],
+        *_own(shown, names.NAMESPACE_QUEUE, given_up),
     ]
     return [
         _graph(shown, "the queue's memory, %", memory, stat="Maximum", most=100),
         _graph(shown, "nodes started and stopped", moves, stat="Sum", period=FIVE_MINUTES_S),
-        _graph(shown, "health: 1 is well", health, stat="Minimum", most=1),
+        _graph(shown, "failures", failures, stat="Sum", period=FIVE_MINUTES_S),
     ]
