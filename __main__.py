@@ -8,6 +8,7 @@ import pulumi_aws as aws
 from components import costs, quota
 from components.access import FleetAccess
 from components.alerts import Alerts, AlertsArgs
+from components.cost_publisher import CostPublisher, CostPublisherArgs
 from components.cpu_worker import CpuWorker, CpuWorkerArgs
 from components.gateway import Gateway, GatewayArgs
 from components.gpu_image import GpuImage, GpuImageArgs
@@ -27,6 +28,7 @@ from components.router import Router, RouterArgs
 from components.settings import Settings
 from components.storage import Storage, StorageArgs
 from components.tagging import tag_everything
+from components.tariff import TariffArgs, TariffObject
 from components.tls_ingress import TlsIngress, TlsIngressArgs
 from tlfif.names import ENV_TAG, ENV_VALUE, STACK_TAG
 
@@ -173,10 +175,26 @@ guardrails = Guardrails(
         topic_arn=alerts.topic_arn,
     ),
 )
+publisher = CostPublisher(
+    "cost-publisher",
+    CostPublisherArgs(
+        settings=settings,
+        stack=stack,
+        account_id=account_id,
+        budget_name=guardrails.budget.name,
+        bucket=storage.replies,
+        topic_arn=alerts.topic_arn,
+    ),
+)
 
 parts = [network, identity, storage, weights, alerts, queue, router, queue_health, gateway, health]
-bill = costs.summarise(settings, [*parts, lane, baking, nodes, tls, guardian, guardrails])
+parts += [guardian, guardrails, publisher]
+bill = costs.summarise(settings, [*parts, lane, baking, nodes, tls])
 costs.report(bill)
+TariffObject(
+    "tariff",
+    TariffArgs(settings=settings, stack=stack, bucket=storage.replies, rows=bill.rows),
+)
 
 pulumi.export("api_url", gateway.url)
 pulumi.export("ping_url", pulumi.Output.concat(health.url, "/ping"))

@@ -10,6 +10,7 @@ from typing import Any
 import pulumi
 
 from components.naming import stack_name
+from tlfif.money.documents import MONEY
 from tlfif.names import (
     AMI_PARAMETER,
     ENV_TAG,
@@ -167,6 +168,30 @@ def see_missing(bucket_arn: Text) -> Statement:
     hold.
     """
     return allow("SeeMissing", ["s3:ListBucket"], bucket_arn)
+
+
+# --- the money
+
+
+def read_money(bucket_arn: Text) -> Statement:
+    """What the guards tell each other."""
+    return allow("ReadMoney", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, f"/{MONEY}/*"))
+
+
+def write_money(bucket_arn: Text, *keys: str) -> Statement:
+    """Each of the guards' documents has one writer."""
+    written = [pulumi.Output.concat(bucket_arn, f"/{key}") for key in keys]
+    return allow("WriteMoney", ["s3:PutObject"], written)
+
+
+def read_budget(account_id: str, name: Text) -> Statement:
+    budget = pulumi.Output.concat(f"arn:aws:budgets::{account_id}:budget/", name)
+    return allow("ReadBudget", ["budgets:ViewBudget"], budget)
+
+
+def explore_costs() -> Statement:
+    """`*`: GetCostAndUsage reads the whole account's costs; its filter narrows the answer."""
+    return allow("ExploreCosts", ["ce:GetCostAndUsage"], "*")
 
 
 # --- weights

@@ -1,6 +1,7 @@
 """Starts and stops the stack's nodes: `decide` is pure, and two EC2 calls do what it says."""
 
 import datetime
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ QUOTA_EXCEEDED = {
 NOT_YET = {"IncorrectInstanceState", "IncorrectSpotRequestState"}
 # Why a spot node is stopped that EC2 took back: EC2 alone starts it again.
 INTERRUPTED = "Server.SpotInstanceShutdown"
+# Where EC2 says when somebody stopped an instance; of one that stopped itself it does not.
+STOPPED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 # A wake asks EC2 for no further node after so long: who called waits, the guardian goes on.
 START_WITHIN_S = 4.0
 # EC2's words for a stop that somebody wanted; any other stopped an instance that was to run.
@@ -63,7 +66,8 @@ class Node:
     """One EC2 instance of the stack.
 
     `state` is EC2's word for it, `latched` says that the budget latch is on it, `failure` why it
-    is stopped though nobody stopped it ('' otherwise), `zone` its availability zone.
+    is stopped though nobody stopped it ('' otherwise), `zone` its availability zone. Epoch s, 0
+    where EC2 does not say: `launched_at` of its last start, `stopped_at` of a stop since.
     """
 
     id: str
@@ -72,6 +76,8 @@ class Node:
     started_ago_s: float = 0.0
     failure: str = ""
     zone: str = ""
+    launched_at: float = 0.0
+    stopped_at: float = 0.0
 
     def is_expected(self, phases: Mapping[str, str]) -> bool:
         """Started, and not heard of yet.
@@ -178,7 +184,25 @@ def _node(instance: dict[str, Any]) -> Node:
     reason: str = instance.get("StateReason", {}).get("Code", "")
     failure = reason if state == "stopped" and reason not in ORDINARY_STOPS else ""
     zone: str = instance["Placement"]["AvailabilityZone"]
-    return Node(instance["InstanceId"], state, latched, started_ago.total_seconds(), failure, zone)
+    return Node(
+        id=instance["InstanceId"],
+        state=state,
+        latched=latched,
+        started_ago_s=started_ago.total_seconds(),
+        failure=failure,
+        zone=zone,
+        launched_at=instance["LaunchTime"].timestamp(),
+        stopped_at=_stopped_at(instance.get("StateTransitionReason", "")),
+    )
+
+
+def _stopped_at(reason: str) -> float:
+    """When, by a reason such as `User initiated (2026-11-26 13:00:00 GMT)`, an instance changed."""
+    found = STOPPED_AT.search(reason)
+    if not found:
+        return 0.0
+    at = datetime.datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S")
+    return at.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
 def wake(
