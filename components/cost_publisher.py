@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import iam, pricing
+from components import billed, iam, pricing
 from components.component import Component
 from components.lambda_function import LambdaFunction, LambdaFunctionArgs
 from components.settings import Settings
@@ -92,6 +92,7 @@ class CostPublisher(Component):
                 "Cost Explorer request",
                 asks,
                 f"spend metric asks Cost Explorer {often}",
+                resource=billed.FUNCTION,
                 key="costs:source",
             )
         )
