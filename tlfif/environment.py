@@ -144,6 +144,22 @@ class ModelFetch(Environment):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CostPublisher(Environment):
+    """The environment of the function that publishes what the month has cost.
+
+    `budget_name` is the budget that is asked; `cost_source` and `cost_scope` are the configuration
+    keys costs:source and budget:scope.
+    """
+
+    stack: str
+    replies_bucket: str
+    account_id: str
+    budget_name: str
+    cost_source: str = "ledger"
+    cost_scope: str = "account"
+
+
+@dataclass(frozen=True, kw_only=True)
 class QueueHealth(Queue):
     """The environment of the function behind GET /queue-health.
 

@@ -164,7 +164,8 @@ BOOTS = "boot:history"
 BOOT_STEPS = "boot:steps"  # when each step of the same boots was reached
 PENDING_REPLIES = "replies:pending"  # final replies that no worker will write
 SEARCH = "replies:search"  # the guardian's search for replies that nobody will end
-MONEY = "money"
+MONEY = "money"  # what was spent this month, and what that closes: JSON
+MONEY_TTL_S = 40 * 86_400
 # What happened since the guardian last told CloudWatch: see guarding.News.
 NEWS = "news"
 RUNS = "runs"  # when scheduled functions last did their work
