@@ -120,9 +120,7 @@ def _throttle(
     if memory.tariff is None or memory.metered is None:
         log("no tariff yet", why="the program writes it last; nothing is closed")
         return
-    known = Known(
-        tariff=memory.tariff, ledger=ledger, metered=memory.metered, billed=memory.billed
-    )
+    known = Known(tariff=memory.tariff, ledger=ledger, metered=memory.metered, billed=memory.billed)
     degree = throttling.degree(known, now)
     memory.closed = degree is Degree.TRICKLE
     closed = throttling.wanted(degree, known, now)

@@ -124,4 +124,14 @@ def _throttles(recording: RecordedProgram, api_id: str) -> Iterator[tuple[str, t
         burst = settings.get("throttlingBurstLimit", -1)
         # -1 switches throttling off.
         if resource.inputs["restApi"] == api_id and rate >= 0 and burst >= 0:
-            yield resource.inputs["methodPath"], (float(rate), int(burst))
+            yield _method(resource.inputs["methodPath"]), (float(rate), int(burst))
+
+
+def _method(path: str) -> str:
+    """The method of a stage's setting, `resource/METHOD`: there its resource's slashes are escaped,
+    and one that is not escaped sets nothing.
+    """
+    resource, _, method = path.rpartition("/")
+    if resource != "*" and not resource.startswith("~1"):
+        raise SpecError(f"method settings {path!r}: write the resource's slashes as ~1")
+    return f"{resource.replace('~1', '/').strip('/')}/{method}"
