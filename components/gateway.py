@@ -224,10 +224,11 @@ class Gateway(RestApi):
             opts=self._child(),
         )
         for number in range(callers.KEYS):
+            key_name = callers.name(self._args.stack, number)
             key = aws.apigateway.ApiKey(
                 f"{self._name}-caller{number}",
-                name=f"tl-fif-{self._args.stack}-{number}",
-                value=callers.key(self._args.stack, number),
+                name=key_name,
+                value=callers.value(key_name),
                 opts=self._child(),
             )
             aws.apigateway.UsagePlanKey(

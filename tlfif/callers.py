@@ -9,12 +9,17 @@ import hashlib
 KEYS = 16
 
 
-def key(stack: str, number: int) -> str:
-    """The value of one of a stack's keys. It is no secret: a caller who sends it gains nothing."""
-    return hashlib.sha256(f"tl-fif caller {stack} {number}".encode()).hexdigest()[:40]
+def name(stack: str, number: int) -> str:
+    """The name of one of a stack's keys."""
+    return f"tl-fif-{stack}-{number}"
+
+
+def value(name: str) -> str:
+    """The value of the key of this name. It is no secret: a caller who sends it gains nothing."""
+    return hashlib.sha256(f"{name} counts callers".encode()).hexdigest()[:40]
 
 
 def key_of(stack: str, sub: str) -> str:
     """The value of the key by which a caller is counted, always the same."""
     digest = hashlib.sha256(sub.encode()).digest()
-    return key(stack, int.from_bytes(digest[:8], "big") % KEYS)
+    return value(name(stack, int.from_bytes(digest[:8], "big") % KEYS))

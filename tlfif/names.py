@@ -64,7 +64,7 @@ THROTTLES: dict[str, tuple[float, int]] = {
 }
 # What one caller may have of all routes together, requests a second and burst, and in a day: a
 # console polls each second while it waits, and a forgotten one each second all day is too much.
-CALLER_THROTTLE, CALLER_REQUESTS_PER_DAY = (10.0, 40), 20_000
+CALLER_THROTTLE, CALLER_REQUESTS_PER_DAY = (20.0, 60), 20_000
 # What drops to a trickle when the money ends: all but the health checks, which are paid for.
 TRICKLING = tuple(path for path in THROTTLES if path not in CHECKED)
 TRICKLING_METHODS = 5 + len(PREFLIGHTS)

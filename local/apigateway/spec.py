@@ -9,6 +9,7 @@ from local.apigateway.model import GatewayResponse, Method, Plan, SpecError
 from local.apigateway.openapi import Reader, check_no_stage_variables
 from local.iam.policy import Policy
 from recording import kinds
+from tlfif import callers
 
 
 class RecordedResource(Protocol):
@@ -85,7 +86,7 @@ class GatewaySpec:
             policy=None if policy is None else Policy.parse(policy, api_arn),
             throttles=throttles or {},
             access_log=access_log,
-            plans=plans or {},
+            plans={} if plans is None else plans,
         )
 
     @classmethod
@@ -134,8 +135,10 @@ def _throttles(recording: RecordedProgram, api_id: str) -> Iterator[tuple[str, t
 def _plans(recording: RecordedProgram, api_id: str, stage: str) -> Iterator[tuple[str, Plan]]:
     """The plan of each key that has one for this stage."""
     plans = {each.id: each.inputs for each in recording.of_type(kinds.apigateway.USAGE_PLAN.token)}
+    # A recording hides values, which the provider calls secret.
     values = {
-        each.id: each.inputs["value"] for each in recording.of_type(kinds.apigateway.API_KEY.token)
+        each.id: callers.value(each.inputs["name"])
+        for each in recording.of_type(kinds.apigateway.API_KEY.token)
     }
     for key in recording.of_type(kinds.apigateway.USAGE_PLAN_KEY.token):
         plan = plans[key.inputs["usagePlanId"]]

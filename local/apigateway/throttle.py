@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 from local.apigateway.call import ApiCall
 from local.apigateway.model import GatewayError, Method, Plan
@@ -35,7 +35,7 @@ class Plans:
     def __init__(self, plans: Mapping[str, Plan]) -> None:
         self._plans = plans
         self._buckets: dict[str, _Bucket] = {}
-        self._day: date | None = None
+        self._day = ""
         self._used: dict[str, int] = {}
 
     def admit(self, call: ApiCall, method: Method) -> None:
@@ -52,13 +52,17 @@ class Plans:
         self._count(call.api_key, plan)
 
     def _count(self, key: str, plan: Plan) -> None:
-        today = datetime.now(UTC).date()
-        if today != self._day:
-            self._day, self._used = today, {}
+        if today() != self._day:
+            self._day, self._used = today(), {}
         used = self._used.get(key, 0)
         if plan.per_day is not None and used >= plan.per_day:
             raise GatewayError("QUOTA_EXCEEDED")
         self._used[key] = used + 1
+
+
+def today() -> str:
+    """The day of quotas."""
+    return datetime.now(UTC).date().isoformat()
 
 
 class _Bucket:
