@@ -71,11 +71,18 @@ class Queue(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class UserPool(Environment):
-    """Whose tokens are good: the authorizer's; only the local cloud gives `jwks_url`."""
+    """Whose tokens are good; only the local cloud gives `jwks_url`."""
 
     user_pool_id: str
     client_id: str
     jwks_url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authorizer(UserPool):
+    """The authorizer's environment: of which stack's API keys each caller has one."""
+
+    stack: str
 
 
 @dataclass(frozen=True, kw_only=True)
