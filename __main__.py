@@ -9,6 +9,7 @@ from components import costs, quota
 from components.access import FleetAccess
 from components.alerts import Alerts, AlertsArgs
 from components.component import alarms_of
+from components.cost_publisher import CostPublisher, CostPublisherArgs
 from components.cpu_worker import CpuWorker, CpuWorkerArgs
 from components.dashboard import Dashboard, Shown
 from components.gateway import Gateway, GatewayArgs
@@ -30,6 +31,7 @@ from components.router import Router, RouterArgs
 from components.settings import Settings
 from components.storage import Storage, StorageArgs
 from components.tagging import tag_everything
+from components.tariff import TariffArgs, TariffObject
 from components.tls_ingress import TlsIngress, TlsIngressArgs
 from components.watch import Watch, WatchArgs
 from tlfif.names import ENV_TAG, ENV_VALUE, STACK_TAG
@@ -180,6 +182,17 @@ guardrails = Guardrails(
         failure_arns=[alerts.topic_arn, alerts.pager_arn],
     ),
 )
+publisher = CostPublisher(
+    "cost-publisher",
+    CostPublisherArgs(
+        settings=settings,
+        stack=stack,
+        account_id=account_id,
+        budget_name=guardrails.budget.name,
+        bucket=storage.replies,
+        topic_arn=alerts.topic_arn,
+    ),
+)
 
 watch = Watch(
     "watch",
@@ -196,13 +209,13 @@ meter = Meter(
     "meter",
     MeterArgs(
         stack=stack,
-        counted=counted,
+        counted=[*counted, guardrails, publisher],
         gateway=gateway,
         replies_bucket=storage.replies,
         topic_arn=alerts.topic_arn,
     ),
 )
-watched = [queue, queue_health, gateway, health, guardian, guardrails, watch, meter]
+watched = [queue, queue_health, gateway, health, guardian, guardrails, watch, publisher, meter]
 dashboard = Dashboard(
     "dashboard",
     Shown(
@@ -219,6 +232,10 @@ dashboard = Dashboard(
 parts = [network, identity, storage, weights, alerts, *watched, router]
 bill = costs.summarise(settings, [*parts, lane, baking, nodes, tls, dashboard])
 costs.report(bill)
+TariffObject(
+    "tariff",
+    TariffArgs(settings=settings, stack=stack, bucket=storage.replies, rows=bill.rows),
+)
 
 pulumi.export("api_url", gateway.url)
 pulumi.export("ping_url", pulumi.Output.concat(health.url, "/ping"))

@@ -43,9 +43,12 @@ _BILLED: dict[str, frozenset[str]] = {
 FREE: dict[str, str] = {
     "aws:acm/certificateValidation:CertificateValidation": "waits, and is nothing itself",
     "aws:apigateway/account:Account": "a setting",
+    "aws:apigateway/apiKey:ApiKey": "a name; requests are billed at the stage",
     "aws:apigateway/deployment:Deployment": "a snapshot; requests are billed at the stage",
     "aws:apigateway/methodSettings:MethodSettings": "a setting",
     "aws:apigateway/restApi:RestApi": "requests are billed at its stage",
+    "aws:apigateway/usagePlan:UsagePlan": "a setting",
+    "aws:apigateway/usagePlanKey:UsagePlanKey": "a setting",
     "aws:budgets/budget:Budget": "free without actions",
     "aws:cloudwatch/eventRule:EventRule": "schedules of the default bus are free",
     "aws:cloudwatch/eventTarget:EventTarget": "schedules of the default bus are free",

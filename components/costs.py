@@ -47,15 +47,11 @@ def planned(settings: Settings) -> list[CostLine]:
     """Lines for parts that the program does not declare yet; whoever declares one takes its line
     from here.
     """
-    by_asking = settings.costs.source == "costExplorer"
-    asked = 4 * pricing.HOURS if by_asking else 31
-    spend = f"spend metric asks Cost Explorer {'every 15 minutes' if by_asking else 'once a day'}"
     pushes, key = settings.costs.pushes_per_month, "costs:pushesPerMonth"
     building, waiting = "build minute arm1.medium", "pipeline: waiting for the bake"
     walking = PIPELINE_MINUTES * pushes
     bake = pricing.line(building, BAKE_BUILD_MINUTES * settings.costs.bakes_per_month, waiting)
     lines = [
-        pricing.line("Cost Explorer request", asked, spend, key="costs:source"),
         pricing.line(building, TEST_MINUTES * pushes, "pipeline: test stage", key=key),
         pricing.line("pipeline minute", walking, "pipeline: actions", key=key),
         *([bake] if settings.gpu.has_nodes else []),

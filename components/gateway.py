@@ -16,7 +16,7 @@ from components.openapi import OPENAPI, render, vpc_only_paths
 from components.pricing import CostLine
 from components.rest_api import SERVICE, STAGE, RestApi, fenced
 from components.storage import RepliesBucket
-from tlfif import environment, names
+from tlfif import callers, environment, names
 from tlfif.names import ACCESS_LOG_GROUP, REPLIES
 
 LATENCY_QUERY = OPENAPI.parent / "queries" / "api_latency.cwi"
@@ -80,6 +80,7 @@ class Gateway(RestApi):
         )
         self.stage = self._create_stage(self._deploy(self.api, body), self._allow_invocations())
         self._throttle()
+        self._limit_callers()
         self._watch_latency()
         self._watch_errors()
         self.url = self.stage.invoke_url
@@ -88,8 +89,8 @@ class Gateway(RestApi):
 
     def _create_authorizer(self) -> LambdaFunction:
         args = self._args
-        told = environment.UserPool.variables(
-            user_pool_id=args.user_pool_id, client_id=args.client_id
+        told = environment.Authorizer.variables(
+            stack=args.stack, user_pool_id=args.user_pool_id, client_id=args.client_id
         )
         return LambdaFunction(
             f"{self._name}-authorizer",
@@ -229,6 +230,37 @@ class Gateway(RestApi):
                 opts=self._child(depends_on=before[-1:]),
             )
             before.append(made)
+
+    def _limit_callers(self) -> None:
+        """What one caller may have, by the key that the authorizer names: beyond it API Gateway
+        answers 429 by itself, and charges nothing.
+        """
+        plan = aws.apigateway.UsagePlan(
+            f"{self._name}-callers",
+            name=f"tl-fif-{self._args.stack}",
+            api_stages=[{"api_id": self.api.id, "stage": self.stage.stage_name}],
+            throttle_settings={
+                "rate_limit": names.CALLER_THROTTLE[0],
+                "burst_limit": names.CALLER_THROTTLE[1],
+            },
+            quota_settings={"limit": names.CALLER_REQUESTS_PER_DAY, "period": "DAY"},
+            opts=self._child(),
+        )
+        for number in range(callers.KEYS):
+            key_name = callers.name(self._args.stack, number)
+            key = aws.apigateway.ApiKey(
+                f"{self._name}-caller{number}",
+                name=key_name,
+                value=callers.value(key_name),
+                opts=self._child(),
+            )
+            aws.apigateway.UsagePlanKey(
+                f"{self._name}-caller{number}-plan",
+                key_id=key.id,
+                key_type="API_KEY",
+                usage_plan_id=plan.id,
+                opts=self._child(),
+            )
 
 
 def _body(name: str, values: Mapping[str, str], vpc_only_cidrs: Sequence[str]) -> str:

@@ -191,6 +191,7 @@ def see_missing(bucket_arn: Text) -> Statement:
 
 
 def read_money(bucket_arn: Text) -> Statement:
+    """What the guards tell each other."""
     return allow("ReadMoney", ["s3:GetObject"], pulumi.Output.concat(bucket_arn, f"/{MONEY}/*"))
 
 
@@ -198,6 +199,16 @@ def write_money(bucket_arn: Text, *keys: str) -> Statement:
     """The documents whose one writer it is."""
     written = [pulumi.Output.concat(bucket_arn, f"/{key}") for key in keys]
     return allow("WriteMoney", ["s3:PutObject"], written)
+
+
+def read_budget(account_id: str, name: Text) -> Statement:
+    budget = pulumi.Output.concat(f"arn:aws:budgets::{account_id}:budget/", name)
+    return allow("ReadBudget", ["budgets:ViewBudget"], budget)
+
+
+def explore_costs() -> Statement:
+    """`*`: GetCostAndUsage reads the whole account's costs; its filter narrows the answer."""
+    return allow("ExploreCosts", ["ce:GetCostAndUsage"], "*")
 
 
 # --- weights

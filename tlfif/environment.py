@@ -71,11 +71,18 @@ class Queue(Environment):
 
 @dataclass(frozen=True, kw_only=True)
 class UserPool(Environment):
-    """Whose tokens are good: the authorizer's; only the local cloud gives `jwks_url`."""
+    """Whose tokens are good; only the local cloud gives `jwks_url`."""
 
     user_pool_id: str
     client_id: str
     jwks_url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authorizer(UserPool):
+    """The authorizer's environment: of which stack's API keys each caller has one."""
+
+    stack: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +148,22 @@ class ModelFetch(Environment):
     model_url: str
     model_key: str
     model_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostPublisher(Environment):
+    """The environment of the function that publishes what the month has cost.
+
+    `budget_name` is the budget that is asked; `cost_source` and `cost_scope` are the configuration
+    keys costs:source and budget:scope.
+    """
+
+    stack: str
+    replies_bucket: str
+    account_id: str
+    budget_name: str
+    cost_source: str = "ledger"
+    cost_scope: str = "account"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,13 +77,23 @@ BACKLOG_PER_NODE = 500
 # callers may have, so that a flood that is refused, and costs nothing, keeps nobody out. A
 # preflight costs as much as any request, and anybody may send one.
 STAGE_THROTTLE, PREFLIGHT_THROTTLE = (500.0, 1_000), (10.0, 100)
-PREFLIGHTS = ("infer/OPTIONS", "infer/{id}/OPTIONS", "stop/OPTIONS", "status/OPTIONS")
-CHECKED = ("ping/GET", "queue-health/GET")
+# By the names that API Gateway gives methods in a stage's settings, slashes escaped: of others it
+# takes the settings, and does not apply them (terraform-provider-aws#9738).
+PREFLIGHTS = (
+    "~1infer/OPTIONS",
+    "~1infer~1{id}/OPTIONS",
+    "~1stop/OPTIONS",
+    "~1status/OPTIONS",
+)
+CHECKED = ("~1ping/GET", "~1queue-health/GET")
 THROTTLES: dict[str, tuple[float, int]] = {
     "*/*": STAGE_THROTTLE,
     **dict.fromkeys(PREFLIGHTS, PREFLIGHT_THROTTLE),
     **dict.fromkeys(CHECKED, STAGE_THROTTLE),
 }
+# What one caller may have of all routes together, requests a second and burst, and in a day: a
+# console polls each second while it waits, and a forgotten one each second all day is too much.
+CALLER_THROTTLE, CALLER_REQUESTS_PER_DAY = (20.0, 60), 20_000
 # What drops to a trickle when the money ends: all but the health checks, which are paid for.
 TRICKLING = tuple(path for path in THROTTLES if path not in CHECKED)
 TRICKLING_METHODS = 5 + len(PREFLIGHTS)
@@ -164,7 +174,8 @@ BOOTS = "boot:history"
 BOOT_STEPS = "boot:steps"  # when each step of the same boots was reached
 PENDING_REPLIES = "replies:pending"  # final replies that no worker will write
 SEARCH = "replies:search"  # the guardian's search for replies that nobody will end
-MONEY = "money"
+MONEY = "money"  # what was spent this month, and what that closes: JSON
+MONEY_TTL_S = 40 * 86_400
 # What happened since the guardian last told CloudWatch: see guarding.News.
 NEWS = "news"
 RUNS = "runs"  # when scheduled functions last did their work

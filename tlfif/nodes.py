@@ -1,6 +1,7 @@
 """Starts and stops the stack's nodes: `decide` is pure, and two EC2 calls do what it says."""
 
 import datetime
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ NOT_YET = {"IncorrectInstanceState", "IncorrectSpotRequestState"}
 INTERRUPTED = "Server.SpotInstanceShutdown"
 # Its machine went down by itself: EC2 did not hear of the stop, or nothing ran on it any more.
 POWERED_OFF = "Client.InstanceInitiatedShutdown"
+# Where EC2 says when somebody stopped an instance; of one that stopped itself it does not.
+STOPPED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 # A wake asks EC2 for no further node after so long: who called waits, the guardian goes on.
 START_WITHIN_S = 4.0
 # EC2's words for a stop that somebody wanted; any other stopped an instance that was to run.
@@ -66,8 +69,9 @@ class Node:
 
     `state` is EC2's word for it, `latched` says that the budget latch is on it, `failure` why it
     is stopped though nobody stopped it ('' otherwise), `zone` its availability zone. `latch` is the
-    month for which it is latched, `launched` when it was last started (epoch s), and
-    `powered_off` says that it is stopped because its machine went down by itself.
+    month for which it is latched, and `powered_off` says that it is stopped because its machine
+    went down by itself. Epoch s, 0 where EC2 does not say: `launched_at` of its last start,
+    `stopped_at` of a stop since.
     """
 
     id: str
@@ -77,8 +81,9 @@ class Node:
     failure: str = ""
     zone: str = ""
     latch: str = ""
-    launched: float = 0.0
     powered_off: bool = False
+    launched_at: float = 0.0
+    stopped_at: float = 0.0
 
     def is_expected(self, phases: Mapping[str, str]) -> bool:
         """Started, and not heard of yet.
@@ -186,16 +191,26 @@ def _node(instance: dict[str, Any]) -> Node:
     reason: str = instance.get("StateReason", {}).get("Code", "")
     stopped = state == "stopped"
     return Node(
-        instance["InstanceId"],
-        state,
-        names.LATCH_TAG in tags,
-        started_ago.total_seconds(),
-        reason if stopped and reason not in ORDINARY_STOPS else "",
-        instance["Placement"]["AvailabilityZone"],
-        tags.get(names.LATCH_TAG, ""),
-        launched.timestamp(),
-        stopped and reason == POWERED_OFF,
+        id=instance["InstanceId"],
+        state=state,
+        latched=names.LATCH_TAG in tags,
+        started_ago_s=started_ago.total_seconds(),
+        failure=reason if stopped and reason not in ORDINARY_STOPS else "",
+        zone=instance["Placement"]["AvailabilityZone"],
+        latch=tags.get(names.LATCH_TAG, ""),
+        powered_off=stopped and reason == POWERED_OFF,
+        launched_at=launched.timestamp(),
+        stopped_at=_stopped_at(instance.get("StateTransitionReason", "")),
     )
+
+
+def _stopped_at(reason: str) -> float:
+    """When, by a reason such as `User initiated (2026-11-26 13:00:00 GMT)`, an instance changed."""
+    found = STOPPED_AT.search(reason)
+    if not found:
+        return 0.0
+    at = datetime.datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S")
+    return at.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
 def wake(

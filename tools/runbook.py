@@ -9,6 +9,9 @@ from recording.evaluate import evaluate, stacks
 
 # By the alarm's logical name; queue nodes are numbered, and one line is for all of them.
 TO_DO = {
+    "cost-publisher-fails": "The log of the function `cost_publisher`: a right that it lacks, or "
+    "Budgets that does not answer. The guardian goes on counting by itself; `CurrentSpendEUR` is "
+    "old, and neither of its two alarms can ring.",
     "gateway-slow": "Which route: the saved query `tl-fif-<stack>/api_latency`. Several slow "
     "minutes in a row are the queue (*the queue's memory*, `GET /queue-health`) or AWS, not a cold "
     "start.",
@@ -17,8 +20,8 @@ TO_DO = {
     "guardian-fails": "The log of the function `guardian`. No line at all: the schedule is off, or "
     "the account's concurrency is used up. Until it runs again, stop nodes by hand with `POST "
     "/stop`.",
-    "guardrails-killer-fails": "Stop the nodes now: `aws ec2 stop-instances --instance-ids $(pulumi "
-    "stack output --json gpu_instance_ids | jq -r '.[]')`; then the log of the function "
+    "guardrails-killer-fails": "Stop the nodes now: `aws ec2 stop-instances --instance-ids "
+    "$(pulumi stack output --json gpu_instance_ids | jq -r '.[]')`; then the log of the function "
     "`budget_killer`. The guardian, if it runs, has stopped and latched them a minute later.",
     "health-ping-fails": "Ask `ping_url` from inside the VPC. 403: the fence has another address "
     "block than the VPC, `pulumi up`. No data: the log of the function `ping_probe`.",

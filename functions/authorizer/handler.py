@@ -4,15 +4,21 @@ import os
 from functools import cache
 from typing import Any
 
-from tlfif import tokens
-from tlfif.environment import UserPool
+from tlfif import callers, tokens
+from tlfif.environment import Authorizer
 from tlfif.log import log
 
 
 @cache
 def verifier() -> tokens.Verifier:
     """Made once per execution environment, so that its keys outlive one call."""
-    return tokens.for_pool(os.environ["AWS_REGION"], UserPool.read())
+    return tokens.for_pool(os.environ["AWS_REGION"], told())
+
+
+@cache
+def told() -> Authorizer:
+    """What this function is told."""
+    return Authorizer.read()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
@@ -27,8 +33,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     except tokens.Rejected as refusal:
         log("token refused", why=str(refusal))
         return policy("anonymous", "Deny", event["methodArn"], {})
-    known = {"sub": claims["sub"], "username": str(claims.get("username", ""))}
-    return policy(claims["sub"], "Allow", event["methodArn"], known)
+    sub = claims["sub"]
+    known = {"sub": sub, "username": str(claims.get("username", ""))}
+    answer = policy(sub, "Allow", event["methodArn"], known)
+    # By this key API Gateway counts the caller, and refuses what is too much, at no cost.
+    return {**answer, "usageIdentifierKey": callers.key_of(told().stack, sub)}
 
 
 def policy(principal: str, effect: str, method_arn: str, context: dict[str, str]) -> dict[str, Any]:

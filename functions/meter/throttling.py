@@ -122,13 +122,7 @@ def apply(apigateway: Any, api_id: str, stage: str, closed: Mapping[str, Throttl
 
 def _patches(changed: Mapping[str, Throttle]) -> list[dict[str, str]]:
     return [
-        {"op": "replace", "path": f"/{_pointer(path)}/throttling/{name}", "value": value}
+        {"op": "replace", "path": f"/{path}/throttling/{name}", "value": value}
         for path, (rate, burst) in changed.items()
         for name, value in (("rateLimit", f"{rate:g}"), ("burstLimit", str(burst)))
     ]
-
-
-def _pointer(path: str) -> str:
-    """A setting's path in a patch: the slashes within the resource's own are escaped."""
-    resource, _, method = path.rpartition("/")
-    return f"{resource if resource == '*' else '~1' + resource.replace('/', '~1')}/{method}"

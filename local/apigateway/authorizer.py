@@ -66,6 +66,7 @@ class AuthorizerResult:
     policy: Policy
     context: dict[str, str]
     expires: float
+    key: str = ""
 
     @classmethod
     def parse(cls, raw: Any, api_arn: str, expires: float) -> "AuthorizerResult":
@@ -84,6 +85,7 @@ class AuthorizerResult:
             policy=Policy.parse(raw.get("policyDocument"), api_arn),
             context={**texts, "principalId": raw["principalId"]},
             expires=expires,
+            key=str(raw.get("usageIdentifierKey") or ""),
         )
 
 
@@ -111,6 +113,7 @@ class Authorizers:
         began = time.perf_counter()
         result = await self._result(call, method.authorizer, token)
         call.authorizer = {**result.context, "integrationLatency": ms(began)}
+        call.api_key = result.key
         return _effect(call, result.policy)
 
     async def _result(self, call: ApiCall, authorizer: Authorizer, token: str) -> AuthorizerResult:

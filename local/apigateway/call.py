@@ -90,6 +90,7 @@ class ApiCall:
     target: Method | None = None
     path_parameters: dict[str, str] = field(default_factory=dict)
     authorizer: dict[str, Any] | None = None
+    api_key: str = ""
     error: GatewayError | None = None
     integration_ms: int | None = None
     integration_status: int | None = None

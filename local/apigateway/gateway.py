@@ -22,7 +22,7 @@ from local.apigateway.responses import (
 )
 from local.apigateway.routing import Router
 from local.apigateway.spec import GatewaySpec
-from local.apigateway.throttle import Throttle
+from local.apigateway.throttle import Plans, Throttle
 from local.apigateway.validation import (
     Receive,
     check_arn,
@@ -66,6 +66,7 @@ class Gateway:
         self._http = httpx.AsyncClient(transport=transport, timeout=None, trust_env=False)
         self._router = Router(spec.resources)
         self.throttle = Throttle(spec.throttles)
+        self._plans = Plans(spec.plans)
         self._authorizers = Authorizers(invoke)
         self._integrations = Integrations(invoke, aws_endpoint, credentials_for, self._http)
         self.app = self._app(None)
@@ -80,6 +81,7 @@ class Gateway:
         resource = resource_policy_effect(call)
         authorizer = await self._authorizers.effect(call, method)
         check_table_a(call, method, authorizer, resource)
+        self._plans.admit(call, method)
         check_parameters(call, method)
         return await self._integrations.run(call, method)
 

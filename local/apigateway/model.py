@@ -36,6 +36,8 @@ GATEWAY_RESPONSES: dict[str, tuple[int, str | None, str]] = {
         "Missing Authentication Token",
         "MissingAuthenticationTokenException",
     ),
+    "INVALID_API_KEY": (403, "Forbidden", "ForbiddenException"),
+    "QUOTA_EXCEEDED": (429, "Limit Exceeded", "LimitExceededException"),
     "REQUEST_TOO_LARGE": (413, "Request Too Long", "RequestTooLargeException"),
     "THROTTLED": (429, "Too Many Requests", "TooManyRequestsException"),
     "UNAUTHORIZED": (401, "Unauthorized", "UnauthorizedException"),
@@ -145,7 +147,7 @@ class Integration:
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """One method of one resource; `required` has (kind, name) of the parameters that the validator
-    demands.
+    demands, `needs_key` says whether it takes an API key.
     """
 
     http_method: str
@@ -154,6 +156,17 @@ class Method:
     authorizer: Authorizer | None
     required: Sequence[tuple[str, str]]
     integration: Integration
+    needs_key: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A usage plan: what each of its keys may have a second, at once, and in a day; None without a
+    limit.
+    """
+
+    throttle: tuple[float, int] | None
+    per_day: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,7 @@ class Reader:
             resource=path,
             operation=operation.get("operationId"),
             authorizer=self._authorizer(route, operation),
+            needs_key=any(map(self._is_key, self._security(operation))),
             required=demanded if self._validates_parameters(route, operation) else (),
             integration=_integration(route, operation, declared),
         )
@@ -123,8 +124,7 @@ class Reader:
         return bool(validators[name].get("validateRequestParameters"))
 
     def _authorizer(self, route: str, operation: Mapping[str, Any]) -> Authorizer | None:
-        security = operation.get("security", self._document.get("security", []))
-        names = [name for alternative in security for name in alternative]
+        names = [name for name in self._security(operation) if not self._is_key(name)]
         if not names:
             return None
         if len(names) > 1:
@@ -135,6 +135,23 @@ class Reader:
                 f"{route}: security scheme {names[0]!r} is not among components.securitySchemes"
             )
         return _authorizer(names[0], scheme)
+
+    def _security(self, operation: Mapping[str, Any]) -> list[str]:
+        security = operation.get("security", self._document.get("security", []))
+        return [name for alternative in security for name in alternative]
+
+    def _is_key(self, name: str) -> bool:
+        """Whether a security scheme is API Gateway's API key, which goes beside an authorizer.
+
+        Raises SpecError for a key that callers send.
+        """
+        schemes = self._document.get("components", {}).get("securitySchemes", {})
+        if schemes.get(name, {}).get("name", "").lower() != "x-api-key":
+            return False
+        source = self._document.get("x-amazon-apigateway-api-key-source", "HEADER")
+        if source != "AUTHORIZER":
+            raise SpecError(f"security scheme {name!r}: only keys from an authorizer are served")
+        return True
 
 
 def _authorizer(name: str, scheme: Mapping[str, Any]) -> Authorizer:

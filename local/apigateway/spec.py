@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from local.apigateway.model import GatewayResponse, Method, SpecError
+from local.apigateway.model import GatewayResponse, Method, Plan, SpecError
 from local.apigateway.openapi import Reader, check_no_stage_variables
 from local.iam.policy import Policy
 from recording import kinds
+from tlfif import callers
 
 
 class RecordedResource(Protocol):
@@ -39,7 +40,7 @@ class GatewaySpec:
     `resources` maps a path template to its methods by name.
 
     `throttles` maps `resource/METHOD` or `*/*` to (requests per second, burst); `access_log` is the
-    stage's format.
+    stage's format. `plans` has the usage plan of each API key's value.
     """
 
     api_arn: str
@@ -49,6 +50,7 @@ class GatewaySpec:
     policy: Policy | None = None
     throttles: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     access_log: str | None = None
+    plans: Mapping[str, Plan] = field(default_factory=dict)
 
     @property
     def api_id(self) -> str:
@@ -67,6 +69,7 @@ class GatewaySpec:
         stage: str,
         throttles: Mapping[str, tuple[float, int]] | None = None,
         access_log: str | None = None,
+        plans: Mapping[str, Plan] | None = None,
     ) -> "GatewaySpec":
         """From an OpenAPI 3.0 document; `api_arn` is arn:aws:execute-api:region:account:api-id.
 
@@ -83,6 +86,7 @@ class GatewaySpec:
             policy=None if policy is None else Policy.parse(policy, api_arn),
             throttles=throttles or {},
             access_log=access_log,
+            plans={} if plans is None else plans,
         )
 
     @classmethod
@@ -104,6 +108,7 @@ class GatewaySpec:
             stage=stage.inputs["stageName"],
             throttles=dict(_throttles(recording, api.id)),
             access_log=(stage.inputs.get("accessLogSettings") or {}).get("format"),
+            plans=dict(_plans(recording, api.id, stage.inputs["stageName"])),
         )
 
 
@@ -124,4 +129,38 @@ def _throttles(recording: RecordedProgram, api_id: str) -> Iterator[tuple[str, t
         burst = settings.get("throttlingBurstLimit", -1)
         # -1 switches throttling off.
         if resource.inputs["restApi"] == api_id and rate >= 0 and burst >= 0:
-            yield resource.inputs["methodPath"], (float(rate), int(burst))
+            yield _method(resource.inputs["methodPath"]), (float(rate), int(burst))
+
+
+def _plans(recording: RecordedProgram, api_id: str, stage: str) -> Iterator[tuple[str, Plan]]:
+    """The plan of each key that has one for this stage."""
+    plans = {each.id: each.inputs for each in recording.of_type(kinds.apigateway.USAGE_PLAN.token)}
+    # A recording hides values, which the provider calls secret.
+    values = {
+        each.id: callers.value(each.inputs["name"])
+        for each in recording.of_type(kinds.apigateway.API_KEY.token)
+    }
+    for key in recording.of_type(kinds.apigateway.USAGE_PLAN_KEY.token):
+        plan = plans[key.inputs["usagePlanId"]]
+        if {"apiId": api_id, "stage": stage} in plan["apiStages"]:
+            yield values[key.inputs["keyId"]], _plan(plan)
+
+
+def _plan(inputs: Mapping[str, Any]) -> Plan:
+    throttle, quota = inputs.get("throttleSettings"), inputs.get("quotaSettings")
+    if quota and quota["period"] != "DAY":
+        raise SpecError(f"usage plan: quotas of a {quota['period']} are not served; use DAY")
+    return Plan(
+        throttle=(float(throttle["rateLimit"]), int(throttle["burstLimit"])) if throttle else None,
+        per_day=int(quota["limit"]) if quota else None,
+    )
+
+
+def _method(path: str) -> str:
+    """The method of a stage's setting, `resource/METHOD`: there its resource's slashes are escaped,
+    and one that is not escaped sets nothing.
+    """
+    resource, _, method = path.rpartition("/")
+    if resource != "*" and not resource.startswith("~1"):
+        raise SpecError(f"method settings {path!r}: write the resource's slashes as ~1")
+    return f"{resource.replace('~1', '/').strip('/')}/{method}"

@@ -1,9 +1,11 @@
-"""Throttling: a token bucket for each method."""
+"""Throttling: a token bucket for each method, and one for each key of a usage plan."""
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
-from local.apigateway.model import GatewayError, Method
+from local.apigateway.call import ApiCall
+from local.apigateway.model import GatewayError, Method, Plan
 
 
 class Throttle:
@@ -30,6 +32,42 @@ class Throttle:
         bucket = self._buckets[key]
         if bucket and not bucket.take():
             raise GatewayError("THROTTLED")
+
+
+class Plans:
+    """Admits callers by their API keys; `plans` has the plan of each key's value."""
+
+    def __init__(self, plans: Mapping[str, Plan]) -> None:
+        self._plans = plans
+        self._buckets: dict[str, _Bucket] = {}
+        self._day = ""
+        self._used: dict[str, int] = {}
+
+    def admit(self, call: ApiCall, method: Method) -> None:
+        """One key's routes share what its plan allows. Raises GatewayError."""
+        if not method.needs_key:
+            return
+        plan = self._plans.get(call.api_key)
+        if plan is None:
+            raise GatewayError("INVALID_API_KEY", reason="the authorizer named no key of a plan")
+        if plan.throttle is not None:
+            bucket = self._buckets.setdefault(call.api_key, _Bucket(*plan.throttle))
+            if not bucket.take():
+                raise GatewayError("THROTTLED", reason="the caller's own limit")
+        self._count(call.api_key, plan)
+
+    def _count(self, key: str, plan: Plan) -> None:
+        if today() != self._day:
+            self._day, self._used = today(), {}
+        used = self._used.get(key, 0)
+        if plan.per_day is not None and used >= plan.per_day:
+            raise GatewayError("QUOTA_EXCEEDED")
+        self._used[key] = used + 1
+
+
+def today() -> str:
+    """The day of quotas."""
+    return datetime.now(UTC).date().isoformat()
 
 
 class _Bucket:

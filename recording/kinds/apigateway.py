@@ -47,3 +47,31 @@ METHOD_SETTINGS = Kind(
     attributes={"restApi": "rest_api_id"},
     replaced_by=frozenset({"methodPath", "restApi", "stageName"}),
 )
+API_KEY = Kind(
+    token="aws:apigateway/apiKey:ApiKey",
+    shape={
+        "id": "{hex:.10}",
+        "arn": "arn:aws:apigateway:{region}::/apikeys/{id}",
+    },
+    emulated="local/apigateway/ counts callers by it",
+    name_limit=1024,
+    terraform="aws_api_gateway_api_key",
+    replaced_by=frozenset({"value"}),
+)
+USAGE_PLAN = Kind(
+    token="aws:apigateway/usagePlan:UsagePlan",
+    shape={
+        "id": "{hex:.6}",
+        "arn": "arn:aws:apigateway:{region}::/usageplans/{id}",
+    },
+    emulated="local/apigateway/ limits callers by it",
+    name_limit=1024,
+    terraform="aws_api_gateway_usage_plan",
+)
+USAGE_PLAN_KEY = Kind(
+    token="aws:apigateway/usagePlanKey:UsagePlanKey",
+    shape={"id": "{keyId}"},
+    emulated="local/apigateway/ limits callers by it",
+    terraform="aws_api_gateway_usage_plan_key",
+    replaced_by=frozenset({"keyId", "keyType", "usagePlanId"}),
+)

@@ -47,7 +47,13 @@ def test_what_runs_every_minute_and_what_less_often(dev: Recording) -> None:
         r.outputs["arn"]: r.inputs["handler"].partition(".")[0] for r in dev.of_type(FUNCTION)
     }
     found = {functions[each.function_arn]: each.minutes for each in schedules.of(dev)}
-    assert found == {"guardian": 1, "ping_probe": 1, "payload_samples": 5, "model_fetch": 60}
+    assert found == {
+        "guardian": 1,
+        "ping_probe": 1,
+        "payload_samples": 5,
+        "cost_publisher": 15,
+        "model_fetch": 60,
+    }
     rules = {r.outputs["arn"] for r in dev.of_type(kinds.monitoring.EVENT_RULE.token)}
     allowed = [
         r.inputs for r in dev.of_type(PERMISSION) if r.inputs["principal"] == "events.amazonaws.com"

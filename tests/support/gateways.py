@@ -9,6 +9,7 @@ import httpx
 import yaml
 
 from local.apigateway.gateway import Gateway
+from local.apigateway.model import Plan
 from local.apigateway.spec import GatewaySpec
 
 API_ARN = "arn:aws:execute-api:eu-west-1:123456789012:abcde12345"
@@ -147,6 +148,16 @@ def document(change: str = " => ") -> dict[str, Any]:
     return yaml.safe_load(DOCUMENT.replace(old, new, 1))
 
 
+class AnyKey(dict[str, Plan]):
+    """A plan without limits for every key that there may be."""
+
+    def __missing__(self, key: str) -> Plan:
+        return Plan(throttle=None, per_day=None)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key else default
+
+
 class Cloud:
     """What stands behind the gateway in these tests: two functions and a bucket, all of them
     settable.
@@ -168,7 +179,8 @@ class Cloud:
         result = getattr(self, name)
         if result is None:
             sub = event["authorizationToken"]
-            result = {**ALLOWED, "principalId": sub, "context": {"sub": sub, "n": 1, "b": True}}
+            context = {"sub": sub, "n": 1, "b": True}
+            result = {**ALLOWED, "principalId": sub, "context": context, "usageIdentifierKey": sub}
         if callable(result):
             result = result(event)
         if isinstance(result, Exception):
@@ -201,7 +213,8 @@ class Cloud:
 def parse(doc: dict[str, Any] | None = None, policy: Any = None, **more: Any) -> GatewaySpec:
     """The document's API, or another's, at stage v1, with a resource policy of its own."""
     fence = {} if policy is None else {"x-amazon-apigateway-policy": policy}
-    return GatewaySpec.parse((doc or document()) | fence, api_arn=API_ARN, stage="v1", **more)
+    known = {"plans": AnyKey(), **more}
+    return GatewaySpec.parse((doc or document()) | fence, api_arn=API_ARN, stage="v1", **known)
 
 
 def client(gateway: Gateway, source_ip: str = "192.0.2.7") -> httpx.AsyncClient:

@@ -15,7 +15,6 @@ import redis
 import requests
 from support.clouds import pool_of, running
 
-from components import gateway
 from local.aws.ec2 import Delays
 from local.cloud import LocalCloud, Options
 from tlfif import names
@@ -215,14 +214,15 @@ def _texts(document: Any) -> Iterator[str]:
 
 @contextmanager
 def open_surface() -> Iterator[Surface]:
-    """A cloud without the API's outer fuse of 20 requests a second, which bounds no single user."""
+    """A cloud without the API's own throttles: one user sends all."""
     # A minute lasts an hour: the guardian would start a node for the jobs that lie here.
     options = Options(delays=Delays(pending_s=1e6), seconds_per_minute=3600, workers=1)
     with ExitStack() as stack:
         # Only while the program is evaluated: other tests evaluate it as it is.
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(gateway, "RATE_PER_SECOND", 100_000)
-            patch.setattr(gateway, "BURST", 100_000)
+            patch.setattr(names, "CALLER_THROTTLE", (100_000.0, 100_000))
+            patch.setattr(names, "CALLER_REQUESTS_PER_DAY", 10_000_000)
+            patch.setattr(names, "THROTTLES", {"*/*": (100_000.0, 100_000)})
             cloud, run = stack.enter_context(running(options))
         surface = Surface(cloud, run)
         yield surface

@@ -15,6 +15,7 @@ from tlfif.environment import Environment, PingProbe, variable
 # Which class a function reads, by its folder.
 READERS: dict[str, type[Environment]] = {
     "authorizer": environment.UserPool,
+    "cost_publisher": environment.CostPublisher,
     "cpu_worker": environment.CpuWorker,
     "guardian": environment.Fleet,
     "model_fetch": environment.ModelFetch,

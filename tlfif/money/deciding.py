@@ -3,6 +3,17 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from tlfif.money import months, spending
+from tlfif.money.documents import Tariff
+
+# From one look until what the next one decides has been done: two looks, one of them missed, and
+# a stop that EC2 refused at first.
+LOOK_S = 240.0
+# What is kept for a session: nothing is started that would be stopped before it has answered.
+SESSION_S = 900.0
+# What is kept for answers after everything else is closed, beside what the preview assumes.
+TRICKLE_USD = 0.10
+
 
 class Degree(str, Enum):
     """What is closed, each with all that comes before it."""
@@ -20,3 +31,49 @@ class Decision:
     degree: Degree
     why: str
     left_usd: float
+
+
+def decide(tariff: Tariff, most_usd: float, now: float) -> Decision:
+    """What is to be closed when so much may have been spent.
+
+    Each degree begins when no more is left than may be spent before it takes effect, and what is
+    closed after it.
+    """
+    left = tariff.cap_usd - most_usd - spending.rest_usd(tariff, now)
+    for degree, least in thresholds(tariff):
+        if left <= least:
+            return Decision(degree, _why(tariff, most_usd, left, now), left)
+    return Decision(Degree.OPEN, "", left)
+
+
+def thresholds(tariff: Tariff) -> list[tuple[Degree, float]]:
+    """At how many USD left each degree begins, the last one first."""
+    hourly = sum(tariff.worst_usd_per_hour.values())
+    nodes = tariff.gpu_count * tariff.gpu_usd_per_hour
+    trickle = TRICKLE_USD + hourly * LOOK_S / spending.HOUR_S
+    latched = trickle + (nodes + lane_usd_per_hour(tariff)) * LOOK_S / spending.HOUR_S
+    no_starts = latched + nodes * SESSION_S / spending.HOUR_S
+    return [(Degree.TRICKLE, trickle), (Degree.LATCHED, latched), (Degree.NO_STARTS, no_starts)]
+
+
+def lane_usd_per_hour(tariff: Tariff) -> float:
+    """What the instant lane costs for each hour that it runs, beyond the free tier."""
+    return spending.HOUR_S * sum(
+        each * float(tariff.prices[item]["usd"]) for item, each in tariff.lane_units.items()
+    )
+
+
+def trickle_usd(tariff: Tariff, now: float) -> float:
+    """What answers may cost until the month's end when everything else is closed."""
+    return TRICKLE_USD + tariff.assumed_usd * (1 - months.elapsed(now))
+
+
+def _why(tariff: Tariff, most_usd: float, left: float, now: float) -> str:
+    def eur(usd: float) -> str:
+        return f"€{usd / tariff.usd_per_eur:.2f}"
+
+    rest = spending.rest_usd(tariff, now)
+    return (
+        f"{eur(most_usd)} spent at most and {eur(rest)} due until the month's end leave "
+        f"{eur(max(0.0, left))} of the cap of {eur(tariff.cap_usd)}"
+    )

@@ -24,13 +24,21 @@ class Document:
 
     def text(self) -> str:
         """The document as JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        return json.dumps(self.fields(), separators=(",", ":"), sort_keys=True)
+
+    def fields(self) -> dict[str, Any]:
+        """The document as plain data."""
+        return asdict(self)
 
     @classmethod
     def parse(cls: type[Told], text: str | bytes) -> Told:
         """The document of JSON text. Raises ValueError for any other."""
+        return cls.of(json.loads(text))
+
+    @classmethod
+    def of(cls: type[Told], told: Mapping[str, Any]) -> Told:
+        """The document of plain data. Raises ValueError for any other."""
         try:
-            told: Mapping[str, Any] = json.loads(text)
             known = {each.name for each in fields(cls)}
             return cls(**{name: value for name, value in told.items() if name in known})
         except (AttributeError, TypeError) as error:
@@ -85,16 +93,20 @@ class Tariff(Document):
 class Ledger(Document):
     """What ran this month, by the guardian's own count until `at` (epoch s).
 
-    `node_s` is for how many seconds nodes ran, all together, `lane_s` the instant lane; `running`
-    are the nodes that ran at `at`. `degree` is what is closed and `why`, as Decision has them.
+    `begun_at` is since when the stack is there this month, 0 for all of it. `node_s` is for how
+    many seconds nodes ran, all together, `lane_s` the instant lane, of which the queue counted
+    `lane_seen_s` itself; `running` are the nodes that ran at `at`. `degree` is what is closed and
+    `why`, as Decision has them.
     """
 
     KEY: ClassVar[str] = f"{MONEY}/ledger.json"
 
     month: str
     at: float
+    begun_at: float = 0.0
     node_s: float = 0.0
     lane_s: float = 0.0
+    lane_seen_s: float = 0.0
     running: list[str] = field(default_factory=list[str])
     degree: str = "open"
     why: str = ""
@@ -123,6 +135,10 @@ class Metered(Document):
 class Billed(Document):
     """The last figure that AWS billed this month, and what our own count was when that figure was
     first seen, at `at` (epoch s).
+
+    `before_usd` is what AWS said before, where its figure may be the last month's still. `points`
+    are the times at which figures were first seen, with our own count then, all of it and what is
+    not fixed: of the last day, and the one before. `asked_at` is when Cost Explorer was asked.
     """
 
     KEY: ClassVar[str] = f"{MONEY}/billed.json"
@@ -131,6 +147,9 @@ class Billed(Document):
     at: float
     actual_usd: float = 0.0
     own_usd: float = 0.0
+    before_usd: float = 0.0
+    points: list[list[float]] = field(default_factory=list[list[float]])
+    asked_at: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,17 +2,23 @@
 
 from collections.abc import Mapping
 
-from tlfif.money import months
+from tlfif.money import billing, months
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 
 HOUR_S = 3600.0
+# By how much what is used may cost more than the price list says, until AWS has billed it.
+DEARER = 0.10
+# Counters are so late, and are not counted on for longer.
+LATE_S, LATEST_S = 180.0, 900.0
 
 
 def usage_usd(tariff: Tariff, units: Mapping[str, float]) -> float:
-    """What so many units of a month cost, free tiers taken off."""
+    """What so many units of a month cost, free tiers taken off; items without a price nothing."""
     left = {str(price["pool"]): float(price["free"]) for price in tariff.prices.values()}
     due = 0.0
     for item, count in units.items():
+        if item not in tariff.prices:
+            continue
         price = tariff.prices[item]
         free = min(left[price["pool"]], count)
         left[price["pool"]] -= free
@@ -20,20 +26,28 @@ def usage_usd(tariff: Tariff, units: Mapping[str, float]) -> float:
     return due
 
 
-def units(tariff: Tariff, ledger: Ledger, metered: Metered) -> dict[str, float]:
+def units(tariff: Tariff, ledger: Ledger, metered: Metered | None) -> dict[str, float]:
     """What was used, the instant lane included: whichever count of it is the higher."""
-    used = dict(metered.units)
-    lane_s = max(ledger.lane_s, metered.lane_s)
+    if metered is not None and metered.month != ledger.month:
+        metered = None
+    used = dict(metered.units) if metered else {}
+    lane_s = max(ledger.lane_s, metered.lane_s if metered else 0.0)
     for item, each in tariff.lane_units.items():
         used[item] = used.get(item, 0.0) + each * lane_s
     return used
 
 
-def own_usd(tariff: Tariff, ledger: Ledger, metered: Metered, now: float) -> float:
-    """What the month has cost until now by our own count."""
+def variable_usd(tariff: Tariff, ledger: Ledger, metered: Metered | None) -> float:
+    """What nodes and everything that is used have cost this month, by our own count."""
     nodes = ledger.node_s / HOUR_S * tariff.gpu_usd_per_hour
-    used = usage_usd(tariff, units(tariff, ledger, metered))
-    return tariff.fixed_usd * months.elapsed(now) + nodes + used
+    return nodes + usage_usd(tariff, units(tariff, ledger, metered))
+
+
+def own_usd(tariff: Tariff, ledger: Ledger, metered: Metered | None, now: float) -> float:
+    """What the month has cost until now by our own count."""
+    since = months.elapsed(max(ledger.begun_at, months.begin(now)))
+    fixed = tariff.fixed_usd * max(0.0, months.elapsed(now) - since)
+    return fixed + variable_usd(tariff, ledger, metered)
 
 
 def spend_usd(own: float, billed: Billed | None, now: float) -> float:
@@ -41,6 +55,26 @@ def spend_usd(own: float, billed: Billed | None, now: float) -> float:
     if billed is None or billed.month != months.month(now):
         return own
     return max(own, billed.actual_usd + max(0.0, own - billed.own_usd))
+
+
+def most_usd(
+    tariff: Tariff, ledger: Ledger, metered: Metered | None, billed: Billed | None, now: float
+) -> float:
+    """What may have been spent at most, which is what decides: with what may be dearer than we
+    know and is not billed yet, and with what the counters have not shown yet.
+    """
+    own = own_usd(tariff, ledger, metered, now)
+    variable = variable_usd(tariff, ledger, metered)
+    most = own + DEARER * variable
+    if billed is not None:
+        actual, own_then, variable_then = billing.covered(billed, now)
+        since = own - own_then + DEARER * (variable - variable_then)
+        most = min(most, actual + max(0.0, since)) if actual else most
+    uncounted_s = LATEST_S
+    if metered is not None and metered.month == ledger.month:
+        uncounted_s = min(LATEST_S, max(0.0, now - metered.at) + LATE_S)
+    late = sum(tariff.worst_usd_per_hour.values()) * uncounted_s / HOUR_S
+    return max(most, spend_usd(own, billed, now)) + late
 
 
 def rest_usd(tariff: Tariff, now: float) -> float:

@@ -195,3 +195,20 @@ def health(limit_s: float) -> Call[Health]:
 def _health(answer: list[Any]) -> Health:
     refused, memory_percent, unserved_ms, ago_ms = answer
     return Health(refused, memory_percent, unserved_ms / 1000, ago_ms / 1000)
+
+
+def money(month: str) -> Call[tuple[dict[str, Any], float]]:
+    """Reads what was last told of the month's money, {} for nothing, and for how many seconds the
+    lane ran in a month.
+    """
+    return Call("guarding/money", [], [month], _money)
+
+
+def _money(answer: list[Any]) -> tuple[dict[str, Any], float]:
+    told, used_s = answer
+    return json.loads(told or "{}"), float(used_s)
+
+
+def tell_money(told: dict[str, Any]) -> Call[str]:
+    """Tells GET /status, and the next run, of the month's money."""
+    return Call("guarding/tell_money", [], [json.dumps(told), names.MONEY_TTL_S], str)

@@ -185,13 +185,18 @@ def _remove_bucket_lifecycle(moto: Moto, id_: str, outputs: Outputs) -> None:
 def _object(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     bucket, key = inputs["bucket"], inputs["key"]
     tagging = urlencode(inputs.get("tags", {}))
-    content = _content(inputs["source"])
+    content = _content(inputs)
     moto.client("s3").put_object(Bucket=bucket, Key=key, Body=content, Tagging=tagging)
     return {"id": key, "bucket": bucket, "key": key, "arn": f"arn:aws:s3:::{bucket}/{key}"}
 
 
-def _content(source: Any) -> bytes:
-    """The file's bytes, by its path or by what Pulumi's engine makes of one."""
+def _content(inputs: Inputs) -> bytes:
+    """The text that is told, or a file's bytes: by its path, or by what Pulumi's engine makes of
+    one.
+    """
+    if "content" in inputs:
+        return inputs["content"].encode()
+    source: Any = inputs["source"]
     path = source if isinstance(source, str) else source["path"]
     return (ROOT / path).read_bytes()
 

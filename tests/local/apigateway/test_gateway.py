@@ -11,12 +11,13 @@ import pytest
 from support.gateways import ROLE, Cloud, client, function_uri, parse, raw
 from support.recordings import evaluate
 
-from components.gateway import ACCESS_LOG_FORMAT, BURST, RATE_PER_SECOND
+from components.gateway import ACCESS_LOG_FORMAT
 from components.openapi import OPENAPI, render
-from local.apigateway.model import FunctionError
+from local.apigateway.model import FunctionError, Plan
 from local.apigateway.spec import GatewaySpec
 from local.machine.serving import serving
 from recording import kinds
+from tlfif import callers, names
 
 JOB = "0f8fad5b-d9cb-4d7d-a2f0-0123456789ab"
 
@@ -109,7 +110,11 @@ async def test_the_recorded_program_is_what_is_served(cloud: Cloud) -> None:
         recording.one(kinds.apigateway.STAGE.token).inputs["stageName"],
     )
     assert spec.access_log == ACCESS_LOG_FORMAT
-    assert spec.throttles == {"*/*": (RATE_PER_SECOND, BURST)}
+    assert spec.throttles["*/*"] == names.STAGE_THROTTLE
+    assert set(spec.plans) == {callers.key_of("dev", str(number)) for number in range(1_000)}
+    assert set(spec.plans.values()) == {
+        Plan(throttle=names.CALLER_THROTTLE, per_day=names.CALLER_REQUESTS_PER_DAY)
+    }
     gateway = cloud.gateway(spec)
     async with client(gateway) as http:
         for path in ("ping", "ping/"):

@@ -1,0 +1,75 @@
+"""For how long nodes and the instant lane ran, from one look at them to the next.
+
+EC2 says when a node was last started, and mostly when it was stopped; what it does not say is
+counted as run time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tlfif.money import months
+from tlfif.money.documents import Ledger
+from tlfif.nodes import Node
+
+RUNNING = ("pending", "running")
+# EC2 bills a minute at least for each start.
+LEAST_S = 60.0
+# No node starts, stops and starts again from one look to the next, if they are so close. In a
+# longer gap a node that was started ran before that, for all we know.
+CLOSE_S = 180.0
+
+
+def begun(now: float) -> Ledger:
+    """The ledger of a stack that nobody has counted for before."""
+    return Ledger(month=months.month(now), at=now, begun_at=now)
+
+
+def counted(ledger: Ledger, nodes: Iterable[Node], now: float, close_s: float = CLOSE_S) -> Ledger:
+    """The ledger as of now, when the stack's nodes are these; a new month begins with nothing.
+
+    A clock that was set back counts nothing, until it has caught up.
+    """
+    ledger = _this_month(ledger, now)
+    if now <= ledger.at:
+        return ledger
+    found = {node.id: node for node in nodes}
+    node_s = sum(_ran_s(ledger, node, now, close_s) for node in found.values())
+    # Of one that is gone altogether nothing is known but that it ran.
+    node_s += sum(now - ledger.at for each in ledger.running if each not in found)
+    return replace(
+        ledger,
+        at=now,
+        node_s=ledger.node_s + node_s,
+        running=sorted(node.id for node in found.values() if node.state in RUNNING),
+    )
+
+
+def with_lane(ledger: Ledger, used_s: float) -> Ledger:
+    """The ledger when the queue has counted so many seconds of the lane this month; a count that
+    is lower than it was began anew, because the queue lost its memory.
+    """
+    more = used_s - ledger.lane_seen_s if used_s >= ledger.lane_seen_s else used_s
+    return replace(ledger, lane_s=ledger.lane_s + more, lane_seen_s=used_s)
+
+
+def _this_month(ledger: Ledger, now: float) -> Ledger:
+    if months.month(now) <= ledger.month:
+        return ledger
+    return Ledger(month=months.month(now), at=months.begin(now), running=ledger.running)
+
+
+def _ran_s(ledger: Ledger, node: Node, now: float, close_s: float) -> float:
+    """For how long a node ran since the ledger's last look."""
+    at, runs = ledger.at, node.state in RUNNING
+    launched = min(node.launched_at, now)
+    known, again = node.id in ledger.running, launched > at
+    if known or (again and now - at > close_s):
+        since = at
+    elif again:
+        since = launched
+    elif runs:  # since before the last look, which did not see it
+        since = max(launched, months.begin(now)) if launched else at
+    else:
+        return 0.0
+    until = now if runs or not since <= node.stopped_at <= now else node.stopped_at
+    return max(until - since, LEAST_S if again and not runs else 0.0)
