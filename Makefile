@@ -19,7 +19,7 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo budget-drill local engine up refresh destroy test bench vllm-check bake-check fuzz chaos postman invoke user model bake check preview format pins lambda-package dashboard docs clean setup-local setup-dev
+.PHONY: help demo budget-drill local engine up refresh destroy test bench vllm-check bake-check fuzz chaos postman invoke user model bake check preview format pins lambda-package dashboard dashboard-picture docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ pins: setup-dev ## Compile the pinned requirement files from the *.in files
 
 dashboard: setup-dev ## Write observability/ out of the program, and have cfn-lint judge dashboard and alarms
 	@$(RUN) -m tools.observability
+
+dashboard-picture: setup-dev ## Draw the dashboard (docs/dashboard.png) from half an hour of a local cloud's own metrics
+	@$(RUN) -m tools.dashboard_picture
 
 docs: setup-local ## Rewrite the generated tables of README and docs/
 	@$(RUN) -m tools.readme

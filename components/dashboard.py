@@ -118,21 +118,18 @@ def _graph(
     lines = [alarm for alarm in shown.alarms if (alarm.namespace, alarm.metric) in drawn]
     if not lines:
         return graph
-    highest = max(line.threshold for line in lines)
+    captions: dict[float, list[str]] = {}
+    for line in sorted(lines, key=lambda line: line.threshold):
+        captions.setdefault(line.threshold, []).append(line.caption)
     marks = [
         {
-            "label": f"{line.caption}: alarm",
-            "value": line.threshold,
-            "color": RED if line.threshold == highest else ORANGE,
+            "label": f"{', '.join(named)}: alarm",
+            "value": value,
+            "color": RED if value == max(captions) else ORANGE,
         }
-        for line in _distinct(lines)
+        for value, named in captions.items()
     ]
     return {**graph, "annotations": {"horizontal": marks}}
-
-
-def _distinct(lines: Sequence[Alarm]) -> list[Alarm]:
-    """One of those that would be the same line: an alarm for each of several nodes."""
-    return list({(line.metric, line.threshold): line for line in lines}.values())
 
 
 def _own(shown: Shown, namespace: str, captions: Mapping[str, str]) -> list[Row]:

@@ -176,7 +176,7 @@ PENDING_REPLIES = "replies:pending"  # final replies that no worker will write
 SEARCH = "replies:search"  # the guardian's search for replies that nobody will end
 MONEY = "money"  # what was spent this month, and what that closes: JSON
 MONEY_TTL_S = 40 * 86_400
-# What happened since the guardian last told CloudWatch: see guarding.News.
+# What happened since the guardian last told CloudWatch: see tlfif.queue.watching.
 NEWS = "news"
 RUNS = "runs"  # when scheduled functions last did their work
 HEALTH_PROBE = "health:probe"  # written to find out whether the queue takes writes

@@ -4,13 +4,13 @@ import redis
 
 from tlfif import emf, names
 from tlfif.log import log
-from tlfif.queue import guarding, scripts
-from tlfif.queue.guarding import News
+from tlfif.queue import scripts, watching
+from tlfif.queue.watching import News
 
 
 def tell(client: "redis.Redis", stack: str) -> None:
     """Emits it all in one line. Raises redis.RedisError."""
-    news = scripts.run(client, guarding.watch())
+    news = scripts.run(client, watching.news())
     emf.emit(names.NAMESPACE_QUEUE, stack, metrics(news))
     if news.boot:
         log("boot", steps=news.boot)

@@ -14,8 +14,8 @@ from tlfif import emf, names
 from tlfif.environment import QueueHealth
 from tlfif.log import log
 from tlfif.proxy import Event, Problem, Response, respond
-from tlfif.queue import guarding, scripts
-from tlfif.queue.guarding import Health
+from tlfif.queue import scripts, watching
+from tlfif.queue.watching import Health
 
 LIMIT_MS = 200
 RETRY_AFTER_S = 60
@@ -61,7 +61,7 @@ def ask(client: "redis.Redis", limit_s: float) -> tuple[float, Health]:
     began = time.perf_counter()
     client.ping()
     latency_ms = round((time.perf_counter() - began) * 1000, 2)
-    return latency_ms, scripts.run(client, guarding.health(limit_s))
+    return latency_ms, scripts.run(client, watching.health(limit_s))
 
 
 def wrongs(latency_ms: float, health: Health, scale: float = 1.0) -> list[str]:

@@ -40,9 +40,9 @@ def shown(**changes: Any) -> Shown:
     return replace(plain, **changes)
 
 
-def alarm(namespace: str, metric: str, threshold: float, name: str = "a") -> Alarm:
+def alarm(namespace: str, metric: str, threshold: float, name: str) -> Alarm:
     arn: Any = f"arn:aws:cloudwatch:::alarm:{name}"
-    return Alarm(name, arn, namespace, metric, threshold, "too much")
+    return Alarm(name, arn, namespace, metric, threshold, name)
 
 
 def test_the_widgets_fill_a_grid_of_24_and_none_lies_on_another(recording: Recording) -> None:
@@ -96,12 +96,12 @@ def test_it_is_small_enough_to_load_in_two_seconds(recording: Recording) -> None
     assert {each["type"] for each in widgets} == {"alarm", "metric"}, "a log query takes seconds"
 
 
-def test_what_is_shared_by_several_metrics_is_drawn_once_and_the_highest_in_red() -> None:
+def test_a_threshold_of_several_alarms_is_one_line_and_the_highest_is_red() -> None:
     spend = ("TLFIF/Cost", "CurrentSpendEUR")
-    alarms = [alarm(*spend, 15), alarm(*spend, 20, "b"), alarm(*spend, 20, "c")]
+    alarms = [alarm(*spend, 20, "b"), alarm(*spend, 15, "a"), alarm(*spend, 20, "c")]
     [money, *_] = graphs(body(shown(alarms=alarms)))
-    marks = money["annotations"]["horizontal"]
-    assert [(each["value"], each["color"]) for each in marks] == [(15, "#ff7f0e"), (20, "#d62728")]
+    marks = [tuple(each.values()) for each in money["annotations"]["horizontal"]]
+    assert marks == [("a: alarm", 15, "#ff7f0e"), ("b, c: alarm", 20, "#d62728")]
 
 
 def test_vram_is_used_of_total_for_each_node() -> None:

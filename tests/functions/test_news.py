@@ -8,7 +8,7 @@ from support.world import World
 
 from guardian import news
 from tlfif import names
-from tlfif.queue.guarding import News
+from tlfif.queue.watching import News
 
 AT_REST = News(depth=0, oldest_s=0.0, ready=0, coming=0, counts={}, boot={}, money={})
 

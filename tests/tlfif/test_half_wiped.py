@@ -12,7 +12,7 @@ import redis
 from support.jobs import BOOT, NODE, UNLIMITED, WORKER, heartbeat, new_job, read
 
 from tlfif import names
-from tlfif.queue import accepting, guarding, lane, scripts, working
+from tlfif.queue import accepting, guarding, lane, scripts, watching, working
 from tlfif.queue.lane import Lane
 from tlfif.queue.scripts import LUA, Call
 
@@ -40,7 +40,6 @@ CALLS: dict[str, Call[Any]] = {
         guarding.clear([ENDED.id]),
         guarding.end_run(names.GUARDIAN, "t", done=True),
         guarding.fell_back(["i-2"], ("code", "message")),
-        guarding.health(240),
         guarding.known([RUNNING.id, ENDED.id]),
         guarding.pending(older_than_s=0),
         guarding.reconcile("t", 1, 8, Lane("backlog")),
@@ -54,6 +53,8 @@ CALLS: dict[str, Call[Any]] = {
         lane.fail("t", "code", "message", 0.5),
         lane.leave("t", 0.5),
         lane.uncalled("t", "code", "message"),
+        watching.health(240),
+        watching.news(),
         working.claim(WORKER, [ENTRY], 5, abandoned_ms=0),
         working.create_group(),
         working.drain(NODE, BOOT),
@@ -77,7 +78,7 @@ def fill(client: "redis.Redis") -> None:
         scripts.run(client, accepting.cancel(job.id, "ada"))
     scripts.run(client, accepting.sample(1, {}))
     scripts.run(client, guarding.begin_run(names.GUARDIAN, "t"))
-    scripts.run(client, guarding.health(240))
+    scripts.run(client, watching.health(240))
     scripts.run(client, guarding.search())
     scripts.run(client, working.heartbeat("i-3", BOOT, "ready", 1, {}, 60_000))
     failed = {"failure": ("code", "message"), "empty_zones": ["z"]}

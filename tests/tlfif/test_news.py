@@ -7,13 +7,13 @@ import redis
 from support.jobs import BOOT, NODE, accept, heartbeat, new_job, read
 
 from tlfif import names
-from tlfif.queue import accepting, guarding, scripts, working
+from tlfif.queue import accepting, guarding, scripts, watching, working
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("OPS-004")]
 
 
-def news(client: "redis.Redis") -> guarding.News:
-    return scripts.run(client, guarding.watch())
+def news(client: "redis.Redis") -> watching.News:
+    return scripts.run(client, watching.news())
 
 
 def test_each_job_is_counted_once_by_how_it_ended(client: "redis.Redis") -> None:

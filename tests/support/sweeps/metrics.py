@@ -31,11 +31,7 @@ def alarms_have_an_action_and_a_metric_that_something_emits(recording: Recording
     found: list[str] = []
     for alarm in recording.of_type(ALARM):
         found += [] if alarm.inputs.get("alarmActions") else [f"{alarm.name}: no action"]
-        found += (
-            []
-            if alarm.inputs.get("treatMissingData")
-            else [f"{alarm.name}: does not say what no data means"]
-        )
+        found += [f"{alarm.name}: {fault}" for fault in _silence_faults(alarm.inputs)]
         found += [
             f"{alarm.name}: {fault}"
             for metric in _alarmed(alarm.inputs)
@@ -44,19 +40,17 @@ def alarms_have_an_action_and_a_metric_that_something_emits(recording: Recording
     return found
 
 
-@sweep
-def alarms_are_quiet_before_there_is_data(recording: Recording) -> list[str]:
+def _silence_faults(inputs: Mapping[str, Any]) -> Iterator[str]:
     """A new alarm has no data: as a breach that would ring at every first deployment. Where silence
     is a fault, whoever hears that it rings hears of the change back to no data.
     """
-    found: list[str] = []
-    for alarm in recording.of_type(ALARM):
-        treated = alarm.inputs.get("treatMissingData")
-        told = set(alarm.inputs.get("insufficientDataActions", []))
-        found += [f"{alarm.name}: rings before there is data"] if treated == "breaching" else []
-        if treated == "missing" and not told:
-            found.append(f"{alarm.name}: nobody hears when the data ends")
-    return found
+    treated = inputs.get("treatMissingData")
+    if not treated:
+        yield "does not say what no data means"
+    if treated == "breaching":
+        yield "rings before there is data"
+    if treated == "missing" and not inputs.get("insufficientDataActions"):
+        yield "nobody hears when the data ends"
 
 
 def _alarmed(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str, set[str]]]:

@@ -1,4 +1,4 @@
--- What the guardian tells CloudWatch each minute; what happened since it last did is forgotten here.
+-- What the guardian tells CloudWatch each minute; what happened since is forgotten here.
 -- ARGV: ms of silence after which a job's worker is none.
 -- Returns {entries in the stream, ms that the job without a worker for longest has waited, nodes
 -- ready, nodes expected, what happened as {what, how often or JSON, ...}, money JSON or ''}.
