@@ -19,7 +19,7 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo budget-drill local engine up refresh destroy test bench vllm-check bake-check fuzz chaos postman invoke user model bake check preview format pins lambda-package docs clean setup-local setup-dev
+.PHONY: help demo budget-drill local engine up refresh destroy test bench vllm-check bake-check fuzz chaos postman invoke user model bake check preview format pins lambda-package dashboard docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ pins: setup-dev ## Compile the pinned requirement files from the *.in files
 	  $(RUN) -m uv pip compile --quiet --no-header --no-annotate $$(case $$name in gpu_image/*) echo --generate-hashes;; esac) --python-version $${set#*:} $$name.in -o $$out && \
 	  sed -i "1i # Pinned by 'make pins' from $$name.in." $$out || exit 1; done
 	@$(RUN) -m tools.pins gpu_image/bake/uv && $(RUN) -m tools.pins gpu_image/vllm-requirements "$(VLLM_DAY)"
+
+dashboard: setup-dev ## Write observability/ out of the program, and have cfn-lint judge dashboard and alarms
+	@$(RUN) -m tools.observability
 
 docs: setup-local ## Rewrite the generated tables of README and docs/
 	@$(RUN) -m tools.readme

@@ -8,6 +8,7 @@ import pulumi_aws as aws
 from components import costs, quota
 from components.access import FleetAccess
 from components.alerts import Alerts, AlertsArgs
+from components.component import alarms_of
 from components.cost_publisher import CostPublisher, CostPublisherArgs
 from components.cpu_worker import CpuWorker, CpuWorkerArgs
 from components.dashboard import Dashboard, Shown
@@ -224,7 +225,7 @@ dashboard = Dashboard(
         stage=gateway.stage.stage_name,
         queue_nodes=queue.node_ids,
         nodes=nodes.instance_ids if nodes else [],
-        alarms=[alarm for part in watched for alarm in part.alarms],
+        alarms=alarms_of(watched),
     ),
 )
 

@@ -176,3 +176,8 @@ class Component(pulumi.ComponentResource):
         self.alarms.append(alarm)
         if self._around:
             self._around._note_alarm(alarm)
+
+
+def alarms_of(parts: Sequence[Component]) -> list[Alarm]:
+    """All their alarms, in their order."""
+    return [alarm for part in parts for alarm in part.alarms]

@@ -27,7 +27,7 @@ Row = list[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What a dashboard is of. `api` and `stage` name the API, `queue_nodes` the queue's cache nodes,
+    """What a dashboard is of. `api` and `stage` name the API, `queue_nodes` its cache nodes,
     `nodes` the instances; `alarms` are all that the stack has.
     """
 

@@ -1,4 +1,4 @@
-"""Alarms on what the functions say of the stack: jobs that wait, jobs and boots that fail, money."""
+"""Alarms on what the functions say of the stack: jobs that wait, what fails, money."""
 
 from dataclasses import dataclass
 

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from components.settings import Settings
 from recording.evaluate import evaluate, stacks
 from recording.model import ROOT
-from tools import fleet_costs, lane_costs, literal_costs, model_tables
+from tools import fleet_costs, lane_costs, literal_costs, model_tables, runbook
 
 OUTPUTS = {
     "api_url": "where clients post prompts",
@@ -119,6 +119,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "previews": model_tables.previews,
     "fleet-costs": fleet_costs.table,
     "spot-prices": fleet_costs.spot_prices,
+    "runbook": runbook.table,
 }
 
 

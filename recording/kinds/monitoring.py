@@ -12,6 +12,7 @@ LOG_GROUP = Kind(
 METRIC_ALARM = Kind(
     token="aws:cloudwatch/metricAlarm:MetricAlarm",
     name_limit=255,
+    shape={"id": "{name}", "arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}"},
     attributes={"name": "alarm_name"},
     replaced_by=frozenset({"name"}),
 )

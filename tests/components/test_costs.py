@@ -226,7 +226,9 @@ def test_planned_lines_are_all_in_one_place() -> None:
 
 def test_more_costs_more() -> None:
     assert usd("dev", gpu={"count": 3}) == pytest.approx(usd("dev") + 2 * 30 * 0.08)
-    assert usd("dev", queue={"replicas": 1}) == pytest.approx(usd("dev") + 9.344)
+    assert usd("dev", queue={"replicas": 1}) == pytest.approx(usd("dev") + 9.344 + 0.10), (
+        "a node and the alarm on its memory"
+    )
 
 
 @pytest.mark.story("EC2-005")

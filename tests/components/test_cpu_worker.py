@@ -134,10 +134,6 @@ def test_who_takes_the_wake_knows_the_lane_and_may_call_it_and_no_other(
     assert lane.urn not in dev.one(FUNCTION, f"{caller}-function").dependencies
 
 
-def test_the_alarms_stay_within_those_that_are_free(recording: Recording) -> None:
-    assert len(recording.of_type(kinds.monitoring.METRIC_ALARM.token)) <= 10
-
-
 # --- a stack without it
 
 
@@ -149,7 +145,7 @@ def test_without_the_lane_everything_is_as_it_was(dev: Recording) -> None:
     assert {name for name in added if not name.startswith("cpu-worker")} == set()
     assert len(added) >= 5
     changed = changes.keys() - added
-    assert changed == {
+    assert changed == {"dashboard"} | {
         f"{who}-{what}" for who in ("router", "guardian") for what in ("function", "policy")
     }
     for who in ("router", "guardian"):

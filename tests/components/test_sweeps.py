@@ -244,6 +244,10 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
             "has the dimensions {'CacheClusterId'}",
         ),
     ],
+    "alarms_are_quiet_before_there_is_data": [
+        ("router-logs", alarm(treatMissingData="breaching"), "rings before there is data"),
+        ("router-logs", alarm(treatMissingData="missing"), "nobody hears when the data ends"),
+    ],
     "widgets_show_metrics_that_something_emits": [
         (
             "router-logs",

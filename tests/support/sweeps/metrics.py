@@ -15,7 +15,9 @@ from tlfif import names
 
 # Metrics that AWS emits, with the dimensions that an alarm must name.
 AWS_METRICS = {
+    ("AWS/ApiGateway", "Count"): {"ApiName", "Stage"},
     ("AWS/ApiGateway", "Latency"): {"ApiName", "Stage"},
+    ("AWS/ApiGateway", "4XXError"): {"ApiName", "Stage"},
     ("AWS/ApiGateway", "5XXError"): {"ApiName", "Stage"},
     ("AWS/ElastiCache", "DatabaseMemoryUsagePercentage"): {"CacheClusterId"},
     ("AWS/Lambda", "Errors"): {"FunctionName"},
@@ -39,6 +41,21 @@ def alarms_have_an_action_and_a_metric_that_something_emits(recording: Recording
             for metric in _alarmed(alarm.inputs)
             for fault in metric_faults(*metric)
         ]
+    return found
+
+
+@sweep
+def alarms_are_quiet_before_there_is_data(recording: Recording) -> list[str]:
+    """A new alarm has no data: as a breach that would ring at every first deployment. Where silence
+    is a fault, whoever hears that it rings hears of the change back to no data.
+    """
+    found: list[str] = []
+    for alarm in recording.of_type(ALARM):
+        treated = alarm.inputs.get("treatMissingData")
+        told = set(alarm.inputs.get("insufficientDataActions", []))
+        found += [f"{alarm.name}: rings before there is data"] if treated == "breaching" else []
+        if treated == "missing" and not told:
+            found.append(f"{alarm.name}: nobody hears when the data ends")
     return found
 
 
@@ -96,16 +113,31 @@ DEPLOYED = ("functions", "gpu_image", "tlfif", "worker")
 
 @cache
 def emitted() -> dict[tuple[str, str], set[str]]:
-    """Our metrics: every namespace and name that one function of ours has together."""
+    """Our metrics: every namespace and name that one function of ours has together, or a module
+    with one namespace; and what the CloudWatch agent measures on a node.
+    """
     sources = [path for folder in DEPLOYED for path in sorted((ROOT / folder).rglob("*.py"))]
-    return {pair: {"Stack"} for path in sources for pair in _emissions(path)}
+    ours = {pair: {"Stack"} for path in sources for pair in _emissions(path)}
+    return ours | {pair: {"InstanceId"} for pair in _measured()}
+
+
+def _measured() -> Iterator[tuple[str, str]]:
+    told = json.loads((ROOT / "gpu_image" / "cloudwatch-agent.json").read_text())["metrics"]
+    assert told["aggregation_dimensions"] == [["InstanceId"]]
+    for name in told["metrics_collected"]["nvidia_gpu"]["measurement"]:
+        yield told["namespace"], f"nvidia_smi_{name}"
 
 
 def _emissions(path: Path) -> Iterator[tuple[str, str]]:
-    """A function that names a namespace emits, to it, the metrics that it names."""
-    for function in ast.walk(ast.parse(path.read_text())):
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            used = [node.attr for node in ast.walk(function) if isinstance(node, ast.Attribute)]
-            spaces = [getattr(names, name) for name in used if name.startswith("NAMESPACE_")]
-            metrics = [getattr(names, name) for name in used if name.startswith("METRIC_")]
-            yield from ((space, metric) for space in spaces for metric in metrics)
+    """Whatever names one namespace emits, to it, the metrics that it names."""
+    tree = ast.parse(path.read_text())
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    whole = [tree] if len(set(_named(tree, "NAMESPACE_"))) == 1 else []
+    for part in (*whole, *functions):
+        for space in _named(part, "NAMESPACE_"):
+            yield from ((space, metric) for metric in _named(part, "METRIC_"))
+
+
+def _named(part: ast.AST, prefix: str) -> list[str]:
+    used = [node.attr for node in ast.walk(part) if isinstance(node, ast.Attribute)]
+    return [getattr(names, name) for name in used if name.startswith(prefix)]
