@@ -65,8 +65,8 @@ class Node:
     """One EC2 instance of the stack.
 
     `state` is EC2's word for it, `latched` says that the budget latch is on it, `failure` why it
-    is stopped though nobody stopped it ('' otherwise), `zone` its availability zone. `latch` is the
-    month for which it is latched, `launched` when it was last started (epoch s), and
+    is stopped though nobody stopped it ('' otherwise), `zone` its availability zone, `launched_at`
+    when it was last started (epoch s). `latch` is the month for which it is latched, and
     `powered_off` says that it is stopped because its machine went down by itself.
     """
 
@@ -76,8 +76,8 @@ class Node:
     started_ago_s: float = 0.0
     failure: str = ""
     zone: str = ""
+    launched_at: float = 0.0
     latch: str = ""
-    launched: float = 0.0
     powered_off: bool = False
 
     def is_expected(self, phases: Mapping[str, str]) -> bool:
@@ -186,15 +186,15 @@ def _node(instance: dict[str, Any]) -> Node:
     reason: str = instance.get("StateReason", {}).get("Code", "")
     stopped = state == "stopped"
     return Node(
-        instance["InstanceId"],
-        state,
-        names.LATCH_TAG in tags,
-        started_ago.total_seconds(),
-        reason if stopped and reason not in ORDINARY_STOPS else "",
-        instance["Placement"]["AvailabilityZone"],
-        tags.get(names.LATCH_TAG, ""),
-        launched.timestamp(),
-        stopped and reason == POWERED_OFF,
+        id=instance["InstanceId"],
+        state=state,
+        latched=names.LATCH_TAG in tags,
+        started_ago_s=started_ago.total_seconds(),
+        failure=reason if stopped and reason not in ORDINARY_STOPS else "",
+        zone=instance["Placement"]["AvailabilityZone"],
+        launched_at=launched.timestamp(),
+        latch=tags.get(names.LATCH_TAG, ""),
+        powered_off=stopped and reason == POWERED_OFF,
     )
 
 
