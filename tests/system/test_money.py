@@ -2,6 +2,8 @@
 closes before requests have cost too much.
 """
 
+import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -15,10 +17,12 @@ from support.calls import eventually
 from support.system import calls, until_state
 from support.users import WAIT_S, User
 
+from gui.client import ApiError
 from local.cloud import LocalCloud
 from local.commands import budget_drill
 from local.commands.demo import Timeline
 from local.node.node import LocalNode
+from tlfif import names
 from tlfif.money import months
 from tlfif.money.documents import Tariff
 
@@ -120,6 +124,9 @@ async def test_a_flood_of_gets_closes_the_stage_to_a_trickle_before_it_has_cost_
             refused = [(await http.get("/status", headers=nobody)).status_code for _ in range(30)]
             assert refused.count(429) > 15, refused
             assert 401 in refused, "a trickle passes"
+            await until_latched(cloud)
+            with pytest.raises(ApiError, match="402 budget_exhausted"):
+                await ada.infer()
         finally:
             tariff.save(s3, bucket)
         opened = time.time()
@@ -128,8 +135,69 @@ async def test_a_flood_of_gets_closes_the_stage_to_a_trickle_before_it_has_cost_
             return bool(calls(cloud, "UpdateStage", opened))
 
         await eventually(open_again, WAIT_S)
-        assert (await cloud.host("guardian").invoke(b'{"command":"unlatch"}')).error is None
-        assert (await ada.status())["latch"] is None
+        await budget_drill.unlatch(cloud, Timeline(since))
+
+
+@pytest.mark.story("OPS-002", "OPS-003")
+async def test_a_figure_at_the_cap_rings_the_alarm_that_stops_before_aws_has_billed(
+    cloud: LocalCloud, off: LocalNode
+) -> None:
+    said, killer = len(cloud.logs), cloud.function("budget_killer").name
+    cloud.platform.metrics.put("TLFIF/Cost", "CurrentSpendEUR", {"Stack": "dev"}, 20.0)
+    await until_latched(cloud)
+
+    async def acted() -> bool:
+        return bool(stops())
+
+    def stops() -> list[list[str]]:
+        return [
+            json.loads(line)["stopped"]
+            for source, line in list(cloud.logs)[said:]
+            if source == killer and "BudgetStops" in line
+        ]
+
+    await eventually(acted)
+    assert stops() == [[]], "there was no node to stop"
+    rung = [each.topic_arn for each in cloud.platform.topics.messages if "spend" in each.subject]
+    assert any("-stop-" in topic for topic in rung)
+    await budget_drill.unlatch(cloud, Timeline(0))
+
+
+@pytest.mark.story("OPS-001")
+async def test_cloudwatch_is_told_by_the_platform_and_by_functions_lines(
+    cloud: LocalCloud, ada: User
+) -> None:
+    metrics, begin = cloud.platform.metrics, time.time()
+    await ada.status()
+    router = {"FunctionName": cloud.function("router").name}
+    group = {"LogGroupName": f"/aws/lambda/{router['FunctionName']}"}
+    counted = {
+        "requests": ("Sum", "AWS/ApiGateway", "Count", api(cloud)),
+        "latency": ("p95", "AWS/ApiGateway", "Latency", api(cloud)),
+        "calls": ("Sum", "AWS/Lambda", "Invocations", router),
+        "errors": ("SampleCount", "AWS/Lambda", "Errors", router),
+        "run time": ("Maximum", "AWS/Lambda", "Duration", router),
+        "logged": ("Sum", "AWS/Logs", "IncomingBytes", group),
+        "queue": ("SampleCount", "TLFIF/Queue", "QueueDepth", {"Stack": "dev"}),
+    }
+
+    async def all_there() -> bool:
+        found = {what: metrics.statistic(*asked, begin, 9e9) for what, asked in counted.items()}
+        return all(value is not None and value > 0 for value in found.values())
+
+    await eventually(all_there)
+    await metrics.flush()
+    listed = await asyncio.to_thread(cloud.moto.client("cloudwatch").list_metrics)
+    assert {"Count", "QueueDepth"} <= {each["MetricName"] for each in listed["Metrics"]}
+
+
+async def until_latched(cloud: LocalCloud) -> None:
+    with cloud.valkey.operator() as redis:
+
+        async def latched() -> bool:
+            return bool(redis.exists(names.LATCH))
+
+        await eventually(latched, WAIT_S)
 
 
 async def dear(cloud: LocalCloud, tariff: Tariff) -> None:
