@@ -37,7 +37,11 @@ class Guardian(Component):
         self, name: str, args: GuardianArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(name, opts)
-        told = environment.Fleet.variables(**args.fleet.fields)
+        told = environment.Guardian.variables(
+            **args.fleet.fields,
+            boot_allowance_minutes=args.fleet.gpu.boot_allowance_minutes,
+            max_lifetime_hours=args.fleet.gpu.max_lifetime_hours,
+        )
         self.function = LambdaFunction(
             name,
             LambdaFunctionArgs(

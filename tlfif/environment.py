@@ -104,6 +104,30 @@ class Fleet(Queue):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Guardian(Fleet):
+    """The guardian's environment: a node's own limits, which it sees kept from outside.
+
+    Only the local cloud, whose minutes may be longer or shorter, gives `seconds_per_minute`.
+    """
+
+    boot_allowance_minutes: int = names.DEFAULT_BOOT_ALLOWANCE_MINUTES
+    max_lifetime_hours: float = names.MAX_LIFETIME_HOURS
+    seconds_per_minute: float = 60.0
+
+    @property
+    def boot_limit_s(self) -> float:
+        """After so long a node that was never ready will not be."""
+        minutes = self.boot_allowance_minutes + names.BOOT_MARGIN_MINUTES
+        return minutes * self.seconds_per_minute
+
+    @property
+    def lifetime_limit_s(self) -> float:
+        """After so long a node should have stopped itself, whatever it did."""
+        minutes = self.max_lifetime_hours * 60 + names.LIFETIME_MARGIN_MINUTES
+        return minutes * self.seconds_per_minute
+
+
+@dataclass(frozen=True, kw_only=True)
 class Router(Fleet, UserPool):
     """The router's environment; money in EUR.
 

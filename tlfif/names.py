@@ -116,6 +116,14 @@ WAKE_TTL_S = 120
 # EC2 shows what became of a start by then: a node that is stopped (again) did not come up.
 START_SETTLES_S = 10
 START_FAILURE_TTL_S = 600
+# So many boots in a row that came to nothing, and no node is started; then one may try, each hour.
+BOOT_FAILURES_BOUND, BREAKER_OPEN_S, BREAKER_TTL_S = 3, 3600, 7 * 86_400
+# What the guardian grants beyond a node's own limits: the time that its machine takes to start and
+# to stop, and the watcher to power it off.
+BOOT_MARGIN_MINUTES, LIFETIME_MARGIN_MINUTES = 3, 10
+# A node that was ready is silent for so many of the guardian's looks: nothing runs on it any more.
+SILENT_LOOKS = 3
+WATCHED_TTL_S = 90 * 86_400
 # A node that gave up is woken again for the next job, and may take its allowance to give up again.
 GAVE_UP_TTL_S = 2 * MAX_BOOT_ALLOWANCE_MINUTES * 60
 HEARTBEAT_TTL_S = 15
@@ -163,6 +171,8 @@ CLOSED = (
     "budget:closed"  # what else is closed: tlfif.money.deciding.Degree, as JSON with why and until
 )
 BREAKER = "node:breaker"  # boots that failed in a row, since when, and why
+WATCHED = "node:watched"  # when nodes were ready, and what the guardian saw of them
+GUARD = "guardian:did"  # what the guardian last did about nodes and money, and why
 LANE = "lane:now"  # the instant lane that works now
 LANE_OWNER = "cpu-worker"  # whose its jobs are, before the colon
 LANE_WAKE = "lane:wake"  # who has the right to call it now

@@ -1,5 +1,5 @@
-"""Wakes nodes, or calls the instant lane, for jobs that nobody is up for, and answers jobs that
-nobody will (each minute).
+"""Each minute: stops nodes that money, or they themselves, no longer allow to run; wakes nodes, or
+calls the instant lane, for jobs that nobody is up for; and answers jobs that nobody will.
 """
 
 import time
@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 
+from guardian.rounds import Rounds
 from guardian.search import Search
 from tlfif import aws, names, nodes, replies, waking
 from tlfif.calling import Caller
@@ -39,6 +40,7 @@ class Guardian:
     s3: Any
     token: str
     give_up_at: float
+    rounds: Rounds
     ttl_s: int = names.JOB_TTL_S
 
     @property
@@ -52,10 +54,11 @@ class Guardian:
         return self.caller.redis
 
     def run(self) -> Reconciliation:
-        """Reconciles nodes and jobs, then answers what is left over.
+        """Looks after nodes and money, reconciles nodes and jobs, then answers what is left over.
 
         Raises redis.RedisError; EC2 and S3 may fail: what they refuse now is there in a minute.
         """
+        self.rounds.go(time.time())
         found, outcome = self._reconcile()
         # Nothing is swept while replies cannot be written: the stream has a bound, pending replies
         # have none.

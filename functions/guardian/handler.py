@@ -1,4 +1,6 @@
-"""Every minute: no live job without a worker on its way, and no dead one without an answer."""
+"""Every minute: no node that may not run, no live job without a worker on its way, and no dead one
+without an answer. And an operator's commands about the same.
+"""
 
 import contextlib
 import time
@@ -9,10 +11,12 @@ from typing import Any
 import redis
 
 from guardian import news
+from guardian.closing import NotLiftedError
 from guardian.guardian import Guardian
-from tlfif import names, nodes, replies
+from guardian.money import Money
+from guardian.rounds import Rounds
+from tlfif import aws, environment, names, nodes, replies
 from tlfif.calling import Caller
-from tlfif.environment import Fleet
 from tlfif.log import log
 from tlfif.queue import guarding, scripts
 from tlfif.queue.guarding import Reconciliation
@@ -20,12 +24,16 @@ from tlfif.queue.guarding import Reconciliation
 # Of the function's 50 s: the last batch of replies may take a moment after that.
 WORK_S = 40.0
 AWS_TIMEOUT_S = 3.0
+# A command waits for the run that is under way, as long as that may work.
+COMMAND_WAITS_S, COMMAND_RETRY_S = 45.0, 0.5
+# What an operator is told.
+Answer = dict[str, Any]
 
 
 @cache
 def services() -> tuple[Caller, Any, Any]:
     """Made once per execution environment: fleet, queue and who calls the lane; EC2 and S3."""
-    fleet = Fleet.read()
+    fleet = environment.Guardian.read()
     queue = scripts.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0)
     return (
         Caller(queue, fleet, AWS_TIMEOUT_S),
@@ -34,19 +42,27 @@ def services() -> tuple[Caller, Any, Any]:
     )
 
 
-def handler(event: object, context: Any) -> None:
+def handler(event: object, context: Any) -> Answer | None:
     """The Lambda entry point.
 
     A queue that does not answer fails the run, which counts as an error of the function. While
     another run is under way (Lambda may deliver an event twice), there is nothing to do.
+    `{"command": "unlatch"}` and `{"command": "reset_breaker"}` are an operator's, and answered.
     """
+    if isinstance(event, dict) and "command" in event:
+        return _obey(str(event["command"]))
     caller, _, _ = services()
     client = caller.redis
     # Of this run alone: Lambda repeats an event under the same id.
     token = str(uuid.uuid4())
-    if not scripts.run(client, guarding.begin_run(names.GUARDIAN, token)):
+    try:
+        begun = scripts.run(client, guarding.begin_run(names.GUARDIAN, token))
+    except redis.RedisError:
+        _rounds().without_queue(time.time())
+        raise
+    if not begun:
         log("run skipped", why="another is under way")
-        return
+        return None
     done = False
     try:
         _guard(token)
@@ -56,7 +72,52 @@ def handler(event: object, context: Any) -> None:
         with contextlib.suppress(redis.RedisError):
             scripts.run(client, guarding.end_run(names.GUARDIAN, token, done=done))
     news.tell(client, caller.fleet.stack)
+    return None
 
 
 def _guard(token: str) -> Reconciliation:
-    return Guardian(*services(), token, time.monotonic() + WORK_S).run()
+    return Guardian(*services(), token, time.monotonic() + WORK_S, _rounds()).run()
+
+
+def _rounds() -> Rounds:
+    caller, ec2, s3 = services()
+    bucket = caller.fleet.replies_bucket
+    return Rounds(
+        caller.redis, ec2, s3, environment.Guardian.read(), Money(caller.redis, s3, bucket)
+    )
+
+
+def _obey(command: str) -> Answer:
+    """Does what an operator wants, beside no run; whether it was done, and one line."""
+    client = services()[0].redis
+    token, give_up_at = str(uuid.uuid4()), time.monotonic() + COMMAND_WAITS_S
+    try:
+        while not scripts.run(client, guarding.begin_run(names.GUARDIAN, token)):
+            if time.monotonic() > give_up_at:
+                return {"ok": False, "message": "the guardian is at work; try again in a minute"}
+            time.sleep(COMMAND_RETRY_S)
+        try:
+            message = _commanded(command)
+        finally:
+            scripts.run(client, guarding.end_run(names.GUARDIAN, token, done=False))
+    except NotLiftedError as error:
+        return {"ok": False, "message": str(error)}
+    except aws.Unavailable as error:
+        return {"ok": False, "message": f"EC2 does not answer ({error}); try again"}
+    except redis.RedisError as error:
+        return {"ok": False, "message": f"the queue does not answer ({error}); try again"}
+    log("command", command=command, message=message)
+    return {"ok": True, "message": message}
+
+
+def _commanded(command: str) -> str:
+    client = services()[0].redis
+    match command:
+        case "unlatch":
+            return _rounds().unlatch(time.time())
+        case "reset_breaker":
+            failed = scripts.run(client, guarding.mend())
+            scripts.run(client, guarding.did("breaker reset", "an operator wanted it"))
+            return f"{failed} failed boots are forgotten; the next job starts a node"
+        case _:
+            raise NotLiftedError(f"command = {command!r}: there are unlatch and reset_breaker")

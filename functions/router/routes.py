@@ -1,5 +1,6 @@
 """Answers the router's four routes; each gets the verified caller's `sub`."""
 
+import json
 import math
 import re
 import time
@@ -16,6 +17,7 @@ from tlfif import aws, emf, names, nodes, replies, tokens, waking
 from tlfif.calling import Caller
 from tlfif.environment import Router
 from tlfif.log import log
+from tlfif.money import months
 from tlfif.proxy import Event, Problem, Response, header, respond
 from tlfif.queue import accepting, guarding, lane, scripts, working
 
@@ -24,6 +26,8 @@ from tlfif.queue import accepting, guarding, lane, scripts, working
 DEADLINE_MS = int(scripts.TIMEOUT_S * 1000) - 100
 # What /stop has not answered by then, the guardian does.
 STOP_WRITES_S = 4.0
+# Of the month's money: what is closed, why, and what the month will have cost.
+MONEY_SHOWN = ("degree", "why", "projected_eur")
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -142,8 +146,10 @@ def _refusal(services: Services, refused: accepting.Refused) -> Problem:
             message = f"At most {often}."
             wait_s = math.ceil(refused.wait_ms / 1000)
             return Problem(429, "rate_limited", message, retry_after_s=wait_s)
-        case "latched":
+        case "latched" | "closed":
             return latched(refused.detail)
+        case "broken":
+            return _broken(refused)
         case "full":
             message = f"{refused.detail} jobs are waiting already; try again when some are done."
             return Problem(503, "backlog_full", message, retry_after_s=30)
@@ -160,9 +166,23 @@ def _refusal(services: Services, refused: accepting.Refused) -> Problem:
 
 
 def latched(detail: str) -> Problem:
-    """402: the budget is spent; `detail` is the latch as JSON text (reason, until)."""
-    message = "The monthly budget is spent; no GPU is started before the latch is lifted."
-    return Problem(402, "budget_exhausted", message, latch=detail)
+    """402: the budget is spent, or as good as; `detail` says why and until when, as JSON text. A
+    latch that only the nodes' tag shows lasts until the month ends, like any other.
+    """
+    told: dict[str, Any] = json.loads(detail or "{}")
+    until = str(told.get("until") or months.iso(months.end(time.time())))
+    message = f"The monthly budget is spent; no GPU is started before {until}."
+    reason = {"reason": told["reason"]} if told.get("reason") else {}
+    return Problem(402, "budget_exhausted", message, until=until, **reason)
+
+
+def _broken(refused: accepting.Refused) -> Problem:
+    """503: the last boots of nodes all failed; Retry-After is when one is tried again."""
+    told = json.loads(refused.detail)
+    since = months.iso(told["since"] / 1000)
+    message = f"Nodes have failed to boot since {since}: {told['why']}"
+    wait_s = math.ceil(refused.wait_ms / 1000)
+    return Problem(503, "nodes_broken", message, retry_after_s=wait_s, since=since)
 
 
 def _wake(services: Services, job: accepting.NewJob, accepted: accepting.Accepted) -> None:
@@ -305,18 +325,22 @@ def status(services: Services, event: Event, sub: str) -> Response:
     """Everything the console shows, from one read of the queue."""
     settings = services.settings
     now = scripts.run(services.redis, accepting.status())
-    spend = (now.money or {}).get("spend_eur")
-    left = None if spend is None else max(0.0, settings.cap_eur - spend) / settings.gpu_eur_per_hour
-    body = {
+    money = now.money or {}
+    body: dict[str, object] = {
         "node": _phase(now),
         "nodes": now.nodes,
         "queue_depth": now.depth,
         "estimate": _estimate_s(now.estimate_ms),
-        "spend_eur": spend,
+        "spend_eur": money.get("spend_eur"),
         "cap_eur": settings.cap_eur,
-        "gpu_hours_left": None if left is None else round(left, 2),
+        "gpu_hours_left": money.get("gpu_hours_left"),
+        "money": {name: money.get(name) for name in MONEY_SHOWN} if money else None,
         "latch": now.latch,
     }
+    if now.broken:
+        body["nodes_broken"] = _shown(now.broken, "since", "until")
+    if now.guard:
+        body["guard"] = _shown(now.guard, "at")
     if now.failure:
         body["start_failure"] = now.failure
     if now.last_boot:
@@ -324,6 +348,11 @@ def status(services: Services, event: Event, sub: str) -> Response:
     if services.caller.policy:
         body["lane"] = _lane(now.lane, settings.lane_eur_per_hour)
     return respond(event, 200, body, {})
+
+
+def _shown(told: dict[str, Any], *moments: str) -> dict[str, Any]:
+    """With its moments, in epoch ms, as people read them."""
+    return told | {name: months.iso(told[name] / 1000) for name in moments}
 
 
 def _steps(reached: dict[str, float]) -> dict[str, float]:

@@ -5,6 +5,7 @@ stopped until the latch is lifted (OPS-003), shown as it happens.
 import argparse
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
@@ -14,6 +15,7 @@ from local.aws.ec2 import Delays
 from local.cloud import LocalCloud, Options
 from local.commands.demo import Timeline, follow, post, watch_nodes
 from local.commands.shared import SECONDS_PER_MINUTE, CommandError
+from local.iam.usage import AccessRequest, grants
 from local.users import login
 from recording import kinds
 from recording.model import ACCOUNT_ID
@@ -62,14 +64,13 @@ async def run(cloud: LocalCloud, show: Timeline) -> None:
             await spend(cloud, 2 * THRESHOLD_EUR * rate(cloud, limit_usd), show)
             await until_stopped(cloud, show)
             await require_refusal(client, show)
-            require_tags(cloud, show)
+            await asyncio.to_thread(require_no_start, cloud, show)
         finally:
             cloud.platform.billing.bill(actual_usd)
             await set_limit(cloud, name, limit_usd, show)
         await unlatch(cloud, show)
         await post(client, PROMPT, show)
         await asyncio.to_thread(client.stop)
-    await until_stopped(cloud, show)
 
 
 def rate(cloud: LocalCloud, limit_usd: float) -> float:
@@ -148,15 +149,27 @@ async def require_refusal(client: Client, show: Timeline) -> None:
     show.say("latch", f"until {latch['until']}, by {latch['by']}: {latch['reason']}")
 
 
-def require_tags(cloud: LocalCloud, show: Timeline) -> None:
+def require_no_start(cloud: LocalCloud, show: Timeline) -> None:
     """Raises DrillError unless every node has the tag with which IAM refuses its start."""
     found = cloud.moto.client("ec2").describe_instances(InstanceIds=list(cloud.nodes))
     for each in (node for held in found["Reservations"] for node in held["Instances"]):
+        name = each["InstanceId"]
         tags = {tag["Key"]: tag["Value"] for tag in each.get("Tags", ())}
-        if names.LATCH_TAG not in tags:
-            raise DrillError(f"{each['InstanceId']} has no tag {names.LATCH_TAG}")
+        without = {key: value for key, value in tags.items() if key != names.LATCH_TAG}
+        who, usually = starters(cloud, name, tags), starters(cloud, name, without)
+        if who or not usually:
+            raise DrillError(f"{name}, tagged {tags}, is started by {who}, untagged by {usually}")
         tag = f"{names.LATCH_TAG}={tags[names.LATCH_TAG]}"
-        show.say("IAM", f"{each['InstanceId']} is tagged {tag}: no role may start it")
+        show.say("IAM", f"{name} is tagged {tag}: none of {len(usually)} roles may start it")
+
+
+def starters(cloud: LocalCloud, instance_id: str, tags: Mapping[str, str]) -> list[str]:
+    """The roles whose policies let them start an instance that has these tags."""
+    arn = f"arn:aws:ec2:{cloud.moto.region}:{ACCOUNT_ID}:instance/{instance_id}"
+    context = {f"aws:resourcetag/{key.lower()}": value for key, value in tags.items()}
+    asked = AccessRequest(action="ec2:StartInstances", resource=arn, context=context)
+    given = grants(cloud.recording)
+    return sorted({grant.role_arn for grant in given if grant.allows(asked)})
 
 
 async def unlatch(cloud: LocalCloud, show: Timeline) -> None:

@@ -53,9 +53,15 @@ class StageControl:
 
     def _answer(self) -> Answer:
         methods = {
-            key: {"throttlingRateLimit": rate, "throttlingBurstLimit": burst}
+            _named(key): {"throttlingRateLimit": rate, "throttlingBurstLimit": burst}
             for key, (rate, burst) in self._throttle.settings.items()
         }
         body = {"stageName": self._named["stageName"], "methodSettings": methods}
         headers = [(b"content-type", b"application/json")]
         return Answer(200, headers, json.dumps(body).encode())
+
+
+def _named(path: str) -> str:
+    """A throttle's name in a stage's settings: the slashes of the resource escaped."""
+    resource, _, method = path.rpartition("/")
+    return path if resource == "*" else f"~1{resource.replace('/', '~1')}/{method}"

@@ -311,7 +311,7 @@ async def test_a_node_that_is_here_or_coming_is_enough(world: World, phase: str)
     accept(world)
     scripts.run(world.queue, working.heartbeat("i-1", "b1", phase, 0, {}))
     await world.guard()
-    assert world.calls("DescribeInstances") == 0
+    assert world.calls("StartInstances") == 0
 
 
 async def test_nobody_is_woken_for_the_dead_or_under_a_latch_or_twice(world: World) -> None:

@@ -80,8 +80,9 @@ class Accepted:
 class Refused:
     """The job left nothing behind.
 
-    `why`: limited, latched, full, late, conflict, or unserved: nodes are never woken, and the lane
-    is broken. `wait_ms` where waiting helps.
+    `why`: limited, latched, full, late, conflict; unserved: nodes are never woken, and the lane is
+    broken; or closed, broken: no node is started for want of money, or because the last boots all
+    failed, and nobody else is there to answer. `wait_ms` where waiting helps.
     """
 
     why: str
@@ -121,8 +122,8 @@ def _accepted(job_id: str, answer: list[Any]) -> Accepted | Refused:
             return Accepted(state, 0, expires, _ms(estimate), first)
         case ["limited", wait_ms]:
             return Refused("limited", wait_ms)
-        case ["unserved", message, wait_ms]:
-            return Refused("unserved", wait_ms, message)
+        case ["unserved" | "broken" as why, message, wait_ms]:
+            return Refused(why, wait_ms, message)
         case [why, *detail]:
             return Refused(why, detail=str(detail[0]) if detail else "")
         case _:
@@ -225,6 +226,8 @@ class Status:
     `lane`: the instant lane's phase ('' while it does not run), in_flight, estimate_ms (or None),
     failure (as above, or None), and use_s, for how many seconds it ran, by month.
     `last_boot`: in epoch ms, when the latest boot's steps were reached, from `started` to `ready`.
+    `broken`: since when no node is started because so many boots `failed` in a row, until when one
+    may try (epoch ms), and why; `guard`: what the guardian last did, when and why; or None.
     """
 
     nodes: list[dict[str, Any]]
@@ -236,6 +239,8 @@ class Status:
     failure: dict[str, Any] | None
     lane: dict[str, Any]
     last_boot: dict[str, float] | None
+    broken: dict[str, Any] | None = None
+    guard: dict[str, Any] | None = None
 
 
 def status() -> Call[Status]:
@@ -244,7 +249,8 @@ def status() -> Call[Status]:
 
 
 def _status(answer: list[Any]) -> Status:
-    nodes, depth, estimate, waking, latch, money, failure, lane, use, boot = answer
+    nodes, depth, estimate, waking, latch, money, failure, lane, use, boot, *guards = answer
+    breaker, guard = guards
     known = [{**node, "timings": json.loads(node["timings"])} for node in json.loads(nodes)]
     return Status(
         nodes=known,
@@ -256,7 +262,16 @@ def _status(answer: list[Any]) -> Status:
         failure=_document(failure),
         lane=_lane(json.loads(lane), use),
         last_boot=_document(boot),
+        broken=_broken(pairs(breaker)),
+        guard=_document(guard),
     )
+
+
+def _broken(told: dict[str, str]) -> dict[str, Any] | None:
+    if "until" not in told:
+        return None
+    numbers = {name: int(told[name]) for name in ("failed", "since", "until")}
+    return {**numbers, "why": told["why"], "node": told["node"]}
 
 
 def _lane(told: dict[str, Any], use: list[str]) -> dict[str, Any]:

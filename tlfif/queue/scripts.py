@@ -35,6 +35,7 @@ CONSTANTS = (
     "LATCH", "BOOTS", "BOOT_STEPS", "PENDING_REPLIES", "SEARCH", "MONEY", "SAMPLES", "SAMPLING",
     "RUNS", "HEALTH_PROBE", "LANE", "LANE_OWNER", "LANE_WAKE", "LANE_CALLS", "LANE_FAILURE",
     "LANE_FIRSTS", "LANE_WORKS", "LANE_USE", "EMPTY_ZONES", "NEWS",
+    "CLOSED", "BREAKER", "WATCHED", "GUARD",
 )  # fmt: skip
 KEYS = (names.job_key, names.cancelled_key, names.node_key, names.reply_key, names.run_key)
 

@@ -118,6 +118,7 @@ def heartbeat(
         "timings": json.dumps(timings),
         "ttl_s": names.HEARTBEAT_TTL_S,
         "boots_bound": names.BOOTS_BOUND,
+        "watched_s": names.WATCHED_TTL_S,
     }
     if boot_ms is not None:
         beat["boot_ms"] = boot_ms

@@ -35,7 +35,8 @@ async def test_a_patch_closes_the_stage_and_another_opens_it(cloud: Cloud) -> No
         shown = json.loads((await control.get(request("apigateway", "Get", **NAMED), NOTHING)).body)
         expected = {"throttlingRateLimit": 0.001, "throttlingBurstLimit": 1}
         assert shown["methodSettings"]["*/*"] == expected
-        await control.update(patch("/~1mock/GET/throttling/burstLimit", "9"), NOTHING)
+        answer = await control.update(patch("/~1mock/GET/throttling/burstLimit", "9"), NOTHING)
+        assert set(json.loads(answer.body)["methodSettings"]) == {"*/*", "~1mock/GET"}
         assert (await http.get("/mock")).status_code == 200
 
 

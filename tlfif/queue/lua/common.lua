@@ -34,13 +34,32 @@ local function count_nodes()
   return ready, coming
 end
 
+-- For how many ms no node is started yet because the last boots all failed.
+local function broken_ms()
+  local tried_at = redis.call('HGET', BREAKER, 'until')
+  return tried_at and math.max(0, tried_at - now_ms()) or 0
+end
+
+-- How many nodes there may be, of `node_count`: none is started where money ends or boots fail, and
+-- after failures one has to be ready before there are more.
+local function startable(node_count)
+  if redis.call('EXISTS', CLOSED) == 1 or broken_ms() > 0 then return 0 end
+  return redis.call('HEXISTS', BREAKER, 'until') == 1 and math.min(1, node_count) or node_count
+end
+
 -- How many nodes to start now for `jobs`: 0 unless this caller claims (or already holds) the right
 -- to wake. And then the phases of the nodes there are, as {instance id, phase, ...}.
+-- A right that is `kept` for nodes that EC2 promised to start is free for whoever wants more nodes
+-- than those.
 local function claim_wake(token, ttl_s, jobs, up, node_count, slots)
-  local wanted = math.min(node_count, math.ceil(jobs / slots))
+  local wanted = math.min(startable(node_count), math.ceil(jobs / slots))
   if up >= wanted then return 0, {} end
-  local claimed = redis.call('SET', WAKE, token, 'NX', 'EX', ttl_s)
-  if not claimed and redis.call('GET', WAKE) ~= token then return 0, {} end
+  if not redis.call('SET', WAKE, token, 'NX', 'EX', ttl_s) then
+    local held = redis.call('GET', WAKE)
+    local more = held == 'kept' and up + redis.call('HLEN', STARTS) < wanted
+    if not more and held ~= token then return 0, {} end
+    if more then redis.call('SET', WAKE, token, 'EX', ttl_s) end
+  end
   local phases = {}
   for node, phase in pairs(live_nodes()) do
     phases[#phases + 1] = node

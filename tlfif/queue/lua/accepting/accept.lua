@@ -1,5 +1,5 @@
--- The only way in, all or nothing: idempotency -> latch -> rate limit -> backlog cap -> job + TTL
--- -> stream -> wake. KEYS: job, rate, idempotency ('' = none). ARGV: JSON, see accepting.accept.
+-- The only way in, all or nothing: idempotency -> latch -> rate limit -> backlog cap -> somebody
+-- to answer -> job + TTL -> stream -> wake. KEYS: job, rate, idempotency ('' = none). ARGV: JSON, see accepting.accept.
 local job, rate, idempotency = KEYS[1], KEYS[2], KEYS[3]
 local new = cjson.decode(ARGV[1])
 
@@ -17,6 +17,10 @@ end
 local now = now_ms()
 local ready, coming = count_nodes()
 local lane = new.lane -- nil or false: there is none
+local expected = gpu_expected()
+-- No node may be started, and none is there or coming: the lane is to answer whatever there is.
+local unlit = not expected and startable(new.node_count) == 0
+if lane and unlit then lane.wakes = 'never' end
 local short = not lane or lane.wakes == 'never' or #new.prompt <= lane.prompt_bytes
 local laned = lane and short and ready == 0 and lane_serves()
 local worked_on = ready > 0 or (laned and lane.wakes ~= 'always' and lane_phase() == 'working')
@@ -73,6 +77,14 @@ if wait > 0 then return {'limited', wait} end
 local backlog = redis.call('XLEN', STREAM) + redis.call('HLEN', PENDING_REPLIES)
 if backlog >= new.backlog_cap then return {'full', backlog} end
 
+if unlit and not laned then
+  local closed = redis.call('GET', CLOSED)
+  if closed then return {'closed', closed} end
+  if broken_ms() > 0 then
+    local since, why = unpack(redis.call('HMGET', BREAKER, 'since', 'why'))
+    return {'broken', cjson.encode({since = tonumber(since), why = why}), broken_ms()}
+  end
+end
 if lane and lane.wakes == 'never' and not laned and ready == 0 then
   return {'unserved', redis.call('HGET', LANE_FAILURE, 'message') or '',
     math.max(0, redis.call('PTTL', LANE_FAILURE))}

@@ -1,6 +1,6 @@
 -- Everything the console shows, in one read.
 -- Returns {nodes JSON, depth, estimate, waking, latch, money JSON, failure JSON, lane JSON,
--- the lane's use, the last boot's steps}.
+-- the lane's use, the last boot's steps, the breaker, what the guardian last did}.
 local nodes = {}
 for _, node in ipairs(redis.call('ZRANGE', NODES, 0, -1)) do
   local phase, in_flight, timings =
@@ -33,4 +33,6 @@ return {
   cjson.encode(lane),
   redis.call('HGETALL', LANE_USE),
   redis.call('LINDEX', BOOT_STEPS, 0) or '',
+  redis.call('HGETALL', BREAKER),
+  redis.call('GET', GUARD) or '',
 }

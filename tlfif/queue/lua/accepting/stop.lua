@@ -5,6 +5,7 @@
 local now, ttl_s, jobs = now_ms(), ARGV[1], {}
 redis.call('DEL', WAKE, LANE_WAKE)
 redis.call('SET', STOP, now, 'EX', ttl_s)
+redis.call('HSET', WATCHED, 'stop', now) -- a boot that ends for this did not fail
 for node in pairs(live_nodes()) do redis.call('HSET', node_key(node), 'phase', 'draining') end
 for _, entry in ipairs(redis.call('XRANGE', STREAM, '-', '+')) do
   local job = fields(entry[2])

@@ -14,5 +14,11 @@ for i = first_started, #ARGV do
   redis.call('EXPIRE', STARTS, starts_s)
 end
 if code ~= '' then note_failure(START_FAILURE, code, message, failure_s) end
-if kept ~= '1' and redis.call('GET', WAKE) == token then redis.call('DEL', WAKE) end
+if redis.call('GET', WAKE) == token then
+  if kept ~= '1' then
+    redis.call('DEL', WAKE)
+  elseif #ARGV >= first_started then
+    redis.call('SET', WAKE, 'kept', 'KEEPTTL') -- for these alone, see claim_wake
+  end
+end
 return 'OK'

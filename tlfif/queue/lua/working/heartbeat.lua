@@ -10,7 +10,11 @@ if known_boot ~= beat.boot then -- the node that was woken is here
 end
 -- Not earlier: a boot that comes to nothing as the last one did must not hide why.
 local was_ready = known_boot == beat.boot and known_phase == 'ready'
-if phase == 'ready' and not was_ready then redis.call('DEL', START_FAILURE) end
+if phase == 'ready' and not was_ready then
+  redis.call('DEL', START_FAILURE, BREAKER)
+  redis.call('HSET', WATCHED, beat.instance .. ':ready', now)
+  redis.call('EXPIRE', WATCHED, beat.watched_s)
+end
 redis.call('HSET', node, 'boot', beat.boot, 'phase', phase, 'in_flight', beat.in_flight,
   'timings', beat.timings, 'at', now)
 redis.call('EXPIRE', node, beat.ttl_s)
