@@ -5,5 +5,4 @@ local node = node_key(instance)
 redis.call('HSET', node, 'boot', boot, 'phase', 'draining', 'at', now_ms())
 redis.call('EXPIRE', node, ttl_s)
 note_failure(START_FAILURE, code, message, failure_s)
-note_news('failed_boots')
 return 'draining'
