@@ -68,7 +68,7 @@ def _alarm(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def budget_alarms(linked: Linked, schema: Mapping[str, Any]) -> dict[str, Any]:
     """A Terraform module of the budget and of the spend alarms, with the topics that they need."""
-    kept = _with_needs(linked.recording)
+    kept = _with_topics(linked.recording)
     configuration, _ = translate(
         replace(linked, recording=replace(linked.recording, resources=kept, outputs={})),
         dict(schema),
@@ -83,17 +83,19 @@ def budget_alarms(linked: Linked, schema: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_needs(recording: Recording) -> list[Resource]:
-    by_urn = {resource.urn: resource for resource in recording.resources}
-    budget = kinds.monitoring.BUDGET.token
-    wanted = [r for r in recording.resources if r.type == budget or r.name in SPEND]
-    kept: dict[str, Resource] = {}
-    while wanted:
-        resource = wanted.pop()
-        if resource.custom and resource.urn not in kept:
-            kept[resource.urn] = resource
-            wanted += [by_urn[urn] for urn in resource.dependencies if urn in by_urn]
-    return [resource for resource in recording.resources if resource.urn in kept]
+def _with_topics(recording: Recording) -> list[Resource]:
+    """Budget, spend alarms and topics; what hears of them is the rest of the program's."""
+    whole = (
+        kinds.monitoring.BUDGET.token,
+        kinds.monitoring.TOPIC.token,
+        kinds.monitoring.TOPIC_POLICY.token,
+    )
+    kept = [r for r in recording.resources if r.type in whole or r.name in SPEND]
+    there = {resource.urn for resource in kept}
+    return [
+        replace(each, dependencies=[urn for urn in each.dependencies if urn in there])
+        for each in kept
+    ]
 
 
 def lint(document: Mapping[str, Any]) -> list[str]:
