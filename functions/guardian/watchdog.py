@@ -145,7 +145,8 @@ def _judge_running(node: Node, told: Told, seen: Seen, limits: Limits) -> Verdic
         return _stop(seen, f"it has been up for {hours:.1f} hours, past gpu:maxLifetimeHours")
     if not seen.ready and age_s > limits.boot_s and seen.unready >= UNREADY_LOOKS:
         why = f"it is not ready {minutes} minutes after its start: {_how(told, seen)}"
-        return _stop(_failed(seen, why).seen, why, failed=why)
+        is_counted = seen.counted == seen.launched
+        return _stop(_failed(seen, why).seen, why, failed="" if is_counted else why)
     if seen.ready and seen.silent >= names.SILENT_LOOKS:
         return _stop(seen, f"it was ready, and has been silent for {seen.silent} minutes")
     if seen.ready and seen.unready * limits.minute_s > limits.boot_s:
