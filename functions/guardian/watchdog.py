@@ -117,7 +117,7 @@ def _judge_life(
         return _judge_running(node, told, _looked(told, seen), limits)
     if node.state not in ENDED or seen.ready or seen.counted == seen.launched or not is_known:
         return Verdict(seen)
-    excused = node.failure or node.latched or _since(stop_at, seen.launched)
+    excused = node.failure or node.latched or seen.stopped or _since(stop_at, seen.launched)
     if excused or node.state == "stopping":  # EC2 says why when it has stopped
         return Verdict(replace(seen, counted=seen.launched) if excused else seen)
     how = "its machine powered itself off" if node.powered_off else "it stopped"
