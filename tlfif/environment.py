@@ -138,7 +138,6 @@ class Router(Fleet, UserPool):
     backlog_cap: int
     idle_minutes: int
     cap_eur: float
-    gpu_eur_per_hour: float
     lane_eur_per_hour: float = 0.0
     ec2_timeout_s: float = 0.8
 

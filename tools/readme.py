@@ -28,6 +28,7 @@ OUTPUTS = {
     "tls_host": "the TLS balancer's host, inside the VPC; with `gpu:tlsIngress`",
     "alerts_topic_arn": "where budget and alarms report",
     "dashboard_url": "the stack's dashboard, in the console",
+    "guardian_arn": "the guardian, which `make unlatch` calls",
     "cost_fixed_monthly_eur": "what the stack costs each month before any GPU hour, "
     "in EUR without VAT",
     "cost_gpu_hours_left": "how many GPU hours the cap leaves; none with `gpu:wake` = never",

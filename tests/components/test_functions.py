@@ -37,7 +37,6 @@ def test_the_functions_get_the_environment_they_read(dev: Recording) -> None:
         "TLFIF_GPU_SLOTS": "8",
         "TLFIF_IDLE_MINUTES": "5",
         "TLFIF_CAP_EUR": "20",
-        "TLFIF_GPU_EUR_PER_HOUR": "0.4617",
         "TLFIF_GPU_WAKE": "always",
         "TLFIF_GPU_WAKE_AFTER_SECONDS": "60",
         "TLFIF_LANE_FUNCTION": "tl-fif-dev-cpu-worker",

@@ -128,7 +128,6 @@ class World:
             "TLFIF_GPU_SLOTS": "8",
             "TLFIF_IDLE_MINUTES": "5",
             "TLFIF_CAP_EUR": "20",
-            "TLFIF_GPU_EUR_PER_HOUR": "0.5",
             # On a loaded machine EC2 takes longer to answer than on AWS.
             "TLFIF_EC2_TIMEOUT_S": "3",
             "AWS_USE_DUALSTACK_ENDPOINT": "true",

@@ -15,9 +15,10 @@ from tlfif.environment import Environment, PingProbe, variable
 # Which class a function reads, by its folder.
 READERS: dict[str, type[Environment]] = {
     "authorizer": environment.UserPool,
+    "budget_killer": environment.BudgetKiller,
     "cost_publisher": environment.CostPublisher,
     "cpu_worker": environment.CpuWorker,
-    "guardian": environment.Fleet,
+    "guardian": environment.Guardian,
     "model_fetch": environment.ModelFetch,
     "payload_samples": environment.Queue,
     "ping_probe": environment.PingProbe,
