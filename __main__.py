@@ -188,7 +188,7 @@ meter = Meter(
         topic_arn=alerts.topic_arn,
     ),
 )
-bill = costs.summarise(settings, [*parts, *others, meter])
+bill = costs.summarise(settings, [*parts, meter, *others])
 costs.report(bill)
 
 pulumi.export("api_url", gateway.url)

@@ -71,6 +71,7 @@ USAGE_PLAN = Kind(
 USAGE_PLAN_KEY = Kind(
     token="aws:apigateway/usagePlanKey:UsagePlanKey",
     shape={"id": "{keyId}"},
+    name_property="keyId",
     emulated="local/apigateway/ limits callers by it",
     terraform="aws_api_gateway_usage_plan_key",
     replaced_by=frozenset({"keyId", "keyType", "usagePlanId"}),
