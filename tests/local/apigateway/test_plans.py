@@ -1,6 +1,5 @@
 """What one caller may have, whoever else calls: usage plans by the authorizer's keys."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ FLOOD_PER_S, SECONDS = 50, 12
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
     monkeypatch.setattr("local.apigateway.throttle.time.monotonic", lambda: now[0])
-    yield now
+    return now
 
 
 def own(**more: Any) -> GatewaySpec:
