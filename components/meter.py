@@ -75,7 +75,6 @@ class Meter(Component):
         args = self._args
         functions, log_groups = self._counted()
         return environment.Meter.variables(
-            stack=args.stack,
             replies_bucket=args.replies_bucket.name,
             api_id=args.gateway.api.id,
             api_name=args.gateway.api.name,

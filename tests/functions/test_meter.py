@@ -68,7 +68,6 @@ class World:
     @property
     def told(self) -> Meter:
         return Meter(
-            stack="test",
             replies_bucket=BUCKET,
             api_id=self.api_id,
             api_name=API,

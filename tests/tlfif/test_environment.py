@@ -14,9 +14,10 @@ from tlfif.environment import Environment, PingProbe, variable
 
 # Which class a function reads, by its folder.
 READERS: dict[str, type[Environment]] = {
-    "authorizer": environment.UserPool,
+    "authorizer": environment.Authorizer,
     "cpu_worker": environment.CpuWorker,
     "guardian": environment.Fleet,
+    "meter": environment.Meter,
     "model_fetch": environment.ModelFetch,
     "payload_samples": environment.Queue,
     "ping_probe": environment.PingProbe,
