@@ -215,7 +215,6 @@ class Meter(Environment):
     `functions` is text of tlfif.money.counting's, `log_groups` are names with commas between.
     """
 
-    stack: str
     replies_bucket: str
     api_id: str
     api_name: str

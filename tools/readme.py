@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from components.settings import Settings
 from recording.evaluate import evaluate, stacks
 from recording.model import ROOT
-from tools import fleet_costs, lane_costs, literal_costs, model_tables, runbook
+from tools import fleet_costs, lane_costs, literal_costs, model_tables, runbook, surface_costs
 
 OUTPUTS = {
     "api_url": "where clients post prompts",
@@ -113,6 +113,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "outputs": outputs,
     "literal-costs": literal_costs.table,
     "lane-costs": lane_costs.table,
+    "surface-costs": surface_costs.table,
     "presets": model_tables.presets,
     "gpus": model_tables.gpus,
     "fits": model_tables.fits,

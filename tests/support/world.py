@@ -282,7 +282,7 @@ def world(
         monkeypatch.setenv(name, value)
     # boto3's own session keeps the credentials of the test before.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", session())
-    for made_once in (router.services, authorizer.verifier, guardian.services):
+    for made_once in (router.services, authorizer.verifier, authorizer.told, guardian.services):
         made_once.cache_clear()
     yield made
     PERFORMED.extend(endpoint.calls)
@@ -294,6 +294,7 @@ def world(
         caller, *clients = guardian.services()
         _close(guardian.services, *clients, *_clients(caller))
     authorizer.verifier.cache_clear()
+    authorizer.told.cache_clear()
     made.queue.close()
 
 

@@ -14,11 +14,12 @@ from tlfif.environment import Environment, PingProbe, variable
 
 # Which class a function reads, by its folder.
 READERS: dict[str, type[Environment]] = {
-    "authorizer": environment.UserPool,
+    "authorizer": environment.Authorizer,
     "budget_killer": environment.BudgetKiller,
     "cost_publisher": environment.CostPublisher,
     "cpu_worker": environment.CpuWorker,
     "guardian": environment.Guardian,
+    "meter": environment.Meter,
     "model_fetch": environment.ModelFetch,
     "payload_samples": environment.Queue,
     "ping_probe": environment.PingProbe,
