@@ -148,7 +148,8 @@ class CostPublisher(Environment):
     """The environment of the function that publishes what the month has cost.
 
     `budget_name` is the budget that is asked; `cost_source` and `cost_scope` are the configuration
-    keys costs:source and budget:scope.
+    keys costs:source and budget:scope. `stop_topic_arn` is where it has nodes stopped when the
+    guardian does not.
     """
 
     stack: str
@@ -157,6 +158,7 @@ class CostPublisher(Environment):
     budget_name: str
     cost_source: str = "ledger"
     cost_scope: str = "account"
+    stop_topic_arn: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ def services() -> tuple[CostPublisher, Clients]:
         ec2=aws.client("ec2", connect_s=CONNECT_S, read_s=READ_S),
         budgets=aws.client("budgets", GLOBAL_REGION, connect_s=CONNECT_S, read_s=READ_S),
         ce=aws.client("ce", GLOBAL_REGION, connect_s=CONNECT_S, read_s=patience_s),
+        sns=aws.client("sns", connect_s=CONNECT_S, read_s=READ_S),
     )
 
 

@@ -22,9 +22,14 @@ def seen(
     if billed is not None and billed.month > month:  # a clock that was set back
         return billed
     if billed is None or billed.month < month:
-        before = actual_usd if billed is None else billed.actual_usd
-        asked_at = 0.0 if billed is None else billed.asked_at
-        billed = Billed(month=month, at=months.begin(now), before_usd=before, asked_at=asked_at)
+        last = billed or Billed(month=month, at=now, actual_usd=actual_usd)
+        billed = Billed(
+            month=month,
+            at=months.begin(now),
+            before_usd=last.actual_usd or last.before_usd,
+            asked_at=last.asked_at,
+            counted=last.counted,
+        )
     stale = now - months.begin(now) < LATE_S and actual_usd >= billed.before_usd > 0
     if stale or actual_usd <= billed.actual_usd:
         return billed

@@ -134,6 +134,8 @@ class Billed(Document):
     `before_usd` is what AWS said before, where its figure may be the last month's still. `points`
     are the times at which figures were first seen, with our own count then, all of it and what is
     not fixed: of the last day, and the one before. `asked_at` is when Cost Explorer was asked.
+    `counted` is the publisher's own ledger, by which it and the guardian go on where the guardian
+    was dead.
     """
 
     KEY: ClassVar[str] = f"{MONEY}/billed.json"
@@ -145,6 +147,12 @@ class Billed(Document):
     before_usd: float = 0.0
     points: list[list[float]] = field(default_factory=list[list[float]])
     asked_at: float = 0.0
+    counted: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The publisher's own. Raises ValueError."""
+        return Ledger.of(self.counted) if self.counted else None
 
 
 @dataclass(frozen=True, kw_only=True)
