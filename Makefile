@@ -5,6 +5,7 @@ STACK ?= dev
 ENGINE ?= recording
 EXAMPLES ?= 500
 JOBS ?= 2000
+SEEDS ?= 12
 LANE ?= yes
 WORKERS ?= auto
 VLLM ?=
@@ -19,7 +20,7 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local engine up refresh destroy test bench vllm-check bake-check fuzz chaos postman invoke user model bake check preview format pins lambda-package docs clean setup-local setup-dev
+.PHONY: help demo local engine up refresh destroy test bench month vllm-check bake-check fuzz chaos postman invoke user model bake check preview format pins lambda-package docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,9 @@ test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0
 
 bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, weeks)
 	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS) $(ARGS))
+
+month: setup-dev ## Simulate months of money, with all guards and with one alone (SEEDS=…, ARGS=write for the page and its picture)
+	@$(RUN) -m bench.month "$(SEEDS)" $(ARGS)
 
 vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
 	@$(RUN) -m bench.vllm $(ARGS)

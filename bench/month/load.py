@@ -2,7 +2,10 @@
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from tlfif.money import months
 
@@ -21,8 +24,14 @@ class Span:
     until: float
     rate: float = 0.0
 
-    def holds(self, at: float) -> bool:
-        return self.since <= at < self.until
+
+class Minutes(NamedTuple):
+    """How many of the spans of each kind there are in each minute; of polls their rates' sum."""
+
+    wanted: list[float]
+    stuck: list[float]
+    dead: list[float]
+    rates: list[float]
 
 
 @dataclass(frozen=True)
@@ -46,9 +55,26 @@ class Load:
     price_factor: float
     counters_late_s: float
 
-    def rate(self, at: float) -> float:
-        """Requests a second that are asked for."""
-        return sum(each.rate for each in self.polls if each.holds(at))
+    @cached_property
+    def minutes(self) -> Minutes:
+        """The month by its minutes."""
+        return Minutes(
+            wanted=_by_minute(self.sessions),
+            stuck=_by_minute(self.stuck),
+            dead=_by_minute(self.dead),
+            rates=_by_minute(self.polls),
+        )
+
+
+def _by_minute(spans: Sequence[Span]) -> list[float]:
+    begin, count = BEGIN - LEAD_S, round(DAYS * DAY_S / MINUTE_S)
+    sums = [0.0] * count
+    for span in spans:
+        first = math.ceil((span.since - begin) / MINUTE_S)
+        last = math.ceil((span.until - begin) / MINUTE_S)
+        for minute in range(first, min(last, count)):
+            sums[minute] += span.rate or 1.0
+    return sums
 
 
 PROFILES = ("light", "usual", "heavy", "forgotten", "flood", "siege")

@@ -12,6 +12,8 @@ from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 from tlfif.nodes import Node
 
 GUARDS = ("idle stop", "lifetime", "guardian", "meter", "publisher", "budget")
+# A figure is judged against what is true, and early in the month against this part of the cap.
+LEAST_SHARE = 0.1
 IDLE_S, LIFETIME_S, BOOT_S = 300.0, 4 * HOUR_S, 90.0
 # The guardian gives a node so much longer than its watcher does.
 LIFETIME_MARGIN_S = 1_800.0
@@ -94,15 +96,17 @@ class World:
         self.history: deque[tuple[float, float]] = deque()
         self.counters: deque[tuple[float, dict[str, float], float]] = deque()
         self.begun_at = self.now
+        self.minute = 0
+        self.paid_for: object = None
+        self.died_at = -math.inf
 
     def run(self) -> Record:
         """The whole month; raises nothing: who asks judges the record."""
-        minute = 0
         while self.now < END:
             self._minute()
-            self._guard(minute)
-            minute += 1
-            if minute % 360 == 0:
+            self._guard()
+            self.minute += 1
+            if self.minute % 360 == 0:
                 day = (self.now - BEGIN) / 86_400
                 published = self.record.published_usd
                 self.record.line.append((day, self.spent_usd, published, self.latched))
@@ -112,15 +116,18 @@ class World:
 
     def _minute(self) -> None:
         load, now = self.load, self.now
-        wanted = any(span.holds(now) for span in load.sessions)
+        wanted = load.minutes.wanted[self.minute] > 0
         for machine in self.machines[: 1 + (load.profile == "siege")]:
             self._use(machine, wanted)
         if wanted and not self.latched and not any(each.runs for each in self.machines):
             self.lane_s += MINUTE_S
-        rate = min(load.rate(now), MOST_RATE, self.trickle_rate)
+        rate = min(load.minutes.rates[self.minute], MOST_RATE, self.trickle_rate)
         if rate:
-            for item, count in PER_REQUEST.items():
-                self.units[item] = self.units.get(item, 0.0) + count * rate * MINUTE_S
+            requests = rate * MINUTE_S
+            self.units = {
+                item: self.units.get(item, 0.0) + count * requests
+                for item, count in PER_REQUEST.items()
+            }
         self._pay()
         self.now += MINUTE_S
         if self.now >= self.stop_at:
@@ -130,11 +137,12 @@ class World:
 
     def _use(self, machine: Machine, wanted: bool) -> None:
         """A node's minute: it is started for who wants it, and stops itself."""
-        stuck = any(span.holds(self.now) for span in self.load.stuck)
+        stuck = self.load.minutes.stuck[self.minute] > 0
         if wanted and not machine.runs and not self.latched and not self.closed:
             machine.runs, machine.launched_at = True, self.now + 1
             machine.busy_at = self.now + BOOT_S
             self.record.starts += 1
+            self.record.starts_latched += self.latched
         if not machine.runs:
             return
         if wanted:
@@ -158,11 +166,7 @@ class World:
         factor = load.price_factor if self.now >= load.price_at else 1.0
         running = sum(machine.runs for machine in self.machines)
         self.node_s += running * MINUTE_S
-        used = self.units | {
-            item: self.units.get(item, 0.0) + each * self.lane_s
-            for item, each in tariff.lane_units.items()
-        }
-        usage = spending.usage_usd(tariff, used)
+        usage = self._usage_usd()
         month_s = months.end(self.now) - months.begin(self.now)
         self.spent_usd += tariff.fixed_usd * MINUTE_S / month_s
         self.spent_usd += factor * running * tariff.gpu_usd_per_hour * MINUTE_S / HOUR_S
@@ -170,7 +174,17 @@ class World:
         self.usage_usd = usage
         self.record.spent_usd = max(self.record.spent_usd, self.spent_usd)
         self.history.append((self.now, self.spent_usd))
-        self.counters.append((self.now, dict(self.units), self.lane_s))
+        self.counters.append((self.now, self.units, self.lane_s))
+
+    def _usage_usd(self) -> float:
+        if self.paid_for == (self.lane_s, id(self.units)):
+            return self.usage_usd
+        self.paid_for = (self.lane_s, id(self.units))
+        lane = self.tariff.lane_units.items()
+        used = self.units | {
+            item: self.units.get(item, 0.0) + each * self.lane_s for item, each in lane
+        }
+        return spending.usage_usd(self.tariff, used)
 
     def _turn(self) -> None:
         """A new month begins: AWS counts from nothing, and the latch is lifted."""
@@ -183,11 +197,13 @@ class World:
 
     # --- what the guards see and do
 
-    def _guard(self, minute: int) -> None:
-        load, now = self.load, self.now
+    def _guard(self) -> None:
+        load, now, minute = self.load, self.now, self.minute
         running = any(machine.runs for machine in self.machines)
-        quiet = not running and not load.rate(now) and not (self.ledger and self.ledger.running)
-        dead = "guardian" not in self.guards or any(span.holds(now) for span in load.dead)
+        asked = load.minutes.rates[minute]
+        quiet = not running and not asked and not (self.ledger and self.ledger.running)
+        dead = "guardian" not in self.guards or load.minutes.dead[minute] > 0
+        self.died_at = now if dead else self.died_at
         self._count_units()
         if not dead and (not quiet or minute % 15 == 0):
             self._guardian(now + load.skew_s)
@@ -292,13 +308,12 @@ class World:
         prices is right, and of what the counters showed when it was published.
         """
         load, now = self.load, self.now
-        lived = not any(span.holds(now) or 0 <= now - span.until < HOUR_S for span in load.dead)
-        if "guardian" not in self.guards or not lived or now >= load.price_at:
+        if now - self.died_at < HOUR_S or now >= load.price_at:
             return
         late = 0.0
         if self.metered is not None and self.metered.month == seen.ledger.month:
             shown = spending.units(self.tariff, seen.ledger, self.metered)
             late = self.usage_usd - spending.usage_usd(self.tariff, shown)
         true = self.spent_usd - late
-        if true >= 1.0:
-            self.record.error = max(self.record.error, abs(seen.spent_usd - true) / true)
+        off = abs(seen.spent_usd - true) / max(true, LEAST_SHARE * self.tariff.cap_usd)
+        self.record.error = max(self.record.error, off)

@@ -10,10 +10,14 @@ LATE_S = 86_400.0
 
 
 def seen(
-    billed: Billed | None, actual_usd: float, own_usd: float, variable_usd: float, now: float
+    billed: Billed | None,
+    actual_usd: float,
+    own_usd: float,
+    most: tuple[float, float],
+    now: float,
 ) -> Billed:
-    """What is known when AWS says `actual_usd` and our own count is this; `variable_usd` is the
-    part of it that is not fixed.
+    """What is known when AWS says `actual_usd` and our own count is this; `most` is what it may be
+    at most, all of it and what is not fixed.
 
     Within a month no figure falls. In the first day of one a figure is the last month's until it
     has fallen.
@@ -33,7 +37,7 @@ def seen(
     stale = now - months.begin(now) < LATE_S and actual_usd >= billed.before_usd > 0
     if stale or actual_usd <= billed.actual_usd:
         return billed
-    points = [*billed.points, [now, own_usd, variable_usd]]
+    points = [*billed.points, [now, *most]]
     old = [each for each in points if each[0] <= now - LATE_S]
     return replace(
         billed,

@@ -21,11 +21,13 @@ MINUTES_S = 300.0
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen: the ledger with it, our own count, what is reported, what is to be closed."""
+    """What was seen: the ledger with it, our own count and its `most`, what is reported, what is to
+    be closed.
+    """
 
     ledger: Ledger
     own_usd: float
-    variable_usd: float
+    most: spending.Most
     spent_usd: float
     decision: Decision
 
@@ -50,14 +52,17 @@ def look(
     if lane_s is not None and ledger.month == months.month(now):
         ledger = counting.with_lane(ledger, lane_s)
         reckoned = counting.with_lane(reckoned, lane_s)
-    own = spending.own_usd(tariff, reckoned, metered, now)
-    most = spending.most_usd(tariff, reckoned, metered, billed, now)
-    decision = deciding.decide(tariff, most, now)
+    variable = spending.variable_usd(tariff, reckoned, metered)
+    own = spending.own_usd(tariff, reckoned, variable, now)
+    spent = spending.spend_usd(own, billed, now)
+    most = spending.counted_most(tariff, reckoned, own, variable)
+    most_usd = spending.most_usd(tariff, most, metered, billed, spent, now)
+    decision = deciding.decide(tariff, most_usd, now)
     return Look(
         ledger=replace(ledger, degree=decision.degree.value, why=decision.why),
         own_usd=own,
-        variable_usd=spending.variable_usd(tariff, reckoned, metered),
-        spent_usd=spending.spend_usd(own, billed, now),
+        most=most,
+        spent_usd=spent,
         decision=decision,
     )
 
@@ -108,7 +113,7 @@ def published(
     close_s = ALIVE_S if alive else counting.CLOSE_S
     seen = look(tariff, known, metered, billed, nodes, now, close_s=close_s)
     if figure_usd is not None:
-        billed = billing.seen(billed, figure_usd, seen.own_usd, seen.variable_usd, now)
+        billed = billing.seen(billed, figure_usd, seen.own_usd, seen.most, now)
         seen = look(tariff, known, metered, billed, nodes, now, close_s=close_s)
     billed = billed or Billed(month=months.month(now), at=months.begin(now))
     if not alive:
