@@ -268,7 +268,7 @@ class World:
         if ledger is not None and not dead:
             degree = Degree(ledger.degree)
         else:
-            known = ledger or counting.begun(now)
+            known = ledger or counting.unknown(now)
             looked = looking.look(self.tariff, known, self.metered, self.billed, None, now)
             degree = looked.decision.degree
         if degree is Degree.TRICKLE:
@@ -308,7 +308,8 @@ class World:
         prices is right, and of what the counters showed when it was published.
         """
         load, now = self.load, self.now
-        if now - self.died_at < HOUR_S or now >= load.price_at:
+        turns = seen.ledger.month != months.month(now)
+        if turns or now - self.died_at < HOUR_S or now >= load.price_at:
             return
         late = 0.0
         if self.metered is not None and self.metered.month == seen.ledger.month:

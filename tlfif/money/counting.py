@@ -25,6 +25,11 @@ def begun(now: float) -> Ledger:
     return Ledger(month=months.month(now), at=now, begun_at=now)
 
 
+def unknown(now: float) -> Ledger:
+    """The ledger for whoever closes something and finds none: the stack may be there all month."""
+    return Ledger(month=months.month(now), at=months.begin(now))
+
+
 def counted(ledger: Ledger, nodes: Iterable[Node], now: float, close_s: float = CLOSE_S) -> Ledger:
     """The ledger as of now, when the stack's nodes are these; a new month begins with nothing.
 
@@ -43,7 +48,7 @@ def counted(ledger: Ledger, nodes: Iterable[Node], now: float, close_s: float = 
     return replace(
         ledger,
         at=now,
-        node_s=ledger.node_s + node_s,
+        node_s=max(0.0, ledger.node_s + node_s),
         unseen_s=ledger.unseen_s + unseen_s,
         running=sorted(node.id for node in found.values() if node.state in RUNNING),
     )
@@ -77,8 +82,12 @@ def _ran_s(ledger: Ledger, node: Node, now: float) -> float:
         since = max(launched, months.begin(now)) if launched else at
     else:
         return 0.0
-    until = now if runs or not since <= node.stopped_at <= now else node.stopped_at
-    return max(until - since, LEAST_S if again and not runs else 0.0)
+    said = not runs and node.stopped_at >= node.launched_at > 0
+    until = min(node.stopped_at, now) if said else now
+    if again and not runs:
+        return max(until - since, LEAST_S)
+    # By EC2's clock a stop may be before the last look: so much was counted too much.
+    return max(until - since, -CLOSE_S)
 
 
 def _unseen_s(ledger: Ledger, node: Node, now: float) -> float:

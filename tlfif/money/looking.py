@@ -44,8 +44,10 @@ def look(
     lane_s: float | None = None,
 ) -> Look:
     """The look at `now`, when the stack's nodes are these, None where EC2 did not say, and the
-    queue has counted so many seconds of the lane this month, None where nobody asked it.
+    queue has counted so many seconds of the lane this month, None where nobody asked it. Whose
+    clock is behind goes by the ledger's, at a month's turn above all.
     """
+    now = max(now, ledger.at)
     # Where EC2 does not say, what ran still runs; how long, the next look will know.
     reckoned = counting.counted(ledger, nodes or (), now, close_s)
     ledger = ledger if nodes is None else reckoned
@@ -110,6 +112,7 @@ def published(
     """
     alive = is_alive(ledger, nodes, now)
     known = later(ledger, billed.ledger if billed else None) or counting.begun(now)
+    now = max(now, known.at)
     close_s = ALIVE_S if alive else counting.CLOSE_S
     seen = look(tariff, known, metered, billed, nodes, now, close_s=close_s)
     if figure_usd is not None:
