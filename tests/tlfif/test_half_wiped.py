@@ -38,6 +38,8 @@ CALLS: dict[str, Call[Any]] = {
         accepting.woken("t", ["i-2"], failure=("code", "message"), empty_zones=["z"]),
         guarding.begin_run(names.GUARDIAN, "t"),
         guarding.clear([ENDED.id]),
+        guarding.money("2026-11"),
+        guarding.tell_money({"month": "2026-11"}),
         guarding.end_run(names.GUARDIAN, "t", done=True),
         guarding.fell_back(["i-2"], ("code", "message")),
         guarding.health(240),
