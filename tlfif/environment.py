@@ -149,7 +149,7 @@ class CostPublisher(Environment):
 
     `budget_name` is the budget that is asked; `cost_source` and `cost_scope` are the configuration
     keys costs:source and budget:scope. `stop_topic_arn` is where it has nodes stopped when the
-    guardian does not.
+    guardian does not. Only the local cloud gives `patience_s`, as it gives the router's.
     """
 
     stack: str
@@ -159,6 +159,7 @@ class CostPublisher(Environment):
     cost_source: str = "ledger"
     cost_scope: str = "account"
     stop_topic_arn: str = ""
+    patience_s: float = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
