@@ -15,8 +15,9 @@ from bench.month.load import BEGIN, DAY_S, LEAD_S, Load, Span, load
 from bench.month.plot import picture
 from bench.month.rows import ALLOWED_EUR, COLUMNS, failures, priced, rows, simulate
 from bench.month.world import GUARDS, World
+from components.prices import PRICES
 
-DAYS = 2
+DAYS, DAYS_IN_ALL = 2, 32
 TIMES = st.floats(BEGIN - LEAD_S, BEGIN + DAYS * DAY_S)
 LENGTHS = st.floats(60, 2 * DAY_S)
 
@@ -46,7 +47,7 @@ LOADS = st.builds(
 
 
 @pytest.mark.story("OPS-003")
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(LOADS, st.floats(14.5, 18.0), st.integers(1, 2))
 def test_nothing_that_happens_passes_the_cap(made: Load, cap_usd: float, count: int) -> None:
     """A cap that leaves some hours, so that a few days are enough to reach it."""
@@ -72,6 +73,30 @@ def test_one_guard_alone_bounds_what_it_is_for() -> None:
     for row in rows(tariff)[1:4]:
         [record] = simulate(tariff, row, [3])
         assert record.spent_usd <= row.bound_usd, row.name
+
+
+@pytest.mark.story("OPS-002", "OPS-003")
+def test_the_guards_themselves_cost_a_few_cents() -> None:
+    """What they do in a month, at its prices: four documents read each minute by the guardian and
+    every 15 minutes by the publisher, which asks Cost Explorer 31 times.
+    """
+    [record] = simulate(priced(TARIFF), rows(priced(TARIFF))[0], [5])
+    stored = record.calls["ledger stored"] + record.calls["figure stored"]
+    asked = record.calls["published"]
+    reads = 4 * (DAYS_IN_ALL * 1_440 + asked)
+    assert asked == DAYS_IN_ALL * 96
+    assert stored < 12_000
+    usd = stored * price("S3 write") + reads * price("S3 read")
+    assert usd + 31 * price("Cost Explorer request") < 0.50
+    assert evaluated("Cost Explorer request") == 31
+
+
+def price(item: str) -> float:
+    return PRICES[item]["us-east-1"].usd
+
+
+def evaluated(item: str) -> float:
+    return sum(row["quantity"] for row in evaluate("dev").bill if row["item"] == item)
 
 
 def test_the_page_has_the_table() -> None:
