@@ -178,7 +178,8 @@ class CostPublisher(Environment):
     """The environment of the function that publishes what the month has cost.
 
     `budget_name` is the budget that is asked; `cost_source` and `cost_scope` are the configuration
-    keys costs:source and budget:scope.
+    keys costs:source and budget:scope. `stop_topic_arn` is where it has nodes stopped when the
+    guardian does not. Only the local cloud gives `patience_s`, as it gives the router's.
     """
 
     stack: str
@@ -187,6 +188,8 @@ class CostPublisher(Environment):
     budget_name: str
     cost_source: str = "ledger"
     cost_scope: str = "account"
+    stop_topic_arn: str = ""
+    patience_s: float = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)

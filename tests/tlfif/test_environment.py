@@ -26,7 +26,12 @@ READERS: dict[str, type[Environment]] = {
     "queue_health": environment.QueueHealth,
     "router": environment.Router,
 }
-LOCAL_ONLY = {"TLFIF_JWKS_URL", "TLFIF_SECONDS_PER_MINUTE", "TLFIF_EC2_TIMEOUT_S"}
+LOCAL_ONLY = {
+    "TLFIF_EC2_TIMEOUT_S",
+    "TLFIF_JWKS_URL",
+    "TLFIF_PATIENCE_S",
+    "TLFIF_SECONDS_PER_MINUTE",
+}
 FUNCTION = kinds.lambda_.FUNCTION.token
 
 

@@ -43,6 +43,8 @@ CALLS: dict[str, Call[Any]] = {
         guarding.clear([ENDED.id]),
         guarding.close({"degree": "no_starts"}, LATER),
         guarding.did("stopped", "why", NODE),
+        guarding.money("2026-11"),
+        guarding.tell_money({"month": "2026-11"}),
         guarding.end_run(names.GUARDIAN, "t", done=True),
         guarding.fell_back(["i-2"], ("code", "message")),
         guarding.known([RUNNING.id, ENDED.id]),
