@@ -5,6 +5,7 @@ STACK ?= dev
 ENGINE ?= recording
 EXAMPLES ?= 500
 JOBS ?= 2000
+SEEDS ?= 12
 LANE ?= yes
 WORKERS ?= auto
 VLLM ?=
@@ -19,7 +20,7 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo budget-drill local engine up refresh destroy test bench vllm-check bake-check fuzz chaos postman invoke user model bake check preview format pins lambda-package dashboard dashboard-picture docs clean setup-local setup-dev
+.PHONY: help demo budget-drill local engine up refresh destroy test bench month vllm-check bake-check fuzz chaos postman invoke user model bake unlatch reset-breaker check preview format pins lambda-package dashboard dashboard-picture docs clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +49,17 @@ destroy: setup-local ## Pulumi's own CLI destroys what it deployed into a runnin
 test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0 for this process alone)
 	@$(RUN) -m pytest -n "$(WORKERS)" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
-bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, weeks)
+bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, publisher, month, weeks)
 	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS) $(ARGS))
+
+unlatch: setup-local ## Lift the budget's latch of a deployed stack, unless its cap is still reached (STACK=…)
+	@$(RUN) -m tools.unlatch --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")
+
+reset-breaker: setup-local ## Have nodes of a deployed stack started again after three failed boots (STACK=…)
+	@$(RUN) -m tools.unlatch --breaker --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")
+
+month: setup-dev ## Simulate months of money, with all guards and with one alone (SEEDS=…, ARGS=write for the page and its picture)
+	@$(RUN) -m bench.month "$(SEEDS)" $(ARGS)
 
 vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
 	@$(RUN) -m bench.vllm $(ARGS)

@@ -5,7 +5,7 @@ outputs.
 import pulumi
 import pulumi_aws as aws
 
-from components import costs, quota
+from components import costs, quota, surfaces
 from components.access import FleetAccess
 from components.alerts import Alerts, AlertsArgs
 from components.component import alarms_of
@@ -234,7 +234,13 @@ bill = costs.summarise(settings, [*parts, lane, baking, nodes, tls, dashboard])
 costs.report(bill)
 TariffObject(
     "tariff",
-    TariffArgs(settings=settings, stack=stack, bucket=storage.replies, rows=bill.rows),
+    TariffArgs(
+        settings=settings,
+        stack=stack,
+        bucket=storage.replies,
+        rows=bill.rows,
+        worst_usd_per_hour=surfaces.worst_usd_per_hour(bill.rows),
+    ),
 )
 
 pulumi.export("api_url", gateway.url)
@@ -249,4 +255,5 @@ pulumi.export("gpu_instance_ids", nodes.instance_ids if nodes else [])
 pulumi.export("tls_host", tls.host if tls else None)
 pulumi.export("alerts_topic_arn", alerts.topic_arn)
 pulumi.export("dashboard_url", dashboard.url)
+pulumi.export("guardian_arn", guardian.function.function.arn)
 pulumi.export("next_step", image.next_step)

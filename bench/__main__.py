@@ -16,6 +16,8 @@ BENCHES = {
     "router": ("calls", 300),
     "queue": ("jobs", 2_000),
     "cold_start": ("repeats", 3),
+    "publisher": ("calls", 100),
+    "month": ("seeds", 1),
     "weeks": ("weeks", 1),
 }
 
@@ -25,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", choices=BENCHES, help="all of them without it")
     parser.add_argument(
-        "how_many", nargs="?", type=int, help="rounds, stops, calls, jobs, repeats, weeks"
+        "how_many", nargs="?", type=int, help="rounds, stops, calls, jobs, repeats, seeds, weeks"
     )
     parser.add_argument("more", nargs="*", help="what else the bench takes")
     args = parser.parse_args()

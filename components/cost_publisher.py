@@ -21,7 +21,7 @@ FAILURES, WITHIN_S = 3, 3600
 @dataclass(frozen=True, kw_only=True)
 class CostPublisherArgs:
     """`budget_name` is the budget that is asked what AWS has billed; `topic_arn` hears when the
-    function fails.
+    function fails; `stop_topic_arn` is where the nodes are stopped when the guardian is dead.
     """
 
     settings: Settings
@@ -30,6 +30,7 @@ class CostPublisherArgs:
     budget_name: pulumi.Input[str]
     bucket: RepliesBucket
     topic_arn: pulumi.Input[str]
+    stop_topic_arn: pulumi.Input[str] | None = None
 
 
 class CostPublisher(Component):
@@ -47,6 +48,7 @@ class CostPublisher(Component):
             budget_name=args.budget_name,
             cost_source=args.settings.costs.source,
             cost_scope=args.settings.budget.scope,
+            **({"stop_topic_arn": args.stop_topic_arn} if args.stop_topic_arn else {}),
         )
         self.function = LambdaFunction(
             name,
@@ -62,6 +64,7 @@ class CostPublisher(Component):
                     iam.read_money(args.bucket.arn),
                     iam.see_missing(args.bucket.arn),
                     iam.write_money(args.bucket.arn, Billed.KEY),
+                    *([iam.ask_for_stop(args.stop_topic_arn)] if args.stop_topic_arn else []),
                 ],
                 monthly_calls=CALLS_PER_MONTH,
                 usual_ms=USUAL_MS,

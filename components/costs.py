@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 
-from components import deployed, fit, pricing
+from components import deployed, fit, pricing, surfaces
 from components.component import Component
 from components.cpu_worker import COST_KEY, answer_lines
 from components.gpus import gpu_of, needs_own_image
@@ -132,6 +132,7 @@ def table(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, float]) -> st
             total,
             *map(_shown, _by_the_hour(rows)),
             *_at_worst(rows),
+            *_at_limits(rows),
             left(figures),
         ]
     )
@@ -204,6 +205,16 @@ def _at_worst(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{usd:9.2f} $/month      {what}"] if usd else []
 
 
+def _at_limits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What an hour of each surface costs at most, dearest first."""
+    by_surface: dict[str, float] = {}
+    for row in rows:
+        if row["per"] == "worst-hour":
+            by_surface[row["what"]] = by_surface.get(row["what"], 0.0) + row["usd"]
+    dearest = sorted(by_surface.items(), key=lambda each: -each[1])
+    return [f"{usd:9.2f} $/hour at most  {what}, at their limits" for what, usd in dearest]
+
+
 def _usd(rows: Iterable[Mapping[str, Any]]) -> float:
     return sum(row["usd"] for row in rows)
 
@@ -236,7 +247,12 @@ def notes(line: Mapping[str, Any]) -> str:
 def summarise(settings: Settings, parts: Iterable[Component | None]) -> Summary:
     """The bill of these components under the stack's settings; None is a part that it has not."""
     declared = [line for part in parts if part for line in part.cost_lines]
-    every = [*declared, *metrics(settings), *planned(settings)]
+    every = [
+        *declared,
+        *metrics(settings),
+        *planned(settings),
+        *surfaces.worst_lines(settings),
+    ]
     rows = pricing.bill(every, settings.region)
     fixed = pricing.total_usd(rows)
     hours, spot_hours = (

@@ -101,6 +101,7 @@ class Gateway(RestApi):
                 environment=told,
                 monthly_calls=args.requests_per_month,
                 starts_traces=False,
+                terse=True,
             ),
             opts=self._child(),
         )

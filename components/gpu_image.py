@@ -59,6 +59,7 @@ class GpuImage(Component):
     ) -> None:
         super().__init__(name, opts)
         self._args = args
+        self._count(log_group=names.image_log_group(args.stack))
         self._log_group = aws.cloudwatch.LogGroup(
             f"{name}-logs",
             name=names.image_log_group(args.stack),

@@ -67,6 +67,7 @@ class Guardrails(Component):
         told = environment.BudgetKiller.variables(
             stack=fleet.stack, replies_bucket=fleet.replies_bucket.name, **fleet.queue
         )
+        nodes = [iam.stop_nodes(*where), iam.latch_nodes(*where, lift=False)]
         return LambdaFunction(
             f"{self._name}-killer",
             LambdaFunctionArgs(
@@ -76,8 +77,7 @@ class Guardrails(Component):
                 environment={**told, **DUALSTACK},
                 statements=[
                     iam.describe_nodes(),
-                    iam.stop_nodes(*where),
-                    iam.latch_nodes(*where, lift=False),
+                    *(nodes if fleet.gpu.has_nodes else []),
                     iam.write_money(fleet.replies_bucket.arn, Latch.KEY),
                 ],
                 vpc=self._args.vpc,

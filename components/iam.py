@@ -201,6 +201,11 @@ def write_money(bucket_arn: Text, *keys: str) -> Statement:
     return allow("WriteMoney", ["s3:PutObject"], written)
 
 
+def ask_for_stop(topic_arn: Text) -> Statement:
+    """Have the nodes stopped, by whoever hears of it at this topic."""
+    return allow("AskForStop", ["sns:Publish"], topic_arn)
+
+
 def read_budget(account_id: str, name: Text) -> Statement:
     budget = pulumi.Output.concat(f"arn:aws:budgets::{account_id}:budget/", name)
     return allow("ReadBudget", ["budgets:ViewBudget"], budget)

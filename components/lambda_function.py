@@ -21,6 +21,8 @@ PIPELINES_OWN = ["functionVersion", "routingConfig"]
 STALE_S = 60
 # A function in the VPC has no IPv4 way out; AWS's dual-stack hosts are its only ones.
 DUALSTACK = {"AWS_USE_DUALSTACK_ENDPOINT": "true"}
+_ALL = {"log_format": "Text"}
+_TERSE = {"log_format": "JSON", "system_log_level": "WARN", "application_log_level": "INFO"}
 # What Lambda itself writes about a call (START, END, REPORT), and one or two lines of ours.
 LOG_GB_PER_CALL = 1e-6
 
@@ -55,6 +57,9 @@ class LambdaFunctionArgs:
     cost_key: str = ""
     # Behind the API the trace is the stage's.
     starts_traces: bool = True
+    # Whether Lambda itself writes nothing of a call that went well: its three lines cost as much as
+    # the call. Whoever can call as often as they like is what it is for.
+    terse: bool = False
     # A schedule's calls are all alike: their traces would cost more than they say.
     traced: bool = True
     log_days: int = LOG_DAYS
@@ -173,7 +178,9 @@ class LambdaFunction(Component):
             environment={"variables": args.environment},
             tracing_config={"mode": "Active" if args.traced else "PassThrough"},
             vpc_config=_vpc_config(args.vpc),
-            logging_config={"log_format": "Text", "log_group": self.log_group.name},
+            logging_config=aws.lambda_.FunctionLoggingConfigArgs(
+                log_group=self.log_group.name, **(_TERSE if args.terse else _ALL)
+            ),
             # Without its policy a function in a VPC cannot be made: Lambda checks that the role may
             # attach it.
             opts=self._child(depends_on=[*granted.policies, *(args.vpc.ways if args.vpc else ())]),

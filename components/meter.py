@@ -75,7 +75,6 @@ class Meter(Component):
         args = self._args
         functions, log_groups = self._counted()
         return environment.Meter.variables(
-            stack=args.stack,
             replies_bucket=args.replies_bucket.name,
             api_id=args.gateway.api.id,
             api_name=args.gateway.api.name,
@@ -116,8 +115,9 @@ class Meter(Component):
 
     def _cost_lines(self) -> list[pricing.CostLine]:
         functions, log_groups = self._counted()
-        fast = 1 + sum(each.fast for each in functions)
-        slow = 1 + len(log_groups) + sum(not each.fast for each in functions)
+        # The API's count and its access log are fast, the other logs and the bucket's size slow.
+        fast = 2 + sum(each.fast for each in functions)
+        slow = len(log_groups) + sum(not each.fast for each in functions)
         asked = pricing.MINUTES * (fast + slow / SLOW_MINUTES)
         calls, bucket, own = pricing.MINUTES, billed.BUCKET, functions[-1]
         return [

@@ -12,14 +12,15 @@ from components.prices import PRICES, Price
 
 HOURS = 730
 MINUTES = HOURS * 60
-Per = Literal["month", "gpu-hour", "spot-hour", "lane-hour"]
+Per = Literal["month", "gpu-hour", "spot-hour", "lane-hour", "worst-hour"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostLine:
     """One line of the bill: what, how many units of an item, and whether it is due each month, each
     GPU-hour, or each hour that the instant lane runs. What is due each spot-hour is an estimate of
-    the same GPU-hour: nothing is decided by it.
+    the same GPU-hour: nothing is decided by it. A worst-hour is one in which a surface is used as
+    much as its limits allow.
 
     `resource` is the type of the resources it pays for; `key` the configuration key to change when
     it is too much; `planned` marks a part that the program does not declare yet.

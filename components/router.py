@@ -71,7 +71,6 @@ class Router(Component):
             backlog_cap=BACKLOG_PER_NODE * (settings.gpu.count if settings.gpu.has_nodes else 1),
             idle_minutes=settings.gpu.idle_minutes,
             cap_eur=settings.budget.cap_eur,
-            gpu_eur_per_hour=round(settings.gpu_eur_per_hour, 4),
             **(lane if settings.cpu.enabled else {}),
         )
 

@@ -1,8 +1,22 @@
 """Every surface that costs by use: by which counter it is counted, and what it costs at most."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from components import prices, pricing
+from components.pricing import CostLine
+from components.settings import Settings
+from tlfif import callers, names
+from tlfif.money import counting
 from tlfif.money.counting import Function
+
+HOUR_S = 3600
+# What one call of a function takes: of the router with its memory of 512 MB for 50 ms, and of the
+# authorizer, which refuses a token within 5 ms; what each writes to its log.
+_ROUTER_GB_S, _AUTHORIZER_GB_S = 0.5 * 0.05, 0.5 * 0.005
+_ROUTER_LOG_GB, _AUTHORIZER_LOG_GB, _ACCESS_LOG_GB = 1e-6, 0.2e-6, 0.25e-6
+# Routes that a token opens, and that a refused one reaches too: each has a throttle of its own.
+_TOKEN_ROUTES = 5
 
 # The items of the price list that the meter counts; all others are due for what is there.
 COUNTED = frozenset(
@@ -48,3 +62,124 @@ def function(source: str, name: str, run_time: Sequence[tuple[str, float, str]])
         role=_ROLES.get(source, ""),
         fast=source in _FAST,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surface:
+    """What can cost, who bounds it, and how much of which items an hour takes at that bound.
+
+    `counted` names CloudWatch's counters of it, and how often the meter asks for them.
+    """
+
+    name: str
+    bound: str
+    counted: str
+    hourly: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+def surfaces(settings: Settings) -> list[Surface]:
+    """All of them, under a stack's settings."""
+    found = [_callers(), _preflights(), _refused()]
+    if settings.cpu.enabled:
+        found.append(_lane(settings))
+    if settings.gpu.has_nodes:
+        found.append(_nodes(settings))
+    return found
+
+
+def _callers() -> Surface:
+    rate, burst = names.CALLER_THROTTLE
+    number = callers.KEYS * rate * HOUR_S
+    return Surface(
+        name="requests with a good token",
+        bound=f"{callers.KEYS} keys with {rate:g} a second each (burst {burst}), and "
+        f"{names.CALLER_REQUESTS_PER_DAY:,} a day",
+        counted="`AWS/ApiGateway` Count, `AWS/Lambda` Duration of router and authorizer, "
+        "`AWS/Logs` IncomingBytes of the access log: each minute; of the functions' logs: every 15",
+        hourly={
+            "REST request": number,
+            "trace": HOUR_S + counting.TRACED_SHARE * number,
+            "Lambda request": number,
+            "Lambda compute": number * _ROUTER_GB_S,
+            "log ingestion": number * (_ROUTER_LOG_GB + _ACCESS_LOG_GB),
+            "data out": number * counting.ANSWER_GB,
+        },
+    )
+
+
+def _preflights() -> Surface:
+    rate, burst = names.PREFLIGHT_THROTTLE
+    number = len(names.PREFLIGHTS) * rate * HOUR_S
+    return Surface(
+        name="preflights, which need no token",
+        bound=f"{len(names.PREFLIGHTS)} routes with {rate:g} a second each (burst {burst})",
+        counted="`AWS/ApiGateway` Count: each minute",
+        hourly={
+            "REST request": number,
+            "trace": HOUR_S + counting.TRACED_SHARE * number,
+            "log ingestion": number * _ACCESS_LOG_GB,
+        },
+    )
+
+
+def _refused() -> Surface:
+    """API Gateway charges nothing for them; the authorizer is called for each new token."""
+    rate, burst = names.STAGE_THROTTLE
+    number = _TOKEN_ROUTES * rate * HOUR_S
+    return Surface(
+        name="tokens that are refused",
+        bound=f"{_TOKEN_ROUTES} routes with {rate:g} a second each (burst {burst})",
+        counted="`AWS/Lambda` Duration of the authorizer, `AWS/Logs` IncomingBytes of the access "
+        "log: each minute",
+        hourly={
+            "Lambda request": number,
+            "Lambda compute": number * _AUTHORIZER_GB_S,
+            "log ingestion": number * (_AUTHORIZER_LOG_GB + _ACCESS_LOG_GB),
+        },
+    )
+
+
+def _lane(settings: Settings) -> Surface:
+    cpu = settings.cpu
+    run_time = prices.run_time("x86_64", cpu.memory_mb, cpu.disk_mb)
+    return Surface(
+        name="the instant lane",
+        bound="one at a time, by the queue's own token",
+        counted="`AWS/Lambda` Duration of it, and the queue's own count: each minute",
+        hourly={
+            **{item: HOUR_S * gb for item, gb, _ in run_time},
+            "S3 write": cpu.slots * counting.WRITES_PER_S * HOUR_S,
+        },
+    )
+
+
+def _nodes(settings: Settings) -> Surface:
+    gpu = settings.gpu
+    return Surface(
+        name="the nodes",
+        bound=f"`gpu:count` = {gpu.count}, each with `gpu:slots` = {gpu.slots} replies",
+        counted="EC2's state of each, by the guardian: each minute",
+        hourly={
+            gpu.instance_type: gpu.count,
+            "public IPv4 address": gpu.count,
+            "S3 write": gpu.count * gpu.slots * counting.WRITES_PER_S * HOUR_S,
+        },
+    )
+
+
+def worst_lines(settings: Settings) -> list[CostLine]:
+    """What each surface costs at most, for each hour at its limits, free tiers used up."""
+    return [
+        pricing.line(item, count, each.name, per="worst-hour")
+        for each in surfaces(settings)
+        for item, count in each.hourly.items()
+    ]
+
+
+def worst_usd_per_hour(rows: Iterable[pricing.BillRow]) -> dict[str, float]:
+    """By surface, from the bill."""
+    found: dict[str, float] = {}
+    for row in rows:
+        if row.line.per == "worst-hour":
+            found[row.line.what] = found.get(row.line.what, 0.0) + row.usd
+    return found

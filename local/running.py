@@ -46,7 +46,8 @@ class Options:
     `lane`: whether there is the instant lane, and a hub with the local model's weights.
     `baked`: whether there is an image for nodes. `engine`: whether Pulumi's own engine deploys, and
     not a recording of the program.
-    `ec2_timeout_s` is how long the router waits for EC2, which takes longer on a loaded machine.
+    `ec2_timeout_s` is how long router and cost publisher wait for AWS's APIs, which take longer on
+    a loaded machine.
     `watcher` overrides what the watcher is told, by TLFIF_* names; `commands` are other programs
     of a node's than the usual ones (`local.node.node`).
     """
@@ -257,6 +258,7 @@ class Running:
             "TLFIF_JWKS_URL": endpoint.jwks_url(recording.one(USER_POOL).id),
             "TLFIF_SECONDS_PER_MINUTE": str(self._site.options.seconds_per_minute),
             "TLFIF_EC2_TIMEOUT_S": str(self._site.options.ec2_timeout_s),
+            "TLFIF_PATIENCE_S": str(self._site.options.ec2_timeout_s),
         }
 
     # --- nodes

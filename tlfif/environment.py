@@ -138,7 +138,6 @@ class Router(Fleet, UserPool):
     backlog_cap: int
     idle_minutes: int
     cap_eur: float
-    gpu_eur_per_hour: float
     lane_eur_per_hour: float = 0.0
     ec2_timeout_s: float = 0.8
 
@@ -179,7 +178,8 @@ class CostPublisher(Environment):
     """The environment of the function that publishes what the month has cost.
 
     `budget_name` is the budget that is asked; `cost_source` and `cost_scope` are the configuration
-    keys costs:source and budget:scope.
+    keys costs:source and budget:scope. `stop_topic_arn` is where it has nodes stopped when the
+    guardian does not. Only the local cloud gives `patience_s`, as it gives the router's.
     """
 
     stack: str
@@ -188,6 +188,8 @@ class CostPublisher(Environment):
     budget_name: str
     cost_source: str = "ledger"
     cost_scope: str = "account"
+    stop_topic_arn: str = ""
+    patience_s: float = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +218,6 @@ class Meter(Environment):
     `functions` is text of tlfif.money.counting's, `log_groups` are names with commas between.
     """
 
-    stack: str
     replies_bucket: str
     api_id: str
     api_name: str

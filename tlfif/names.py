@@ -76,7 +76,7 @@ BACKLOG_PER_NODE = 500
 # The stage's throttles, requests a second and burst: each method has its own. Far above what
 # callers may have, so that a flood that is refused, and costs nothing, keeps nobody out. A
 # preflight costs as much as any request, and anybody may send one.
-STAGE_THROTTLE, PREFLIGHT_THROTTLE = (500.0, 1_000), (10.0, 100)
+STAGE_THROTTLE, PREFLIGHT_THROTTLE = (200.0, 500), (10.0, 100)
 # By the names that API Gateway gives methods in a stage's settings, slashes escaped: of others it
 # takes the settings, and does not apply them (terraform-provider-aws#9738).
 PREFLIGHTS = (

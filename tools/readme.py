@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from components.settings import Settings
 from recording.evaluate import evaluate, stacks
 from recording.model import ROOT
-from tools import fleet_costs, lane_costs, literal_costs, model_tables, runbook
+from tools import fleet_costs, lane_costs, literal_costs, model_tables, runbook, surface_costs
 
 OUTPUTS = {
     "api_url": "where clients post prompts",
@@ -28,6 +28,7 @@ OUTPUTS = {
     "tls_host": "the TLS balancer's host, inside the VPC; with `gpu:tlsIngress`",
     "alerts_topic_arn": "where budget and alarms report",
     "dashboard_url": "the stack's dashboard, in the console",
+    "guardian_arn": "the guardian, which `make unlatch` calls",
     "cost_fixed_monthly_eur": "what the stack costs each month before any GPU hour, "
     "in EUR without VAT",
     "cost_gpu_hours_left": "how many GPU hours the cap leaves; none with `gpu:wake` = never",
@@ -112,6 +113,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "outputs": outputs,
     "literal-costs": literal_costs.table,
     "lane-costs": lane_costs.table,
+    "surface-costs": surface_costs.table,
     "presets": model_tables.presets,
     "gpus": model_tables.gpus,
     "fits": model_tables.fits,

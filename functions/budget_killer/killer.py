@@ -43,8 +43,10 @@ class Killer:
         Where the queue is away, tag and document latch; the guardian makes the key of them.
         """
         latch = latching.new(why, BY, now)
-        left = self._try(latch, now)
-        while left and time.monotonic() + RETRY_S < self.give_up_at:
+        left, calm = self._try(latch, now), False
+        # A second calm look: what was about to be started before the latch held, is there by then.
+        while (left or not calm) and time.monotonic() + RETRY_S < self.give_up_at:
+            calm = not left
             time.sleep(RETRY_S)
             left = self._try(latch, now)
         emf.emit(

@@ -8,11 +8,10 @@ from cost_publisher.publishing import Clients, publish
 from tlfif import aws
 from tlfif.environment import CostPublisher
 
-# All are asked at once, then one document is stored: 1 s together, if each needs its longest.
-CONNECT_S, READ_S = 0.2, 0.5
-# Cost Explorer may take longer than all others. Asked each time it is given what the function has;
-# asked once a day its answer is no more than a second opinion, and not waited for.
-PATIENCE_S = {"costExplorer": 2.0, "ledger": READ_S}
+CONNECT_S = 0.3
+# Asked each time, Cost Explorer is given what the function has, and takes longer than all others.
+# Asked once a day its answer is no more than a second opinion, and not waited for.
+EXPLORER_S = 2.0
 # Where Budgets and Cost Explorer are, whatever the stack's region.
 GLOBAL_REGION = "us-east-1"
 
@@ -21,12 +20,15 @@ GLOBAL_REGION = "us-east-1"
 def services() -> tuple[CostPublisher, Clients]:
     """Made once per execution environment: what it is told, and whom it asks."""
     told = CostPublisher.read()
-    patience_s = PATIENCE_S[told.cost_source]
+    read_s = told.patience_s
+    explorer_s = max(EXPLORER_S, read_s) if told.cost_source == "costExplorer" else read_s
     return told, Clients(
-        s3=aws.client("s3", connect_s=CONNECT_S, read_s=READ_S),
-        ec2=aws.client("ec2", connect_s=CONNECT_S, read_s=READ_S),
-        budgets=aws.client("budgets", GLOBAL_REGION, connect_s=CONNECT_S, read_s=READ_S),
-        ce=aws.client("ce", GLOBAL_REGION, connect_s=CONNECT_S, read_s=patience_s),
+        # A document that cannot be read fails the call, so it is asked for twice.
+        s3=aws.client("s3", connect_s=CONNECT_S, read_s=read_s, tries=2),
+        ec2=aws.client("ec2", connect_s=CONNECT_S, read_s=read_s),
+        budgets=aws.client("budgets", GLOBAL_REGION, connect_s=CONNECT_S, read_s=read_s),
+        ce=aws.client("ce", GLOBAL_REGION, connect_s=CONNECT_S, read_s=explorer_s),
+        sns=aws.client("sns", connect_s=CONNECT_S, read_s=read_s),
     )
 
 

@@ -1,19 +1,17 @@
 """What the month has cost, for everybody to see: asked of all who know a part of it, at once."""
 
 import datetime
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tlfif import aws, emf, names, nodes
 from tlfif.environment import CostPublisher
 from tlfif.log import log
-from tlfif.money import billing, months, spending, uptime
+from tlfif.money import looking, months
+from tlfif.money.deciding import Decision
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 
-# The guardian stores a ledger in which nothing changed only so often; from an older one it has
-# died, and nodes that start since may have run before.
-ALIVE_S = 1_200.0
 ASKERS = 7
 DAY_S = 86_400.0
 
@@ -26,6 +24,7 @@ class Clients:
     ec2: Any
     budgets: Any
     ce: Any
+    sns: Any
 
 
 @dataclass(frozen=True)
@@ -39,54 +38,55 @@ class Known:
 
 
 def publish(told: CostPublisher, clients: Clients, now: float) -> None:
-    """Emits what the month has cost, and stores what AWS says of it. Raises aws.Unavailable and
-    ValueError where a document cannot be read: a figure without it would be too low.
+    """Emits what the month has cost, stores what AWS says of it, and has the nodes stopped if the
+    guardian is dead and the money ends. Raises aws.Unavailable and ValueError where a document
+    cannot be read: a figure without it would be too low.
     """
     with ThreadPoolExecutor(ASKERS) as askers:
-        known = askers.submit(_known, clients.s3, told.replies_bucket, askers)
-        actual = askers.submit(_budget_usd, clients.budgets, told)
+        documents = askers.submit(_known, clients.s3, told.replies_bucket, askers)
+        budget = askers.submit(_budget_usd, clients.budgets, told)
         found = askers.submit(_nodes, clients.ec2, told.stack)
-        billed = known.result().billed
-        asks = told.cost_source == "costExplorer" or _is_due(billed, now)
+        known = documents.result()
+        asks = told.cost_source == "costExplorer" or _is_due(known.billed, now)
         explored = askers.submit(_explored_usd, clients.ce, told, now) if asks else None
-        figures = [actual.result(), explored.result() if explored else None]
-    _publish(told, clients.s3, known.result(), figures, found, now, asked=asks)
-
-
-def _publish(
-    told: CostPublisher,
-    s3: Any,
-    known: Known,
-    figures: list[float | None],
-    found: "Future[list[nodes.Node]]",
-    now: float,
-    *,
-    asked: bool,
-) -> None:
-    tariff = known.tariff
-    if tariff is None:
+        figures = [budget.result(), explored.result() if explored else None]
+    if known.tariff is None:
         log("no tariff yet, so no money is counted")
         return
-    ledger = uptime.counted(known.ledger or uptime.begun(now), found.result(), now, ALIVE_S)
-    own = spending.own_usd(tariff, ledger, known.metered, now)
-    variable = spending.variable_usd(tariff, ledger, known.metered)
-    billed = known.billed
-    if answers := [each for each in figures if each is not None]:
-        billed = billing.seen(billed, max(answers), own, variable, now)
-    if billed is not None and asked:
+    figure = max((each for each in figures if each is not None), default=None)
+    looked = looking.published(
+        known.tariff, known.ledger, known.metered, known.billed, figure, found.result(), now
+    )
+    seen, billed = looked.seen, looked.billed
+    if asks:
         billed = replace(billed, asked_at=now)
-    spent = spending.spend_usd(own, billed, now)
     emf.emit(
         names.NAMESPACE_COST,
         told.stack,
-        {names.METRIC_CURRENT_SPEND_EUR: round(spent / tariff.usd_per_eur, 4)},
+        {names.METRIC_CURRENT_SPEND_EUR: round(seen.spent_usd / known.tariff.usd_per_eur, 4)},
         "None",
-        ownUsd=round(own, 4),
-        actualUsd=billed.actual_usd if billed else None,
-        ledgerAt=months.iso(known.ledger.at) if known.ledger else None,
+        ownUsd=round(seen.own_usd, 4),
+        actualUsd=billed.actual_usd,
+        degree=seen.decision.degree.value,
     )
-    if billed is not None and billed != known.billed:
-        billed.save(s3, told.replies_bucket)
+    if told.stop_topic_arn and looked.stop:
+        _have_stopped(clients.sns, told, seen.decision)
+    if billed != known.billed:
+        billed.save(clients.s3, told.replies_bucket)
+
+
+def _have_stopped(sns: Any, told: CostPublisher, decision: Decision) -> None:
+    try:
+        with aws.answering():
+            sns.publish(
+                TopicArn=told.stop_topic_arn,
+                Subject=f"tl-fif {told.stack}: the month's money ends",
+                Message=f"{decision.why}; the guardian is dead.",
+            )
+    except aws.Unavailable as error:
+        log("stop not asked for", "ERROR", why=str(error))
+    else:
+        log("stop asked for", why=decision.why)
 
 
 def _known(s3: Any, bucket: str, askers: ThreadPoolExecutor) -> Known:
@@ -97,14 +97,14 @@ def _known(s3: Any, bucket: str, askers: ThreadPoolExecutor) -> Known:
     return Known(tariff.result(), ledger.result(), metered.result(), billed)
 
 
-def _nodes(ec2: Any, stack: str) -> list[nodes.Node]:
-    """The stack's nodes; none where EC2 does not answer: those that ran count as running then."""
+def _nodes(ec2: Any, stack: str) -> list[nodes.Node] | None:
+    """The stack's nodes; None where EC2 does not answer."""
     try:
         with aws.answering():
             return nodes.find(ec2, stack)
     except aws.Unavailable as error:
         log("nodes not found", "ERROR", why=str(error))
-        return []
+        return None
 
 
 def _budget_usd(budgets: Any, told: CostPublisher) -> float | None:

@@ -3,22 +3,21 @@ to be closed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import redis
 
 from tlfif import aws
 from tlfif.log import log
-from tlfif.money import deciding, months, spending, uptime
+from tlfif.money import looking, months, spending, uptime
 from tlfif.money.deciding import Decision, Degree
 from tlfif.money.documents import Billed, Document, Ledger, Metered, Tariff
+from tlfif.money.looking import Look
 from tlfif.nodes import Node
 from tlfif.queue import guarding
 from tlfif.queue.scripts import run
 
-# A ledger in which nothing changed is stored so often; each time costs.
-SAVE_S = 900.0
 Told = TypeVar("Told", bound=Document)
 
 
@@ -33,36 +32,34 @@ class Money:
     s3: Any
     bucket: str
     _known: dict[type[Document], Document | None] = field(
-        default_factory=dict[type[Document], Document | None]
+        default_factory=dict[type[Document], "Document | None"]
     )
 
     def keep(self, nodes: Sequence[Node] | None, now: float) -> Decision | None:
-        """What is to be closed, when the stack's nodes are these; None of those that EC2 did not
-        name, and None for a stack that has no tariff yet. Raises redis.RedisError.
+        """What is to be closed, when the stack's nodes are these; None for nodes where EC2 did not
+        answer. None for a stack that has no tariff yet. Raises redis.RedisError.
         """
         tariff = self._load(Tariff)
         if tariff is None:
             log("no tariff yet, so no money is counted")
             return None
-        metered, billed = self._load(Metered), self._load(Billed)
-        before = self._load(Ledger)
+        billed, stored = self._load(Billed), self._load(Ledger)
         told, lane_s = run(self.redis, guarding.money(months.month(now)))
-        ledger = _later(before, told.get("ledger"))
-        ledger = uptime.begun(now) if ledger is None else ledger
-        month = ledger.month
-        if nodes is not None:
-            ledger = uptime.counted(ledger, nodes, now)
-        if ledger.month == months.month(now) and (ledger.month == month or lane_s):
-            ledger = uptime.with_lane(ledger, lane_s)
-        most = spending.most_usd(tariff, ledger, metered, billed, now)
-        decision = deciding.decide(tariff, most, now)
-        ledger = replace(ledger, degree=decision.degree.value, why=decision.why)
-        own = spending.own_usd(tariff, ledger, metered, now)
-        spent = spending.spend_usd(own, billed, now)
-        run(self.redis, guarding.tell_money(_status(tariff, ledger, decision, spent, now)))
-        if before is None or _is_worth_saving(before, ledger):
-            self._save(ledger)
-        return decision
+        queues = Ledger.of(told["ledger"]) if "ledger" in told else None
+        ledger = looking.later(stored, queues, billed.ledger if billed else None)
+        seen = looking.look(
+            tariff,
+            ledger or uptime.begun(now),
+            self._load(Metered),
+            billed,
+            nodes,
+            now,
+            lane_s=lane_s,
+        )
+        run(self.redis, guarding.tell_money(_status(tariff, seen, now)))
+        if looking.is_worth_saving(stored, seen.ledger):
+            self._save(seen.ledger)
+        return seen.decision
 
     def _load(self, kind: type[Told]) -> Told | None:
         try:
@@ -79,35 +76,18 @@ class Money:
             log("ledger not saved", "ERROR", why=str(error))
 
 
-def _later(stored: Ledger | None, told: dict[str, Any] | None) -> Ledger | None:
-    """The ledger that has counted for longer: the bucket's, or the queue's, which is told more
-    often and forgets.
-    """
-    if not told:
-        return stored
-    queues = Ledger.of(told)
-    return queues if stored is None or queues.at >= stored.at else stored
-
-
-def _is_worth_saving(before: Ledger, ledger: Ledger) -> bool:
-    still = replace(ledger, at=before.at, why=before.why)
-    return still != before or ledger.at - before.at >= SAVE_S
-
-
-def _status(
-    tariff: Tariff, ledger: Ledger, decision: Decision, spent: float, now: float
-) -> dict[str, Any]:
+def _status(tariff: Tariff, seen: Look, now: float) -> dict[str, Any]:
     """What GET /status shows, in EUR, and the ledger to go on from."""
-    projected = spent + spending.rest_usd(tariff, now)
-    is_open = decision.degree is Degree.OPEN
-    left = spending.gpu_hours_left(tariff, spent, now) if is_open else 0.0
+    projected = seen.spent_usd + spending.rest_usd(tariff, now)
+    is_open = seen.decision.degree is Degree.OPEN
+    left = spending.gpu_hours_left(tariff, seen.spent_usd, now) if is_open else 0.0
     return {
-        "month": ledger.month,
+        "month": seen.ledger.month,
         "at": now,
-        "spend_eur": round(spent / tariff.usd_per_eur, 4),
+        "spend_eur": round(seen.spent_usd / tariff.usd_per_eur, 4),
         "projected_eur": round(projected / tariff.usd_per_eur, 4),
         "gpu_hours_left": round(left, 2),
-        "degree": decision.degree.value,
-        "why": decision.why,
-        "ledger": ledger.fields(),
+        "degree": seen.decision.degree.value,
+        "why": seen.decision.why,
+        "ledger": seen.ledger.fields(),
     }

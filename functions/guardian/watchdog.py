@@ -117,7 +117,7 @@ def _judge_life(
         return _judge_running(node, told, _looked(told, seen), limits)
     if node.state not in ENDED or seen.ready or seen.counted == seen.launched or not is_known:
         return Verdict(seen)
-    excused = node.failure or node.latched or _since(stop_at, seen.launched)
+    excused = node.failure or node.latched or seen.stopped or _since(stop_at, seen.launched)
     if excused or node.state == "stopping":  # EC2 says why when it has stopped
         return Verdict(replace(seen, counted=seen.launched) if excused else seen)
     how = "its machine powered itself off" if node.powered_off else "it stopped"
@@ -145,7 +145,8 @@ def _judge_running(node: Node, told: Told, seen: Seen, limits: Limits) -> Verdic
         return _stop(seen, f"it has been up for {hours:.1f} hours, past gpu:maxLifetimeHours")
     if not seen.ready and age_s > limits.boot_s and seen.unready >= UNREADY_LOOKS:
         why = f"it is not ready {minutes} minutes after its start: {_how(told, seen)}"
-        return _stop(_failed(seen, why).seen, why, failed=why)
+        is_counted = seen.counted == seen.launched
+        return _stop(_failed(seen, why).seen, why, failed="" if is_counted else why)
     if seen.ready and seen.silent >= names.SILENT_LOOKS:
         return _stop(seen, f"it was ready, and has been silent for {seen.silent} minutes")
     if seen.ready and seen.unready * limits.minute_s > limits.boot_s:

@@ -26,7 +26,12 @@ from local.machine.processes import Processes
 
 # What the local cloud may add to the environment that the program declares (design.md); AWS_*
 # besides.
-_LOCAL_VARIABLES = ("TLFIF_JWKS_URL", "TLFIF_SECONDS_PER_MINUTE", "TLFIF_EC2_TIMEOUT_S")
+_LOCAL_VARIABLES = (
+    "TLFIF_EC2_TIMEOUT_S",
+    "TLFIF_JWKS_URL",
+    "TLFIF_PATIENCE_S",
+    "TLFIF_SECONDS_PER_MINUTE",
+)
 _BACKOFF_S, _MAX_BACKOFF_S = 0.1, 5.0
 
 

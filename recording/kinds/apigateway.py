@@ -55,8 +55,8 @@ API_KEY = Kind(
     },
     emulated="local/apigateway/ counts callers by it",
     name_limit=1024,
+    # A changed value replaces it too; but a recording hides values, and ours follow their names.
     terraform="aws_api_gateway_api_key",
-    replaced_by=frozenset({"value"}),
 )
 USAGE_PLAN = Kind(
     token="aws:apigateway/usagePlan:UsagePlan",
@@ -71,6 +71,8 @@ USAGE_PLAN = Kind(
 USAGE_PLAN_KEY = Kind(
     token="aws:apigateway/usagePlanKey:UsagePlanKey",
     shape={"id": "{keyId}"},
+    name_property="keyId",
+    name_limit=20,
     emulated="local/apigateway/ limits callers by it",
     terraform="aws_api_gateway_usage_plan_key",
     replaced_by=frozenset({"keyId", "keyType", "usagePlanId"}),

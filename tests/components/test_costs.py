@@ -135,7 +135,7 @@ def test_a_deployment_says_what_costs_something_and_last_what_decides(
     assert len(nothing) > 20
     [disk] = [each for each in recording.bill if each["per"] != "month" and each["usd"] < 0.0005]
     assert disk["item"] == "Lambda disk"
-    assert len(shown) == len(recording.bill) - len(nothing) + 1 - 1 < 25
+    assert len(shown) == len(recording.bill) - len(nothing) + 1 - 1 <= 27
     assert [line for line in shown if f"{len(nothing)} more within free tiers" in line]
     figures = recording.outputs
     fixed, left = figures["cost_fixed_monthly_eur"], figures["cost_gpu_hours_left"]
@@ -317,7 +317,7 @@ def test_a_cap_that_leaves_fewer_answers_than_expected_is_a_warning_without_node
 
 def test_the_other_functions_leave_nearly_all_of_the_free_tier() -> None:
     others = [each for each in evaluate("dev").bill if each["item"] == "Lambda compute"]
-    assert sum(each["quantity"] for each in others) < 0.03 * 400_000
+    assert sum(each["quantity"] for each in others) < 0.04 * 400_000
 
 
 def test_the_table_says_what_the_lane_would_cost_at_worst() -> None:

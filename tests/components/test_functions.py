@@ -37,7 +37,6 @@ def test_the_functions_get_the_environment_they_read(dev: Recording) -> None:
         "TLFIF_GPU_SLOTS": "8",
         "TLFIF_IDLE_MINUTES": "5",
         "TLFIF_CAP_EUR": "20",
-        "TLFIF_GPU_EUR_PER_HOUR": "0.4617",
         "TLFIF_GPU_WAKE": "always",
         "TLFIF_GPU_WAKE_AFTER_SECONDS": "60",
         "TLFIF_LANE_FUNCTION": "tl-fif-dev-cpu-worker",
@@ -46,6 +45,7 @@ def test_the_functions_get_the_environment_they_read(dev: Recording) -> None:
         "AWS_USE_DUALSTACK_ENDPOINT": "true",
     }
     assert variables(dev, "gateway-authorizer-function") == {
+        "TLFIF_STACK": "dev",
         "TLFIF_USER_POOL_ID": dev.outputs["user_pool_id"],
         "TLFIF_CLIENT_ID": dev.outputs["user_pool_client_id"],
     }
@@ -101,6 +101,7 @@ def test_no_policy_has_a_wildcard_action_and_a_wildcard_resource_only_where_aws_
         "DescribeNodes",
         "ExploreCosts",
         "PutMetrics",
+        "ReadMetrics",
         "FindBuckets",
     }
     for policy in recording.of_type(POLICY):

@@ -180,13 +180,14 @@ def test_the_budget_is_in_dollars_and_speaks_at_75_and_100_percent(recording: Re
     budget = recording.one(kinds.monitoring.BUDGET.token).inputs
     assert (budget["limitAmount"], budget["limitUnit"]) == ("23.00", "USD")
     assert "costFilters" not in budget
-    topic = recording.outputs["alerts_topic_arn"]
+    mails = recording.outputs["alerts_topic_arn"]
+    stop = recording.one(kinds.monitoring.TOPIC.token, "alerts-stop").outputs["arn"]
     assert [
         (n["threshold"], n["thresholdType"], n["subscriberSnsTopicArns"])
         for n in budget["notifications"]
     ] == [
-        (75, "PERCENTAGE", [topic]),
-        (100, "PERCENTAGE", [topic]),
+        (75, "PERCENTAGE", [mails]),
+        (100, "PERCENTAGE", [stop]),
     ]
     policy = json.loads(
         recording.one(kinds.monitoring.TOPIC_POLICY.token, "alerts-mail-policy").inputs["policy"]
@@ -198,9 +199,7 @@ def test_the_budget_is_in_dollars_and_speaks_at_75_and_100_percent(recording: Re
 def test_alerts_and_budget_scope_are_opt_in() -> None:
     config = {"tl-fif:alerts": {"email": "me@example.com"}, "tl-fif:budget": {"scope": "tag"}}
     recording = evaluate("dev", config=config)
-    assert (
-        recording.one(kinds.monitoring.TOPIC_SUBSCRIPTION.token).inputs["endpoint"]
-        == "me@example.com"
-    )
+    mails = recording.one(kinds.monitoring.TOPIC_SUBSCRIPTION.token, "alerts-mail-address")
+    assert mails.inputs["endpoint"] == "me@example.com"
     filters = recording.one(kinds.monitoring.BUDGET.token).inputs["costFilters"]
     assert filters == [{"name": "TagKeyValue", "values": ["user:env$tinyllama"]}]

@@ -157,7 +157,12 @@ def test_three_failed_pings_of_five_wake_somebody(dev: Recording) -> None:
     assert (found["period"], found["evaluationPeriods"], found["datapointsToAlarm"]) == (60, 5, 3)
     assert hears_of_silence(dev, "health-ping-fails")
     assert set(found["alarmActions"]) == {topic(dev, "pager"), topic(dev, "mail")}
-    assert dev.of_type(SUBSCRIPTION) == [], "nobody is told before somebody is named"
+    assert people(dev) == [], "nobody is told before somebody is named"
+
+
+def people(recording: Recording) -> list[Resource]:
+    """Who is told, beside the function that stops the stack."""
+    return [each for each in recording.of_type(SUBSCRIPTION) if each.inputs["protocol"] != "lambda"]
 
 
 @pytest.mark.story("API-005")
@@ -172,13 +177,13 @@ def test_pagerduty_is_subscribed_by_a_secret() -> None:
 
     backend = Subscribed("dev", "us-east-1")
     recording = evaluate("dev", backend, config={"tl-fif:alerts": {"pagerDutyUrl": URL}})
-    [subscription] = recording.of_type(SUBSCRIPTION)
+    [subscription] = people(recording)
     assert (subscription.inputs["protocol"], subscription.inputs["topic"]) == (
         "https",
         topic(recording, "pager"),
     )
     assert subscription.inputs["endpoint"] == SECRET
-    assert backend.endpoints == [URL]
+    assert URL in backend.endpoints
 
 
 def test_a_wrong_pagerduty_address_is_refused_and_not_shown() -> None:

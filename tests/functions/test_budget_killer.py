@@ -114,6 +114,23 @@ async def test_a_node_that_does_not_come_out_of_pending_fails_the_call_latched(
     assert tag(world, node), "and the guardian goes on"
 
 
+async def test_a_start_that_overtook_the_latch_is_stopped_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = world.add_node()
+    latch = killer.Killer._latch
+
+    def overtaken(self: killer.Killer, told: Latch) -> None:
+        if not self._latched:
+            world.moto.client("ec2").start_instances(InstanceIds=[node])
+        latch(self, told)
+
+    monkeypatch.setattr(killer.Killer, "_latch", overtaken)
+    await kill(world)
+    await world.state(node, "stopped")
+    assert world.calls("StopInstances") == 1
+
+
 @pytest.mark.parametrize("operation", ["DescribeInstances", "StopInstances", "CreateTags"])
 async def test_ec2_fails_its_first_calls(world: World, operation: str) -> None:
     node = await running(world)

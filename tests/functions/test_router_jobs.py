@@ -9,7 +9,7 @@ from support.routes import documented
 from support.world import World
 
 from tlfif import names
-from tlfif.queue import accepting, scripts, working
+from tlfif.queue import accepting, guarding, scripts, working
 
 pytestmark = pytest.mark.integration
 
@@ -92,7 +92,11 @@ async def test_status_shows_everything(world: World, node: str) -> None:
     body = (await world.send("GET", "/status")).body
     documented("Status", body)
     assert list(body["last_boot"].items()) == [("kernel", 8.0), ("imported", 39.0), ("ready", 83.3)]
-    world.queue.set(names.MONEY, json.dumps({"spend_eur": 15.0}))
+    assert (body["spend_eur"], body["money"], "guard" in body) == (None, None, False)
+    told = {"degree": "open", "why": "", "projected_eur": 18.2}
+    spent = {"spend_eur": 15.0, "gpu_hours_left": 10.0, "ledger": {}}
+    world.queue.set(names.MONEY, json.dumps({**spent, **told}))
+    scripts.run(world.queue, guarding.did("stopped", "it was silent", "i-1"))
     body = (await world.send("GET", "/status")).body
     assert (body["spend_eur"], body["cap_eur"], body["gpu_hours_left"], body["latch"]) == (
         15.0,
@@ -100,3 +104,7 @@ async def test_status_shows_everything(world: World, node: str) -> None:
         10.0,
         None,
     )
+    documented("Status", body)
+    assert body["money"] == told
+    assert body["guard"]["why"] == "it was silent"
+    assert body["guard"]["at"].endswith("Z")

@@ -128,7 +128,6 @@ class World:
             "TLFIF_GPU_SLOTS": "8",
             "TLFIF_IDLE_MINUTES": "5",
             "TLFIF_CAP_EUR": "20",
-            "TLFIF_GPU_EUR_PER_HOUR": "0.5",
             # On a loaded machine EC2 takes longer to answer than on AWS.
             "TLFIF_EC2_TIMEOUT_S": "3",
             "AWS_USE_DUALSTACK_ENDPOINT": "true",
@@ -283,7 +282,7 @@ def world(
         monkeypatch.setenv(name, value)
     # boto3's own session keeps the credentials of the test before.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", session())
-    for made_once in (router.services, authorizer.verifier, guardian.services):
+    for made_once in (router.services, authorizer.verifier, authorizer.told, guardian.services):
         made_once.cache_clear()
     yield made
     PERFORMED.extend(endpoint.calls)
@@ -295,6 +294,7 @@ def world(
         caller, *clients = guardian.services()
         _close(guardian.services, *clients, *_clients(caller))
     authorizer.verifier.cache_clear()
+    authorizer.told.cache_clear()
     made.queue.close()
 
 

@@ -58,7 +58,7 @@ async def test_a_token_that_is_no_good_is_a_403(
     good = await http.get("/status", headers={"Authorization": pool.token()})
     assert good.status_code == 200, "a token that the test signs is as good as Cognito's"
     bad = {
-        "garbage": "garbage",
+        "garbage": "garbage.garbage.garbage",
         "expired": pool.token(iat=now - 3600, exp=now - 1),
         "an id token": pool.token(token_use="id", aud=pool.client_id, client_id=None),
         "tampered with": ada.token[:-8] + "AAAAAAAA",

@@ -32,7 +32,6 @@ SETTINGS = Router(
     backlog_cap=500,
     idle_minutes=5,
     cap_eur=20.0,
-    gpu_eur_per_hour=0.5,
 )
 
 

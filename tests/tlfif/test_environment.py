@@ -14,17 +14,24 @@ from tlfif.environment import Environment, PingProbe, variable
 
 # Which class a function reads, by its folder.
 READERS: dict[str, type[Environment]] = {
-    "authorizer": environment.UserPool,
+    "authorizer": environment.Authorizer,
+    "budget_killer": environment.BudgetKiller,
     "cost_publisher": environment.CostPublisher,
     "cpu_worker": environment.CpuWorker,
-    "guardian": environment.Fleet,
+    "guardian": environment.Guardian,
+    "meter": environment.Meter,
     "model_fetch": environment.ModelFetch,
     "payload_samples": environment.Queue,
     "ping_probe": environment.PingProbe,
     "queue_health": environment.QueueHealth,
     "router": environment.Router,
 }
-LOCAL_ONLY = {"TLFIF_JWKS_URL", "TLFIF_SECONDS_PER_MINUTE", "TLFIF_EC2_TIMEOUT_S"}
+LOCAL_ONLY = {
+    "TLFIF_EC2_TIMEOUT_S",
+    "TLFIF_JWKS_URL",
+    "TLFIF_PATIENCE_S",
+    "TLFIF_SECONDS_PER_MINUTE",
+}
 FUNCTION = kinds.lambda_.FUNCTION.token
 
 

@@ -3,6 +3,7 @@ group, its consumers, its age. None fails, and no job is left that nobody ends.
 """
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import redis
 from support.jobs import BOOT, NODE, UNLIMITED, WORKER, heartbeat, new_job, read
 
 from tlfif import names
+from tlfif.money import latching
 from tlfif.queue import accepting, guarding, lane, scripts, watching, working
 from tlfif.queue.lane import Lane
 from tlfif.queue.scripts import LUA, Call
@@ -22,6 +24,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.story("RED-003")]
 JOBS = [new_job(idempotency_key=f"key-{number}") for number in range(4)]
 RUNNING, CANCELLED, QUEUED, ENDED = JOBS
 ENTRY = "1-1"
+SEEN, LATER = '{"launched":1,"counted":1}', 4_000_000_000
 Snapshot = dict[str, bytes]
 
 CALLS: dict[str, Call[Any]] = {
@@ -38,9 +41,16 @@ CALLS: dict[str, Call[Any]] = {
         accepting.woken("t", ["i-2"], failure=("code", "message"), empty_zones=["z"]),
         guarding.begin_run(names.GUARDIAN, "t"),
         guarding.clear([ENDED.id]),
+        guarding.close({"degree": "no_starts"}, LATER),
+        guarding.did("stopped", "why", NODE),
+        guarding.money("2026-11"),
+        guarding.tell_money({"month": "2026-11"}),
         guarding.end_run(names.GUARDIAN, "t", done=True),
         guarding.fell_back(["i-2"], ("code", "message")),
         guarding.known([RUNNING.id, ENDED.id]),
+        guarding.look([NODE, "i-2"]),
+        guarding.looked({NODE: SEEN}, {NODE: "why"}),
+        guarding.mend(),
         guarding.pending(older_than_s=0),
         guarding.reconcile("t", 1, 8, Lane("backlog")),
         guarding.search(),
@@ -55,6 +65,8 @@ CALLS: dict[str, Call[Any]] = {
         lane.uncalled("t", "code", "message"),
         watching.health(240),
         watching.news(),
+        latching.hold(latching.new("why", "guardian", LATER)),
+        latching.lift(),
         working.claim(WORKER, [ENTRY], 5, abandoned_ms=0),
         working.create_group(),
         working.drain(NODE, BOOT),
@@ -90,6 +102,11 @@ def fill(client: "redis.Redis") -> None:
         client.set(key, "t", ex=600)
     client.set(names.LANE_CALLS, 1, ex=600)
     client.hset(names.LANE_FAILURE, mapping={"code": "c", "message": "m", "at": 1})
+    for life in range(names.BOOT_FAILURES_BOUND):
+        seen = json.dumps({"launched": life, "counted": life + 1})
+        scripts.run(client, guarding.looked({NODE: seen}, {NODE: "why"}))
+    scripts.run(client, guarding.did("stopped", "why", NODE))
+    scripts.run(client, guarding.close({"degree": "no_starts"}, LATER))
     for key in (names.LATCH, names.MONEY):
         client.set(key, "{}")
 

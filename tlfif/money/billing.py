@@ -10,10 +10,14 @@ LATE_S = 86_400.0
 
 
 def seen(
-    billed: Billed | None, actual_usd: float, own_usd: float, variable_usd: float, now: float
+    billed: Billed | None,
+    actual_usd: float,
+    own_usd: float,
+    most: tuple[float, float],
+    now: float,
 ) -> Billed:
-    """What is known when AWS says `actual_usd` and our own count is this; `variable_usd` is the
-    part of it that is not fixed.
+    """What is known when AWS says `actual_usd` and our own count is this; `most` is what it may be
+    at most, all of it and what is not fixed.
 
     Within a month no figure falls. In the first day of one a figure is the last month's until it
     has fallen.
@@ -22,13 +26,18 @@ def seen(
     if billed is not None and billed.month > month:  # a clock that was set back
         return billed
     if billed is None or billed.month < month:
-        before = actual_usd if billed is None else billed.actual_usd
-        asked_at = 0.0 if billed is None else billed.asked_at
-        billed = Billed(month=month, at=months.begin(now), before_usd=before, asked_at=asked_at)
+        last = billed or Billed(month=month, at=now, actual_usd=actual_usd)
+        billed = Billed(
+            month=month,
+            at=months.begin(now),
+            before_usd=last.actual_usd or last.before_usd,
+            asked_at=last.asked_at,
+            counted=last.counted,
+        )
     stale = now - months.begin(now) < LATE_S and actual_usd >= billed.before_usd > 0
     if stale or actual_usd <= billed.actual_usd:
         return billed
-    points = [*billed.points, [now, own_usd, variable_usd]]
+    points = [*billed.points, [now, *most]]
     old = [each for each in points if each[0] <= now - LATE_S]
     return replace(
         billed,

@@ -6,9 +6,11 @@ from enum import Enum
 from tlfif.money import months, spending
 from tlfif.money.documents import Tariff
 
-# From one look until what the next one decides has been done: two looks, one of them missed, and
-# a stop that EC2 refused at first.
-LOOK_S = 240.0
+# For so long nodes may run on unseen: should the guardian die, the publisher looks every 15 minutes
+# and has them stopped; and a stop may be refused at first.
+NODES_S = 1_200.0
+# The meter looks every minute, and closes the stage by itself.
+SURFACES_S = 300.0
 # What is kept for a session: nothing is started that would be stopped before it has answered.
 SESSION_S = 900.0
 # What is kept for answers after everything else is closed, beside what the preview assumes.
@@ -50,8 +52,8 @@ def thresholds(tariff: Tariff) -> list[tuple[Degree, float]]:
     """At how many USD left each degree begins, the last one first."""
     hourly = sum(tariff.worst_usd_per_hour.values())
     nodes = tariff.gpu_count * tariff.gpu_usd_per_hour
-    trickle = TRICKLE_USD + hourly * LOOK_S / spending.HOUR_S
-    latched = trickle + (nodes + lane_usd_per_hour(tariff)) * LOOK_S / spending.HOUR_S
+    trickle = TRICKLE_USD + hourly * SURFACES_S / spending.HOUR_S
+    latched = trickle + (nodes + lane_usd_per_hour(tariff)) * NODES_S / spending.HOUR_S
     no_starts = latched + nodes * SESSION_S / spending.HOUR_S
     return [(Degree.TRICKLE, trickle), (Degree.LATCHED, latched), (Degree.NO_STARTS, no_starts)]
 

@@ -94,7 +94,8 @@ class Ledger(Document):
     """What ran this month, by the guardian's own count until `at` (epoch s).
 
     `begun_at` is since when the stack is there this month, 0 for all of it. `node_s` is for how
-    many seconds nodes ran, all together, `lane_s` the instant lane, of which the queue counted
+    many seconds nodes ran, all together, and `unseen_s` for how many more they may have run while
+    nobody looked. `lane_s` is the same for the instant lane, of which the queue counted
     `lane_seen_s` itself; `running` are the nodes that ran at `at`. `degree` is what is closed and
     `why`, as Decision has them.
     """
@@ -105,6 +106,7 @@ class Ledger(Document):
     at: float
     begun_at: float = 0.0
     node_s: float = 0.0
+    unseen_s: float = 0.0
     lane_s: float = 0.0
     lane_seen_s: float = 0.0
     running: list[str] = field(default_factory=list[str])
@@ -137,8 +139,10 @@ class Billed(Document):
     first seen, at `at` (epoch s).
 
     `before_usd` is what AWS said before, where its figure may be the last month's still. `points`
-    are the times at which figures were first seen, with our own count then, all of it and what is
-    not fixed: of the last day, and the one before. `asked_at` is when Cost Explorer was asked.
+    are the times at which figures were first seen, with the most that we counted then, all of it
+    and what is not fixed: of the last day, and the one before. `asked_at` is when Cost Explorer was
+    asked. `counted` is the publisher's own ledger, by which it and the guardian go on where the
+    guardian was dead.
     """
 
     KEY: ClassVar[str] = f"{MONEY}/billed.json"
@@ -150,6 +154,12 @@ class Billed(Document):
     before_usd: float = 0.0
     points: list[list[float]] = field(default_factory=list[list[float]])
     asked_at: float = 0.0
+    counted: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The publisher's own. Raises ValueError."""
+        return Ledger.of(self.counted) if self.counted else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,8 @@ from tlfif.money import billing, months
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 
 HOUR_S = 3600.0
+# What was spent at most, by our own count: all of it, and what is not fixed.
+Most = tuple[float, float]
 # By how much what is used may cost more than the price list says, until AWS has billed it.
 DEARER = 0.10
 # Counters are so late, and are not counted on for longer.
@@ -39,15 +41,18 @@ def units(tariff: Tariff, ledger: Ledger, metered: Metered | None) -> dict[str, 
 
 def variable_usd(tariff: Tariff, ledger: Ledger, metered: Metered | None) -> float:
     """What nodes and everything that is used have cost this month, by our own count."""
-    nodes = ledger.node_s / HOUR_S * tariff.gpu_usd_per_hour
-    return nodes + usage_usd(tariff, units(tariff, ledger, metered))
+    used = usage_usd(tariff, units(tariff, ledger, metered))
+    return _node_usd(tariff, ledger.node_s) + used
 
 
-def own_usd(tariff: Tariff, ledger: Ledger, metered: Metered | None, now: float) -> float:
-    """What the month has cost until now by our own count."""
+def _node_usd(tariff: Tariff, seconds: float) -> float:
+    return seconds / HOUR_S * tariff.gpu_usd_per_hour
+
+
+def own_usd(tariff: Tariff, ledger: Ledger, variable: float, now: float) -> float:
+    """What the month has cost until now by our own count, of which so much is not fixed."""
     since = months.elapsed(max(ledger.begun_at, months.begin(now)))
-    fixed = tariff.fixed_usd * max(0.0, months.elapsed(now) - since)
-    return fixed + variable_usd(tariff, ledger, metered)
+    return tariff.fixed_usd * max(0.0, months.elapsed(now) - since) + variable
 
 
 def spend_usd(own: float, billed: Billed | None, now: float) -> float:
@@ -57,24 +62,34 @@ def spend_usd(own: float, billed: Billed | None, now: float) -> float:
     return max(own, billed.actual_usd + max(0.0, own - billed.own_usd))
 
 
+def counted_most(tariff: Tariff, ledger: Ledger, own: float, variable: float) -> Most:
+    """The same with what may have run unseen: all of it, and what is not fixed."""
+    unseen = _node_usd(tariff, ledger.unseen_s)
+    return own + unseen, variable + unseen
+
+
 def most_usd(
-    tariff: Tariff, ledger: Ledger, metered: Metered | None, billed: Billed | None, now: float
+    tariff: Tariff,
+    most: Most,
+    metered: Metered | None,
+    billed: Billed | None,
+    reported: float,
+    now: float,
 ) -> float:
-    """What may have been spent at most, which is what decides: with what may be dearer than we
-    know and is not billed yet, and with what the counters have not shown yet.
+    """What may have been spent at most, which is what decides: what was counted at most, with what
+    may be dearer than we know and is not billed yet, and with what the counters do not show yet.
     """
-    own = own_usd(tariff, ledger, metered, now)
-    variable = variable_usd(tariff, ledger, metered)
-    most = own + DEARER * variable
+    own, variable = most
+    found = own + DEARER * variable
     if billed is not None:
         actual, own_then, variable_then = billing.covered(billed, now)
         since = own - own_then + DEARER * (variable - variable_then)
-        most = min(most, actual + max(0.0, since)) if actual else most
+        found = min(found, actual + max(0.0, since)) if actual else found
     uncounted_s = LATEST_S
-    if metered is not None and metered.month == ledger.month:
+    if metered is not None and metered.month == months.month(now):
         uncounted_s = min(LATEST_S, max(0.0, now - metered.at) + LATE_S)
     late = sum(tariff.worst_usd_per_hour.values()) * uncounted_s / HOUR_S
-    return max(most, spend_usd(own, billed, now)) + late
+    return max(found, reported) + late
 
 
 def rest_usd(tariff: Tariff, now: float) -> float:

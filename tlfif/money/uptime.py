@@ -1,7 +1,8 @@
 """For how long nodes and the instant lane ran, from one look at them to the next.
 
-EC2 says when a node was last started, and mostly when it was stopped; what it does not say is
-counted as run time.
+EC2 says when a node was last started, and mostly when it was stopped; a stop that it does not say
+was just now. Whether a node ran before its last start, while nobody looked, nobody knows: that is
+counted by itself, because it decides and is not reported.
 """
 
 from collections.abc import Iterable
@@ -24,6 +25,11 @@ def begun(now: float) -> Ledger:
     return Ledger(month=months.month(now), at=now, begun_at=now)
 
 
+def unknown(now: float) -> Ledger:
+    """The ledger for whoever closes something and finds none: the stack may be there all month."""
+    return Ledger(month=months.month(now), at=months.begin(now))
+
+
 def counted(ledger: Ledger, nodes: Iterable[Node], now: float, close_s: float = CLOSE_S) -> Ledger:
     """The ledger as of now, when the stack's nodes are these; a new month begins with nothing.
 
@@ -33,13 +39,17 @@ def counted(ledger: Ledger, nodes: Iterable[Node], now: float, close_s: float = 
     if now <= ledger.at:
         return ledger
     found = {node.id: node for node in nodes}
-    node_s = sum(_ran_s(ledger, node, now, close_s) for node in found.values())
+    node_s = sum(_ran_s(ledger, node, now) for node in found.values())
     # Of one that is gone altogether nothing is known but that it ran.
     node_s += sum(now - ledger.at for each in ledger.running if each not in found)
+    unseen_s = 0.0
+    if now - ledger.at > close_s:
+        unseen_s = sum(_unseen_s(ledger, node, now) for node in found.values())
     return replace(
         ledger,
         at=now,
-        node_s=ledger.node_s + node_s,
+        node_s=max(0.0, ledger.node_s + node_s),
+        unseen_s=ledger.unseen_s + unseen_s,
         running=sorted(node.id for node in found.values() if node.state in RUNNING),
     )
 
@@ -58,18 +68,29 @@ def _this_month(ledger: Ledger, now: float) -> Ledger:
     return Ledger(month=months.month(now), at=months.begin(now), running=ledger.running)
 
 
-def _ran_s(ledger: Ledger, node: Node, now: float, close_s: float) -> float:
+def _ran_s(ledger: Ledger, node: Node, now: float) -> float:
     """For how long a node ran since the ledger's last look."""
     at, runs = ledger.at, node.state in RUNNING
     launched = min(node.launched_at, now)
-    known, again = node.id in ledger.running, launched > at
-    if known or (again and now - at > close_s):
+    again = launched > at
+    if again:
+        # One that ran at the last look stopped between then and this start: in the middle, say.
+        since = launched - (launched - at) / 2 * (node.id in ledger.running)
+    elif node.id in ledger.running:
         since = at
-    elif again:
-        since = launched
     elif runs:  # since before the last look, which did not see it
         since = max(launched, months.begin(now)) if launched else at
     else:
         return 0.0
-    until = now if runs or not since <= node.stopped_at <= now else node.stopped_at
-    return max(until - since, LEAST_S if again and not runs else 0.0)
+    said = not runs and node.stopped_at >= node.launched_at > 0
+    until = min(node.stopped_at, now) if said else now
+    if again and not runs:
+        return max(until - since, LEAST_S)
+    # By EC2's clock a stop may be before the last look: so much was counted too much.
+    return max(until - since, -CLOSE_S)
+
+
+def _unseen_s(ledger: Ledger, node: Node, now: float) -> float:
+    """For how long a node that was started since may have run before, beside what is counted."""
+    before_s = max(0.0, min(node.launched_at, now) - ledger.at)
+    return before_s / 2 if node.id in ledger.running else before_s

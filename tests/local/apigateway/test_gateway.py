@@ -38,39 +38,39 @@ def own() -> GatewaySpec:
 async def test_own_api_routes_and_refuses(cloud: Cloud, own: GatewaySpec) -> None:
     async with client(cloud.gateway(own)) as http:
         assert (await http.post("/infer", json={"prompt": "x"})).json()["error"] == "unauthorized"
-        headers = {"Authorization": "alice"}
+        headers = {"Authorization": "a.lice."}
         assert (await http.post("/infer", headers=headers, json={"prompt": "x"})).status_code == 200
         assert (await http.put("/infer", headers=headers)).json()["error"] == "not_found"
         assert (await http.get("/ping")).json() == {"status": "ok"}
         cloud.authorizer = FunctionError("no keys")
-        response = await http.get("/status", headers={"Authorization": "bob"})
+        response = await http.get("/status", headers={"Authorization": "b.o.b"})
         assert (response.status_code, response.headers["retry-after"]) == (503, "5")
     assert json.loads(cloud.lines[1])["route"] == "POST /infer"
 
 
 @pytest.mark.story("API-002")
 async def test_own_replies_are_the_callers_alone(cloud: Cloud, own: GatewaySpec) -> None:
-    cloud.objects[f"replies/alice/{JOB}.json"] = b'{"status": "done", "text": "h\xc3\xa9"}'
+    cloud.objects[f"replies/a.lice./{JOB}.json"] = b'{"status": "done", "text": "h\xc3\xa9"}'
     gateway = cloud.gateway(own)
     async with client(gateway) as http:
-        mine = await http.get(f"/infer/{JOB}", headers={"Authorization": "alice"})
+        mine = await http.get(f"/infer/{JOB}", headers={"Authorization": "a.lice."})
         assert (mine.status_code, mine.json()) == (200, {"status": "done", "text": "hé"})
         assert mine.headers["cache-control"] == "no-store"
-        theirs = await http.get(f"/infer/{JOB}", headers={"Authorization": "bob"})
+        theirs = await http.get(f"/infer/{JOB}", headers={"Authorization": "b.o.b"})
         assert (theirs.status_code, theirs.json()["error"]) == (404, "not_found")
         for status in (403, 500):
             cloud.s3_status = status
             assert (
-                await http.get(f"/infer/{JOB}", headers={"Authorization": "alice"})
+                await http.get(f"/infer/{JOB}", headers={"Authorization": "a.lice."})
             ).status_code == 502
     cloud.s3_status = None
     sought = [
         f"/v1/infer/{climb}"
-        for climb in (f"..%2Falice%2F{JOB}", "%2e%2e", f"{JOB}.json", JOB.upper())
+        for climb in (f"..%2Fa.lice.%2F{JOB}", "%2e%2e", f"{JOB}.json", JOB.upper())
     ]
     for path in sought:
-        assert (await raw(gateway, path, Authorization="bob"))[0] == 404
-    assert (await raw(gateway, f"/v1/infer/%2e%2e/alice/{JOB}", Authorization="bob"))[0] == 404
+        assert (await raw(gateway, path, Authorization="b.o.b"))[0] == 404
+    assert (await raw(gateway, f"/v1/infer/%2e%2e/a.lice./{JOB}", Authorization="b.o.b"))[0] == 404
 
 
 @pytest.mark.story("API-001")

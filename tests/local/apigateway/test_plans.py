@@ -1,6 +1,5 @@
 """What one caller may have, whoever else calls: usage plans by the authorizer's keys."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,15 @@ from local.apigateway.spec import GatewaySpec
 from tlfif import callers, names
 
 FLOOD_PER_S, SECONDS = 50, 12
+# A token with the form of one; in these tests it is its owner's `sub` as well.
+ONE = "a.a.a"
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
     monkeypatch.setattr("local.apigateway.throttle.time.monotonic", lambda: now[0])
-    yield now
+    return now
 
 
 def own(**more: Any) -> GatewaySpec:
@@ -52,9 +53,11 @@ def by_key(event: dict[str, Any]) -> dict[str, Any]:
 def two_apart() -> tuple[str, str]:
     """Two callers who are counted by keys of their own."""
     other = next(
-        name for name in "bcdef" if callers.key_of("dev", name) != callers.key_of("dev", "a")
+        token
+        for token in ("b.b.b", "c.c.c", "d.d.d", "e.e.e")
+        if callers.key_of("dev", token) != callers.key_of("dev", ONE)
     )
-    return "a", other
+    return ONE, other
 
 
 @pytest.mark.parametrize("who", ["nobody", "a caller"])
@@ -77,7 +80,7 @@ async def test_a_flood_takes_nothing_from_another_caller(
     assert answers == [200] * SECONDS
     if who == "nobody":
         assert set(refused) == {401}
-        assert len(cloud.tokens) == 1, "who sends no token costs nothing"
+        assert len(cloud.tokens) == 1, "who sends no token costs no call"
     else:
         rate, burst = names.CALLER_THROTTLE
         assert 0 < refused.count(200) <= burst + rate * SECONDS + 1
@@ -90,7 +93,7 @@ async def test_all_routes_of_a_caller_share_what_is_allowed(
     cloud.authorizer = by_key
     burst = names.CALLER_THROTTLE[1]
     async with client(cloud.gateway(own())) as http:
-        headers = {"Authorization": "a"}
+        headers = {"Authorization": ONE}
         for _ in range(burst // 2):
             assert (await http.get("/status", headers=headers)).status_code == 200
             assert (await http.post("/stop", headers=headers)).status_code == 200
@@ -104,24 +107,21 @@ async def test_all_routes_of_a_caller_share_what_is_allowed(
 async def test_a_day_has_a_quota(
     cloud: Cloud, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plans = {"a": Plan(throttle=None, per_day=2)}
-    async with client(cloud.gateway(parse(plans=plans))) as http:
-        assert (await http.post("/open")).status_code == 200
-        spec = own()
-    spec = GatewaySpec(**{**vars(spec), "plans": plans})
+    plans = {ONE: Plan(throttle=None, per_day=2)}
+    spec = GatewaySpec(**{**vars(own()), "plans": plans})
     async with client(cloud.gateway(spec)) as http:
-        got = [await http.get("/status", headers={"Authorization": "a"}) for _ in range(3)]
+        got = [await http.get("/status", headers={"Authorization": ONE}) for _ in range(3)]
         assert [each.status_code for each in got] == [200, 200, 429]
         assert got[-1].json()["error"] == "quota_exceeded"
         monkeypatch.setattr("local.apigateway.throttle.today", lambda: "tomorrow")
-        again = await http.get("/status", headers={"Authorization": "a"})
+        again = await http.get("/status", headers={"Authorization": ONE})
         assert again.status_code == 200
 
 
 async def test_without_a_key_of_the_plan_nobody_gets_in(cloud: Cloud) -> None:
     """Which the authorizer never lets happen: it names a key of the program's for any caller."""
     async with client(cloud.gateway(own())) as http:
-        refused = await http.get("/status", headers={"Authorization": "a"})
+        refused = await http.get("/status", headers={"Authorization": ONE})
         assert (refused.status_code, refused.headers["x-amzn-ErrorType"]) == (
             403,
             "ForbiddenException",
@@ -139,3 +139,20 @@ def test_keys_that_callers_send_are_not_served() -> None:
     del document["x-amazon-apigateway-api-key-source"]
     with pytest.raises(SpecError, match="only keys from an authorizer"):
         GatewaySpec.parse(document, api_arn="arn:aws:execute-api:r:1:a", stage="v1")
+
+
+@pytest.mark.story("API-002")
+@pytest.mark.parametrize("token", ["garbage", "Bearer", "Bearer a.b", "Basic YTpi", "a.b.c.d"])
+async def test_what_has_not_the_form_of_a_token_costs_no_call(cloud: Cloud, token: str) -> None:
+    async with client(cloud.gateway(own())) as http:
+        refused = await http.get("/status", headers={"Authorization": token})
+    assert (refused.status_code, refused.json()["error"]) == (401, "unauthorized")
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    assert cloud.tokens == []
+
+
+@pytest.mark.parametrize("token", ["Bearer a.b.c", "bearer a-_.b.c", "a.b.c", "a.b."])
+async def test_what_has_it_is_judged_by_the_authorizer(cloud: Cloud, token: str) -> None:
+    async with client(cloud.gateway(own())) as http:
+        await http.get("/status", headers={"Authorization": token})
+    assert [each["authorizationToken"] for each in cloud.tokens] == [token]

@@ -34,6 +34,17 @@ INLINE: dict[str, dict[str, str]] = {
     },
     kinds.monitoring.TOPIC.token: {"policy": kinds.monitoring.TOPIC_POLICY.token},
 }
+# What is no part of an API, but of an account or of a stage.
+BESIDE_APIS = (
+    "Account",
+    "ApiKey",
+    "Deployment",
+    "MethodSettings",
+    "RestApi",
+    "Stage",
+    "UsagePlan",
+    "UsagePlanKey",
+)
 # What each thing has one of: the properties that name it.
 ONE_EACH: dict[str, tuple[str, ...]] = {
     FUNCTION: ("name",),
@@ -97,9 +108,7 @@ def a_rest_apis_body_says_all_of_it(recording: Recording) -> list[str]:
     beside = [
         f"{r.name}: {r.type} beside an OpenAPI body"
         for r in recording.resources
-        if r.type.startswith("aws:apigateway/")
-        and r.type.rpartition(":")[2]
-        not in ("Account", "Deployment", "MethodSettings", "RestApi", "Stage")
+        if r.type.startswith("aws:apigateway/") and r.type.rpartition(":")[2] not in BESIDE_APIS
     ]
     return beside + [
         f"{api.name}: {fault}" for api in recording.of_type(REST_API) for fault in _unsaid(api)

@@ -16,7 +16,8 @@ end
 if code ~= '' then note_failure(START_FAILURE, code, message, failure_s) end
 if redis.call('GET', WAKE) == token then
   if kept ~= '1' then
-    redis.call('DEL', WAKE)
+    -- While another node comes there is no hurry, and EC2 is not asked with each job.
+    if code == '' or redis.call('EXISTS', STARTS) == 0 then redis.call('DEL', WAKE) end
   elseif #ARGV >= first_started then
     redis.call('SET', WAKE, 'kept', 'KEEPTTL') -- for these alone, see claim_wake
   end

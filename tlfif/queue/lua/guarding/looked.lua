@@ -10,6 +10,11 @@ local function is_counted(node, seen)
 end
 
 for _, failed in ipairs(told.failed) do
+  -- Nobody waits for it any more.
+  redis.call('HDEL', STARTS, failed.node)
+  if redis.call('EXISTS', STARTS) == 0 and redis.call('GET', WAKE) == 'kept' then
+    redis.call('DEL', WAKE)
+  end
   if not is_counted(failed.node, cjson.decode(told.seen[failed.node])) then
     redis.call('HSETNX', BREAKER, 'since', now)
     redis.call('HSET', BREAKER, 'why', failed.why, 'node', failed.node)

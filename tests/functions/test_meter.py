@@ -1,0 +1,375 @@
+"""The meter counts what the platform counted, once, and closes the API to a trickle when the money
+ends; CloudWatch, S3 and API Gateway by moto, in this process.
+"""
+
+import datetime
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from meter import handler, metering, reading, throttling
+from meter.handler import Clients, Memory
+from meter.throttling import Known
+from tlfif import names
+from tlfif.environment import Meter
+from tlfif.money import counting, months
+from tlfif.money.counting import Function
+from tlfif.money.deciding import Degree
+from tlfif.money.documents import Billed, Ledger, Metered, Tariff
+
+pytestmark = pytest.mark.story("OPS-003")
+
+BUCKET, API = "tl-fif-test", "tl-fif-test"
+NOW = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.timezone.utc).timestamp()
+ROUTER = Function(name="router", item="Lambda compute", gb=0.5, role="router", fast=True)
+LANE = Function(name="lane", item="Lambda compute x86", gb=3, disk_gb=0.5, role="lane", fast=True)
+PROBED = Function(name="health", item="Lambda compute", gb=0.25, role="probed")
+OWN = Function(name="meter", item="Lambda compute", gb=0.25, role="meter", reads=1.2, writes=0.2)
+FUNCTIONS = [ROUTER, LANE, PROBED, OWN]
+ACCESS = names.ACCESS_LOG_GROUP
+USD = 3.5e-6
+
+
+class World:
+    """A stack's API, its bucket, and what CloudWatch heard of it."""
+
+    def __init__(self) -> None:
+        cloudwatch, s3, apigateway = (
+            boto3.client(each, region_name="us-east-1")  # type: ignore[call-overload]
+            for each in ("cloudwatch", "s3", "apigateway")
+        )
+        self.clients = Clients(cloudwatch, s3, apigateway)
+        self.s3: Any = s3
+        s3.create_bucket(Bucket=BUCKET)
+        self.api_id = self._stage(apigateway)
+        self.memory = Memory()
+        self.asked: list[str] = []
+        cloudwatch.meta.events.register("before-call.cloudwatch", self._hear)
+
+    def _stage(self, apigateway: Any) -> str:
+        api_id = apigateway.create_rest_api(name=API)["id"]
+        root = apigateway.get_resources(restApiId=api_id)["items"][0]["id"]
+        method = {"restApiId": api_id, "resourceId": root, "httpMethod": "GET"}
+        apigateway.put_method(**method, authorizationType="NONE")
+        apigateway.put_integration(**method, type="MOCK")
+        apigateway.create_deployment(restApiId=api_id, stageName="v1")
+        return api_id
+
+    def _hear(self, model: Any, **_: Any) -> None:
+        if model.name == "GetMetricStatistics":
+            self.asked.append(model.name)
+
+    @property
+    def told(self) -> Meter:
+        return Meter(
+            replies_bucket=BUCKET,
+            api_id=self.api_id,
+            api_name=API,
+            stage="v1",
+            functions=counting.pack(FUNCTIONS),
+            log_groups=f"/aws/lambda/router,{ACCESS}",
+        )
+
+    def put(self, namespace: str, metric: str, value: float, at: float, **dimensions: str) -> None:
+        when = datetime.datetime.fromtimestamp(at, datetime.timezone.utc)
+        datum: Any = {
+            "MetricName": metric,
+            "Value": value,
+            "Timestamp": when,
+            "Dimensions": [{"Name": key, "Value": each} for key, each in dimensions.items()],
+        }
+        self.clients.cloudwatch.put_metric_data(Namespace=namespace, MetricData=[datum])
+
+    def requests(self, number: float, at: float) -> None:
+        self.put("AWS/ApiGateway", "Count", number, at, ApiName=API, Stage="v1")
+
+    def call(self, function: Function, ms: float, at: float) -> None:
+        self.put("AWS/Lambda", "Duration", ms, at, FunctionName=function.name)
+
+    def run(self, now: float) -> Metered:
+        return handler.run(self.told, self.clients, self.memory, now)
+
+    def stored(self) -> Metered:
+        found = Metered.load(self.s3, BUCKET)
+        assert found is not None
+        return found
+
+    def rates(self) -> dict[str, tuple[float, int]]:
+        found = self.clients.apigateway.get_stage(restApiId=self.api_id, stageName="v1")
+        settings = found.get("methodSettings", {})
+        return {
+            path: (each["throttlingRateLimit"], each["throttlingBurstLimit"])
+            for path, each in settings.items()
+        }
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    for name in [each for each in os.environ if each.startswith("AWS_ENDPOINT")]:
+        monkeypatch.delenv(name)
+    with mock_aws():
+        yield World()
+
+
+def tariff(**changed: Any) -> Tariff:
+    items = ["REST request", "trace", "log ingestion", "S3 read", "S3 write", "S3 storage"]
+    items += ["CloudWatch request", "data out", "Lambda request", "Lambda compute", "Lambda disk"]
+    prices = {item: {"usd": USD if item == "REST request" else 0.0} for item in items}
+    prices = {item: {**each, "free": 0, "pool": item} for item, each in prices.items()}
+    known = {
+        "stack": "test",
+        "cap_usd": 23.0,
+        "usd_per_eur": 1.15,
+        "fixed_usd": 13.0,
+        "assumed_usd": 1.0,
+        "gpu_usd_per_hour": 0.531,
+        "gpu_count": 1,
+        "prices": prices,
+    }
+    return Tariff(**{**known, **changed})
+
+
+# --- counting
+
+
+def test_a_month_is_counted_whole_by_item(aws: World) -> None:
+    for day in (1, 5, 20):
+        aws.requests(1_000, NOW - (20 - day) * 86_400)
+    for _ in range(3):
+        aws.call(ROUTER, 40, NOW - 60)
+    aws.call(LANE, 20_000, NOW - 60)
+    aws.put("AWS/Logs", "IncomingBytes", 2e9, NOW - 60, LogGroupName=ACCESS)
+    size = {"BucketName": BUCKET, "StorageType": "StandardStorage"}
+    aws.put("AWS/S3", "BucketSizeBytes", 1e9, NOW - 86_400, **size)
+    metered = aws.run(NOW)
+    assert (metered.month, metered.at, metered.lane_s) == ("2026-11", NOW, 20.0)
+    units = metered.units
+    assert units["REST request"] == 3_000
+    assert units["trace"] == 3_000, "fewer than one a second"
+    assert units["S3 read"] == 2_997, "those that no function answered"
+    assert units["Lambda request"] == 4
+    assert units["Lambda compute"] == pytest.approx(0.5 * (0.12 + 3 * counting.ROUNDED_S))
+    assert units["log ingestion"] == 2
+    assert units["S3 storage"] == pytest.approx(months.elapsed(NOW))
+    assert "Lambda compute x86" not in units, "the lane's run time is counted as such"
+    assert aws.stored() == metered
+
+
+def test_asked_twice_it_counts_once_and_what_comes_late_is_counted_then(aws: World) -> None:
+    aws.requests(1_000, NOW - 60)
+    first = aws.run(NOW)
+    assert aws.run(NOW + 60).units["REST request"] == first.units["REST request"] == 1_000
+    aws.requests(500, NOW - 7_200)
+    assert aws.run(NOW + 120).units["REST request"] == 1_500
+
+
+def test_each_minute_what_is_fast_and_every_quarter_of_an_hour_the_rest(aws: World) -> None:
+    aws.run(NOW)
+    everything = len(aws.asked)
+    assert everything == 1 + len(FUNCTIONS) + 2 + 1
+    counts: list[int] = []
+    for minute in range(1, 16):
+        aws.asked.clear()
+        aws.run(NOW + 60 * minute - (5 if minute == 15 else 0))
+        counts.append(len(aws.asked))
+    assert counts == [4] * 14 + [everything], "the API, its log, the router and the lane"
+
+
+def test_the_documents_are_written_when_there_is_something_to_tell(aws: World) -> None:
+    tariff().save(aws.s3, BUCKET)
+    aws.run(NOW)
+    for minute in (1, 2):
+        aws.run(NOW + 60 * minute)
+    assert aws.stored().at == NOW
+    aws.requests(metering.WORTH_USD / USD + 1, NOW)
+    aws.run(NOW + 180)
+    assert aws.stored().at == NOW + 180, "it was worth it"
+    for minute in range(4, 9):
+        aws.run(NOW + 60 * minute)
+    assert aws.stored().at == NOW + 480, "and every five minutes"
+
+
+def test_another_container_goes_on_from_what_is_stored(aws: World) -> None:
+    aws.requests(1_000, NOW - 60)
+    aws.call(PROBED, 10, NOW - 60)
+    aws.run(NOW)
+    aws.memory = Memory()
+    aws.asked.clear()
+    again = aws.run(NOW + 60)
+    assert again.units["Lambda request"] == 1, "what is slow was not asked for again"
+    assert len(aws.asked) == 4
+
+
+def test_a_new_month_begins_at_nothing(aws: World) -> None:
+    last = months.end(NOW) - 60
+    aws.requests(1_000, last)
+    assert aws.run(last).units["REST request"] == 1_000
+    aws.requests(7, last + 90)
+    new = aws.run(last + 120)
+    assert (new.month, new.units["REST request"]) == ("2026-12", 7)
+    assert aws.stored() == new
+
+
+def test_no_figure_falls_within_a_month(aws: World) -> None:
+    aws.requests(1_000, NOW - 60)
+    aws.run(NOW)
+    known = metering.begun(aws.memory.metered, NOW)
+    counters = [each for each in _counters() if each.fast]
+    less = reading.Reading(counted={counting.API: 10.0})
+    again = metering.metered(known, less, counters, FUNCTIONS, 0.0, NOW + 60)
+    assert again.units["REST request"] == 1_000
+
+
+def _counters() -> list[reading.Counter]:
+    return reading.counters(
+        functions=FUNCTIONS, log_groups=[ACCESS], api_name=API, stage="v1", bucket=BUCKET
+    )
+
+
+def test_a_counter_that_is_not_told_keeps_back_no_other(aws: World) -> None:
+    aws.requests(1_000, NOW - 60)
+    aws.call(ROUTER, 40, NOW - 60)
+
+    class Deaf:
+        """CloudWatch, which does not tell of functions."""
+
+        def get_metric_statistics(self, **asked: Any) -> Any:
+            if asked["Namespace"] == "AWS/Lambda":
+                error: Any = {"Error": {"Code": "Throttling"}}
+                raise ClientError(error, "GetMetricStatistics")
+            return told.get_metric_statistics(**asked)
+
+    told = aws.clients.cloudwatch
+    aws.clients = aws.clients._replace(cloudwatch=Deaf())
+    with pytest.raises(handler.Incomplete, match="router"):
+        aws.run(NOW)
+    stored = aws.stored()
+    assert stored.units["REST request"] == 1_000
+    assert (stored.at, stored.slow_at) == (0.0, 0.0), "nobody takes it for complete"
+    aws.clients = aws.clients._replace(cloudwatch=told)
+    assert aws.run(NOW + 60).units["Lambda request"] == 1
+
+
+@pytest.mark.parametrize(
+    ("requests", "traced"), [(1_000, 1_000), (86_400, 86_400), (1_000_000, 86_400 + 50_000)]
+)
+def test_of_many_requests_few_are_traced(requests: float, traced: float) -> None:
+    counted = {counting.API: requests, counting.day("2026-11-20"): requests}
+    assert counting.units(counted, [], 0, 0)["trace"] == traced
+
+
+def test_replies_are_written_no_oftener_than_somebody_works() -> None:
+    counted = {counting.calls(ROUTER): 100.0, counting.seconds(LANE): 30.0}
+    assert counting.units(counted, FUNCTIONS, 0, 0)["S3 write"] == 30
+    assert counting.units(counted, FUNCTIONS, 0, 1e6)["S3 write"] == 300
+
+
+def test_functions_are_told_as_text() -> None:
+    assert counting.unpack(counting.pack(FUNCTIONS)) == FUNCTIONS
+
+
+# --- closing
+
+
+def known(spent: float, now: float = NOW, **changed: Any) -> Known:
+    """A month in which so many USD of requests were asked, and nothing else."""
+    units = {"REST request": spent / USD}
+    return Known(
+        tariff=changed.pop("tariff", tariff()),
+        ledger=changed.pop("ledger", Ledger(month="2026-11", at=now)),
+        metered=Metered(month="2026-11", at=now, units=units),
+        billed=changed.pop("billed", None),
+    )
+
+
+def test_it_closes_when_the_cap_is_passed_and_before_by_the_ledgers_word() -> None:
+    assert throttling.degree(known(9.9), NOW) is Degree.OPEN
+    assert throttling.degree(known(10.1), NOW) is Degree.TRICKLE
+    closed = Ledger(month="2026-11", at=NOW, degree=Degree.TRICKLE.value)
+    assert throttling.degree(known(0, ledger=closed), NOW) is Degree.TRICKLE
+    stopped = Ledger(month="2026-11", at=NOW, degree=Degree.LATCHED.value)
+    assert throttling.degree(known(0, ledger=stopped), NOW) is Degree.LATCHED
+    last_month = Ledger(month="2026-10", at=NOW, degree=Degree.TRICKLE.value)
+    assert throttling.degree(known(0, ledger=last_month), NOW) is Degree.OPEN
+    billed = Billed(month="2026-11", at=NOW, actual_usd=23.0)
+    assert throttling.degree(known(0, billed=billed), NOW) is Degree.TRICKLE
+
+
+def test_of_a_dead_guardian_the_worst_is_assumed() -> None:
+    hour = 3_600.0
+    running = Ledger(month="2026-11", at=NOW - 60, node_s=18 * hour, running=["i-1"])
+    assert throttling.degree(known(0, ledger=running), NOW) is Degree.OPEN
+    dead = replace(running, at=NOW - 2 * hour)
+    assert throttling.degree(known(0, ledger=dead), NOW) is Degree.TRICKLE
+    idle = replace(dead, running=[])
+    assert throttling.degree(known(0, ledger=idle), NOW) is Degree.OPEN
+
+
+@pytest.mark.parametrize("spent", [10.0, 10.1, 10.15, 10.3])
+@pytest.mark.parametrize("day", [1, 12, 29])
+def test_a_trickle_costs_no_more_than_its_reserve(spent: float, day: int) -> None:
+    """Though it is used up to the month's end, and asked for anew each minute."""
+    now = months.begin(NOW) + (day - 1) * 86_400 + 60
+    month_end, step = months.end(now), 3_600.0
+    due = tariff().fixed_usd
+    while now < month_end:
+        state = known(spent, now)
+        rate = sum(
+            rate * (names.TRICKLING_METHODS - len(names.PREFLIGHTS) if path == "*/*" else 1)
+            for path, (rate, _) in throttling.wanted(Degree.TRICKLE, state, now).items()
+        )
+        spent += rate * step * USD
+        now += step
+    assert spent + due <= max(23.0 + throttling.RESERVE_USD, 23.3) + 1e-6
+
+
+def test_a_trickle_still_answers() -> None:
+    state = known(10.0)
+    rates = throttling.wanted(Degree.TRICKLE, state, NOW)
+    assert set(rates) == set(names.THROTTLES) - set(names.CHECKED)
+    assert all(rate > 0 and burst >= 5 for rate, burst in rates.values())
+
+
+def test_the_stage_is_closed_and_opened_again(aws: World) -> None:
+    tariff().save(aws.s3, BUCKET)
+    aws.run(NOW)
+    assert aws.rates() == {path: tuple(each) for path, each in names.THROTTLES.items()}
+    Ledger(month="2026-11", at=NOW, degree=Degree.TRICKLE.value).save(aws.s3, BUCKET)
+    aws.run(NOW + 60)
+    closed = aws.rates()
+    assert all(closed[path][0] < 1 for path in names.TRICKLING)
+    assert all(closed[path] == names.STAGE_THROTTLE for path in names.CHECKED)
+    # A deployment opens it again; nobody asked for that.
+    patch = {"op": "replace", "path": "/*/*/throttling/rateLimit", "value": "200"}
+    aws.clients.apigateway.update_stage(
+        restApiId=aws.api_id, stageName="v1", patchOperations=[patch]
+    )
+    aws.run(NOW + 120)
+    assert aws.rates() == closed
+    Ledger(month="2026-11", at=NOW + 120).save(aws.s3, BUCKET)
+    aws.run(NOW + 180)
+    assert aws.rates()["*/*"] == names.STAGE_THROTTLE
+
+
+def test_a_raised_cap_opens_it_within_a_minute(aws: World) -> None:
+    tariff(cap_usd=13.5).save(aws.s3, BUCKET)
+    aws.requests(1 / USD, NOW - 60)
+    aws.run(NOW)
+    assert aws.rates()["*/*"][0] < 1
+    tariff(cap_usd=23.0).save(aws.s3, BUCKET)
+    aws.run(NOW + 60)
+    assert aws.rates()["*/*"] == names.STAGE_THROTTLE
+
+
+def test_a_stack_without_a_tariff_is_counted_and_left_open(aws: World) -> None:
+    aws.requests(1e9, NOW - 60)
+    assert aws.run(NOW).units["REST request"] == 1e9
+    assert aws.rates() == {}

@@ -1,0 +1,131 @@
+"""One look at the month's money, as the guardian takes it each minute and the cost publisher every
+15 minutes: what ran since the last one, what all that costs, and what is to be closed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tlfif.money import billing, deciding, months, spending, uptime
+from tlfif.money.deciding import Decision, Degree
+from tlfif.money.documents import Billed, Ledger, Metered, Tariff
+from tlfif.nodes import Node
+
+# A ledger in which nothing changed is stored so often; each time costs.
+SAVE_S = 900.0
+# From an older ledger the guardian has died. While it lives, nodes that a ledger does not name yet
+# have just been started.
+ALIVE_S = SAVE_S + 300.0
+# While nodes run the guardian stores it each minute.
+MINUTES_S = 300.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen: the ledger with it, our own count and its `most`, what is reported, what is to
+    be closed.
+    """
+
+    ledger: Ledger
+    own_usd: float
+    most: spending.Most
+    spent_usd: float
+    decision: Decision
+
+
+def look(
+    tariff: Tariff,
+    ledger: Ledger,
+    metered: Metered | None,
+    billed: Billed | None,
+    nodes: Sequence[Node] | None,
+    now: float,
+    *,
+    close_s: float = uptime.CLOSE_S,
+    lane_s: float | None = None,
+) -> Look:
+    """The look at `now`, when the stack's nodes are these, None where EC2 did not say, and the
+    queue has counted so many seconds of the lane this month, None where nobody asked it. Whose
+    clock is behind goes by the ledger's, at a month's turn above all.
+    """
+    now = max(now, ledger.at)
+    # Where EC2 does not say, what ran still runs; how long, the next look will know.
+    reckoned = uptime.counted(ledger, nodes or (), now, close_s)
+    ledger = ledger if nodes is None else reckoned
+    if lane_s is not None and ledger.month == months.month(now):
+        ledger = uptime.with_lane(ledger, lane_s)
+        reckoned = uptime.with_lane(reckoned, lane_s)
+    variable = spending.variable_usd(tariff, reckoned, metered)
+    own = spending.own_usd(tariff, reckoned, variable, now)
+    spent = spending.spend_usd(own, billed, now)
+    most = spending.counted_most(tariff, reckoned, own, variable)
+    most_usd = spending.most_usd(tariff, most, metered, billed, spent, now)
+    decision = deciding.decide(tariff, most_usd, now)
+    return Look(
+        ledger=replace(ledger, degree=decision.degree.value, why=decision.why),
+        own_usd=own,
+        most=most,
+        spent_usd=spent,
+        decision=decision,
+    )
+
+
+def later(*ledgers: Ledger | None) -> Ledger | None:
+    """The ledger that has counted for longest: the guardian's, as the bucket or the queue has it,
+    or the publisher's.
+    """
+    known = [each for each in ledgers if each is not None]
+    return max(known, key=lambda each: (each.month, each.at)) if known else None
+
+
+def is_worth_saving(stored: Ledger | None, ledger: Ledger) -> bool:
+    """Whether a ledger says what the stored one does not."""
+    if stored is None:
+        return True
+    return (
+        replace(ledger, at=stored.at, why=stored.why) != stored or ledger.at - stored.at >= SAVE_S
+    )
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the publisher saw, what it keeps of AWS's figure and its own count, and whether it is
+    for it to have the nodes stopped.
+    """
+
+    seen: Look
+    billed: Billed
+    stop: bool
+
+
+def published(
+    tariff: Tariff,
+    ledger: Ledger | None,
+    metered: Metered | None,
+    billed: Billed | None,
+    figure_usd: float | None,
+    nodes: Sequence[Node] | None,
+    now: float,
+) -> Published:
+    """The publisher's look, when AWS says that it billed `figure_usd` (None: it says nothing).
+
+    Where the guardian is dead, by the `ledger` that it stored last, the publisher counts by itself.
+    """
+    alive = is_alive(ledger, nodes, now)
+    known = later(ledger, billed.ledger if billed else None) or uptime.begun(now)
+    now = max(now, known.at)
+    close_s = ALIVE_S if alive else uptime.CLOSE_S
+    seen = look(tariff, known, metered, billed, nodes, now, close_s=close_s)
+    if figure_usd is not None:
+        billed = billing.seen(billed, figure_usd, seen.own_usd, seen.most, now)
+        seen = look(tariff, known, metered, billed, nodes, now, close_s=close_s)
+    billed = billed or Billed(month=months.month(now), at=months.begin(now))
+    if not alive:
+        billed = replace(billed, counted=seen.ledger.fields())
+    closes = seen.decision.degree in (Degree.LATCHED, Degree.TRICKLE)
+    return Published(seen, billed, closes and not alive and bool(seen.ledger.running))
+
+
+def is_alive(ledger: Ledger | None, nodes: Sequence[Node] | None, now: float) -> bool:
+    """Whether the guardian counts: each minute while a node runs, and else less often."""
+    runs = any(node.state in uptime.RUNNING for node in nodes or ())
+    return ledger is not None and now - ledger.at < (MINUTES_S if runs else ALIVE_S)

@@ -1,0 +1,67 @@
+"""`make unlatch`: lifts the budget's latch of a deployed stack, or of a running local cloud; with
+`--breaker` it has nodes started again after failed boots.
+
+The stack's guardian does it, which alone may: it knows what the month has cost, and refuses while
+it would latch again at once.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tools.outputs import OutputsError, stack_outputs
+
+NEEDED = ("guardian_arn",)
+# The guardian waits for a run that is under way, and is called once.
+_CALL = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1})
+
+
+class UnlatchError(RuntimeError):
+    """The guardian failed; the message says where its log is."""
+
+
+def main() -> int:
+    """Calls the guardian and prints its line; 0 when it did it, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tools.unlatch", description=__doc__)
+    parser.add_argument("--stack", default="dev", help="whose latch (default: %(default)s)")
+    parser.add_argument(
+        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
+    )
+    parser.add_argument("--breaker", action="store_true", help="forget failed boots instead")
+    arguments = parser.parse_args()
+    command = "reset_breaker" if arguments.breaker else "unlatch"
+    try:
+        outputs = stack_outputs(arguments.stack, arguments.outputs, NEEDED, "make unlatch")
+        said = call(outputs["guardian_arn"], command)
+    except (UnlatchError, OutputsError) as error:
+        print(f"tl-fif: {error}", file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        print(f"tl-fif: AWS does not do it: {error}", file=sys.stderr)
+        return 1
+    print(f"tl-fif: {said['message']}", file=sys.stdout if said["ok"] else sys.stderr)
+    return 0 if said["ok"] else 1
+
+
+def call(function_arn: str, command: str) -> dict[str, Any]:
+    """What the guardian answers: whether it did it, and one line. Raises UnlatchError."""
+    client = boto3.client("lambda", region_name=function_arn.split(":")[3], config=_CALL)
+    payload = json.dumps({"command": command}).encode()
+    answer = client.invoke(FunctionName=function_arn, Payload=payload)
+    said = json.loads(answer["Payload"].read() or b"null")
+    if answer.get("FunctionError"):
+        name = function_arn.rpartition(":")[2]
+        raise UnlatchError(
+            f"the function {name} failed: {said.get('errorMessage')}; its log is /aws/lambda/{name}"
+        )
+    return said
+
+
+if __name__ == "__main__":
+    sys.exit(main())
