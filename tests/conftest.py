@@ -2,6 +2,7 @@
 stands before it.
 """
 
+import gc
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import boto3
 import pytest
 import pytest_asyncio
 from botocore.config import Config
-from support import run, spread
+from support import made_once, run, spread
 from support.calls import REGION, ClientOf
 from support.ledger import LEDGER
 from support.world import UserPool, World
@@ -38,6 +39,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.no_cover)
 
 
+def pytest_collection_finish() -> None:
+    # What is imported by now stays until the end. Looking through it for garbage, again and again,
+    # would take a tenth of the run.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> spread.Spread:
     config.option.loadscopereorder = False
@@ -51,6 +60,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    made_once.begin()
     # Each worker has its own folder in one that all share; pytest names them to fixtures alone.
     own: Path = session.config._tmp_path_factory.getbasetemp()
     run.begin((own if run.worker() == run.ALONE else own.parent) / "shared")
