@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from local.machine.processes import Processes
 from local.machine.valkey import start_valkey
 from recording.model import Recording
 
+# Where forks are asked for, and the runner that one in a program's place takes.
+FORKS, RUNNER = "TLFIF_FORKS", "TLFIF_FORKED_RUNNER"
+FORKED = Path(__file__).parent / "forked.py"
 API_URL = "http://127.0.0.1:9/v1"
 
 needs_engine = pytest.mark.skipif(
@@ -66,8 +71,12 @@ class Site:
 
 
 @asynccontextmanager
-async def site(stack: str, folder: Path, *, project: Path | None = None) -> AsyncIterator[Site]:
-    """An empty cloud, its image baked, and the stack's workspace."""
+async def site(
+    stack: str, folder: Path, *, project: Path | None = None, forked: bool = True
+) -> AsyncIterator[Site]:
+    """An empty cloud, its image baked, and the stack's workspace; the program and its plugins are
+    `forked` from a process that has read them, or start as everywhere.
+    """
     async with Processes(folder) as procs:
         moto, valkey = await asyncio.gather(start_moto(procs, REGION), start_valkey(procs))
         await asyncio.to_thread(bake, moto, stack)
@@ -84,7 +93,19 @@ async def site(stack: str, folder: Path, *, project: Path | None = None) -> Asyn
         where = {"project": project} if project else {}
         workspace = Workspace(folder=folder / "pulumi", cloud=file, **where)
         workspace.prepare()
+        if forked:
+            _fork(workspace)
         yield Site(stack=stack, moto=moto, workspace=workspace)
+
+
+def _fork(workspace: Workspace) -> None:
+    for script in (workspace.folder / "bin").iterdir():
+        started = re.search(r" -m (\S+) ", script.read_text())
+        assert started is not None
+        module = started[1] + (".__main__" if "provider" in started[1] else "")
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS {FORKED} -m {module} "$@"\n')
+    if workspace.engine.runner:
+        workspace.engine = replace(workspace.engine, runner=FORKED)
 
 
 def _name(urn: str) -> str:
