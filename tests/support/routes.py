@@ -15,7 +15,7 @@ from tlfif import names
 
 async def accepted(world: World) -> None:
     """Waits for the first job in the queue."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while world.queue.xlen(names.STREAM) == 0:  # noqa: ASYNC110 (another process changes it)
             await asyncio.sleep(0.01)
 
