@@ -55,8 +55,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> spread.Sprea
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    # One more than there are processors: a good part of the tests waits for servers.
-    return (os.cpu_count() or 2) + 1
+    # More than there are processors: half of the tests' time they wait for servers and time-outs.
+    return 2 * (os.cpu_count() or 2)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
