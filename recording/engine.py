@@ -19,7 +19,7 @@ from recording.model import Resource
 
 # Where in the program each resource was declared is the engine's to show; it is an eighth of an
 # evaluation, and nobody asks for it here.
-vars(declaring)["_get_stack_trace"] = StackTrace
+declaring.__dict__["_get_stack_trace"] = StackTrace
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 # What a recording has in place of a secret.
