@@ -131,15 +131,15 @@ def test_an_unknown_type_is_named(schema: dict[str, Any], dev: Linked) -> None:
 def faults(dev: Linked) -> Iterator[tuple[str, Linked, Mapping[str, str]]]:
     subnets = kinds.elasticache.SUBNET_GROUP.token
     yield "reference", without(dev, subnets), {"queue-group": "has not been declared"}
-    # It validates all before it plans any: two faults in one plan.
-    token = changed(dev, INSTANCE, metadataOptions={"httpTokens": "requierd"})
+    yield (
+        "engine",
+        changed(dev, QUEUE, engine="valky"),
+        {"queue-group": 'expected engine to be one of ["redis" "valkey"]'},
+    )
     yield (
         "enum",
-        changed(token, QUEUE, engine="valky"),
-        {
-            "gpu-node-0": "http_tokens",
-            "queue-group": 'expected engine to be one of ["redis" "valkey"]',
-        },
+        changed(dev, INSTANCE, metadataOptions={"httpTokens": "requierd"}),
+        {"gpu-node-0": "http_tokens"},
     )
     yield (
         "failover",
@@ -148,7 +148,7 @@ def faults(dev: Linked) -> Iterator[tuple[str, Linked, Mapping[str, str]]]:
     )
 
 
-@pytest.mark.parametrize("fault", ["reference", "enum", "failover"])
+@pytest.mark.parametrize("fault", ["reference", "engine", "enum", "failover"])
 def test_the_provider_refuses_what_is_wrong_and_names_it(
     fault: str, terraform: Terraform, schema: dict[str, Any], dev: Linked
 ) -> None:
