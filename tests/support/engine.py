@@ -25,6 +25,8 @@ from recording.model import Recording
 # Where forks are asked for, and the runner that one in a program's place takes.
 FORKS, RUNNER = "TLFIF_FORKS", "TLFIF_FORKED_RUNNER"
 FORKED = Path(__file__).parent / "forked.py"
+# The state is written when all is done; of a step each, most of a command's time is spent so.
+AT_ONCE = "PULUMI_EXPERIMENTAL=true PULUMI_SKIP_CHECKPOINTS=true"
 API_URL = "http://127.0.0.1:9/v1"
 
 needs_engine = pytest.mark.skipif(
@@ -75,7 +77,8 @@ async def site(
     stack: str, folder: Path, *, project: Path | None = None, forked: bool = True
 ) -> AsyncIterator[Site]:
     """An empty cloud, its image baked, and the stack's workspace; the program and its plugins are
-    `forked` from a process that has read them, or start as everywhere.
+    `forked` from a process that has read them, and the state is written once a command; or all is
+    as everywhere.
     """
     async with Processes(folder) as procs:
         moto, valkey = await asyncio.gather(start_moto(procs, REGION), start_valkey(procs))
@@ -104,8 +107,11 @@ def _fork(workspace: Workspace) -> None:
         assert started is not None
         module = started[1] + (".__main__" if "provider" in started[1] else "")
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS {FORKED} -m {module} "$@"\n')
-    if workspace.engine.runner:
-        workspace.engine = replace(workspace.engine, runner=FORKED)
+    pulumi = workspace.folder / "bin" / "pulumi"
+    pulumi.write_text(f'#!/bin/sh\n{AT_ONCE} exec "{workspace.engine.pulumi}" "$@"\n')
+    pulumi.chmod(0o755)
+    runner = FORKED if workspace.engine.runner else None
+    workspace.engine = replace(workspace.engine, pulumi=pulumi, runner=runner)
 
 
 def _name(urn: str) -> str:
