@@ -17,7 +17,6 @@ import socket
 import sys
 import threading
 import traceback
-from pathlib import Path
 from typing import Any, NoReturn
 
 import boto3
@@ -88,7 +87,6 @@ def _become(asked: socket.socket) -> NoReturn:
         if told["module"]:
             importlib.import_module(told["module"]).main()
         else:
-            sys.path.insert(0, str(Path(sys.argv[0]).parent))
             runpy.run_path(sys.argv[0], run_name="__main__")
         code = 0
     except SystemExit as end:
