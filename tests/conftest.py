@@ -2,7 +2,6 @@
 stands before it.
 """
 
-import gc
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -37,14 +36,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(TESTS).parts[0] not in MEASURED:
             item.add_marker(pytest.mark.no_cover)
-
-
-def pytest_collection_finish() -> None:
-    # What is imported by now stays until the end. Looking through it for garbage, again and again,
-    # would take a tenth of the run.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.hookimpl(optionalhook=True)
