@@ -2,19 +2,24 @@
 records it.
 """
 
-import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol, cast
 
 import pulumi
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks, rpc
+from pulumi.runtime import resource as declaring
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.proto.provider_pb2 import CheckFailure
+from pulumi.runtime.proto.source_pb2 import StackTrace
 from pulumi.runtime.settings import get_project, get_stack
 
 from recording.model import Resource
+
+# Where in the program each resource was declared is the engine's to show; it is an eighth of an
+# evaluation, and nobody asks for it here.
+declaring.__dict__["_get_stack_trace"] = StackTrace
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 # What a recording has in place of a secret.
@@ -62,8 +67,7 @@ class Monitor(MockMonitor):
         qualified = type_ if chain == STACK_TYPE else f"{chain}${type_}"
         return "::".join([f"urn:pulumi:{get_stack()}", get_project(), qualified, name])
 
-    # The engine calls these in worker threads. asyncio.run, because Pulumi's own way leaves an open
-    # loop in each.
+    # The engine calls these in worker threads, which have no event loop.
 
     def RegisterResource(self, request: Any) -> Any:
         if request.type == STACK_TYPE:
@@ -92,7 +96,7 @@ class Monitor(MockMonitor):
                 delete_before_replace=request.deleteBeforeReplace,
             )
         )
-        properties = asyncio.run(rpc.serialize_properties(outputs, {}))
+        properties = _at_once(rpc.serialize_properties(outputs, {}))
         return resource_pb2.RegisterResourceResponse(urn=urn, id=id_ or "", object=properties)
 
     def Invoke(self, request: Any) -> Any:
@@ -103,13 +107,25 @@ class Monitor(MockMonitor):
             known = cast(dict[str, Any], self.mocks.call(question))
         except InvokeRefused as refusal:
             return resource_pb2.ResourceInvokeResponse(failures=[CheckFailure(reason=str(refusal))])
-        answer = asyncio.run(rpc.serialize_properties(known, {}))
+        answer = _at_once(rpc.serialize_properties(known, {}))
         return resource_pb2.ResourceInvokeResponse(**cast(Any, {"return": answer}))
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
         if f"::{STACK_TYPE}::" in request.urn:
             self.stack_outputs = _plain(rpc.deserialize_properties(request.outputs), secrets=False)
         return super().RegisterResourceOutputs(request)
+
+
+def _at_once(work: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine returns that waits for nothing, as that of plain values: a loop to run it
+    would cost more than all it does.
+    """
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    work.close()
+    raise TypeError("a back end answers with plain values, and one of these has to be waited for")
 
 
 def _secret_keys(properties: Mapping[str, Any]) -> list[str]:

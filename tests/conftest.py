@@ -11,7 +11,7 @@ import boto3
 import pytest
 import pytest_asyncio
 from botocore.config import Config
-from support import run, spread
+from support import made_once, run, spread
 from support.calls import REGION, ClientOf
 from support.ledger import LEDGER
 from support.world import UserPool, World
@@ -46,11 +46,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> spread.Sprea
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    # One more than there are processors: a good part of the tests waits for servers.
-    return (os.cpu_count() or 2) + 1
+    # More than there are processors: half of the tests' time they wait for servers and time-outs.
+    return 2 * (os.cpu_count() or 2)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    made_once.begin()
     # Each worker has its own folder in one that all share; pytest names them to fixtures alone.
     own: Path = session.config._tmp_path_factory.getbasetemp()
     run.begin((own if run.worker() == run.ALONE else own.parent) / "shared")

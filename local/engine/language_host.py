@@ -21,6 +21,13 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 from local.machine.plugin import serve
 
 RUNNER = "TLFIF_PYTHON_RUNNER"
+# What a program declares lives until it ends: to look for garbage would take a third of it.
+_START = """
+import gc, runpy, sys
+gc.disable()
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 # The program has said itself what is wrong (pulumi-language-python-exec).
 BAILED = 32
 
@@ -59,7 +66,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
                 error=f"{root.name} has no .venv; make it with: make setup-local"
             )
         self._program = subprocess.Popen(
-            [python, os.environ[RUNNER], *self._arguments(request)],
+            [python, "-P", "-c", _START, os.environ[RUNNER], *self._arguments(request)],
             cwd=request.pwd or root,
             env={**os.environ, **_configuration(request)},
         )

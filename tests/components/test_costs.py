@@ -166,7 +166,7 @@ class UnknownStack(grpc.RpcError):
         ),
         (
             {"cost_fixed_monthly_eur": 10.0, "cost_lane_answers_left": 40_000.0},
-            r"€\+[12]\.\d\d and -[\d,]+ answers of the instant lane",
+            r"€\+[12]\.\d\d and -[\d,]{5,} answers of the instant lane",
         ),
         ({"api_url": "x"}, "under the cap"),
         (None, "under the cap"),

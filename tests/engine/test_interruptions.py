@@ -37,7 +37,7 @@ def _until_roles(iam: Any, process: "subprocess.Popen[str]") -> None:
 
 @pytest.mark.story("RED-001")
 async def test_after_ctrl_c_the_next_up_completes_the_stack(tmp_path: Path) -> None:
-    async with site("dev", tmp_path) as here:
+    async with site("dev", tmp_path, forked=False) as here:
         nothing = inventory(here.moto)
         await here.configure()
         await _stopped_in_the_middle(here, signal.SIGINT)
@@ -50,7 +50,7 @@ async def test_after_ctrl_c_the_next_up_completes_the_stack(tmp_path: Path) -> N
 
 @pytest.mark.story("RED-001")
 async def test_after_a_kill_the_next_up_completes_the_stack(tmp_path: Path) -> None:
-    async with site("dev", tmp_path) as here:
+    async with site("dev", tmp_path, forked=False) as here:
         nothing = inventory(here.moto)
         await here.configure()
         await _stopped_in_the_middle(here, signal.SIGKILL)

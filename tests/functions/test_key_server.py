@@ -2,12 +2,12 @@
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 
 import pytest
+from support import calm
 from support.world import World
 
 KEYS = json.dumps({"keys": [{"kty": "RSA", "kid": "other", "n": "AQAB", "e": "AQAB"}]}).encode()
@@ -89,9 +89,9 @@ async def test_a_broken_key_server_is_a_503_in_time(
 ) -> None:
     with serving(ANSWERS[name]) as url:
         monkeypatch.setenv("TLFIF_JWKS_URL", url)
-        began = time.monotonic()
+        began = calm.now()
         answer = await world.infer()
-        assert time.monotonic() - began < 5
+        assert calm.now() - began < 5
         assert (answer.status, answer.body["error"]) == (503, "authorizer_unavailable")
         assert int(answer.headers["Retry-After"]) > 0
         # An authorizer that fails is what API Gateway answers with its response

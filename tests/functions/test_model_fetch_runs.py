@@ -17,6 +17,7 @@ from support.model_stack import CONTENT, PART, ModelStack
 from support.world import BUCKET, NO_BUCKET
 
 from local.aws.faults import Fault
+from model_fetch import bucket as buckets
 from model_fetch import handler as handlers
 from tlfif import names
 
@@ -104,7 +105,10 @@ async def test_an_s3_that_stumbles_is_asked_again(
     model_stack.assert_whole()
 
 
-async def test_a_role_that_was_made_a_moment_ago_is_waited_for(model_stack: ModelStack) -> None:
+async def test_a_role_that_was_made_a_moment_ago_is_waited_for(
+    model_stack: ModelStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "PROPAGATION_S", 30)
     fault = Fault("s3", "HeadObject", status=403, code="AccessDenied", times=2)
     model_stack.endpoint.faults.add(fault)
     assert (await model_stack.run())["ok"]

@@ -18,7 +18,7 @@ async def call(function: Callable[..., Any], /, **params: Any) -> Any:
     return await asyncio.to_thread(function, **params)
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], timeout_s: float = 5.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], timeout_s: float = 30.0) -> None:
     """Waits until something is so."""
     for _ in range(int(timeout_s / 0.02)):
         if await condition():

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,11 @@ from local.machine.processes import Processes
 from local.machine.valkey import start_valkey
 from recording.model import Recording
 
+# Where forks are asked for, and the runner that one in a program's place takes.
+FORKS, RUNNER = "TLFIF_FORKS", "TLFIF_FORKED_RUNNER"
+FORKED = Path(__file__).parent / "forked.py"
+# The state is written when all is done; of a step each, most of a command's time is spent so.
+AT_ONCE = "PULUMI_EXPERIMENTAL=true PULUMI_SKIP_CHECKPOINTS=true"
 API_URL = "http://127.0.0.1:9/v1"
 
 needs_engine = pytest.mark.skipif(
@@ -66,8 +73,13 @@ class Site:
 
 
 @asynccontextmanager
-async def site(stack: str, folder: Path, *, project: Path | None = None) -> AsyncIterator[Site]:
-    """An empty cloud, its image baked, and the stack's workspace."""
+async def site(
+    stack: str, folder: Path, *, project: Path | None = None, forked: bool = True
+) -> AsyncIterator[Site]:
+    """An empty cloud, its image baked, and the stack's workspace; the program and its plugins are
+    `forked` from a process that has read them, and the state is written once a command; or all is
+    as everywhere.
+    """
     async with Processes(folder) as procs:
         moto, valkey = await asyncio.gather(start_moto(procs, REGION), start_valkey(procs))
         await asyncio.to_thread(bake, moto, stack)
@@ -84,7 +96,22 @@ async def site(stack: str, folder: Path, *, project: Path | None = None) -> Asyn
         where = {"project": project} if project else {}
         workspace = Workspace(folder=folder / "pulumi", cloud=file, **where)
         workspace.prepare()
+        if forked:
+            _fork(workspace)
         yield Site(stack=stack, moto=moto, workspace=workspace)
+
+
+def _fork(workspace: Workspace) -> None:
+    for script in (workspace.folder / "bin").iterdir():
+        started = re.search(r" -m (\S+) ", script.read_text())
+        assert started is not None
+        module = started[1] + (".__main__" if "provider" in started[1] else "")
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS {FORKED} -m {module} "$@"\n')
+    pulumi = workspace.folder / "bin" / "pulumi"
+    pulumi.write_text(f'#!/bin/sh\n{AT_ONCE} exec "{workspace.engine.pulumi}" "$@"\n')
+    pulumi.chmod(0o755)
+    runner = FORKED if workspace.engine.runner else None
+    workspace.engine = replace(workspace.engine, pulumi=pulumi, runner=runner)
 
 
 def _name(urn: str) -> str:

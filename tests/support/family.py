@@ -36,7 +36,7 @@ def living() -> list[tuple[int, int, str]]:
     ]
 
 
-async def until_gone(pids: Iterable[int], timeout_s: float = 5) -> None:
+async def until_gone(pids: Iterable[int], timeout_s: float = 20) -> None:
     """Returns when none of these processes lives."""
     awaited = set(pids)
     async with asyncio.timeout(timeout_s):

@@ -9,7 +9,9 @@ import threading
 from typing import Any
 
 from moto.apigateway.models import APIGatewayBackend, RestAPI
+from moto.awslambda.exceptions import FunctionAlreadyExists
 from moto.awslambda.models import LambdaBackend, LambdaFunction
+from moto.awslambda.responses import LambdaResponse
 from moto.budgets.responses import BudgetsResponse
 from moto.core.responses import BaseResponse
 from moto.ec2.models.subnets import Subnet
@@ -162,6 +164,27 @@ def _tell_where_functions_log() -> None:
     LambdaFunction.get_configuration = get_configuration
 
 
+def _tell_of_a_function_again() -> None:
+    """Who waits in vain for an answer asks again: on a busy machine, where moto has made the
+    function meanwhile.
+    """
+    create = LambdaResponse.create_function
+    asked: dict[str, Any] = {}
+
+    def create_function(self: Any) -> Any:
+        name, body = self.json_body["FunctionName"], self.json_body
+        again, asked[name] = asked.get(name) == body, body
+        try:
+            return create(self)
+        except FunctionAlreadyExists:
+            if not again:
+                raise
+        function = self.backend.get_function(name, None)
+        return 201, {"status": 201}, json.dumps(function.get_configuration(on_create=True))
+
+    LambdaResponse.create_function = create_function
+
+
 def _answer_calls_of_functions() -> None:
     """A function's answer is one that the program can read: moto would run it in Docker."""
 
@@ -195,6 +218,7 @@ ADDITIONS = (
     _tell_the_smallest_transition,
     _tell_all_of_a_budget,
     _tell_where_functions_log,
+    _tell_of_a_function_again,
     _answer_calls_of_functions,
     _refuse_what_is_missing,
 )

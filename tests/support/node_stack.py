@@ -85,7 +85,7 @@ class Stack:
         return [line for line in self.logs if line["event"] == event]
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 40) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 90) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "still not so"

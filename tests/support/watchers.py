@@ -64,7 +64,7 @@ class Bench:
         found = replies.read(self.s3, BUCKET, job.reply_key)
         return found[0] if found else None
 
-    async def final(self, job: accepting.NewJob, timeout_s: float = 15) -> dict[str, Any]:
+    async def final(self, job: accepting.NewJob, timeout_s: float = 60) -> dict[str, Any]:
         """The final reply, once the queue has forgotten the job; nothing was written after it."""
         await until(
             lambda: not self.redis.exists(names.job_key(job.id)) and bool(self.reply(job)),
@@ -124,7 +124,7 @@ class Bench:
         }
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 40) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "still not so"

@@ -45,6 +45,8 @@ GUARDIAN_EVERY_S = 1.0
 STALLED_S = 60.0
 # What has ended is over for the engines too, but for a frozen watcher's.
 LAST_S = 2.0
+# All calls of a run give up long before that.
+END_S = 30.0
 # And it waits for what failed and may come back.
 LANE_LAST_S = 4.0
 # Of ten callers told to call the lane, one dies before it does.
@@ -123,10 +125,16 @@ class Run:
 
     @staticmethod
     async def _end(*tasks: "asyncio.Task[None]") -> None:
-        """Raises what one of them has failed with."""
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        """Raises what one of them has failed with; TimeoutError, naming those that do not end."""
+        left, until = set(tasks), time.monotonic() + END_S
+        while left:
+            # Again and again: a client of the queue that has just written loses it (wait_for, until
+            # Python 3.12).
+            for task in left:
+                task.cancel()
+            left = (await asyncio.wait(left, timeout=1))[1]
+            if time.monotonic() > until:
+                raise TimeoutError(f"still there: {', '.join(map(repr, left))}")
         for task in tasks:
             if not task.cancelled():
                 task.result()
