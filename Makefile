@@ -48,13 +48,7 @@ test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0
 bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, weeks)
 	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS) $(ARGS))
 
-vllm-unlatch: setup-local ## Lift the budget's latch of a deployed stack, unless its cap is still reached (STACK=…)
-	@$(RUN) -m tools.unlatch --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")
-
-reset-breaker: setup-local ## Have nodes of a deployed stack started again after three failed boots (STACK=…)
-	@$(RUN) -m tools.unlatch --breaker --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")
-
-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
+vllm-check: setup-dev ## The watcher before the real vLLM on this CPU, in order and while it fails (installs 8 GB below .cache, once)
 	@$(RUN) -m bench.vllm $(ARGS)
 
 bake-check: setup-dev ## Bake the node's image in a scratch root and have its services answer (root, debootstrap; VLLM=yes installs it too, SLOWER=4 on a busy machine)
@@ -80,6 +74,12 @@ model: setup-local ## Bring the weights of a deployed stack to its bucket now, f
 
 bake: setup-local ## Bake a deployed stack's node image, publish it, and remove what nobody uses (STACK=…, KEEP=…, ARGS=--force)
 	@$(RUN) -m tools.bake --stack "$(STACK)" $(if $(KEEP),--keep "$(KEEP)") $(ARGS)
+
+unlatch: setup-local ## Lift the budget's latch of a deployed stack, unless its cap is still reached (STACK=…)
+	@$(RUN) -m tools.unlatch --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")
+
+reset-breaker: setup-local ## Have nodes of a deployed stack started again after three failed boots (STACK=…)
+	@$(RUN) -m tools.unlatch --breaker --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")
 
 check: setup-dev ## Lint, formatting, types, which room imports which, and dead names
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pyright
