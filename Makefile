@@ -52,12 +52,6 @@ test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0
 bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, publisher, month, weeks)
 	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS) $(ARGS))
 
-unlatch: setup-local ## Lift the budget's latch of a deployed stack, unless its cap is still reached (STACK=…)
-	@$(RUN) -m tools.unlatch --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")
-
-reset-breaker: setup-local ## Have nodes of a deployed stack started again after three failed boots (STACK=…)
-	@$(RUN) -m tools.unlatch --breaker --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")
-
 month: setup-dev ## Simulate months of money, with all guards and with one alone (SEEDS=…, ARGS=write for the page and its picture)
 	@$(RUN) -m bench.month "$(SEEDS)" $(ARGS)
 
@@ -87,6 +81,12 @@ model: setup-local ## Bring the weights of a deployed stack to its bucket now, f
 
 bake: setup-local ## Bake a deployed stack's node image, publish it, and remove what nobody uses (STACK=…, KEEP=…, ARGS=--force)
 	@$(RUN) -m tools.bake --stack "$(STACK)" $(if $(KEEP),--keep "$(KEEP)") $(ARGS)
+
+unlatch: setup-local ## Lift the budget's latch of a deployed stack, unless its cap is still reached (STACK=…)
+	@$(RUN) -m tools.unlatch --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")
+
+reset-breaker: setup-local ## Have nodes of a deployed stack started again after three failed boots (STACK=…)
+	@$(RUN) -m tools.unlatch --breaker --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")
 
 check: setup-dev ## Lint, formatting, types, which room imports which, and dead names
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m pyright

@@ -12,8 +12,8 @@ from tlfif.money import latching, months
 from tlfif.money.deciding import Decision, Degree
 from tlfif.money.documents import Latch
 from tlfif.nodes import Node
-from tlfif.queue import guarding
-from tlfif.queue.guarding import Look
+from tlfif.queue import rounds
+from tlfif.queue.rounds import Look
 from tlfif.queue.scripts import run
 
 BY = "guardian"
@@ -71,7 +71,7 @@ class Closing:
         self._unmark(nodes)
         if not found:
             return "nothing was latched"
-        run(self.redis, guarding.did("unlatched", f"an operator lifted it: {found}"))
+        run(self.redis, rounds.did("unlatched", f"an operator lifted it: {found}"))
         log("unlatched", why=found)
         return f"the latch is lifted ({found}); the next job starts a node"
 
@@ -129,8 +129,8 @@ class Closing:
         latch = latching.new(why, BY, now)
         run(self.redis, latching.hold(latch))
         self._save(latch)
-        run(self.redis, guarding.close(None, now))
-        run(self.redis, guarding.did("latched", why))
+        run(self.redis, rounds.close(None, now))
+        run(self.redis, rounds.did("latched", why))
         log("latched", "ERROR", why=why, until=months.iso(latch.until))
         return why
 
@@ -165,8 +165,8 @@ class Closing:
             "reason": decision.why,
             "until": months.iso(until),
         }
-        if run(self.redis, guarding.close(shown if is_closed else None, until)):
-            run(self.redis, guarding.did("closed" if is_closed else "opened", decision.why))
+        if run(self.redis, rounds.close(shown if is_closed else None, until)):
+            run(self.redis, rounds.did("closed" if is_closed else "opened", decision.why))
             log(decision.degree.value, why=decision.why)
 
 

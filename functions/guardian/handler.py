@@ -18,7 +18,7 @@ from guardian.rounds import Rounds
 from tlfif import aws, environment, names, nodes, replies
 from tlfif.calling import Caller
 from tlfif.log import log
-from tlfif.queue import guarding, scripts
+from tlfif.queue import guarding, rounds, scripts
 from tlfif.queue.guarding import Reconciliation
 
 # Of the function's 50 s: the last batch of replies may take a moment after that.
@@ -116,8 +116,8 @@ def _commanded(command: str) -> str:
         case "unlatch":
             return _rounds().unlatch(time.time())
         case "reset_breaker":
-            failed = scripts.run(client, guarding.mend())
-            scripts.run(client, guarding.did("breaker reset", "an operator wanted it"))
+            failed = scripts.run(client, rounds.mend())
+            scripts.run(client, rounds.did("breaker reset", "an operator wanted it"))
             return f"{failed} failed boots are forgotten; the next job starts a node"
         case _:
             raise NotLiftedError(f"command = {command!r}: there are unlatch and reset_breaker")

@@ -15,8 +15,8 @@ from tlfif.environment import Guardian
 from tlfif.log import log
 from tlfif.money.deciding import Decision
 from tlfif.nodes import Node
-from tlfif.queue import guarding
-from tlfif.queue.guarding import Look, Told
+from tlfif.queue import rounds
+from tlfif.queue.rounds import Look, Told
 from tlfif.queue.scripts import run
 
 
@@ -36,7 +36,7 @@ class Rounds:
         decision = self.money.keep(found, now)
         if found is None:
             return
-        look = run(self.redis, guarding.look([node.id for node in found]))
+        look = run(self.redis, rounds.look([node.id for node in found]))
         closed = self.closing.keep(found, look, decision, now)
         self._act(found, look, self._judge(found, look, now), closed)
 
@@ -54,7 +54,7 @@ class Rounds:
         with aws.answering():
             found = self._nodes()
         decision = self.money.keep(found, now)
-        return found, decision, run(self.redis, guarding.look([node.id for node in found]))
+        return found, decision, run(self.redis, rounds.look([node.id for node in found]))
 
     def _find(self) -> list[Node] | None:
         try:
@@ -91,7 +91,7 @@ class Rounds:
         asked = {node: _asked_before(look.nodes[node], verdicts[node]) for node in told}
         new = [node for node, code in told.items() if not code and not asked[node]]
         for node in new:
-            run(self.redis, guarding.did("stopped", wanted[node], node))
+            run(self.redis, rounds.did("stopped", wanted[node], node))
             log("node stopped", "ERROR", node=node, why=wanted[node])
         if closed and new:
             self._tell(new, closed)
@@ -108,7 +108,7 @@ class Rounds:
         seen = {node: each.seen for node, each in verdicts.items()}
         seen |= {node: replace(seen[node], stopped=why) for node, why in stopped.items()}
         texts = {node: each.text() for node, each in seen.items()}
-        run(self.redis, guarding.looked(texts, failed))
+        run(self.redis, rounds.looked(texts, failed))
         for node, why in failed.items():
             log("boot failed", "ERROR", node=node, why=why)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tlfif import names
 from tlfif.nodes import Node
-from tlfif.queue.guarding import Told
+from tlfif.queue.rounds import Told
 
 # A queue that lost its memory knows nothing of a node that was ready: one look is none.
 UNREADY_LOOKS = 2

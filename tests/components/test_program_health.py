@@ -78,6 +78,8 @@ def test_the_guardian_runs_in_the_vpc_within_its_minute_and_may_do_what_the_rout
         "TLFIF_GPU_WAKE_AFTER_SECONDS",
         "TLFIF_LANE_FUNCTION",
         "TLFIF_LANE_PROMPT_BYTES",
+        "TLFIF_BOOT_ALLOWANCE_MINUTES",
+        "TLFIF_MAX_LIFETIME_HOURS",
         "AWS_USE_DUALSTACK_ENDPOINT",
     }
     own = statements(dev, "guardian-policy")

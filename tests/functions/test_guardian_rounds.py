@@ -100,6 +100,7 @@ async def test_a_node_that_nobody_heard_of_is_stopped_once_and_three_times_are_e
     shown = await status(world)
     assert shown["nodes_broken"]["failed"] == 3
     assert (shown["guard"]["what"], shown["guard"]["node"]) == ("stopped", node)
+    assert world.queue.ttl(names.GUARD) > 0
     assert (await command(world, "reset_breaker"))["ok"]
     assert (await world.infer()).status == 202
 

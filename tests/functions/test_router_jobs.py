@@ -9,7 +9,7 @@ from support.routes import documented
 from support.world import World
 
 from tlfif import names
-from tlfif.queue import accepting, guarding, scripts, working
+from tlfif.queue import accepting, rounds, scripts, working
 
 pytestmark = pytest.mark.integration
 
@@ -96,7 +96,7 @@ async def test_status_shows_everything(world: World, node: str) -> None:
     told = {"degree": "open", "why": "", "projected_eur": 18.2}
     spent = {"spend_eur": 15.0, "gpu_hours_left": 10.0, "ledger": {}}
     world.queue.set(names.MONEY, json.dumps({**spent, **told}))
-    scripts.run(world.queue, guarding.did("stopped", "it was silent", "i-1"))
+    scripts.run(world.queue, rounds.did("stopped", "it was silent", "i-1"))
     body = (await world.send("GET", "/status")).body
     assert (body["spend_eur"], body["cap_eur"], body["gpu_hours_left"], body["latch"]) == (
         15.0,

@@ -6,7 +6,7 @@ import pytest
 
 from guardian.watchdog import Limits, Seen, Verdict, judge
 from tlfif.nodes import Node
-from tlfif.queue.guarding import Told
+from tlfif.queue.rounds import Told
 
 pytestmark = pytest.mark.story("OPS-003")
 

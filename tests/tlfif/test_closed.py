@@ -7,7 +7,7 @@ import redis
 from support.jobs import BOOT, LONG, NODE, accept, break_lane, heartbeat, laned, new_job, refuse
 
 from tlfif import names
-from tlfif.queue import accepting, guarding, scripts
+from tlfif.queue import accepting, guarding, rounds, scripts
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("OPS-003")]
 
@@ -16,14 +16,14 @@ CLOSED = {"degree": "no_starts", "reason": "money ends", "until": "2096-10-02T07
 
 
 def close(client: "redis.Redis") -> None:
-    scripts.run(client, guarding.close(CLOSED, UNTIL))
+    scripts.run(client, rounds.close(CLOSED, UNTIL))
 
 
 def fail(client: "redis.Redis", times: int = names.BOOT_FAILURES_BOUND, first: int = 0) -> None:
     """So many boots of a node that came to nothing."""
     for life in range(first, first + times):
         seen = json.dumps({"launched": life, "counted": life + 1})
-        scripts.run(client, guarding.looked({NODE: seen}, {NODE: "it was silent"}))
+        scripts.run(client, rounds.looked({NODE: seen}, {NODE: "it was silent"}))
 
 
 def half_open(client: "redis.Redis") -> None:
@@ -68,9 +68,9 @@ def test_the_guardian_starts_nothing_while_it_is_closed_and_opens_it_again(
     client.delete(names.WAKE)
     close(client)
     assert scripts.run(client, guarding.reconcile("t", 1, 8)).wake == 0
-    assert scripts.run(client, guarding.close(CLOSED, UNTIL)) is False, "nothing new"
-    assert scripts.run(client, guarding.close(None, UNTIL)) is True
-    assert scripts.run(client, guarding.close(None, UNTIL)) is False
+    assert scripts.run(client, rounds.close(CLOSED, UNTIL)) is False, "nothing new"
+    assert scripts.run(client, rounds.close(None, UNTIL)) is True
+    assert scripts.run(client, rounds.close(None, UNTIL)) is False
     assert scripts.run(client, guarding.reconcile("t", 1, 8)).wake == 1
 
 
@@ -95,7 +95,7 @@ def test_a_failure_that_is_told_twice_counts_once(client: "redis.Redis") -> None
     for _ in range(3):
         fail(client, 1)
     assert client.hget(names.BREAKER, "failed") == "1"
-    assert client.hget("news", "failed_boots") == "1"
+    assert client.hget(names.NEWS, "failed_boots") == "1"
 
 
 def test_after_an_hour_one_node_may_try_and_a_failure_closes_it_again(
@@ -120,7 +120,7 @@ def test_a_node_that_is_ready_or_an_operator_ends_it(client: "redis.Redis", how:
         heartbeat(client)
         client.delete(names.node_key(NODE), names.NODES)
     else:
-        assert scripts.run(client, guarding.mend()) == 3
+        assert scripts.run(client, rounds.mend()) == 3
     assert accept(client, new_job()).wake == 1
     assert status(client).broken is None
 
@@ -133,11 +133,11 @@ def test_while_the_trial_boots_its_jobs_are_accepted(client: "redis.Redis") -> N
 
 def test_what_was_seen_of_a_node_that_is_gone_is_forgotten(client: "redis.Redis") -> None:
     heartbeat(client)
-    scripts.run(client, guarding.looked({NODE: "{}"}, {}))
-    look = scripts.run(client, guarding.look([NODE]))
+    scripts.run(client, rounds.looked({NODE: "{}"}, {}))
+    look = scripts.run(client, rounds.look([NODE]))
     assert (look.nodes[NODE].phase, look.nodes[NODE].boot) == ("ready", BOOT)
     assert look.nodes[NODE].ready_ago_s is not None
-    scripts.run(client, guarding.looked({}, {}))
+    scripts.run(client, rounds.looked({}, {}))
     assert client.hkeys(names.WATCHED) == []
 
 

@@ -14,7 +14,7 @@ from support.jobs import BOOT, NODE, UNLIMITED, WORKER, heartbeat, new_job, read
 
 from tlfif import names
 from tlfif.money import latching
-from tlfif.queue import accepting, guarding, lane, scripts, watching, working
+from tlfif.queue import accepting, guarding, lane, rounds, scripts, watching, working
 from tlfif.queue.lane import Lane
 from tlfif.queue.scripts import LUA, Call
 
@@ -41,16 +41,16 @@ CALLS: dict[str, Call[Any]] = {
         accepting.woken("t", ["i-2"], failure=("code", "message"), empty_zones=["z"]),
         guarding.begin_run(names.GUARDIAN, "t"),
         guarding.clear([ENDED.id]),
-        guarding.close({"degree": "no_starts"}, LATER),
-        guarding.did("stopped", "why", NODE),
+        rounds.close({"degree": "no_starts"}, LATER),
+        rounds.did("stopped", "why", NODE),
         guarding.money("2026-11"),
         guarding.tell_money({"month": "2026-11"}),
         guarding.end_run(names.GUARDIAN, "t", done=True),
         guarding.fell_back(["i-2"], ("code", "message")),
         guarding.known([RUNNING.id, ENDED.id]),
-        guarding.look([NODE, "i-2"]),
-        guarding.looked({NODE: SEEN}, {NODE: "why"}),
-        guarding.mend(),
+        rounds.look([NODE, "i-2"]),
+        rounds.looked({NODE: SEEN}, {NODE: "why"}),
+        rounds.mend(),
         guarding.pending(older_than_s=0),
         guarding.reconcile("t", 1, 8, Lane("backlog")),
         guarding.search(),
@@ -104,9 +104,9 @@ def fill(client: "redis.Redis") -> None:
     client.hset(names.LANE_FAILURE, mapping={"code": "c", "message": "m", "at": 1})
     for life in range(names.BOOT_FAILURES_BOUND):
         seen = json.dumps({"launched": life, "counted": life + 1})
-        scripts.run(client, guarding.looked({NODE: seen}, {NODE: "why"}))
-    scripts.run(client, guarding.did("stopped", "why", NODE))
-    scripts.run(client, guarding.close({"degree": "no_starts"}, LATER))
+        scripts.run(client, rounds.looked({NODE: seen}, {NODE: "why"}))
+    scripts.run(client, rounds.did("stopped", "why", NODE))
+    scripts.run(client, rounds.close({"degree": "no_starts"}, LATER))
     for key in (names.LATCH, names.MONEY):
         client.set(key, "{}")
 

@@ -29,12 +29,12 @@ def shown(latch: Latch) -> dict[str, str]:
 
 def hold(latch: Latch) -> Call[bool]:
     """Sets the queue's key until the latch ends, unless there is one; whether there was none."""
-    return Call("guarding/latch", [], [json.dumps(shown(latch)), int(latch.until)], bool)
+    return Call("rounds/latch", [], [json.dumps(shown(latch)), int(latch.until)], bool)
 
 
 def lift() -> Call[int]:
     """Removes the queue's key."""
-    return Call("guarding/unlatch", [], [], int)
+    return Call("rounds/unlatch", [], [], int)
 
 
 def unmarked(nodes: Iterable[Node], now: float) -> list[str]:

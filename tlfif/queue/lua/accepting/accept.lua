@@ -1,5 +1,6 @@
 -- The only way in, all or nothing: idempotency -> latch -> rate limit -> backlog cap -> somebody
--- to answer -> job + TTL -> stream -> wake. KEYS: job, rate, idempotency ('' = none). ARGV: JSON, see accepting.accept.
+-- to answer -> job + TTL -> stream -> wake. KEYS: job, rate, idempotency ('' = none). ARGV: JSON,
+-- see accepting.accept.
 local job, rate, idempotency = KEYS[1], KEYS[2], KEYS[3]
 local new = cjson.decode(ARGV[1])
 

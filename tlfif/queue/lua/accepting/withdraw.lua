@@ -1,7 +1,7 @@
 -- Removes an accepted job as if it had never been sent, unless it is sure of an answer or already
 -- promised one: a worker has it, a node is there or coming or promised by EC2, the lane is there or
--- called, or a repeat of the call was told that it is accepted. Releases the caller's wake. A short mark gives
--- the same call, sent again after a lost connection, the same answer.
+-- called, or a repeat of the call was told that it is accepted. Releases the caller's wake. A short
+-- mark gives the same call, sent again after a lost connection, the same answer.
 -- KEYS: job, rate, idempotency ('' = none), withdrawn. ARGV: id, TTL of the mark in s, 1 if the
 -- lane may answer it.
 local job, rate, idempotency, mark = unpack(KEYS)

@@ -1,6 +1,6 @@
 -- Notes what the guardian saw of the nodes, and counts the boots that failed: enough of them in a
 -- row, and no node is started for a while. Each counts once, however often this is sent.
--- ARGV: JSON, see guarding.looked.
+-- ARGV: JSON, see rounds.looked.
 local told, now = cjson.decode(ARGV[1]), now_ms()
 
 local function is_counted(node, seen)
