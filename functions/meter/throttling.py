@@ -51,7 +51,8 @@ def _left_usd(known: Known, now: float) -> float:
     """What the cap leaves beside what is spent and what the rest of the month costs anyway."""
     tariff = known.tariff
     ledger = _presumed(known, now)
-    own = spending.own_usd(tariff, ledger, known.metered, now)
+    variable = spending.variable_usd(tariff, ledger, known.metered)
+    own = spending.own_usd(tariff, ledger, variable, now)
     spent = spending.spend_usd(own, known.billed, now)
     rest = tariff.fixed_usd * (1 - months.elapsed(now))
     return tariff.cap_usd - spent - rest
