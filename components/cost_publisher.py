@@ -30,7 +30,7 @@ class CostPublisherArgs:
     budget_name: pulumi.Input[str]
     bucket: RepliesBucket
     topic_arn: pulumi.Input[str]
-    stop_topic_arn: pulumi.Input[str] | None = None
+    stop_topic_arn: pulumi.Input[str]
 
 
 class CostPublisher(Component):
@@ -48,7 +48,7 @@ class CostPublisher(Component):
             budget_name=args.budget_name,
             cost_source=args.settings.costs.source,
             cost_scope=args.settings.budget.scope,
-            **({"stop_topic_arn": args.stop_topic_arn} if args.stop_topic_arn else {}),
+            stop_topic_arn=args.stop_topic_arn,
         )
         self.function = LambdaFunction(
             name,
@@ -64,7 +64,7 @@ class CostPublisher(Component):
                     iam.read_money(args.bucket.arn),
                     iam.see_missing(args.bucket.arn),
                     iam.write_money(args.bucket.arn, Billed.KEY),
-                    *([iam.ask_for_stop(args.stop_topic_arn)] if args.stop_topic_arn else []),
+                    iam.ask_for_stop(args.stop_topic_arn),
                 ],
                 monthly_calls=CALLS_PER_MONTH,
                 usual_ms=USUAL_MS,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from bench.month.load import BEGIN, END, HOUR_S, LEAD_S, MINUTE_S, Load
-from tlfif.money import deciding, looking, months, spending, uptime
+from tlfif.money import deciding, ledgers, looking, months, spending
 from tlfif.money.deciding import Degree
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 from tlfif.nodes import Node
@@ -221,7 +221,7 @@ class World:
         ledger = looking.later(self.ledger, self.billed.ledger if self.billed else None)
         seen = looking.look(
             self.tariff,
-            ledger or uptime.begun(now),
+            ledger or ledgers.begun(now),
             self.metered,
             self.billed,
             self._nodes(),
@@ -268,7 +268,7 @@ class World:
         if ledger is not None and not dead:
             degree = Degree(ledger.degree)
         else:
-            known = ledger or uptime.unknown(now)
+            known = ledger or ledgers.unknown(now)
             looked = looking.look(self.tariff, known, self.metered, self.billed, None, now)
             degree = looked.decision.degree
         if degree is Degree.TRICKLE:

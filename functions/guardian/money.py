@@ -10,7 +10,7 @@ import redis
 
 from tlfif import aws
 from tlfif.log import log
-from tlfif.money import looking, months, spending, uptime
+from tlfif.money import ledgers, looking, months, spending
 from tlfif.money.deciding import Decision, Degree
 from tlfif.money.documents import Billed, Document, Ledger, Metered, Tariff
 from tlfif.money.looking import Look
@@ -49,7 +49,7 @@ class Money:
         ledger = looking.later(stored, queues, billed.ledger if billed else None)
         seen = looking.look(
             tariff,
-            ledger or uptime.begun(now),
+            ledger or ledgers.begun(now),
             self._load(Metered),
             billed,
             nodes,

@@ -63,7 +63,7 @@ def test_no_month_passes_the_cap_and_what_is_published_is_so() -> None:
     [every, *_] = rows(tariff)
     records = simulate(tariff, every, seeds)
     assert failures(tariff, seeds, records) == []
-    assert all(each.starts for each in records)
+    assert all(each.starts and each.latched_at for each in records)
     drawn = picture(tariff, seeds, records)
     assert drawn.count("<polyline") == 4
 

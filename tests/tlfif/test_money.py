@@ -7,7 +7,7 @@ import pytest
 from support.money import HOUR_S, NOW, TARIFF, running, stopped
 
 from tlfif import nodes
-from tlfif.money import billing, deciding, looking, months, spending, uptime
+from tlfif.money import billing, deciding, ledgers, looking, months, spending
 from tlfif.money.deciding import Degree
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 
@@ -65,7 +65,7 @@ def test_a_node_counts_for_as_long_as_it_ran(
     before: dict[str, object], node: nodes.Node, counted: float, unseen: float
 ) -> None:
     known = replace(ledger(node_s=1000.0), **before)
-    found = uptime.counted(known, [node], NOW)
+    found = ledgers.counted(known, [node], NOW)
     assert found.node_s == pytest.approx(1000 + counted)
     assert found.unseen_s == pytest.approx(unseen)
     assert found.running == (["i-1"] if node.state == "running" else [])
@@ -73,14 +73,14 @@ def test_a_node_counts_for_as_long_as_it_ran(
 
 def test_a_new_month_begins_with_nothing_and_an_old_clock_changes_nothing() -> None:
     old = Ledger(month="2026-10", at=BEGIN - 30, node_s=9e9, lane_s=5.0, running=["i-1"])
-    new = uptime.counted(old, [running(BEGIN - 900)], BEGIN + 20)
+    new = ledgers.counted(old, [running(BEGIN - 900)], BEGIN + 20)
     assert (new.month, new.node_s, new.lane_s) == (MONTH, 20, 0)
-    assert uptime.counted(new, [], BEGIN - 5) == new
+    assert ledgers.counted(new, [], BEGIN - 5) == new
 
 
 def test_the_lane_is_counted_on_when_the_queue_has_lost_its_memory() -> None:
-    seen = uptime.with_lane(uptime.with_lane(ledger(), 100.0), 130.0)
-    lost = uptime.with_lane(seen, 7.0)
+    seen = ledgers.with_lane(ledgers.with_lane(ledger(), 100.0), 130.0)
+    lost = ledgers.with_lane(seen, 7.0)
     assert (seen.lane_s, lost.lane_s, lost.lane_seen_s) == (130.0, 137.0, 7.0)
 
 
@@ -102,16 +102,16 @@ def test_ec2s_reason_says_when_a_node_stopped(reason: str, at: float) -> None:
 
 def test_a_month_that_nobody_uses_costs_what_the_preview_says() -> None:
     end = months.end(NOW) - 1e-6
-    assert spending.own_usd(TARIFF, Ledger(month=MONTH, at=end), 0.0, end) == pytest.approx(13.29)
+    assert spending.own_usd(TARIFF, Ledger(month=MONTH, at=end), None, end) == pytest.approx(13.29)
     left = spending.gpu_hours_left(TARIFF, 0.0, BEGIN)
     assert left == pytest.approx((23 - 13.29 - 0.88) / 0.531)
     assert spending.gpu_hours_left(replace(TARIFF, gpu_usd_per_hour=0.0), 0.0, BEGIN) == 0
 
 
 def test_a_stack_of_today_has_cost_nothing_before() -> None:
-    young = uptime.begun(NOW)
-    assert spending.own_usd(TARIFF, young, 0.0, NOW) == 0
-    assert spending.own_usd(TARIFF, young, 0.0, NOW + 86_400) == pytest.approx(13.29 / 30)
+    young = ledgers.begun(NOW)
+    assert spending.own_usd(TARIFF, young, None, NOW) == 0
+    assert spending.own_usd(TARIFF, young, None, NOW + 86_400) == pytest.approx(13.29 / 30)
 
 
 def test_free_tiers_are_taken_off_once_and_what_has_no_price_costs_nothing() -> None:
@@ -222,7 +222,7 @@ def test_answers_get_what_is_kept_for_them_and_what_the_preview_assumes() -> Non
 def test_where_ec2_is_silent_what_ran_still_runs_and_is_counted_when_it_speaks() -> None:
     known = ledger(at=NOW - 600, running=["i-1"])
     blind = looking.look(TARIFF, known, None, None, None, NOW)
-    fixed = spending.own_usd(TARIFF, ledger(), 0.0, NOW)
+    fixed = spending.own_usd(TARIFF, ledger(), None, NOW)
     assert blind.own_usd - fixed == pytest.approx(600 / HOUR_S * 0.531)
     assert (blind.ledger.at, blind.ledger.node_s) == (known.at, 0)
     sees = looking.look(TARIFF, blind.ledger, None, None, [stopped(NOW - 900, NOW - 500)], NOW + 60)

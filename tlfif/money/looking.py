@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tlfif.money import billing, deciding, months, spending, uptime
+from tlfif.money import billing, deciding, ledgers, months, spending
 from tlfif.money.deciding import Decision, Degree
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 from tlfif.nodes import Node
@@ -40,7 +40,7 @@ def look(
     nodes: Sequence[Node] | None,
     now: float,
     *,
-    close_s: float = uptime.CLOSE_S,
+    close_s: float = ledgers.CLOSE_S,
     lane_s: float | None = None,
 ) -> Look:
     """The look at `now`, when the stack's nodes are these, None where EC2 did not say, and the
@@ -49,13 +49,13 @@ def look(
     """
     now = max(now, ledger.at)
     # Where EC2 does not say, what ran still runs; how long, the next look will know.
-    reckoned = uptime.counted(ledger, nodes or (), now, close_s)
+    reckoned = ledgers.counted(ledger, nodes or (), now, close_s)
     ledger = ledger if nodes is None else reckoned
     if lane_s is not None and ledger.month == months.month(now):
-        ledger = uptime.with_lane(ledger, lane_s)
-        reckoned = uptime.with_lane(reckoned, lane_s)
+        ledger = ledgers.with_lane(ledger, lane_s)
+        reckoned = ledgers.with_lane(reckoned, lane_s)
     variable = spending.variable_usd(tariff, reckoned, metered)
-    own = spending.own_usd(tariff, reckoned, variable, now)
+    own = spending.fixed_usd(tariff, reckoned, now) + variable
     spent = spending.spend_usd(own, billed, now)
     most = spending.counted_most(tariff, reckoned, own, variable)
     most_usd = spending.most_usd(tariff, most, metered, billed, spent, now)
@@ -111,9 +111,9 @@ def published(
     Where the guardian is dead, by the `ledger` that it stored last, the publisher counts by itself.
     """
     alive = is_alive(ledger, nodes, now)
-    known = later(ledger, billed.ledger if billed else None) or uptime.begun(now)
+    known = later(ledger, billed.ledger if billed else None) or ledgers.begun(now)
     now = max(now, known.at)
-    close_s = ALIVE_S if alive else uptime.CLOSE_S
+    close_s = ALIVE_S if alive else ledgers.CLOSE_S
     seen = look(tariff, known, metered, billed, nodes, now, close_s=close_s)
     if figure_usd is not None:
         billed = billing.seen(billed, figure_usd, seen.own_usd, seen.most, now)
@@ -127,5 +127,5 @@ def published(
 
 def is_alive(ledger: Ledger | None, nodes: Sequence[Node] | None, now: float) -> bool:
     """Whether the guardian counts: each minute while a node runs, and else less often."""
-    runs = any(node.state in uptime.RUNNING for node in nodes or ())
+    runs = any(node.state in ledgers.RUNNING for node in nodes or ())
     return ledger is not None and now - ledger.at < (MINUTES_S if runs else ALIVE_S)

@@ -49,10 +49,15 @@ def _node_usd(tariff: Tariff, seconds: float) -> float:
     return seconds / HOUR_S * tariff.gpu_usd_per_hour
 
 
-def own_usd(tariff: Tariff, ledger: Ledger, variable: float, now: float) -> float:
-    """What the month has cost until now by our own count, of which so much is not fixed."""
+def fixed_usd(tariff: Tariff, ledger: Ledger, now: float) -> float:
+    """What the month has cost until now for what is there all the time."""
     since = months.elapsed(max(ledger.begun_at, months.begin(now)))
-    return tariff.fixed_usd * max(0.0, months.elapsed(now) - since) + variable
+    return tariff.fixed_usd * max(0.0, months.elapsed(now) - since)
+
+
+def own_usd(tariff: Tariff, ledger: Ledger, metered: Metered | None, now: float) -> float:
+    """What the month has cost until now by our own count."""
+    return fixed_usd(tariff, ledger, now) + variable_usd(tariff, ledger, metered)
 
 
 def spend_usd(own: float, billed: Billed | None, now: float) -> float:
