@@ -1,5 +1,6 @@
 """What the month's use is now, from what was read and what was known."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from meter.reading import Counter, Reading
@@ -14,6 +15,8 @@ EARLY_S = 30.0
 # A write costs as much as fifteen reads: what grew by less is told with what comes next, within
 # this time.
 WORTH_USD, TOLD_EVERY_S = 0.002, 300.0
+# With so little left every figure decides: the older it is, the more is kept back.
+NEAR_USD = 3.0
 
 
 def due(counters: Sequence[Counter], known: Metered, now: float) -> list[Counter]:
@@ -59,9 +62,13 @@ def metered(
     )
 
 
-def worth_telling(told: Metered, new: Metered, tariff: Tariff | None) -> bool:
-    """Whether the stored document is to be replaced."""
+def worth_telling(
+    told: Metered, new: Metered, tariff: Tariff | None, left_usd: float = math.inf
+) -> bool:
+    """Whether the stored document is to be replaced, when the cap leaves so much."""
     if told.slow_at != new.slow_at or new.at - told.at >= TOLD_EVERY_S - EARLY_S:
+        return True
+    if left_usd <= NEAR_USD:
         return True
     if tariff is None:
         return False

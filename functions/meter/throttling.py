@@ -44,10 +44,10 @@ def degree(known: Known, now: float) -> Degree:
     """What the ledger says; and, should nobody keep it any more, what the same sums say."""
     ledger = known.ledger
     told = ledger.degree if ledger and ledger.month == known.metered.month else Degree.OPEN
-    return Degree.TRICKLE if _left_usd(known, now) <= 0 else Degree(told)
+    return Degree.TRICKLE if left_usd(known, now) <= 0 else Degree(told)
 
 
-def _left_usd(known: Known, now: float) -> float:
+def left_usd(known: Known, now: float) -> float:
     """What the cap leaves beside what is spent and what the rest of the month costs anyway."""
     tariff = known.tariff
     ledger = _presumed(known, now)
@@ -75,7 +75,7 @@ def trickle(known: Known, now: float) -> float:
     """
     prices = known.tariff.prices
     each = sum(count * prices[item]["usd"] for item, count in REQUEST.items() if item in prices)
-    left = _left_usd(known, now) + RESERVE_USD
+    left = left_usd(known, now) + RESERVE_USD
     seconds = months.end(now) - now
     return min(MOST_TRICKLE, max(0.0, left) / (each * seconds)) if each else 0.0
 
