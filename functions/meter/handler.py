@@ -55,12 +55,9 @@ class Memory:
 
     def end(self, s3: Any, bucket: str, new: Metered, left_usd: float) -> None:
         """Stores what is worth it, when the cap leaves so much."""
-        told = self.stored
-        if told and told.month == new.month:
-            if not metering.worth_telling(told, new, self.tariff, left_usd):
-                return
-        new.save(s3, bucket)
-        self.stored = new
+        if metering.worth_telling(self.stored, new, self.tariff, left_usd):
+            new.save(s3, bucket)
+            self.stored = new
 
     def known(self, ledger: Ledger | None, new: Metered) -> Known | None:
         """All that is known, with what was metered now; None as long as there is no tariff."""

@@ -1,6 +1,5 @@
 """What the month's use is now, from what was read and what was known."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from meter.reading import Counter, Reading
@@ -63,9 +62,11 @@ def metered(
 
 
 def worth_telling(
-    told: Metered, new: Metered, tariff: Tariff | None, left_usd: float = math.inf
+    told: Metered | None, new: Metered, tariff: Tariff | None, left_usd: float
 ) -> bool:
     """Whether the stored document is to be replaced, when the cap leaves so much."""
+    if told is None or told.month != new.month:
+        return True
     if told.slow_at != new.slow_at or new.at - told.at >= TOLD_EVERY_S - EARLY_S:
         return True
     if left_usd <= NEAR_USD:
