@@ -191,7 +191,7 @@ publisher = CostPublisher(
         budget_name=guardrails.budget.name,
         bucket=storage.replies,
         topic_arn=alerts.topic_arn,
-        stop_topic_arn=alerts.topic_arn,
+        stop_topic_arn=alerts.stop_arn,
     ),
 )
 
@@ -240,7 +240,7 @@ TariffObject(
         stack=stack,
         bucket=storage.replies,
         rows=bill.rows,
-        worst_usd_per_hour=surfaces.worst_usd_per_hour(bill.rows),
+        worst_usd_per_hour=surfaces.unseen_usd_per_hour(settings, bill.rows),
     ),
 )
 

@@ -68,13 +68,15 @@ def function(source: str, name: str, run_time: Sequence[tuple[str, float, str]])
 class Surface:
     """What can cost, who bounds it, and how much of which items an hour takes at that bound.
 
-    `counted` names CloudWatch's counters of it, and how often the meter asks for them.
+    `counted` names CloudWatch's counters of it, and how often the meter asks for them; `metered` is
+    whether it is the meter that counts it, and not the guardian.
     """
 
     name: str
     bound: str
     counted: str
     hourly: Mapping[str, float] = field(default_factory=dict[str, float])
+    metered: bool = True
 
 
 def surfaces(settings: Settings) -> list[Surface]:
@@ -84,7 +86,7 @@ def surfaces(settings: Settings) -> list[Surface]:
         found.append(_lane(settings))
     if settings.gpu.has_nodes:
         found.append(_nodes(settings))
-    return found
+    return [*found, _replies(settings)]
 
 
 def _callers() -> Surface:
@@ -146,10 +148,8 @@ def _lane(settings: Settings) -> Surface:
         name="the instant lane",
         bound="one at a time, by the queue's own token",
         counted="`AWS/Lambda` Duration of it, and the queue's own count: each minute",
-        hourly={
-            **{item: HOUR_S * gb for item, gb, _ in run_time},
-            "S3 write": cpu.slots * counting.WRITES_PER_S * HOUR_S,
-        },
+        hourly={item: HOUR_S * gb for item, gb, _ in run_time},
+        metered=False,
     )
 
 
@@ -157,13 +157,25 @@ def _nodes(settings: Settings) -> Surface:
     gpu = settings.gpu
     return Surface(
         name="the nodes",
-        bound=f"`gpu:count` = {gpu.count}, each with `gpu:slots` = {gpu.slots} replies",
+        bound=f"`gpu:count` = {gpu.count}, and their longest lifetime",
         counted="EC2's state of each, by the guardian: each minute",
         hourly={
             gpu.instance_type: gpu.count,
             "public IPv4 address": gpu.count,
-            "S3 write": gpu.count * gpu.slots * counting.WRITES_PER_S * HOUR_S,
         },
+        metered=False,
+    )
+
+
+def _replies(settings: Settings) -> Surface:
+    gpu, cpu = settings.gpu, settings.cpu
+    nodes = gpu.count * gpu.slots if gpu.has_nodes else 0
+    slots = nodes + (cpu.slots if cpu.enabled else 0)
+    return Surface(
+        name="replies as they are written",
+        bound=f"{slots} jobs at once on nodes and lane, each written once a second",
+        counted="none: from the calls of the router, and for how long nodes and lane ran",
+        hourly={"S3 write": slots * counting.WRITES_PER_S * HOUR_S},
     )
 
 
@@ -174,6 +186,13 @@ def worst_lines(settings: Settings) -> list[CostLine]:
         for each in surfaces(settings)
         for item, count in each.hourly.items()
     ]
+
+
+def unseen_usd_per_hour(settings: Settings, rows: Iterable[pricing.BillRow]) -> dict[str, float]:
+    """What may be spent while the meter does not look: its surfaces, from the bill."""
+    metered = {each.name for each in surfaces(settings) if each.metered}
+    usd = worst_usd_per_hour(rows)
+    return {name: usd[name] for name in usd if name in metered}
 
 
 def worst_usd_per_hour(rows: Iterable[pricing.BillRow]) -> dict[str, float]:

@@ -13,26 +13,8 @@ from components.component import Component
 from components.pricing import BillRow
 from components.settings import Settings
 from components.storage import RepliesBucket
+from components.surfaces import COUNTED
 from tlfif.money.documents import Tariff
-
-# What the platform counts while it is used (functions/meter/). The rest of the bill is due for
-# what is there, by the hour, or is so seldom that it is spread over the month.
-COUNTED = frozenset(
-    {
-        "CloudWatch request",
-        "Lambda compute",
-        "Lambda compute x86",
-        "Lambda disk",
-        "Lambda request",
-        "REST request",
-        "S3 read",
-        "S3 storage",
-        "S3 write",
-        "data out",
-        "log ingestion",
-    }
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class TariffArgs:

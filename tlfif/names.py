@@ -76,7 +76,7 @@ BACKLOG_PER_NODE = 500
 # The stage's throttles, requests a second and burst: each method has its own. Far above what
 # callers may have, so that a flood that is refused, and costs nothing, keeps nobody out. A
 # preflight costs as much as any request, and anybody may send one.
-STAGE_THROTTLE, PREFLIGHT_THROTTLE = (200.0, 500), (10.0, 100)
+STAGE_THROTTLE, PREFLIGHT_THROTTLE = (100.0, 300), (10.0, 100)
 # By the names that API Gateway gives methods in a stage's settings, slashes escaped: of others it
 # takes the settings, and does not apply them (terraform-provider-aws#9738).
 PREFLIGHTS = (
@@ -93,7 +93,7 @@ THROTTLES: dict[str, tuple[float, int]] = {
 }
 # What one caller may have of all routes together, requests a second and burst, and in a day: a
 # console polls each second while it waits, and a forgotten one each second all day is too much.
-CALLER_THROTTLE, CALLER_REQUESTS_PER_DAY = (20.0, 60), 20_000
+CALLER_THROTTLE, CALLER_REQUESTS_PER_DAY = (10.0, 60), 20_000
 # What drops to a trickle when the money ends: all but the health checks, which are paid for.
 TRICKLING = tuple(path for path in THROTTLES if path not in CHECKED)
 TRICKLING_METHODS = 5 + len(PREFLIGHTS)

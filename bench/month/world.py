@@ -30,12 +30,6 @@ PER_REQUEST = {
 }
 
 
-def worst_usd_per_hour(tariff: Tariff) -> dict[str, float]:
-    """What requests cost at most, at the stage's limit."""
-    each = sum(count * tariff.prices[item]["usd"] for item, count in PER_REQUEST.items())
-    return {"requests": each * MOST_RATE * HOUR_S}
-
-
 @dataclass
 class Machine:
     """A node as it really is."""
@@ -265,17 +259,11 @@ class World:
     def _meter(self, now: float, dead: bool) -> None:
         """Closes the stage, by the guardian's word or by its own look."""
         ledger = looking.later(self.stored, self.billed.ledger if self.billed else None)
-        if ledger is not None and not dead:
-            degree = Degree(ledger.degree)
-        else:
-            known = ledger or ledgers.unknown(now)
-            looked = looking.look(self.tariff, known, self.metered, self.billed, None, now)
-            degree = looked.decision.degree
-        if degree is Degree.TRICKLE:
-            if self.trickle_rate == math.inf:
-                usd = deciding.trickle_usd(self.tariff, now) / max(3600.0, months.end(now) - now)
-                worst = sum(self.tariff.worst_usd_per_hour.values()) / HOUR_S / MOST_RATE
-                self.trickle_rate = usd / worst
+        known = ledger or ledgers.unknown(now)
+        looked = looking.look(self.tariff, known, self.metered, self.billed, None, now)
+        told = Degree(ledger.degree) if ledger is not None and not dead else Degree.OPEN
+        if Degree.TRICKLE in (told, looked.decision.degree):
+            self.trickle_rate = deciding.trickle(self.tariff, looked.spent_usd, now)
         else:
             self.trickle_rate = math.inf
 

@@ -3,6 +3,7 @@
 Outside the VPC: CloudWatch and API Gateway have no dual-stack hosts.
 """
 
+import math
 import os
 import time
 from functools import cache
@@ -52,13 +53,18 @@ class Memory:
             self.stored = self.metered = Metered.load(s3, bucket)
         return metering.begun(self.metered, now)
 
-    def end(self, s3: Any, bucket: str, new: Metered) -> None:
-        """Stores what is worth it."""
-        self.metered, told = new, self.stored
-        if told and told.month == new.month and not metering.worth_telling(told, new, self.tariff):
-            return
-        new.save(s3, bucket)
-        self.stored = new
+    def end(self, s3: Any, bucket: str, new: Metered, left_usd: float) -> None:
+        """Stores what is worth it, when the cap leaves so much."""
+        if metering.worth_telling(self.stored, new, self.tariff, left_usd):
+            new.save(s3, bucket)
+            self.stored = new
+
+    def known(self, ledger: Ledger | None, new: Metered) -> Known | None:
+        """All that is known, with what was metered now; None as long as there is no tariff."""
+        self.metered = new
+        if self.tariff is None:
+            return None
+        return Known(tariff=self.tariff, ledger=ledger, metered=new, billed=self.billed)
 
 
 class Incomplete(Exception):
@@ -106,24 +112,22 @@ def run(told: Meter, clients: Clients, memory: Memory, now: float) -> Metered:
     read = reading.read(clients.cloudwatch, metering.due(counters, last, now), now)
     node_s = ledger.node_s if ledger and ledger.month == last.month else 0.0
     new = metering.metered(last, read, counters, functions, node_s, now)
-    memory.end(clients.s3, bucket, new)
-    _throttle(told, clients, memory, ledger, now)
+    known = memory.known(ledger, new)
+    memory.end(clients.s3, bucket, new, throttling.left_usd(known, now) if known else math.inf)
+    if known:
+        memory.closed = _throttle(told, clients, known, now)
+    else:
+        log("no tariff yet", why="the program writes it last; nothing is closed")
     if read.failed:
         raise Incomplete(f"not told: {read.failed}")
     return new
 
 
-def _throttle(
-    told: Meter, clients: Clients, memory: Memory, ledger: Ledger | None, now: float
-) -> None:
-    """Closes the stage, or opens it, as the degree says."""
-    if memory.tariff is None or memory.metered is None:
-        log("no tariff yet", why="the program writes it last; nothing is closed")
-        return
-    known = Known(tariff=memory.tariff, ledger=ledger, metered=memory.metered, billed=memory.billed)
+def _throttle(told: Meter, clients: Clients, known: Known, now: float) -> bool:
+    """Closes the stage, or opens it, as the degree says; whether it is closed."""
     degree = throttling.degree(known, now)
-    memory.closed = degree is Degree.TRICKLE
-    closed = throttling.wanted(degree, known, now)
-    if changed := throttling.apply(clients.apigateway, told.api_id, told.stage, closed):
+    rates = throttling.wanted(degree, known, now)
+    if changed := throttling.apply(clients.apigateway, told.api_id, told.stage, rates):
         level = "WARN" if degree is Degree.TRICKLE else "INFO"
-        log("stage throttled", level, degree=degree.value, paths=changed, rates=closed)
+        log("stage throttled", level, degree=degree.value, paths=changed, rates=rates)
+    return degree is Degree.TRICKLE

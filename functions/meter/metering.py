@@ -14,6 +14,8 @@ EARLY_S = 30.0
 # A write costs as much as fifteen reads: what grew by less is told with what comes next, within
 # this time.
 WORTH_USD, TOLD_EVERY_S = 0.002, 300.0
+# With so little left every figure decides: the older it is, the more is kept back.
+NEAR_USD = 3.0
 
 
 def due(counters: Sequence[Counter], known: Metered, now: float) -> list[Counter]:
@@ -59,9 +61,15 @@ def metered(
     )
 
 
-def worth_telling(told: Metered, new: Metered, tariff: Tariff | None) -> bool:
-    """Whether the stored document is to be replaced."""
+def worth_telling(
+    told: Metered | None, new: Metered, tariff: Tariff | None, left_usd: float
+) -> bool:
+    """Whether the stored document is to be replaced, when the cap leaves so much."""
+    if told is None or told.month != new.month:
+        return True
     if told.slow_at != new.slow_at or new.at - told.at >= TOLD_EVERY_S - EARLY_S:
+        return True
+    if left_usd <= NEAR_USD:
         return True
     if tariff is None:
         return False

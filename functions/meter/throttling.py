@@ -6,23 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlfif import aws, names
-from tlfif.money import months, spending
+from tlfif.money import deciding, ledgers, looking, months
 from tlfif.money.deciding import Degree
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
+from tlfif.money.looking import Look
 
-# A ledger with running nodes that is older has no guardian any more.
-LEDGER_STALE_S = 300.0
-# What a trickle may cost until the month's end, beyond the cap.
-RESERVE_USD = 0.20
-# What a request takes at most of each item: it is traced, logged, answered by a function.
-REQUEST = {
-    "REST request": 1.0,
-    "trace": 1.0,
-    "Lambda request": 1.0,
-    "Lambda compute": 0.025,
-    "log ingestion": 2e-6,
-    "data out": 8e-6,
-}
 TRICKLE_BURST = 10
 MOST_TRICKLE = 1.0
 SETTINGS = ("throttlingRateLimit", "throttlingBurstLimit")
@@ -41,44 +29,30 @@ class Known:
 
 
 def degree(known: Known, now: float) -> Degree:
-    """What the ledger says; and, should nobody keep it any more, what the same sums say."""
+    """What the ledger says; and, though nobody keeps it any more, a trickle when the same sums say
+    so.
+    """
     ledger = known.ledger
     told = ledger.degree if ledger and ledger.month == known.metered.month else Degree.OPEN
-    return Degree.TRICKLE if _left_usd(known, now) <= 0 else Degree(told)
+    seen = _look(known, now).decision.degree
+    return seen if seen is Degree.TRICKLE else Degree(told)
 
 
-def _left_usd(known: Known, now: float) -> float:
+def left_usd(known: Known, now: float) -> float:
     """What the cap leaves beside what is spent and what the rest of the month costs anyway."""
-    tariff = known.tariff
-    ledger = _presumed(known, now)
-    variable = spending.variable_usd(tariff, ledger, known.metered)
-    own = spending.own_usd(tariff, ledger, variable, now)
-    spent = spending.spend_usd(own, known.billed, now)
-    rest = tariff.fixed_usd * (1 - months.elapsed(now))
-    return tariff.cap_usd - spent - rest
+    rest = known.tariff.fixed_usd * (1 - months.elapsed(now))
+    return known.tariff.cap_usd - _look(known, now).spent_usd - rest
 
 
-def _presumed(known: Known, now: float) -> Ledger:
-    """The ledger, or the worst since it was kept: what ran then has not stopped."""
-    ledger, month = known.ledger, known.metered.month
-    if ledger is None or ledger.month != month:
-        return Ledger(month=month, at=now)
-    silent_s = now - ledger.at
-    if silent_s <= LEDGER_STALE_S:
-        return ledger
-    ran_s = len(ledger.running) * silent_s
-    return Ledger(month=month, at=now, node_s=ledger.node_s + ran_s, lane_s=ledger.lane_s)
+def _look(known: Known, now: float) -> Look:
+    """What ran when the ledger was kept last has not stopped, for all that is known here."""
+    ledger = known.ledger or ledgers.unknown(now)
+    return looking.look(known.tariff, ledger, known.metered, known.billed, None, now)
 
 
 def trickle(known: Known, now: float) -> float:
-    """How many requests a second, all routes together, cost no more than the reserve until the
-    month ends.
-    """
-    prices = known.tariff.prices
-    each = sum(count * prices[item]["usd"] for item, count in REQUEST.items() if item in prices)
-    left = _left_usd(known, now) + RESERVE_USD
-    seconds = months.end(now) - now
-    return min(MOST_TRICKLE, max(0.0, left) / (each * seconds)) if each else 0.0
+    """How many requests a second are let through, all routes together, until the month ends."""
+    return min(MOST_TRICKLE, deciding.trickle(known.tariff, _look(known, now).spent_usd, now))
 
 
 def wanted(closed: Degree, known: Known, now: float) -> dict[str, Throttle]:

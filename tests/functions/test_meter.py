@@ -197,6 +197,13 @@ def test_the_documents_are_written_when_there_is_something_to_tell(aws: World) -
     assert aws.stored().at == NOW + 480, "and every five minutes"
 
 
+def test_near_the_cap_every_figure_is_told(aws: World) -> None:
+    tariff(cap_usd=15.0).save(aws.s3, BUCKET)
+    aws.run(NOW)
+    aws.run(NOW + 60)
+    assert aws.stored().at == NOW + 60
+
+
 def test_another_container_goes_on_from_what_is_stored(aws: World) -> None:
     aws.requests(1_000, NOW - 60)
     aws.call(PROBED, 10, NOW - 60)

@@ -15,6 +15,8 @@ SURFACES_S = 300.0
 SESSION_S = 900.0
 # What is kept for answers after everything else is closed, beside what the preview assumes.
 TRICKLE_USD = 0.10
+# And what they may cost beyond the cap: then, too, somebody must hear of it.
+RESERVE_USD = 0.20
 
 
 class Degree(str, Enum):
@@ -65,9 +67,14 @@ def lane_usd_per_hour(tariff: Tariff) -> float:
     )
 
 
-def trickle_usd(tariff: Tariff, now: float) -> float:
-    """What answers may cost until the month's end when everything else is closed."""
-    return TRICKLE_USD + tariff.assumed_usd * (1 - months.elapsed(now))
+def trickle(tariff: Tariff, spent_usd: float, now: float) -> float:
+    """How many requests a second cost no more until the month's end than what is left and the
+    reserve, when everything else is closed.
+    """
+    left = tariff.cap_usd - spent_usd - tariff.fixed_usd * (1 - months.elapsed(now))
+    seconds = max(spending.HOUR_S, months.end(now) - now)
+    each = spending.request_usd(tariff)
+    return max(0.0, left + RESERVE_USD) / (each * seconds) if each else 0.0
 
 
 def _why(tariff: Tariff, most_usd: float, left: float, now: float) -> str:

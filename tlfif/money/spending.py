@@ -10,6 +10,15 @@ HOUR_S = 3600.0
 Most = tuple[float, float]
 # By how much what is used may cost more than the price list says, until AWS has billed it.
 DEARER = 0.10
+# What a request to the API takes at most of each item: it is traced, logged, answered by a function.
+REQUEST = {
+    "REST request": 1.0,
+    "trace": 1.0,
+    "Lambda request": 1.0,
+    "Lambda compute": 0.025,
+    "log ingestion": 2e-6,
+    "data out": 8e-6,
+}
 # Counters are so late, and are not counted on for longer.
 LATE_S, LATEST_S = 180.0, 900.0
 
@@ -37,6 +46,12 @@ def units(tariff: Tariff, ledger: Ledger, metered: Metered | None) -> dict[str, 
     for item, each in tariff.lane_units.items():
         used[item] = used.get(item, 0.0) + each * lane_s
     return used
+
+
+def request_usd(tariff: Tariff) -> float:
+    """What a request to the API costs at most, beyond the free tiers."""
+    prices = tariff.prices
+    return sum(count * prices[item]["usd"] for item, count in REQUEST.items() if item in prices)
 
 
 def variable_usd(tariff: Tariff, ledger: Ledger, metered: Metered | None) -> float:
