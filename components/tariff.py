@@ -16,6 +16,7 @@ from components.storage import RepliesBucket
 from components.surfaces import COUNTED
 from tlfif.money.documents import Tariff
 
+
 @dataclass(frozen=True, kw_only=True)
 class TariffArgs:
     """`rows` is the stack's bill; `worst_usd_per_hour` what each surface costs at most."""

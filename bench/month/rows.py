@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.month.load import DAY_S, HOUR_S, Load, load
-from bench.month.world import GUARDS, MOST_RATE, REFRESHED_S, Record, World, worst_usd_per_hour
+from bench.month.world import GUARDS, MOST_RATE, PER_REQUEST, REFRESHED_S, Record, World
 from tlfif.money import deciding
 from tlfif.money.documents import Tariff
 
@@ -41,6 +41,12 @@ class Row:
         return [
             replace(each, polls=(), dead=(), stuck=() if watchers else each.stuck) for each in found
         ]
+
+
+def worst_usd_per_hour(tariff: Tariff) -> dict[str, float]:
+    """What requests cost at most, at the callers' limits."""
+    each = sum(count * tariff.prices[item]["usd"] for item, count in PER_REQUEST.items())
+    return {"requests": each * MOST_RATE * HOUR_S}
 
 
 def priced(tariff: Tariff) -> Tariff:

@@ -10,7 +10,7 @@ HOUR_S = 3600.0
 Most = tuple[float, float]
 # By how much what is used may cost more than the price list says, until AWS has billed it.
 DEARER = 0.10
-# What a request to the API takes at most of each item: it is traced, logged, answered by a function.
+# What a request to the API takes at most of each item: traced, logged, answered by a function.
 REQUEST = {
     "REST request": 1.0,
     "trace": 1.0,
