@@ -191,6 +191,7 @@ publisher = CostPublisher(
         budget_name=guardrails.budget.name,
         bucket=storage.replies,
         topic_arn=alerts.topic_arn,
+        stop_topic_arn=alerts.stop_arn,
     ),
 )
 
