@@ -62,6 +62,7 @@ def test_an_alarm_is_judged_by_its_periods(
     assert judged(alarm, values)[0] == state
 
 
+@pytest.mark.story("OPS-003")
 async def test_a_change_is_told_once_to_those_who_may_be_told() -> None:
     moto, topics = Shown(), Topics(Calls().post)
     metrics = Metrics(cast(Moto, moto))

@@ -23,6 +23,7 @@ def patch(path: str, value: str = "1", op: str = "replace"):
     return request("apigateway", "UpdateStage", **NAMED, patchOperations=told)
 
 
+@pytest.mark.story("OPS-003")
 async def test_a_patch_closes_the_stage_and_another_opens_it(cloud: Cloud) -> None:
     gateway = cloud.gateway(parse())
     control = StageControl(NAMED["restApiId"], NAMED["stageName"], gateway.throttle)
