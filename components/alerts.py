@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import billed, iam, pricing
+from components import billed, iam, pricing, resource_policies
 from components.component import Component
 from components.settings import AlertSettings
 
@@ -45,7 +45,8 @@ class Alerts(Component):
         # Not encrypted with SNS's default key: with that neither Budgets nor alarms can publish.
         topic = aws.sns.Topic(f"{self._name}-{role}", opts=self._child())
         statements = [
-            iam.publish_from(service, topic.arn, self._args.account_id) for service in PUBLISHERS
+            resource_policies.publish_from(service, topic.arn, self._args.account_id)
+            for service in PUBLISHERS
         ]
         return aws.sns.TopicPolicy(
             f"{self._name}-{role}-policy",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import billed, iam, pricing
+from components import billed, iam, pricing, resource_policies
 from components.lambda_function import LambdaFunction, LambdaFunctionArgs
 from components.naming import stack_name
 from components.openapi import OPENAPI, render, vpc_only_paths
@@ -266,7 +266,9 @@ class Gateway(RestApi):
 
 def _body(name: str, values: Mapping[str, str], vpc_only_cidrs: Sequence[str]) -> str:
     spec = render(OPENAPI.read_text(), values)
-    return fenced(spec, name, *iam.vpc_only_routes(vpc_only_paths(spec), vpc_only_cidrs))
+    return fenced(
+        spec, name, *resource_policies.vpc_only_routes(vpc_only_paths(spec), vpc_only_cidrs)
+    )
 
 
 def _cost_lines(requests: int) -> list[CostLine]:

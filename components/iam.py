@@ -216,6 +216,16 @@ def explore_costs() -> Statement:
     return allow("ExploreCosts", ["ce:GetCostAndUsage"], "*")
 
 
+def read_metrics() -> Statement:
+    """`*`: GetMetricStatistics has no resource level."""
+    return allow("ReadMetrics", ["cloudwatch:GetMetricStatistics"], "*")
+
+
+def throttle_stage(stage_arn: Text) -> Statement:
+    """See the stage and change its settings; no route, no deployment, no other API."""
+    return allow("ThrottleStage", ["apigateway:GET", "apigateway:PATCH"], stage_arn)
+
+
 # --- weights
 
 
@@ -310,39 +320,11 @@ def _find_images() -> Statement:
     return allow("FindImages", ["ec2:DescribeImages", "ec2:DescribeInstances"], "*")
 
 
-# --- the bucket
-
-
-def tls_only(bucket_arn: Text) -> Statement:
-    """A bucket policy: nobody, over a connection in clear."""
-    return {
-        "Sid": "TlsOnly",
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": "s3:*",
-        "Resource": [bucket_arn, pulumi.Output.concat(bucket_arn, "/*")],
-        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-    }
-
-
 # --- the instant lane
 
 
 def call_lane(function_arn: Text) -> Statement:
     return allow("CallLane", ["lambda:InvokeFunction"], function_arn)
-
-
-# --- what the guards tell each other, and the meter reads
-
-
-def read_metrics() -> Statement:
-    """`*`: GetMetricStatistics has no resource level."""
-    return allow("ReadMetrics", ["cloudwatch:GetMetricStatistics"], "*")
-
-
-def throttle_stage(stage_arn: Text) -> Statement:
-    """See the stage and change its settings; no route, no deployment, no other API."""
-    return allow("ThrottleStage", ["apigateway:GET", "apigateway:PATCH"], stage_arn)
 
 
 # --- the canary
@@ -370,57 +352,3 @@ def _write_canary_logs() -> Statement:
         ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
         "arn:aws:logs:*:*:log-group:/aws/lambda/cwsyn-*",
     )
-
-
-# --- the gateway and the topic
-
-
-# In the body of an API, whose ARN is not known before there is one, `execute-api:/` is itself.
-_EVERY_ROUTE = "execute-api:/*"
-
-
-def vpc_only_routes(paths: Sequence[str], cidrs: Sequence[str]) -> tuple[Statement, Statement]:
-    """An API's resource policy: everybody may call, but `paths` only from `cidrs`; evaluated before
-    the authorizer.
-
-    `/*` as well: should the gateway take `/ping/` for `/ping`, the slash is no way round the fence.
-    """
-    everybody = {"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke"}
-    fence = {"Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke"}
-    return (
-        {"Sid": "Callers", **everybody, "Resource": _EVERY_ROUTE},
-        {
-            "Sid": "VpcOnlyRoutes",
-            **fence,
-            "Resource": [f"{_EVERY_ROUTE}/*{path}{rest}" for path in paths for rest in ("", "/*")],
-            "Condition": {"NotIpAddress": {"aws:SourceIp": list(cidrs)}},
-        },
-    )
-
-
-def private_routes(endpoint_id: str, cidr: str) -> tuple[Statement, ...]:
-    """A private API's resource policy: through this endpoint, and from addresses in `cidr` only."""
-    everybody = {"Principal": "*", "Action": "execute-api:Invoke", "Resource": _EVERY_ROUTE}
-    elsewhere = {"StringNotEquals": {"aws:SourceVpce": endpoint_id}}
-    return (
-        {"Sid": "Callers", "Effect": "Allow", **everybody},
-        {"Sid": "OtherEndpoints", "Effect": "Deny", **everybody, "Condition": elsewhere},
-        {
-            "Sid": "OtherAddresses",
-            "Effect": "Deny",
-            **everybody,
-            "Condition": {"NotIpAddress": {"aws:VpcSourceIp": cidr}},
-        },
-    )
-
-
-def publish_from(service: str, topic_arn: Text, account_id: str) -> Statement:
-    """A topic policy: one AWS service, acting for this account, may publish."""
-    return {
-        "Sid": f"Publish{service.partition('.')[0].capitalize()}",
-        "Effect": "Allow",
-        "Principal": {"Service": service},
-        "Action": "sns:Publish",
-        "Resource": topic_arn,
-        "Condition": {"StringEquals": {"aws:SourceAccount": account_id}},
-    }

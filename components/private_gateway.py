@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import billed, iam, pricing
+from components import billed, pricing, resource_policies
 from components.lambda_function import LambdaFunction
 from components.network import HTTPS, VPC, VPC_CIDR, Network
 from components.openapi import OPENAPI, private
@@ -107,5 +107,5 @@ def _body(name: str, queue_health_uri: str, endpoint_id: str) -> str:
     return fenced(
         {**spec, "servers": [{"url": "/", **endpoint}]},
         name,
-        *iam.private_routes(endpoint_id, VPC_CIDR),
+        *resource_policies.private_routes(endpoint_id, VPC_CIDR),
     )

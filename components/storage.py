@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import billed, iam, pricing
+from components import billed, iam, pricing, resource_policies
 from components.component import Component
 from components.pricing import CostLine
 from tlfif import names
@@ -72,7 +72,7 @@ class Storage(Component):
         policy = aws.s3.BucketPolicy(
             f"{self._name}-tls-only",
             bucket=self.bucket.bucket,
-            policy=iam.text(iam.tls_only(self.bucket.arn)),
+            policy=iam.text(resource_policies.tls_only(self.bucket.arn)),
             # S3 refuses two changes of a bucket's access at the same time.
             opts=self._child(depends_on=[block]),
         )

@@ -15,6 +15,7 @@ HOUR_S = 3600
 # authorizer, which refuses a token within 5 ms; what each writes to its log.
 _ROUTER_GB_S, _AUTHORIZER_GB_S = 0.5 * 0.05, 0.5 * 0.005
 _ROUTER_LOG_GB, _AUTHORIZER_LOG_GB, _ACCESS_LOG_GB = 1e-6, 0.2e-6, 0.25e-6
+_API = "`AWS/ApiGateway` IntegrationLatency (its samples), Count and 4XXError"
 # Routes that a token opens, and that a refused one reaches too: each has a throttle of its own.
 _TOKEN_ROUTES = 5
 
@@ -96,7 +97,7 @@ def _callers() -> Surface:
         name="requests with a good token",
         bound=f"{callers.KEYS} keys with {rate:g} a second each (burst {burst}), and "
         f"{names.CALLER_REQUESTS_PER_DAY:,} a day",
-        counted="`AWS/ApiGateway` Count, `AWS/Lambda` Duration of router and authorizer, "
+        counted=f"{_API}; `AWS/Lambda` Duration of router and authorizer, "
         "`AWS/Logs` IncomingBytes of the access log: each minute; of the functions' logs: every 15",
         hourly={
             "REST request": number,
@@ -115,7 +116,7 @@ def _preflights() -> Surface:
     return Surface(
         name="preflights, which need no token",
         bound=f"{len(names.PREFLIGHTS)} routes with {rate:g} a second each (burst {burst})",
-        counted="`AWS/ApiGateway` Count: each minute",
+        counted=f"{_API}: each minute",
         hourly={
             "REST request": number,
             "trace": HOUR_S + counting.TRACED_SHARE * number,

@@ -16,6 +16,12 @@ from tlfif.money.counting import Function
 
 DAY_S = counting.DAY_S
 SUM, NUMBER, AVERAGE = "Sum", "SampleCount", "Average"
+# Count has what is refused too, which is not charged.
+API = {
+    "IntegrationLatency": (NUMBER, counting.REACHED),
+    "Count": (SUM, counting.ASKED),
+    "4XXError": (SUM, counting.REFUSED),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +59,7 @@ def counters(
 ) -> list[Counter]:
     """All that a stack's spending is counted by."""
     return [
-        Counter(
-            namespace="AWS/ApiGateway",
-            metric="Count",
-            dimensions={"ApiName": api_name, "Stage": stage},
-            kept={SUM: counting.API},
-            fast=True,
-            by_day=True,
-        ),
+        *(_api(each, {"ApiName": api_name, "Stage": stage}) for each in API),
         *map(_function, functions),
         *map(_logs, log_groups),
         Counter(
@@ -72,6 +71,18 @@ def counters(
             stock=True,
         ),
     ]
+
+
+def _api(metric: str, stage: Mapping[str, str]) -> Counter:
+    statistic, kept = API[metric]
+    return Counter(
+        namespace="AWS/ApiGateway",
+        metric=metric,
+        dimensions=stage,
+        kept={statistic: kept},
+        fast=True,
+        by_day=True,
+    )
 
 
 def _function(function: Function) -> Counter:
@@ -108,6 +119,13 @@ def read(cloudwatch: Any, wanted: Iterable[Counter], now: float) -> Reading:
             reading.failed[next(iter(counter.kept.values()))] = str(error)
         else:
             reading.counted.update(_counted(counter, points, now))
+    if counting.REFUSED in reading.failed:
+        # Without it everything would count as charged.
+        reading.counted = {
+            name: each
+            for name, each in reading.counted.items()
+            if name.partition(":")[0] != counting.ASKED
+        }
     return reading
 
 
@@ -144,4 +162,4 @@ def _counted(
         yield name, sum(values)
         if counter.by_day:
             for point, value in zip(points, values, strict=True):
-                yield counting.day(point["Timestamp"].strftime("%Y-%m-%d")), value
+                yield counting.day(name, point["Timestamp"].strftime("%Y-%m-%d")), value

@@ -57,7 +57,7 @@ def test_what_it_counts_are_items_with_a_price(recording: Recording) -> None:
     meter = told(recording)
     functions = counting.unpack(meter.functions)
     counted = {counting.calls(each): 1.0 for each in functions}
-    counted |= {counting.seconds(each): 1.0 for each in functions} | {counting.API: 1.0}
+    counted |= {counting.seconds(each): 1.0 for each in functions} | {counting.REACHED: 1.0}
     units = counting.units(counted, functions, 20, 0)
     assert set(units) <= surfaces.COUNTED <= set(PRICES)
 

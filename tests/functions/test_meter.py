@@ -230,7 +230,7 @@ def test_no_figure_falls_within_a_month(aws: World) -> None:
     aws.run(NOW)
     known = metering.begun(aws.memory.metered, NOW)
     counters = [each for each in _counters() if each.fast]
-    less = reading.Reading(counted={counting.API: 10.0})
+    less = reading.Reading(counted={counting.REACHED: 10.0})
     again = metering.metered(known, less, counters, FUNCTIONS, 0.0, NOW + 60)
     assert again.units["REST request"] == 1_000
 
@@ -269,7 +269,7 @@ def test_a_counter_that_is_not_told_keeps_back_no_other(aws: World) -> None:
     ("requests", "traced"), [(1_000, 1_000), (86_400, 86_400), (1_000_000, 86_400 + 50_000)]
 )
 def test_of_many_requests_few_are_traced(requests: float, traced: float) -> None:
-    counted = {counting.API: requests, counting.day("2026-11-20"): requests}
+    counted = {counting.REACHED: requests, counting.day(counting.REACHED, "2026-11-20"): requests}
     assert counting.units(counted, [], 0, 0)["trace"] == traced
 
 

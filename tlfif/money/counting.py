@@ -13,7 +13,10 @@ WRITES_PER_S, WRITES_PER_CALL = 1.0, 3
 # What an answer of the API weighs at most: a reply of some 1,000 tokens, and headers.
 ANSWER_GB = 8e-6
 GB = 1e9
-API, LOGS, STORED = "api", "log:", "stored"
+LOGS, STORED = "log:", "stored"
+# Of the API's requests: how many there were, which of them got 4xx, and which reached what is
+# behind a route.
+ASKED, REFUSED, REACHED = "asked", "refused", "reached"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +64,22 @@ def seconds(function: Function) -> str:
     return f"seconds:{function.name}"
 
 
-def day(date: str) -> str:
-    """The counter of a day's API requests, such as '2026-11-26'."""
-    return f"{API}:{date}"
+def day(counter: str, date: str) -> str:
+    """One day of a counter of the API's, such as '2026-11-26'."""
+    return f"{counter}:{date}"
+
+
+def requests(counted: Mapping[str, float], date: str = "") -> float:
+    """How many requests API Gateway charges, of the month or of a day: what it refuses by itself,
+    for want of a good token or by a throttle, it does not.
+
+    Those that reached a function or S3, whatever they were answered, and all that were no 4xx:
+    preflights, should those not count as reached.
+    """
+    asked, refused, reached = (
+        counted.get(day(each, date) if date else each, 0.0) for each in (ASKED, REFUSED, REACHED)
+    )
+    return max(reached, asked - refused)
 
 
 def lane_s(counted: Mapping[str, float], functions: Iterable[Function]) -> float:
@@ -81,19 +97,19 @@ def units(
     """
     all_ = list(functions)
     of = {role: _calls(counted, all_, role) for role in ("router", "probed", "meter")}
-    requests = counted.get(API, 0.0)
+    charged = requests(counted)
     # GET /infer/{id} reads S3; every other request is a function's, or the checks' /ping.
-    polls = max(0.0, requests - of["router"] - 2 * of["probed"])
+    polls = max(0.0, charged - of["router"] - 2 * of["probed"])
     busy_s = (lane_s(counted, all_) + node_s) * WRITES_PER_S
     used = {
-        "REST request": requests,
+        "REST request": charged,
         "trace": sum(map(_traced, _days(counted))),
         "log ingestion": sum(n for name, n in counted.items() if name.startswith(LOGS)) / GB,
         "S3 read": polls,
         "S3 write": min(of["router"] * WRITES_PER_CALL, busy_s),
         "S3 storage": counted.get(STORED, 0.0),
         "CloudWatch request": of["meter"] * asked,
-        "data out": requests * ANSWER_GB,
+        "data out": charged * ANSWER_GB,
     }
     for each in all_:
         _add(used, each, counted)
@@ -121,7 +137,10 @@ def _calls(counted: Mapping[str, float], functions: Iterable[Function], role: st
 
 
 def _days(counted: Mapping[str, float]) -> list[float]:
-    return [count for name, count in counted.items() if name.startswith(f"{API}:")]
+    dates = {
+        name.partition(":")[2] for name in counted if name.startswith((f"{ASKED}:", f"{REACHED}:"))
+    }
+    return [requests(counted, date) for date in sorted(dates)]
 
 
 def _traced(requests: float) -> float:
