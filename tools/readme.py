@@ -12,7 +12,14 @@ from pydantic.fields import FieldInfo
 from components.settings import Settings
 from recording.evaluate import evaluate, stacks
 from recording.model import ROOT
-from tools import fleet_costs, lane_costs, literal_costs, model_tables, runbook, surface_costs
+from tools.pages import (
+    fleet_costs,
+    lane_costs,
+    literal_costs,
+    model_tables,
+    runbook,
+    surface_costs,
+)
 
 OUTPUTS = {
     "api_url": "where clients post prompts",

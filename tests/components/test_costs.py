@@ -17,7 +17,7 @@ from components.pricing import bill, line, total_usd
 from components.settings import Settings
 from recording.invented import RecordingBackend
 from recording.model import ROOT
-from tools import literal_costs
+from tools.pages import literal_costs
 
 REGION = "us-east-1"
 

@@ -211,9 +211,13 @@ def test_what_the_counters_do_not_show_yet_is_the_worst() -> None:
         )
 
 
-def test_answers_get_what_is_kept_for_them_and_what_the_preview_assumes() -> None:
-    assert deciding.trickle_usd(TARIFF, BEGIN) == pytest.approx(0.98)
-    assert deciding.trickle_usd(TARIFF, months.end(NOW) - 1) == pytest.approx(0.10, abs=1e-4)
+def test_a_trickle_is_what_is_left_and_its_reserve_over_the_rest_of_the_month() -> None:
+    each = spending.request_usd(TARIFF)
+    fixed = TARIFF.fixed_usd
+    spent = TARIFF.cap_usd - fixed - 0.30
+    begins = deciding.trickle(TARIFF, spent, BEGIN)
+    assert begins * each * (months.end(NOW) - BEGIN) == pytest.approx(0.50)
+    assert deciding.trickle(TARIFF, TARIFF.cap_usd + 1, months.end(NOW) - 60) == 0
 
 
 # --- one look

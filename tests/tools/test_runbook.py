@@ -3,7 +3,7 @@
 import pytest
 from support.recordings import evaluate
 
-from tools import runbook
+from tools.pages import runbook
 
 
 @pytest.fixture(autouse=True)

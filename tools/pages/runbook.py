@@ -57,7 +57,9 @@ def table() -> str:
         for alarm in evaluate(stack).of_type(ALARM):
             alarms.setdefault(re.sub(r"-\d+$", "", alarm.name), alarm.inputs)
     if alarms.keys() != TO_DO.keys():
-        raise KeyError(f"alarms and tools/runbook.py differ in {alarms.keys() ^ TO_DO.keys()}")
+        raise KeyError(
+            f"alarms and tools/pages/runbook.py differ in {alarms.keys() ^ TO_DO.keys()}"
+        )
     rows = [_row(name, alarms[name]) for name in sorted(alarms)]
     head = "| alarm | it rings when | which means | what to do |"
     return "\n".join([head, "|---|---|---|---|", *rows])

@@ -1,0 +1,1 @@
+"""The tables that are generated on the pages; tools/readme.py writes them."""
