@@ -115,8 +115,8 @@ class Meter(Component):
 
     def _cost_lines(self) -> list[pricing.CostLine]:
         functions, log_groups = self._counted()
-        # The API's count and its access log are fast, the other logs and the bucket's size slow.
-        fast = 2 + sum(each.fast for each in functions)
+        # The API's three and its access log are fast, the other logs and the bucket's size slow.
+        fast = 4 + sum(each.fast for each in functions)
         slow = len(log_groups) + sum(not each.fast for each in functions)
         asked = pricing.MINUTES * (fast + slow / SLOW_MINUTES)
         calls, bucket, own = pricing.MINUTES, billed.BUCKET, functions[-1]
