@@ -40,10 +40,11 @@ class CostPublisher(Component):
         self, name: str, args: CostPublisherArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(name, opts)
-        source, stack = "cost_publisher", args.stack
+        source, stack, gpu = "cost_publisher", args.stack, args.settings.gpu
         told = environment.CostPublisher.variables(
             stack=stack,
             replies_bucket=args.bucket.name,
+            gpu_count=gpu.count if gpu.has_nodes else 0,
             account_id=args.account_id,
             budget_name=args.budget_name,
             cost_source=args.settings.costs.source,
@@ -60,7 +61,7 @@ class CostPublisher(Component):
                 statements=[
                     iam.read_budget(args.account_id, args.budget_name),
                     iam.explore_costs(),
-                    iam.describe_nodes(),
+                    *([iam.describe_nodes()] if gpu.has_nodes else []),
                     iam.read_money(args.bucket.arn),
                     iam.see_missing(args.bucket.arn),
                     iam.write_money(args.bucket.arn, Billed.KEY),

@@ -184,6 +184,7 @@ class CostPublisher(Environment):
 
     stack: str
     replies_bucket: str
+    gpu_count: int
     account_id: str
     budget_name: str
     cost_source: str = "ledger"

@@ -45,7 +45,7 @@ def publish(told: CostPublisher, clients: Clients, now: float) -> None:
     with ThreadPoolExecutor(ASKERS) as askers:
         documents = askers.submit(_known, clients.s3, told.replies_bucket, askers)
         budget = askers.submit(_budget_usd, clients.budgets, told)
-        found = askers.submit(_nodes, clients.ec2, told.stack)
+        found = askers.submit(_nodes, clients.ec2, told)
         known = documents.result()
         asks = told.cost_source == "costExplorer" or _is_due(known.billed, now)
         explored = askers.submit(_explored_usd, clients.ce, told, now) if asks else None
@@ -97,11 +97,13 @@ def _known(s3: Any, bucket: str, askers: ThreadPoolExecutor) -> Known:
     return Known(tariff.result(), ledger.result(), metered.result(), billed)
 
 
-def _nodes(ec2: Any, stack: str) -> list[nodes.Node] | None:
+def _nodes(ec2: Any, told: CostPublisher) -> list[nodes.Node] | None:
     """The stack's nodes; None where EC2 does not answer."""
+    if not told.gpu_count:
+        return []
     try:
         with aws.answering():
-            return nodes.find(ec2, stack)
+            return nodes.find(ec2, told.stack)
     except aws.Unavailable as error:
         log("nodes not found", "ERROR", why=str(error))
         return None

@@ -86,7 +86,8 @@ async def test_a_secret_stays_one_in_every_answer_and_in_the_state(tmp_path: Pat
         assert [each for each in said if SECRET in each.output] == []
         assert [each for each in stored if SECRET.encode() in each.read_bytes()] == []
         shown = await here.do("stack", "export", "--show-secrets")
-        subscription = read_state("dev", json.loads(shown.output)).one(SUBSCRIPTION)
+        state = read_state("dev", json.loads(shown.output))
+        subscription = state.one(SUBSCRIPTION, "alerts-pagerduty")
         assert subscription.inputs["endpoint"] == SECRET, "which is what AWS is told"
 
 

@@ -19,7 +19,11 @@ from tlfif.money.documents import Billed, Ledger
 
 MONTH = months.month(NOW)
 TOLD = CostPublisher(
-    stack="dev", replies_bucket="b", account_id="123456789012", budget_name="tl-fif-dev"
+    stack="dev",
+    replies_bucket="b",
+    gpu_count=1,
+    account_id="123456789012",
+    budget_name="tl-fif-dev",
 )
 REFUSED = ClientError({"Error": {"Code": "ThrottlingException"}}, "Call")
 LEDGER = Ledger(month=MONTH, at=NOW - 60, node_s=7200.0)

@@ -32,7 +32,9 @@ from support.chaos.plan import (
 from support.chaos.stack import BUCKET, SLOTS, STACK, Node, Stack
 
 from guardian.guardian import Guardian
-from tlfif import names
+from guardian.money import Money
+from guardian.rounds import Rounds
+from tlfif import environment, names
 from tlfif.calling import Caller
 from tlfif.environment import Fleet
 from tlfif.queue import accepting, scripts
@@ -288,9 +290,13 @@ class Run:
         ec2, s3 = await asyncio.to_thread(
             lambda: (self._stack.client("ec2"), self._stack.client("s3"))
         )
+        queue, fleet = self._caller.redis, self._caller.fleet
+        told = environment.Guardian(**vars(fleet))
+        rounds = Rounds(queue, ec2, s3, told, Money(queue, s3, BUCKET))
         while True:
+            give_up_at = time.monotonic() + 10
             guardian = Guardian(
-                self._caller, ec2, s3, str(uuid.uuid4()), time.monotonic() + 10, FLEETING_TTL_S
+                self._caller, ec2, s3, str(uuid.uuid4()), give_up_at, rounds, FLEETING_TTL_S
             )
             with contextlib.suppress(RedisError):
                 await asyncio.to_thread(guardian.run)
