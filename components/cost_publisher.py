@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import billed, iam, pricing
+from components import billed, iam, pricing, surfaces
 from components.component import Component
 from components.lambda_function import LambdaFunction, LambdaFunctionArgs
 from components.settings import Settings
@@ -100,6 +100,7 @@ class CostPublisher(Component):
                 key="costs:source",
             )
         )
+        self._bill(*surfaces.document_lines(source, CALLS_PER_MONTH))
         self.register_outputs({"function_arn": self.function.function.arn})
 
 

@@ -76,6 +76,9 @@ class Gateway(RestApi):
             name=api_name,
             body=body,
             endpoint_configuration={"types": "REGIONAL", "ip_address_type": "dualstack"},
+            # The body says it too; but of a stack that was there before, the provider has HEADER
+            # in its state, and would set that again after each change of the body.
+            api_key_source="AUTHORIZER",
             opts=self._child(),
         )
         self.stage = self._create_stage(self._deploy(self.api, body), self._allow_invocations())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import iam
+from components import iam, pricing, surfaces
 from components.access import FleetAccess
 from components.component import Component
 from components.lambda_function import (
@@ -71,6 +71,7 @@ class Guardian(Component):
             comparison_operator="GreaterThanOrEqualToThreshold",
             treat_missing_data="missing",
         )
+        self._bill(*surfaces.document_lines("guardian", pricing.MINUTES))
         self.register_outputs({"function_arn": self.function.function.arn})
 
 

@@ -119,11 +119,7 @@ class Meter(Component):
         fast = 4 + sum(each.fast for each in functions)
         slow = len(log_groups) + sum(not each.fast for each in functions)
         asked = pricing.MINUTES * (fast + slow / SLOW_MINUTES)
-        calls, bucket, own = pricing.MINUTES, billed.BUCKET, functions[-1]
         return [
             pricing.line("CloudWatch request", asked, "meter: counters", resource=billed.FUNCTION),
-            pricing.line(
-                "S3 read", own.reads * calls, "meter: the guards' documents", resource=bucket
-            ),
-            pricing.line("S3 write", own.writes * calls, "meter: its own", resource=bucket),
+            *surfaces.document_lines("meter", pricing.MINUTES),
         ]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from components import prices, pricing
+from components import billed, prices, pricing
 from components.pricing import CostLine
 from components.settings import Settings
 from tlfif import callers, names
@@ -46,8 +46,18 @@ _ROLES = {
 # What callers can have called as often as they like.
 _FAST = frozenset({"authorizer", "cpu_worker", "router"})
 # How many documents a call reads and writes.
-_READS = {"cost_publisher": 4, "cpu_worker": 42, "guardian": 4, "meter": 1.2}
-_WRITES = {"cost_publisher": 1, "meter": 0.2}
+_READS = {"cost_publisher": 4, "cpu_worker": 42, "guardian": 5, "meter": 1.2}
+_WRITES = {"cost_publisher": 1, "guardian": 0.07, "meter": 0.2}
+
+
+def document_lines(source: str, calls: float) -> list[CostLine]:
+    """What so many calls of a guard read and write of what the guards tell each other."""
+    reads, writes = calls * _READS[source], calls * _WRITES[source]
+    what = f"{source}: the guards' documents"
+    return [
+        pricing.line("S3 read", reads, what, resource=billed.BUCKET),
+        pricing.line("S3 write", writes, what, resource=billed.BUCKET),
+    ]
 
 
 def function(source: str, name: str, run_time: Sequence[tuple[str, float, str]]) -> Function:

@@ -32,8 +32,8 @@ def degree(known: Known, now: float) -> Degree:
     """What the ledger says; and, though nobody keeps it any more, a trickle when the same sums say
     so.
     """
-    ledger = known.ledger
-    told = ledger.degree if ledger and ledger.month == known.metered.month else Degree.OPEN
+    ledger = _ledger(known, now)
+    told = ledger.degree if ledger.month == known.metered.month else Degree.OPEN
     seen = _look(known, now).decision.degree
     return seen if seen is Degree.TRICKLE else Degree(told)
 
@@ -46,8 +46,14 @@ def left_usd(known: Known, now: float) -> float:
 
 def _look(known: Known, now: float) -> Look:
     """What ran when the ledger was kept last has not stopped, for all that is known here."""
-    ledger = known.ledger or ledgers.unknown(now)
-    return looking.look(known.tariff, ledger, known.metered, known.billed, None, now)
+    tariff, ledger = known.tariff, _ledger(known, now)
+    return looking.look(tariff, ledger, known.metered, known.billed, None, now)
+
+
+def _ledger(known: Known, now: float) -> Ledger:
+    """The guardian's, or where it is dead the publisher's."""
+    counted = known.billed.ledger if known.billed else None
+    return looking.later(known.ledger, counted) or ledgers.unknown(now)
 
 
 def trickle(known: Known, now: float) -> float:

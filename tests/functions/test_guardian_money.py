@@ -63,7 +63,7 @@ def test_a_run_counts_tells_status_and_stores_the_ledger(queue: "redis.Redis") -
 def test_a_ledger_in_which_nothing_changed_is_stored_every_15_minutes(
     queue: "redis.Redis",
 ) -> None:
-    bucket = Bucket(TARIFF, LATER)
+    bucket = Bucket(TARIFF, replace(LATER, tariff=TARIFF.digest))
     money = Money(queue, bucket, "b")
     for minute in range(31):
         money.keep([stopped(NOW - 9_000, NOW - 8_000)], NOW + 60 * minute)

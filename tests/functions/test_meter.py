@@ -259,9 +259,9 @@ def test_what_the_api_refuses_by_itself_is_not_counted_as_charged(aws: World) ->
     aws.put("AWS/ApiGateway", "4XXError", 5_020, NOW - 60, **api)
     for _ in range(25):  # which 20 jobs were refused by the router
         aws.put("AWS/ApiGateway", "IntegrationLatency", 40, NOW - 60, **api)
-    assert aws.run(NOW).units["REST request"] == 25
+    assert aws.run(NOW).units["REST request"] == 35
     aws.put("AWS/ApiGateway", "Count", 100, NOW, **api)  # preflights
-    assert aws.run(NOW + 60).units["REST request"] == 110
+    assert aws.run(NOW + 60).units["REST request"] == 135
 
 
 def test_without_the_refusals_nothing_counts_by_what_was_asked(aws: World) -> None:
@@ -337,6 +337,14 @@ def test_of_a_dead_guardian_the_worst_is_assumed() -> None:
     assert throttling.degree(known(0, ledger=dead), NOW) is Degree.TRICKLE
     idle = replace(dead, running=[])
     assert throttling.degree(known(0, ledger=idle), NOW) is Degree.OPEN
+
+
+def test_of_a_dead_guardian_the_publishers_count_goes_on() -> None:
+    dead = Ledger(month="2026-11", at=NOW - 72_000, running=["i-1"])
+    assert throttling.degree(known(0, ledger=dead), NOW) is Degree.TRICKLE
+    counted = Ledger(month="2026-11", at=NOW - 300).fields()
+    billed = Billed(month="2026-11", at=NOW - 300, counted=counted)
+    assert throttling.degree(known(0, ledger=dead, billed=billed), NOW) is Degree.OPEN
 
 
 @pytest.mark.parametrize("spent", [10.0, 10.1, 10.15, 10.3])

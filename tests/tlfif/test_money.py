@@ -142,16 +142,20 @@ def test_what_is_published_never_falls_below_the_last_figure_of_the_month() -> N
     assert spending.spend_usd(1.0, billed, months.end(NOW)) == 1.0
 
 
-def test_on_the_first_day_a_figure_is_the_last_months_until_it_has_fallen() -> None:
+def test_a_figure_is_the_last_months_until_it_has_fallen() -> None:
     october = Billed(month="2026-10", at=BEGIN - HOUR_S, actual_usd=18.0, asked_at=5.0)
     stale = billing.seen(october, 18.4, 0.1, (0.1, 0.0), BEGIN + HOUR_S)
     assert (stale.month, stale.actual_usd, stale.asked_at) == (MONTH, 0.0, 5.0)
     fallen = billing.seen(stale, 0.2, 0.1, (0.1, 0.0), BEGIN + 2 * HOUR_S)
     assert (fallen.actual_usd, fallen.before_usd) == (0.2, 0.0)
     late = billing.seen(stale, 18.4, 0.4, (0.4, 0.0), BEGIN + 25 * HOUR_S)
-    assert late.actual_usd == 18.4
+    assert late.actual_usd == 0.0, "which is when it would latch the whole new month"
+    explained = billing.seen(stale, 18.5, 18.0, (18.6, 5.0), BEGIN + 600 * HOUR_S)
+    assert explained.actual_usd == 18.5
     young = billing.seen(None, 500.0, 0.0, (0.0, 0.0), BEGIN + HOUR_S)
     assert young.actual_usd == 0.0
+    others = billing.seen(young, 510.0, 0.0, (0.0, 0.0), BEGIN + 25 * HOUR_S)
+    assert others.actual_usd == 510.0, "the account's other services"
     assert billing.seen(fallen, 9.0, 0.0, (0.0, 0.0), BEGIN - 1) == fallen
 
 
@@ -231,6 +235,25 @@ def test_where_ec2_is_silent_what_ran_still_runs_and_is_counted_when_it_speaks()
     assert (blind.ledger.at, blind.ledger.node_s) == (known.at, 0)
     sees = looking.look(TARIFF, blind.ledger, None, None, [stopped(NOW - 900, NOW - 500)], NOW + 60)
     assert sees.ledger.node_s == pytest.approx(100)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_another_tariff_changes_nothing_of_what_was_spent_before(factor: float) -> None:
+    """`pulumi up` with another instance type, or with less that is there all the time."""
+    known = looking.look(TARIFF, ledger(at=NOW - 60, node_s=36_000), None, None, [], NOW)
+    changed = replace(
+        TARIFF,
+        gpu_usd_per_hour=factor * TARIFF.gpu_usd_per_hour,
+        fixed_usd=factor * TARIFF.fixed_usd,
+    )
+    soon = looking.look(changed, known.ledger, None, None, [], NOW + 60)
+    assert soon.own_usd == pytest.approx(known.own_usd, abs=0.001)
+    day = looking.look(changed, soon.ledger, None, None, [], NOW + 86_460)
+    assert day.own_usd - soon.own_usd == pytest.approx(changed.fixed_usd / 30)
+    back = looking.look(TARIFF, day.ledger, None, None, [], NOW + 86_520)
+    assert back.own_usd == pytest.approx(day.own_usd, abs=0.001)
+    december = looking.look(TARIFF, back.ledger, None, None, [], months.end(NOW) + 60)
+    assert december.own_usd == pytest.approx(0, abs=0.001)
 
 
 def test_the_publisher_has_nodes_stopped_only_where_the_guardian_is_dead() -> None:

@@ -7,6 +7,8 @@ from tlfif.money.documents import Billed
 
 # Figures are refreshed several times a day, and may miss what was used within the last one.
 LATE_S = 86_400.0
+# So many times what we counted ourselves is no dearer price, but another month.
+EXPLAINS = 1.25
 
 
 def seen(
@@ -19,8 +21,8 @@ def seen(
     """What is known when AWS says `actual_usd` and our own count is this; `most` is what it may be
     at most, all of it and what is not fixed.
 
-    Within a month no figure falls. In the first day of one a figure is the last month's until it
-    has fallen.
+    Within a month no figure falls. In a new one a figure is the last month's until it has fallen:
+    for a day, and for as long as our own count does not explain it, had we seen it before.
     """
     month = months.month(now)
     if billed is not None and billed.month > month:  # a clock that was set back
@@ -31,10 +33,13 @@ def seen(
             month=month,
             at=months.begin(now),
             before_usd=last.actual_usd or last.before_usd,
+            guessed=billed is None,
             asked_at=last.asked_at,
             counted=last.counted,
         )
-    stale = now - months.begin(now) < LATE_S and actual_usd >= billed.before_usd > 0
+    first_day = now - months.begin(now) < LATE_S
+    unexplained = actual_usd > EXPLAINS * most[0] and not billed.guessed
+    stale = actual_usd >= billed.before_usd > 0 and (first_day or unexplained)
     if stale or actual_usd <= billed.actual_usd:
         return billed
     points = [*billed.points, [now, *most]]

@@ -73,13 +73,14 @@ def requests(counted: Mapping[str, float], date: str = "") -> float:
     """How many requests API Gateway charges, of the month or of a day: what it refuses by itself,
     for want of a good token or by a throttle, it does not.
 
-    Those that reached a function or S3, whatever they were answered, and all that were no 4xx:
-    preflights, should those not count as reached.
+    Those that reached a function or S3, whatever they were answered, and all that were no 4xx,
+    should preflights not count as reached: never fewer than are charged, and in a month without a
+    flood as many.
     """
     asked, refused, reached = (
         counted.get(day(each, date) if date else each, 0.0) for each in (ASKED, REFUSED, REACHED)
     )
-    return max(reached, asked - refused)
+    return min(max(asked, reached), reached + max(0.0, asked - refused))
 
 
 def lane_s(counted: Mapping[str, float], functions: Iterable[Function]) -> float:

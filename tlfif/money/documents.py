@@ -3,9 +3,11 @@
 The bucket is what functions inside and outside the VPC share; each document has one writer.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 from tlfif import aws
@@ -77,6 +79,12 @@ class Tariff(Document):
 
     KEY: ClassVar[str] = f"{MONEY}/tariff.json"
 
+    @cached_property
+    def digest(self) -> str:
+        """Another one for other prices; the cap is none."""
+        priced = replace(self, cap_usd=0.0, usd_per_eur=0.0, worst_usd_per_hour={})
+        return hashlib.sha256(priced.text().encode()).hexdigest()[:16]
+
     stack: str
     cap_usd: float
     usd_per_eur: float
@@ -96,8 +104,9 @@ class Ledger(Document):
     `begun_at` is since when the stack is there this month, 0 for all of it. `node_s` is for how
     many seconds nodes ran, all together, and `unseen_s` for how many more they may have run while
     nobody looked. `lane_s` is the same for the instant lane, of which the queue counted
-    `lane_seen_s` itself; `running` are the nodes that ran at `at`. `degree` is what is closed and
-    `why`, as Decision has them.
+    `lane_seen_s` itself; `running` are the nodes that ran at `at`. `own_usd` is what all that has
+    cost until then by the tariff with the digest `tariff`, and `carried_usd` how much of it is by
+    tariffs before that. `degree` is what is closed and `why`, as Decision has them.
     """
 
     KEY: ClassVar[str] = f"{MONEY}/ledger.json"
@@ -110,6 +119,9 @@ class Ledger(Document):
     lane_s: float = 0.0
     lane_seen_s: float = 0.0
     running: list[str] = field(default_factory=list[str])
+    own_usd: float = 0.0
+    tariff: str = ""
+    carried_usd: float = 0.0
     degree: str = "open"
     why: str = ""
 
@@ -138,7 +150,8 @@ class Billed(Document):
     """The last figure that AWS billed this month, and what our own count was when that figure was
     first seen, at `at` (epoch s).
 
-    `before_usd` is what AWS said before, where its figure may be the last month's still. `points`
+    `before_usd` is what AWS said before, where its figure may be the last month's still; it is
+    `guessed` that it is where nobody had seen one before. `points`
     are the times at which figures were first seen, with the most that we counted then, all of it
     and what is not fixed: of the last day, and the one before. `asked_at` is when Cost Explorer was
     asked. `counted` is the publisher's own ledger, by which it and the guardian go on where the
@@ -152,6 +165,7 @@ class Billed(Document):
     actual_usd: float = 0.0
     own_usd: float = 0.0
     before_usd: float = 0.0
+    guessed: bool = False
     points: list[list[float]] = field(default_factory=list[list[float]])
     asked_at: float = 0.0
     counted: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -48,25 +48,42 @@ def look(
     clock is behind goes by the ledger's, at a month's turn above all.
     """
     now = max(now, ledger.at)
+    known = ledger
     # Where EC2 does not say, what ran still runs; how long, the next look will know.
     reckoned = ledgers.counted(ledger, nodes or (), now, close_s)
     ledger = ledger if nodes is None else reckoned
     if lane_s is not None and ledger.month == months.month(now):
         ledger = ledgers.with_lane(ledger, lane_s)
         reckoned = ledgers.with_lane(reckoned, lane_s)
+    carried = _carried_usd(tariff, known, metered) if known.month == ledger.month else 0.0
     variable = spending.variable_usd(tariff, reckoned, metered)
-    own = spending.fixed_usd(tariff, reckoned, now) + variable
+    own = spending.fixed_usd(tariff, reckoned, now) + variable + carried
     spent = spending.spend_usd(own, billed, now)
     most = spending.counted_most(tariff, reckoned, own, variable)
     most_usd = spending.most_usd(tariff, most, metered, billed, spent, now)
     decision = deciding.decide(tariff, most_usd, now)
+    then = spending.own_usd(tariff, ledger, metered, ledger.at) + carried
     return Look(
-        ledger=replace(ledger, degree=decision.degree.value, why=decision.why),
+        ledger=replace(
+            ledger,
+            own_usd=then,
+            tariff=tariff.digest,
+            carried_usd=carried,
+            degree=decision.degree.value,
+            why=decision.why,
+        ),
         own_usd=own,
         most=most,
         spent_usd=spent,
         decision=decision,
     )
+
+
+def _carried_usd(tariff: Tariff, ledger: Ledger, metered: Metered | None) -> float:
+    """What the month has cost more (or less) by tariffs before this one than it would by it."""
+    if ledger.tariff in ("", tariff.digest):
+        return ledger.carried_usd
+    return ledger.own_usd - spending.own_usd(tariff, ledger, metered, ledger.at)
 
 
 def later(*ledgers: Ledger | None) -> Ledger | None:
@@ -81,9 +98,8 @@ def is_worth_saving(stored: Ledger | None, ledger: Ledger) -> bool:
     """Whether a ledger says what the stored one does not."""
     if stored is None:
         return True
-    return (
-        replace(ledger, at=stored.at, why=stored.why) != stored or ledger.at - stored.at >= SAVE_S
-    )
+    same = replace(ledger, at=stored.at, why=stored.why, own_usd=stored.own_usd)
+    return same != stored or ledger.at - stored.at >= SAVE_S
 
 
 @dataclass(frozen=True)
@@ -127,5 +143,10 @@ def published(
 
 def is_alive(ledger: Ledger | None, nodes: Sequence[Node] | None, now: float) -> bool:
     """Whether the guardian counts: each minute while a node runs, and else less often."""
-    runs = any(node.state in ledgers.RUNNING for node in nodes or ())
+    # Of one that was started just now it may not have told yet.
+    told = ledger.running if ledger else ()
+    runs = any(
+        node.state in ledgers.RUNNING and (node.id in told or now - node.launched_at > MINUTES_S)
+        for node in nodes or ()
+    )
     return ledger is not None and now - ledger.at < (MINUTES_S if runs else ALIVE_S)
