@@ -190,6 +190,7 @@ publisher = CostPublisher(
         account_id=account_id,
         budget_name=guardrails.budget.name,
         bucket=storage.replies,
+        gateway=gateway,
         topic_arn=alerts.topic_arn,
         stop_topic_arn=alerts.stop_arn,
     ),

@@ -6,7 +6,9 @@ import pulumi
 
 from components import billed, iam, pricing, surfaces
 from components.component import Component
+from components.gateway import Gateway
 from components.lambda_function import LambdaFunction, LambdaFunctionArgs
+from components.rest_api import STAGE
 from components.settings import Settings
 from components.storage import RepliesBucket
 from tlfif import environment
@@ -21,7 +23,8 @@ FAILURES, WITHIN_S = 3, 3600
 @dataclass(frozen=True, kw_only=True)
 class CostPublisherArgs:
     """`budget_name` is the budget that is asked what AWS has billed; `topic_arn` hears when the
-    function fails; `stop_topic_arn` is where the nodes are stopped when the guardian is dead.
+    function fails; `stop_topic_arn` is where the nodes are stopped when the guardian is dead, and
+    `gateway` what is closed when the meter is.
     """
 
     settings: Settings
@@ -29,6 +32,7 @@ class CostPublisherArgs:
     account_id: str
     budget_name: pulumi.Input[str]
     bucket: RepliesBucket
+    gateway: Gateway
     topic_arn: pulumi.Input[str]
     stop_topic_arn: pulumi.Input[str]
 
@@ -47,6 +51,8 @@ class CostPublisher(Component):
             gpu_count=gpu.count if gpu.has_nodes else 0,
             account_id=args.account_id,
             budget_name=args.budget_name,
+            api_id=args.gateway.api.id,
+            stage=STAGE,
             cost_source=args.settings.costs.source,
             cost_scope=args.settings.budget.scope,
             stop_topic_arn=args.stop_topic_arn,
@@ -66,6 +72,7 @@ class CostPublisher(Component):
                     iam.see_missing(args.bucket.arn),
                     iam.write_money(args.bucket.arn, Billed.KEY),
                     iam.ask_for_stop(args.stop_topic_arn),
+                    iam.throttle_stage(args.gateway.stage.arn),
                 ],
                 monthly_calls=CALLS_PER_MONTH,
                 usual_ms=USUAL_MS,

@@ -179,12 +179,15 @@ class CostPublisher(Environment):
 
     `budget_name` is the budget that is asked; `cost_source` and `cost_scope` are the configuration
     keys costs:source and budget:scope. `stop_topic_arn` is where it has nodes stopped when the
-    guardian does not. Only the local cloud gives `patience_s`, as it gives the router's.
+    guardian does not, `api_id` and `stage` what it closes when the meter does not. Only the local
+    cloud gives `patience_s`, as it gives the router's.
     """
 
     stack: str
     replies_bucket: str
     gpu_count: int
+    api_id: str
+    stage: str
     account_id: str
     budget_name: str
     cost_source: str = "ledger"

@@ -198,7 +198,8 @@ class World:
         quiet = not running and not asked and not (self.ledger and self.ledger.running)
         dead = "guardian" not in self.guards or load.minutes.dead[minute] > 0
         self.died_at = now if dead else self.died_at
-        self._count_units()
+        if "meter" in self.guards:
+            self._count_units()
         if not dead and (not quiet or minute % 15 == 0):
             self._guardian(now + load.skew_s)
         if "meter" in self.guards and (not quiet or minute % 15 == 0):
@@ -287,6 +288,8 @@ class World:
         self.billed = looked.billed
         self.record.published_usd = looked.seen.spent_usd
         self.record.calls["published"] += 1
+        if "meter" not in self.guards and looked.seen.decision.degree is Degree.TRICKLE:
+            self.trickle_rate = deciding.trickle(self.tariff, looked.seen.spent_usd, now)
         if looked.stop or looked.seen.spent_usd >= self.tariff.cap_usd:
             self._latch()
         self._judge(looked.seen)

@@ -29,6 +29,7 @@ def services() -> tuple[CostPublisher, Clients]:
         ec2=aws.client("ec2", connect_s=CONNECT_S, read_s=read_s),
         budgets=aws.client("budgets", GLOBAL_REGION, connect_s=CONNECT_S, read_s=read_s),
         ce=aws.client("ce", GLOBAL_REGION, connect_s=CONNECT_S, read_s=explorer_s),
+        apigateway=aws.client("apigateway", connect_s=CONNECT_S, read_s=read_s),
         sns=aws.client("sns", connect_s=CONNECT_S, read_s=read_s),
     )
 

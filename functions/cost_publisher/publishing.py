@@ -8,7 +8,7 @@ from typing import Any
 from tlfif import aws, emf, names, nodes
 from tlfif.environment import CostPublisher
 from tlfif.log import log
-from tlfif.money import looking, months
+from tlfif.money import looking, months, throttling
 from tlfif.money.deciding import Decision
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 
@@ -24,6 +24,7 @@ class Clients:
     ec2: Any
     budgets: Any
     ce: Any
+    apigateway: Any
     sns: Any
 
 
@@ -69,10 +70,29 @@ def publish(told: CostPublisher, clients: Clients, now: float) -> None:
         actualUsd=billed.actual_usd,
         degree=seen.decision.degree.value,
     )
+    guards = throttling.Known(
+        tariff=known.tariff,
+        ledger=known.ledger,
+        metered=known.metered or Metered(month=months.month(now), at=0.0),
+        billed=billed,
+    )
+    if throttling.is_unmetered(guards, now):
+        _close(clients.apigateway, told, guards, now)
     if told.stop_topic_arn and looked.stop:
         _have_stopped(clients.sns, told, seen.decision)
     if billed != known.billed:
         billed.save(clients.s3, told.replies_bucket)
+
+
+def _close(apigateway: Any, told: CostPublisher, known: throttling.Known, now: float) -> None:
+    """Throttles the stage where nobody else does; who opens it again is the meter."""
+    rates = throttling.wanted(throttling.degree(known, now), known, now)
+    try:
+        changed = throttling.apply(apigateway, told.api_id, told.stage, rates)
+    except aws.Unavailable as error:
+        log("stage not throttled", "ERROR", why=str(error))
+    else:
+        log("the meter is dead", "ERROR", throttled=changed)
 
 
 def _have_stopped(sns: Any, told: CostPublisher, decision: Decision) -> None:

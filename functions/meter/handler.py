@@ -9,14 +9,14 @@ import time
 from functools import cache
 from typing import Any, NamedTuple
 
-from meter import metering, reading, throttling
-from meter.throttling import Known
+from meter import metering, reading
 from tlfif import aws
 from tlfif.environment import Meter
 from tlfif.log import log
-from tlfif.money import counting
+from tlfif.money import counting, throttling
 from tlfif.money.deciding import Degree
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
+from tlfif.money.throttling import Known
 
 AWS_TIMEOUT_S = 3.0
 

@@ -15,13 +15,15 @@ from cost_publisher.publishing import Clients, publish
 from tlfif import names
 from tlfif.environment import CostPublisher
 from tlfif.money import months
-from tlfif.money.documents import Billed, Ledger
+from tlfif.money.documents import Billed, Ledger, Metered
 
 MONTH = months.month(NOW)
 TOLD = CostPublisher(
     stack="dev",
     replies_bucket="b",
     gpu_count=1,
+    api_id="a",
+    stage="v1",
     account_id="123456789012",
     budget_name="tl-fif-dev",
 )
@@ -39,9 +41,10 @@ class Account:
         self.silent: set[str] = set()
         self.asked: list[dict[str, Any]] = []
         self.published: list[dict[str, str]] = []
+        self.patched: list[dict[str, str]] = []
 
     def clients(self, bucket: Any) -> Clients:
-        return Clients(bucket, self, self, self, self)
+        return Clients(bucket, self, self, self, self, self)
 
     def describe_budget(self, AccountId: str, BudgetName: str) -> dict[str, Any]:
         if "budgets" in self.silent:
@@ -69,6 +72,12 @@ class Account:
             "LaunchTime": datetime.datetime.fromtimestamp(launched_at, months.UTC),
             "Placement": {"AvailabilityZone": "us-east-1a"},
         }
+
+    def get_stage(self, **_: str) -> dict[str, Any]:
+        return {}
+
+    def update_stage(self, patchOperations: Any, **_: str) -> None:
+        self.patched += patchOperations
 
     def publish(self, **message: str) -> None:
         if "sns" in self.silent:
@@ -176,3 +185,16 @@ def test_all_are_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     publish(TOLD, account.clients(bucket), NOW)
     assert time.monotonic() - began < 0.4
     assert publishing.ASKERS == 7
+
+
+@pytest.mark.story("OPS-003")
+@pytest.mark.parametrize(("metered_ago_s", "closes"), [(120, False), (1_200, True), (None, True)])
+def test_where_the_meter_is_dead_it_closes_the_stage_by_what_aws_billed(
+    metered_ago_s: float | None, closes: bool
+) -> None:
+    bucket, account = Bucket(TARIFF, LEDGER), Account(actual=25.0)
+    if metered_ago_s is not None:
+        bucket = Bucket(TARIFF, LEDGER, Metered(month=MONTH, at=NOW - metered_ago_s))
+    publish(TOLD, account.clients(bucket), NOW)
+    assert bool(account.patched) == closes
+    assert all(0 < float(each["value"]) <= 10 for each in account.patched)

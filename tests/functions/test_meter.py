@@ -5,23 +5,23 @@ ends; CloudWatch, S3 and API Gateway by moto, in this process.
 import datetime
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from support.money import USD
+from support.money import tariff_of_requests as tariff
 
-from meter import handler, metering, reading, throttling
+from meter import handler, metering, reading
 from meter.handler import Clients, Memory
-from meter.throttling import Known
 from tlfif import names
 from tlfif.environment import Meter
-from tlfif.money import counting, deciding, months
+from tlfif.money import counting, months
 from tlfif.money.counting import Function
 from tlfif.money.deciding import Degree
-from tlfif.money.documents import Billed, Ledger, Metered, Tariff
+from tlfif.money.documents import Ledger, Metered
 
 pytestmark = pytest.mark.story("OPS-003")
 
@@ -33,7 +33,6 @@ PROBED = Function(name="health", item="Lambda compute", gb=0.25, role="probed")
 OWN = Function(name="meter", item="Lambda compute", gb=0.25, role="meter", reads=1.2, writes=0.2)
 FUNCTIONS = [ROUTER, LANE, PROBED, OWN]
 ACCESS = names.ACCESS_LOG_GROUP
-USD = 3.5e-6
 
 
 class World:
@@ -117,24 +116,6 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         monkeypatch.delenv(name)
     with mock_aws():
         yield World()
-
-
-def tariff(**changed: Any) -> Tariff:
-    items = ["REST request", "trace", "log ingestion", "S3 read", "S3 write", "S3 storage"]
-    items += ["CloudWatch request", "data out", "Lambda request", "Lambda compute", "Lambda disk"]
-    prices = {item: {"usd": USD if item == "REST request" else 0.0} for item in items}
-    prices = {item: {**each, "free": 0, "pool": item} for item, each in prices.items()}
-    known = {
-        "stack": "test",
-        "cap_usd": 23.0,
-        "usd_per_eur": 1.15,
-        "fixed_usd": 13.0,
-        "assumed_usd": 1.0,
-        "gpu_usd_per_hour": 0.531,
-        "gpu_count": 1,
-        "prices": prices,
-    }
-    return Tariff(**{**known, **changed})
 
 
 # --- counting
@@ -303,72 +284,6 @@ def test_replies_are_written_no_oftener_than_somebody_works() -> None:
 
 
 # --- closing
-
-
-def known(spent: float, now: float = NOW, **changed: Any) -> Known:
-    """A month in which so many USD of requests were asked, and nothing else."""
-    units = {"REST request": spent / USD}
-    return Known(
-        tariff=changed.pop("tariff", tariff()),
-        ledger=changed.pop("ledger", Ledger(month="2026-11", at=now)),
-        metered=Metered(month="2026-11", at=now, units=units),
-        billed=changed.pop("billed", None),
-    )
-
-
-def test_it_closes_when_the_cap_is_passed_and_before_by_the_ledgers_word() -> None:
-    assert throttling.degree(known(8.0), NOW) is Degree.OPEN
-    assert throttling.degree(known(10.1), NOW) is Degree.TRICKLE
-    closed = Ledger(month="2026-11", at=NOW, degree=Degree.TRICKLE.value)
-    assert throttling.degree(known(0, ledger=closed), NOW) is Degree.TRICKLE
-    stopped = Ledger(month="2026-11", at=NOW, degree=Degree.LATCHED.value)
-    assert throttling.degree(known(0, ledger=stopped), NOW) is Degree.LATCHED
-    last_month = Ledger(month="2026-10", at=NOW, degree=Degree.TRICKLE.value)
-    assert throttling.degree(known(0, ledger=last_month), NOW) is Degree.OPEN
-    billed = Billed(month="2026-11", at=NOW, actual_usd=23.0)
-    assert throttling.degree(known(0, billed=billed), NOW) is Degree.TRICKLE
-
-
-def test_of_a_dead_guardian_the_worst_is_assumed() -> None:
-    hour = 3_600.0
-    running = Ledger(month="2026-11", at=NOW - 60, node_s=14 * hour, running=["i-1"])
-    assert throttling.degree(known(0, ledger=running), NOW) is Degree.OPEN
-    dead = replace(running, at=NOW - 5 * hour)
-    assert throttling.degree(known(0, ledger=dead), NOW) is Degree.TRICKLE
-    idle = replace(dead, running=[])
-    assert throttling.degree(known(0, ledger=idle), NOW) is Degree.OPEN
-
-
-def test_of_a_dead_guardian_the_publishers_count_goes_on() -> None:
-    dead = Ledger(month="2026-11", at=NOW - 72_000, running=["i-1"])
-    assert throttling.degree(known(0, ledger=dead), NOW) is Degree.TRICKLE
-    counted = Ledger(month="2026-11", at=NOW - 300).fields()
-    billed = Billed(month="2026-11", at=NOW - 300, counted=counted)
-    assert throttling.degree(known(0, ledger=dead, billed=billed), NOW) is Degree.OPEN
-
-
-@pytest.mark.parametrize("spent", [10.0, 10.1, 10.15, 10.3])
-@pytest.mark.parametrize("day", [1, 12, 29])
-def test_a_trickle_costs_no_more_than_its_reserve(spent: float, day: int) -> None:
-    now = months.begin(NOW) + (day - 1) * 86_400 + 60
-    month_end, step = months.end(now), 3_600.0
-    due = tariff().fixed_usd
-    while now < month_end:
-        state = known(spent, now)
-        rate = sum(
-            rate * (names.TRICKLING_METHODS - len(names.PREFLIGHTS) if path == "*/*" else 1)
-            for path, (rate, _) in throttling.wanted(Degree.TRICKLE, state, now).items()
-        )
-        spent += rate * step * USD
-        now += step
-    assert spent + due <= max(23.0 + deciding.RESERVE_USD, 23.3) + 1e-6
-
-
-def test_a_trickle_still_answers() -> None:
-    state = known(10.0)
-    rates = throttling.wanted(Degree.TRICKLE, state, NOW)
-    assert set(rates) == set(names.THROTTLES) - set(names.CHECKED)
-    assert all(rate > 0 and burst >= 5 for rate, burst in rates.values())
 
 
 def test_the_stage_is_closed_and_opened_again(aws: World) -> None:

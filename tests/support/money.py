@@ -67,3 +67,26 @@ class Bucket:
 
     def stored(self, kind: type[Any]) -> Any:
         return kind.parse(self.objects[kind.KEY])
+
+
+# What a request costs by the tariff below.
+USD = 3.5e-6
+
+
+def tariff_of_requests(**changed: Any) -> Tariff:
+    """A tariff by which requests alone cost something."""
+    items = ["REST request", "trace", "log ingestion", "S3 read", "S3 write", "S3 storage"]
+    items += ["CloudWatch request", "data out", "Lambda request", "Lambda compute", "Lambda disk"]
+    prices = {item: {"usd": USD if item == "REST request" else 0.0} for item in items}
+    prices = {item: {**each, "free": 0, "pool": item} for item, each in prices.items()}
+    known = {
+        "stack": "test",
+        "cap_usd": 23.0,
+        "usd_per_eur": 1.15,
+        "fixed_usd": 13.0,
+        "assumed_usd": 1.0,
+        "gpu_usd_per_hour": 0.531,
+        "gpu_count": 1,
+        "prices": prices,
+    }
+    return Tariff(**{**known, **changed})

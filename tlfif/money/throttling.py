@@ -12,7 +12,11 @@ from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 from tlfif.money.looking import Look
 
 TRICKLE_BURST = 10
+# The meter stores what it counts every five minutes at least.
+DEAD_S = 900.0
 MOST_TRICKLE = 1.0
+# Of each method: though nothing is left, somebody must hear of it. All of them take $0.06 a month.
+LEAST_RATE = 1 / 4096
 SETTINGS = ("throttlingRateLimit", "throttlingBurstLimit")
 
 Throttle = tuple[float, int]
@@ -36,6 +40,13 @@ def degree(known: Known, now: float) -> Degree:
     told = ledger.degree if ledger.month == known.metered.month else Degree.OPEN
     seen = _look(known, now).decision.degree
     return seen if seen is Degree.TRICKLE else Degree(told)
+
+
+def is_unmetered(known: Known, now: float) -> bool:
+    """Whether the meter is dead, and the money so near its end that somebody must close the stage;
+    what was used since it died AWS tells when it has billed it.
+    """
+    return now - known.metered.at > DEAD_S and degree(known, now) is Degree.TRICKLE
 
 
 def left_usd(known: Known, now: float) -> float:
@@ -66,7 +77,7 @@ def wanted(closed: Degree, known: Known, now: float) -> dict[str, Throttle]:
     if closed is not Degree.TRICKLE:
         return dict(names.THROTTLES)
     share = trickle(known, now) / names.TRICKLING_METHODS
-    return {path: (_rounded(share), TRICKLE_BURST) for path in names.TRICKLING}
+    return {path: (max(LEAST_RATE, _rounded(share)), TRICKLE_BURST) for path in names.TRICKLING}
 
 
 def _rounded(rate: float) -> float:
