@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from bench.month.load import BEGIN, END, HOUR_S, LEAD_S, MINUTE_S, Load
-from tlfif.money import deciding, ledgers, looking, months, spending
+from tlfif import names
+from tlfif.money import counting, deciding, ledgers, looking, months, spending
 from tlfif.money.deciding import Degree
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 from tlfif.nodes import Node
@@ -16,17 +17,16 @@ GUARDS = ("idle stop", "lifetime", "guardian", "meter", "publisher", "budget")
 LEAST_SHARE = 0.1
 IDLE_S, LIFETIME_S, BOOT_S = 300.0, 4 * HOUR_S, 90.0
 # The guardian gives a node so much longer than its watcher does.
-LIFETIME_MARGIN_S = 1_800.0
+LIFETIME_MARGIN_S = 60.0 * names.LIFETIME_MARGIN_MINUTES
 PUBLISHED_S, REFRESHED_S = 900.0, 8 * HOUR_S
-# What the stage lets through, and what one request takes beside itself: the router's or the
-# authorizer's function, a log line, a read of the reply.
+# What all callers' keys together let through, and what one request takes, as components/surfaces.py
+# has it for a good token.
 MOST_RATE = 160.0
 PER_REQUEST = {
-    "REST request": 1.0,
-    "Lambda request": 0.5,
-    "Lambda compute": 0.0025,
+    **spending.REQUEST,
+    "trace": counting.TRACED_SHARE,
+    "log ingestion": 1.25e-6,
     "S3 read": 1.0,
-    "log ingestion": 1e-6,
 }
 
 
@@ -51,14 +51,13 @@ class Machine:
 @dataclass
 class Record:
     """What came of a month: what was really spent (USD), at most in either month; how far the
-    published figure was off, while the guardian lived and prices were as known; starts after a
-    latch; when what was closed; and a line of (days, spent, published, latched) every six hours.
+    published figure was off, while the guardian lived and prices were as known; starts; when what
+    was closed; and a line of (days, spent, published, latched) every six hours.
     """
 
     spent_usd: float = 0.0
     error: float = 0.0
     starts: int = 0
-    starts_latched: int = 0
     latched_at: float = 0.0
     first_closed_at: float = 0.0
     published_usd: float = 0.0
@@ -136,7 +135,6 @@ class World:
             machine.runs, machine.launched_at = True, self.now + 1
             machine.busy_at = self.now + BOOT_S
             self.record.starts += 1
-            self.record.starts_latched += self.latched
         if not machine.runs:
             return
         if wanted:

@@ -54,7 +54,6 @@ def test_nothing_that_happens_passes_the_cap(made: Load, cap_usd: float, count: 
     tariff = priced(replace(TARIFF, cap_usd=cap_usd, gpu_count=count))
     record = World(tariff, made, GUARDS).run(BEGIN + DAYS * DAY_S)
     assert record.spent_usd <= cap_usd + ALLOWED_EUR * tariff.usd_per_eur
-    assert record.starts_latched == 0
 
 
 @pytest.mark.story("OPS-003")
@@ -70,7 +69,7 @@ def test_no_month_passes_the_cap_and_what_is_published_is_so() -> None:
 
 def test_one_guard_alone_bounds_what_it_is_for() -> None:
     tariff = priced(TARIFF)
-    for row in rows(tariff)[1:4]:
+    for row in rows(tariff)[1:]:
         [record] = simulate(tariff, row, [3])
         assert record.spent_usd <= row.bound_usd, row.name
 

@@ -17,6 +17,7 @@ def test_each_alarm_has_a_line_that_says_when_it_rings_and_what_to_do() -> None:
     assert "`Latency`, p95 of 1 min, ≥ 300, 3 times of 5 |" in table
     assert "Minimum of 1 min, < 1, 3 times of 5; or there is no data any more" in table
     assert len(table.splitlines()) == 2 + len(runbook.TO_DO)
+    assert {line.count("|") for line in table.splitlines()} == {5}, "a | in a cell ends it"
 
 
 @pytest.mark.parametrize(

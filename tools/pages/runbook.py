@@ -21,13 +21,15 @@ TO_DO = {
     "the account's concurrency is used up. Until it runs again, stop nodes by hand with `POST "
     "/stop`.",
     "guardrails-killer-fails": "Stop the nodes now: `aws ec2 stop-instances --instance-ids "
-    "$(pulumi stack output --json gpu_instance_ids | jq -r '.[]')`; then the log of the function "
-    "`budget_killer`. The guardian, if it runs, has stopped and latched them a minute later.",
+    "…` with the ids of `pulumi stack output gpu_instance_ids --stack …`; then the log of the "
+    "function `budget_killer`. The guardian, if it runs, has stopped and latched them a minute later.",
     "health-ping-fails": "Ask `ping_url` from inside the VPC. 403: the fence has another address "
     "block than the VPC, `pulumi up`. No data: the log of the function `ping_probe`.",
     "meter-fails": "The log of the function `meter`. Until it runs again the spending lacks "
-    "requests, functions and logs, and the API is not closed when the cap is passed: "
-    "`gateway-errors` and the requests on the dashboard say whether somebody floods it.",
+    "requests, functions and logs, and the API is not closed when the cap is passed. "
+    "The requests on the dashboard say whether somebody floods the API; by hand it is closed with "
+    "`aws apigateway update-stage --rest-api-id … --stage-name v1 --patch-operations "
+    "'op=replace,path=/*/*/throttling/rateLimit,value=0.1'`, until the meter opens it.",
     "queue-health-fails": "`GET /queue-health` says which of its four limits is passed; [the "
     "queue by hand](queue.md).",
     "queue-memory": "[The queue by hand](queue.md#what-is-in-it): which keys grow. If these are "
