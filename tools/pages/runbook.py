@@ -22,7 +22,8 @@ TO_DO = {
     "/stop`.",
     "guardrails-killer-fails": "Stop the nodes now: `aws ec2 stop-instances --instance-ids "
     "…` with the ids of `pulumi stack output gpu_instance_ids --stack …`; then the log of the "
-    "function `budget_killer`. The guardian, if it runs, has stopped and latched them a minute later.",
+    "function `budget_killer`. The guardian, if it runs, has stopped and latched them a minute "
+    "later.",
     "health-ping-fails": "Ask `ping_url` from inside the VPC. 403: the fence has another address "
     "block than the VPC, `pulumi up`. No data: the log of the function `ping_probe`.",
     "meter-fails": "The log of the function `meter`. Until it runs again the spending lacks "
