@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from budget_killer.killer import Killer
-from budget_killer.messages import reason
+from budget_killer.messages import read
 from tlfif import nodes, replies
 from tlfif.environment import BudgetKiller
 from tlfif.log import log
@@ -32,13 +32,13 @@ def handler(event: dict[str, Any], context: Any) -> None:
     """
     now, give_up_at = time.time(), time.monotonic() + WORK_S
     records: list[dict[str, Any]] = event.get("Records") or []
-    reasons = [why for each in records if (why := reason(each, now))]
+    reasons = [found for each in records if (found := read(each, now))]
     if not reasons:
         subjects = [str((each.get("Sns") or {}).get("Subject"))[:200] for each in records]
         log("no reason to stop", subjects=subjects)
         return
     told, ec2, s3, queue = services()
-    stopped = Killer(told.stack, told.replies_bucket, ec2, s3, queue, give_up_at).run(
-        reasons[0], now
-    )
-    log("budget stop", "ERROR", stopped=stopped, why=reasons[0])
+    # Lambda hands over one; of several, the one that holds longest.
+    why, until = max(reasons, key=lambda each: each.until)
+    killer = Killer(told.stack, told.replies_bucket, ec2, s3, queue, give_up_at)
+    log("budget stop", "ERROR", stopped=killer.run(why, now, until), why=why)

@@ -34,15 +34,16 @@ class Killer:
     s3: Any
     redis: "redis.Redis"
     give_up_at: float
-    _stopped: list[str] = field(default_factory=list[str])
+    _stopped: set[str] = field(default_factory=set[str])
     _latched: set[str] = field(default_factory=set[str])
 
-    def run(self, why: str, now: float) -> list[str]:
-        """Stops and latches; the nodes that were stopped. Raises NotStoppedError.
+    def run(self, why: str, now: float, until: float | None = None) -> list[str]:
+        """Stops and latches, until the month ends or that time; the nodes that were stopped. Raises
+        NotStoppedError.
 
         Where the queue is away, tag and document latch; the guardian makes the key of them.
         """
-        latch = latching.new(why, BY, now)
+        latch = latching.new(why, BY, now, until)
         left, calm = self._try(latch, now), False
         # A second calm look: what was about to be started before the latch held, is there by then.
         while (left or not calm) and time.monotonic() + RETRY_S < self.give_up_at:
@@ -53,14 +54,14 @@ class Killer:
             names.NAMESPACE_COST,
             self.stack,
             {names.METRIC_BUDGET_STOPS: len(self._stopped)},
-            stopped=self._stopped,
+            stopped=sorted(self._stopped),
             latched=sorted(self._latched),
             left=left,
             why=why,
         )
         if left:
             raise NotStoppedError(f"after {len(self._stopped)} nodes: {'; '.join(left)}")
-        return self._stopped
+        return sorted(self._stopped)
 
     def _try(self, latch: Latch, now: float) -> list[str]:
         """One try; what is left to do."""
@@ -72,7 +73,8 @@ class Killer:
             left += self._stop(found)
         if not {"queue", "bucket"} <= self._latched:
             self._latch(latch)
-        if not self._latched:
+        # The tag alone says neither why nor until when, and closes neither router nor lane.
+        if not {"queue", "bucket"} & self._latched:
             left.append("neither queue nor bucket takes the latch")
         if found is not None and not self._mark(found, now):
             left.append("EC2 does not take the nodes' tag")
@@ -90,7 +92,8 @@ class Killer:
         """Stops what runs; which nodes are still to be stopped, and why."""
         running = [each.id for each in found if each.state == "running"]
         told = nodes.stop_each(self.ec2, running)
-        self._stopped += [each for each, code in told.items() if not code]
+        # For a moment EC2 may still say that one runs, and it is told twice.
+        self._stopped |= {each for each, code in told.items() if not code}
         refused = [f"{each} is not stopped ({code})" for each, code in told.items() if code]
         return refused + [f"{each.id} is pending" for each in found if each.state == "pending"]
 

@@ -17,11 +17,32 @@ from tlfif.queue.rounds import Look
 from tlfif.queue.scripts import run
 
 BY = "guardian"
+# Whom the queue names where only the nodes' tag was to be had. That says neither until when nor
+# whether an operator lifted it, so it is believed no longer than the bucket may take to answer.
+BY_TAG = "tag"
+BELIEVED_S = 150.0
 LATCHING = (Degree.LATCHED, Degree.TRICKLE)
 
 
 class NotLiftedError(RuntimeError):
     """An operator's command was not done; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The document: the latch in it, None where there is none or it is not known."""
+
+    latch: Latch | None
+    is_known: bool = True
+
+    def holding(self, now: float) -> Latch | None:
+        """The latch if it has not ended."""
+        return self.latch if self.latch and self.latch.until > now else None
+
+    def is_over(self, now: float) -> bool:
+        """Whether this month's latch was lifted, or ended before the month: no tag holds then."""
+        begun = self.latch is not None and months.month(self.latch.since) == months.month(now)
+        return begun and self.holding(now) is None
 
 
 @dataclass(frozen=True)
@@ -40,9 +61,12 @@ class Closing:
         """Sets or keeps the latch, or lifts what is left of an old one; why no node may run, ''
         when they may. Raises redis.RedisError.
         """
-        found = self._found(nodes, told, now)
+        stored = self._document()
+        found = self._found(nodes, told, stored, now)
         if found is None and decision and decision.degree in LATCHING:
             found = self._latch(decision.why, now)
+        if found is None and not stored.is_known and _is_marked(nodes, now):
+            found = self._believe(now)
         if found:
             self._mark(nodes, now)
             return found
@@ -61,7 +85,7 @@ class Closing:
                 "(pulumi config set --path 'tl-fif:budget.capEur' …, then pulumi up), "
                 f"or wait until {months.iso(months.end(now))}"
             )
-        found = self._found(nodes, told, now)
+        found = self._found(nodes, told, self._document(), now)
         lifted = Latch(reason="lifted by an operator", since=now, until=now, by="operator")
         try:
             lifted.save(self.s3, self.bucket)
@@ -77,48 +101,43 @@ class Closing:
 
     def without_queue(self, nodes: Sequence[Node], now: float) -> str:
         """Why the stack is latched as far as nodes and bucket know, '' when it is not."""
-        stored, is_known = self._document()
-        holds = stored is not None and stored.until > now
-        lifted = is_known and not holds
-        marked = any(each.latch == months.month(now) for each in nodes)
-        if stored is not None and holds:
+        stored = self._document()
+        if latch := stored.holding(now):
             self._mark(nodes, now)
-            return stored.reason
-        return "the nodes' tag says so" if marked and not lifted else ""
+            return latch.reason
+        is_tagged = _is_marked(nodes, now) and not stored.is_over(now)
+        return "the nodes' tag says so" if is_tagged else ""
 
     # --- the latch's three places
 
-    def _found(self, nodes: Sequence[Node], told: Look, now: float) -> str | None:
+    def _found(self, nodes: Sequence[Node], told: Look, stored: Stored, now: float) -> str | None:
         """Why the stack is latched, None when it is not; what one place lost it gets from another.
 
         The document says last whether the latch of this month was lifted.
         """
-        stored, is_known = self._document()
-        holds = stored is not None and stored.until > now
-        if told.latch is not None:
-            if is_known and not holds:
+        if told.latch is not None and _holds(told.latch, now):
+            if stored.is_known and not stored.holding(now):
                 self._save(_again(told.latch, now))
             return str(told.latch.get("reason"))
-        if stored is not None and holds:
-            return self._restore(stored)
-        lifted = stored is not None and months.month(stored.since) == months.month(now)
-        marked = [each.id for each in nodes if each.latch == months.month(now)]
-        if not marked or lifted or not is_known:
+        if latch := stored.holding(now):
+            return self._restore(latch)
+        if not stored.is_known or stored.is_over(now) or not _is_marked(nodes, now):
             return None
         latch = latching.new("the nodes' tag says so, and nothing else does", BY, now)
         self._save(latch)
         return self._restore(latch)
 
-    def _document(self) -> tuple[Latch | None, bool]:
-        """The stored latch, and whether that is known."""
+    def _document(self) -> Stored:
         try:
-            return Latch.load(self.s3, self.bucket), True
-        except aws.Unavailable as error:
+            return Stored(Latch.load(self.s3, self.bucket))
+        except (aws.Unavailable, ValueError) as error:
             log("latch not read", "ERROR", why=str(error))
-        except ValueError as error:
-            log("latch not read", "ERROR", why=str(error))
-            return None, True
-        return None, False
+            return Stored(None, is_known=isinstance(error, ValueError))
+
+    def _believe(self, now: float) -> str:
+        """Takes the nodes' tag as the latch until the bucket answers; writes nothing there."""
+        why = "the nodes' tag says so, and the bucket does not answer"
+        return self._restore(latching.new(why, BY_TAG, now, now + BELIEVED_S))
 
     def _restore(self, latch: Latch) -> str:
         run(self.redis, latching.hold(latch))
@@ -170,7 +189,25 @@ class Closing:
             log(decision.degree.value, why=decision.why)
 
 
+def _is_marked(nodes: Sequence[Node], now: float) -> bool:
+    return any(each.latch == months.month(now) for each in nodes)
+
+
+def _holds(told: dict[str, Any], now: float) -> bool:
+    """Whether the queue's latch is one by itself, and this month's: a clock that is behind keeps
+    the last one's for a moment.
+    """
+    return told.get("by") != BY_TAG and _until(told, now) > now
+
+
+def _until(told: dict[str, Any], now: float) -> float:
+    try:
+        return months.parsed(str(told.get("until")))
+    except ValueError:
+        return months.end(now)
+
+
 def _again(told: dict[str, Any], now: float) -> Latch:
-    """The queue's latch as a document; it ends with the month, as each does."""
+    """The queue's latch as a document; it ends when the queue's does."""
     by, reason = str(told.get("by", BY)), str(told.get("reason", ""))
-    return Latch(reason=reason, since=now, until=months.end(now), by=by)
+    return latching.new(reason, by, now, _until(told, now))

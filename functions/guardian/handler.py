@@ -31,14 +31,18 @@ Answer = dict[str, Any]
 
 
 @cache
-def services() -> tuple[Caller, Any, Any]:
-    """Made once per execution environment: fleet, queue and who calls the lane; EC2 and S3."""
+def services() -> tuple[Caller, Any, Any, Money]:
+    """Made once per execution environment: fleet, queue and who calls the lane; EC2 and S3; and the
+    count of the money, which remembers what S3 does not give.
+    """
     fleet = environment.Guardian.read()
     queue = scripts.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0)
+    s3 = replies.client(AWS_TIMEOUT_S)
     return (
         Caller(queue, fleet, AWS_TIMEOUT_S),
         nodes.client(AWS_TIMEOUT_S),
-        replies.client(AWS_TIMEOUT_S),
+        s3,
+        Money(queue, s3, fleet.replies_bucket),
     )
 
 
@@ -51,7 +55,7 @@ def handler(event: object, context: Any) -> Answer | None:
     """
     if isinstance(event, dict) and "command" in event:
         return _obey(str(event["command"]))
-    caller, _, _ = services()
+    caller, *_ = services()
     client = caller.redis
     # Of this run alone: Lambda repeats an event under the same id.
     token = str(uuid.uuid4())
@@ -76,15 +80,13 @@ def handler(event: object, context: Any) -> Answer | None:
 
 
 def _guard(token: str) -> Reconciliation:
-    return Guardian(*services(), token, time.monotonic() + WORK_S, _rounds()).run()
+    caller, ec2, s3, _ = services()
+    return Guardian(caller, ec2, s3, token, time.monotonic() + WORK_S, _rounds()).run()
 
 
 def _rounds() -> Rounds:
-    caller, ec2, s3 = services()
-    bucket = caller.fleet.replies_bucket
-    return Rounds(
-        caller.redis, ec2, s3, environment.Guardian.read(), Money(caller.redis, s3, bucket)
-    )
+    caller, ec2, s3, money = services()
+    return Rounds(caller.redis, ec2, s3, environment.Guardian.read(), money)
 
 
 def _obey(command: str) -> Answer:

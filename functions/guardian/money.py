@@ -47,6 +47,11 @@ class Money:
         told, lane_s = run(self.redis, guarding.money(months.month(now)))
         queues = Ledger.of(told["ledger"]) if "ledger" in told else None
         ledger = looking.later(stored, queues, billed.ledger if billed else None)
+        # Whose clock is behind goes by the ledger's: the old month's lane is no part of the new.
+        at = max(now, ledger.at) if ledger else now
+        if months.month(at) != months.month(now):
+            _, lane_s = run(self.redis, guarding.money(months.month(at)))
+        now = at
         seen = looking.look(
             tariff,
             ledger or ledgers.begun(now),

@@ -34,11 +34,12 @@ class Rounds:
         """Judges nodes and money, and acts on it. Raises redis.RedisError."""
         found = self._find()
         decision = self.money.keep(found, now)
-        if found is None:
-            return
-        look = run(self.redis, rounds.look([node.id for node in found]))
-        closed = self.closing.keep(found, look, decision, now)
-        self._act(found, look, self._judge(found, look, now), closed)
+        look = run(self.redis, rounds.look([node.id for node in found or ()]))
+        # Also where EC2 does not say which nodes there are: queue, router and lane close, and what
+        # this run finds to be woken a moment later is not.
+        closed = self.closing.keep(found or [], look, decision, now)
+        if found is not None:
+            self._act(found, look, self._judge(found, look, now), closed)
 
     def unlatch(self, now: float) -> str:
         """Lifts the latch. Raises closing.NotLiftedError, aws.Unavailable, redis.RedisError."""

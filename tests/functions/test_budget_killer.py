@@ -4,18 +4,24 @@ nothing starts again (OPS-003).
 
 import json
 import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
+import fakeredis
 import pytest
-from support.killing import SUBJECT, alarm, kill, message
+from support.killing import SUBJECT, alarm, kill, latched_until, message
+from support.money import NOW, Bucket
 from support.routes import metrics
 from support.world import BUCKET, World, refused
 
 from budget_killer import killer
-from budget_killer.messages import reason
+from budget_killer.messages import UNSURE_S, Reason, read
 from local.aws.faults import Fault
 from tlfif import names
 from tlfif.money import months
 from tlfif.money.documents import Latch
+from tlfif.nodes import Node
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("OPS-003")]
 
@@ -64,11 +70,12 @@ async def test_what_runs_is_stopped_and_everything_is_latched(
     ]
     latch = json.loads(world.queue.get(names.LATCH) or "")
     assert latch["reason"] == SUBJECT
-    assert (latch["until"], latch["by"]) == (months.iso(months.end(now)), "budget_killer")
-    assert world.queue.expiretime(names.LATCH) == int(months.end(now))
+    until = latched_until(now)
+    assert (latch["until"], latch["by"]) == (months.iso(until), "budget_killer")
+    assert world.queue.expiretime(names.LATCH) == int(until)
     stored = document(world)
     assert stored is not None
-    assert (stored.until, stored.reason) == (months.end(now), SUBJECT)
+    assert (stored.until, stored.reason) == (until, SUBJECT)
     answer = await world.infer()
     assert (answer.status, answer.body["error"]) == (402, "budget_exhausted")
     assert await world.endpoint.instances.state(foreign) == "running"
@@ -185,6 +192,90 @@ async def test_what_is_no_reason_stops_nothing(world: World, event: dict[str, ob
     assert not world.queue.exists(names.LATCH)
 
 
+async def test_the_tag_alone_is_no_latch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It closes neither router nor lane, and the guardian knows no reason by it."""
+    monkeypatch.setattr("budget_killer.handler.WORK_S", 0.5)
+    node = await running(world)
+    away = Fault(service="s3", operation="PutObject", times=None, status=503, code="SlowDown")
+    async with refused(world):
+        with (
+            world.endpoint.faults.injected(away),
+            pytest.raises(killer.NotStoppedError, match="neither queue nor bucket"),
+        ):
+            await kill(world)
+        assert tag(world, node)
+        assert document(world) is None
+        monkeypatch.setattr("budget_killer.handler.WORK_S", 10.0)
+        away = Fault(service="s3", operation="PutObject", times=3, status=503, code="SlowDown")
+        with world.endpoint.faults.injected(away):
+            await kill(world)
+    assert document(world) is not None
+
+
+def test_a_node_that_is_told_twice_counts_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For a moment after the stop EC2 may say still that it runs."""
+    now, stops = time.time(), list[Any]()
+    ec2 = SimpleNamespace(stop_instances=lambda InstanceIds: stops.append(InstanceIds))
+    node = Node("i-1", "running", latch=months.month(now))
+    monkeypatch.setattr(killer.Killer, "_find", lambda self: [node])
+    with fakeredis.FakeRedis(decode_responses=True, version=(7, 2)) as queue:
+        give_up_at = time.monotonic() + 0.5
+        killing = killer.Killer("dev", "b", ec2, Bucket(), queue, give_up_at)
+        assert killing.run("spent", now) == ["i-1"]
+    assert stops == [["i-1"], ["i-1"]]
+    assert metrics(capsys.readouterr().out)[names.METRIC_BUDGET_STOPS] == 1
+
+
+# --- what a message says, and of which month
+
+BEGIN, END = months.begin(NOW), months.end(NOW)
+
+
+def heard(event: dict[str, Any], at: float) -> Reason | None:
+    [record] = event["Records"]
+    return read({"Sns": {**record["Sns"], "Timestamp": months.iso(at)}}, at)
+
+
+def crossed(at: str) -> str:
+    return f"Threshold Crossed: 1 out of the last 1 datapoints [23.4 ({at})] was greater than 23.0"
+
+
 def test_a_message_of_unknown_wording_stops() -> None:
-    [record] = message("Your budget", '{"account": "1"}')["Records"]
-    assert reason(record, time.time()) == "Your budget"
+    assert heard(message("Your budget", '{"account": "1"}'), NOW) == ("Your budget", END)
+
+
+def test_on_the_first_budgets_figures_may_be_the_last_months() -> None:
+    """The nodes stop; the guardian's own count takes over a day later."""
+    for after_s in (0, 3_600, UNSURE_S - 1):
+        assert heard(message(), BEGIN + after_s) == (SUBJECT, BEGIN + UNSURE_S)
+    assert heard(message(), BEGIN + UNSURE_S) == (SUBJECT, END)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"reason": crossed("{0:%d/%m/%y %H:%M:%S}")},
+        {"data": '{{"startDate":"{0:%Y-%m-%dT%H:%M:%S}.000+0000"}}'},
+        {"data": '{{"evaluatedDatapoints":[{{"timestamp":"{0:%Y-%m-%dT%H:%M:%S}.000+0000"}}]}}'},
+    ],
+    ids=["reason", "data", "datapoints"],
+)
+def test_an_alarm_by_the_last_months_figures_stops_nothing(told: dict[str, str]) -> None:
+    def rings(measured_at: float) -> Reason | None:
+        at = datetime.fromtimestamp(measured_at, UTC)
+        return heard(alarm("ALARM", **{key: text.format(at) for key, text in told.items()}), now)
+
+    now = BEGIN + 600
+    assert rings(BEGIN - 1_800) is None
+    of_this_month = rings(BEGIN)
+    assert of_this_month is not None
+    assert of_this_month.until == END
+
+
+@pytest.mark.parametrize("reason", ["23.4 >= 23.0", crossed("31/31/26 00:00:00")])
+def test_an_alarm_that_does_not_say_when_is_as_unsure_as_budgets(reason: str) -> None:
+    rung = heard(alarm("ALARM", reason), BEGIN + 600)
+    assert rung is not None
+    assert rung.until == BEGIN + UNSURE_S

@@ -98,6 +98,17 @@ def test_a_bucket_that_does_not_answer_costs_nothing_that_was_counted(
     assert bucket.stored(Ledger).node_s == 3630 + 240
 
 
+def test_a_clock_that_is_behind_takes_no_lane_along_into_the_new_month(
+    queue: "redis.Redis",
+) -> None:
+    begin = months.end(NOW)
+    queue.hset(names.LANE_USE, mapping={MONTH: "500", months.month(begin): "7"})
+    bucket = Bucket(TARIFF, Ledger(month=months.month(begin), at=begin + 1))
+    Money(queue, bucket, "b").keep([running(begin)], begin - 2)
+    Money(queue, bucket, "b").keep([running(begin)], begin + 60)
+    assert bucket.stored(Ledger).lane_s == 7
+
+
 def test_the_publishers_count_is_gone_on_from_where_it_counted_last(queue: "redis.Redis") -> None:
     counted = replace(LATER, at=NOW - 300, node_s=9_000.0, running=["i-1"])
     billed = Billed(month=MONTH, at=NOW - 300, counted=counted.fields())

@@ -5,12 +5,14 @@ stopped once, and said once; a stop stays a stop until the month ends or an oper
 import asyncio
 import time
 import uuid
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
-from support.killing import kill
+from support.killing import kill, latched_until
+from support.money import TARIFF
 from support.routes import metrics
 from support.world import BUCKET, World, refused
 
@@ -18,10 +20,10 @@ from guardian import handler as guardian
 from guardian.money import Money
 from local.aws.faults import Fault
 from tlfif import names
-from tlfif.money import months
+from tlfif.money import ledgers, months
 from tlfif.money.deciding import Decision, Degree
 from tlfif.money.documents import Latch
-from tlfif.queue import guarding, scripts
+from tlfif.queue import accepting, guarding, scripts
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("OPS-003")]
 
@@ -38,7 +40,7 @@ class Purse:
         self.degree: Degree | None = Degree.OPEN
 
     def keep(self, money: Money, nodes: Any, now: float) -> Decision | None:
-        return self.degree and Decision(self.degree, WHY, 0.0)
+        return Decision(self.degree, WHY, 0.0) if self.degree else None
 
 
 @pytest.fixture
@@ -129,6 +131,23 @@ async def test_while_ec2_is_away_jobs_are_looked_after_all_the_same(world: World
     assert world.queue.hexists(names.RUNS, names.GUARDIAN)
 
 
+async def test_a_run_goes_on_with_what_the_one_before_knew_of_the_money(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = ledgers.begun(time.time() - 60)
+    for document in (TARIFF, replace(begun, node_s=1_800.0)):
+        document.save(world.moto.client("s3"), BUCKET)
+    await world.guard()
+    before = scripts.run(world.queue, accepting.status()).money or {}
+    world.queue.delete(names.MONEY)
+    away = Fault(service="s3", operation="GetObject", times=None, status=503, code="SlowDown")
+    with world.endpoint.faults.injected(away):
+        await world.guard()
+    assert "no tariff yet" not in capsys.readouterr().out
+    after = scripts.run(world.queue, accepting.status()).money or {}
+    assert after["spend_eur"] == pytest.approx(before["spend_eur"], abs=0.01)
+
+
 # --- the latch
 
 
@@ -168,6 +187,24 @@ async def test_the_end_of_the_money_stops_latches_and_is_lifted_by_command(
     assert not (await command(world, "sudo"))["ok"]
 
 
+async def test_the_end_of_the_money_latches_also_where_ec2_does_not_answer(
+    world: World, purse: Purse
+) -> None:
+    node = world.add_node()
+    world.heartbeat(node=node)
+    assert (await world.infer()).status == 202
+    world.queue.delete(names.node_key(node), names.NODES)
+    purse.degree = Degree.LATCHED
+    # By the time it looks at the jobs, EC2 answers again.
+    down = Fault(service="ec2", operation="DescribeInstances", status=503, code="Down")
+    with world.endpoint.faults.injected(down):
+        await world.guard()
+    assert world.queue.exists(names.LATCH)
+    assert (world.calls("DescribeInstances"), world.calls("StartInstances")) == (0, 0)
+    await world.guard()
+    assert tag(world, node)
+
+
 @pytest.mark.parametrize("lost", ["key", "document", "tag", "key and document", "key and tag"])
 async def test_what_one_place_lost_it_gets_from_another(
     world: World, purse: Purse, lost: str
@@ -186,7 +223,8 @@ async def test_what_one_place_lost_it_gets_from_another(
     assert tag(world, node)
     stored = Latch.load(s3, BUCKET)
     assert stored is not None
-    assert stored.until == months.end(time.time())
+    now = time.time()
+    assert stored.until in (latched_until(now), months.end(now))
     assert (await world.infer()).status == 402
 
 

@@ -12,6 +12,8 @@ import pytest
 from support.world import KILLER_ROLE, World, session
 
 from budget_killer import handler as killer
+from budget_killer.messages import UNSURE_S
+from tlfif.money import months
 
 # As Budgets writes it.
 TEXT = """AWS Budget Notification November 26, 2026
@@ -39,10 +41,17 @@ def message(subject: str = SUBJECT, text: str = TEXT, at: str = "") -> dict[str,
     return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": told}]}
 
 
-def alarm(state: str) -> dict[str, Any]:
+def alarm(state: str, reason: str = "23.4 >= 23.0", data: Any = None) -> dict[str, Any]:
     """What CloudWatch sends when an alarm changes to a state."""
-    told = {"AlarmName": "spend", "NewStateValue": state, "NewStateReason": "23.4 >= 23.0"}
+    told = {"AlarmName": "spend", "NewStateValue": state, "NewStateReason": reason}
+    told |= {"NewStateReasonData": data} if data else {}
     return message(f'{state}: "spend" in US East (N. Virginia)', json.dumps(told))
+
+
+def latched_until(now: float) -> float:
+    """How long Budgets' message latches: on the first of a month its figures may be the last's."""
+    sure_at = months.begin(now) + UNSURE_S
+    return sure_at if now < sure_at else months.end(now)
 
 
 async def kill(world: World, event: dict[str, Any] | None = None) -> None:

@@ -227,7 +227,7 @@ class World:
                     patch.setenv(name, value)
                 # boto3's own session has read the router's.
                 patch.setattr(boto3, "DEFAULT_SESSION", session())
-                caller, _, _ = guardian.services()
+                caller, *_ = guardian.services()
                 _ = caller.policy and caller.functions
         await asyncio.to_thread(
             guardian.handler, {}, SimpleNamespace(aws_request_id=str(uuid.uuid4()))
@@ -294,8 +294,8 @@ def world(
         made_on_use = [vars(routing)[name] for name in ("ec2", "s3") if name in vars(routing)]
         _close(router.services, *made_on_use, *_clients(routing.caller))
     if guardian.services.cache_info().currsize:
-        caller, *clients = guardian.services()
-        _close(guardian.services, *clients, *_clients(caller))
+        caller, ec2, s3, _ = guardian.services()
+        _close(guardian.services, ec2, s3, *_clients(caller))
     authorizer.verifier.cache_clear()
     authorizer.told.cache_clear()
     made.queue.close()

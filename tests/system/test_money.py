@@ -14,6 +14,7 @@ from os import kill
 import httpx
 import pytest
 from support.calls import eventually
+from support.killing import latched_until
 from support.system import calls, until_state
 from support.users import WAIT_S, User
 
@@ -85,7 +86,7 @@ async def test_with_watcher_and_guardian_dead_the_budget_stops_it_as_the_drill_s
     stops = [call.role_arn for call in calls(cloud, "StopInstances", since)]
     assert stops[0] == role(cloud, "budget_killer")
     shown = capsys.readouterr().out
-    lifts = months.iso(months.end(time.time()))
+    lifts = months.iso(latched_until(time.time()))
     for step in ("BudgetStops 1, stopped ['i-", "402 budget_exhausted", f"until {lifts}"):
         assert step in shown
     assert "may start it" in shown

@@ -1,6 +1,7 @@
 """What is accepted while money or failed boots keep nodes from being started (OPS-003)."""
 
 import json
+import time
 
 import pytest
 import redis
@@ -123,6 +124,27 @@ def test_a_node_that_is_ready_or_an_operator_ends_it(client: "redis.Redis", how:
         assert scripts.run(client, rounds.mend()) == 3
     assert accept(client, new_job()).wake == 1
     assert status(client).broken is None
+
+
+def test_a_node_that_the_guardian_sees_ready_after_the_failures_ends_it_too(
+    client: "redis.Redis",
+) -> None:
+    """The scripts in an image that was baked before the breaker do not."""
+    fail(client)
+
+    def see(launched: int, node: str = "i-2") -> bool:
+        seen = json.dumps({"launched": launched, "ready": True})
+        scripts.run(client, rounds.looked({node: seen}, {}))
+        return status(client).broken is None
+
+    before, after = int(time.time()) - 60, int(time.time()) + 60
+    assert not see(before), "it says nothing of those that failed since"
+    assert see(after)
+    fail(client, first=100)
+    scripts.run(client, rounds.looked({"i-2": json.dumps({"launched": after})}, {}))
+    assert see(after)
+    client.hset(names.BREAKER, mapping={"failed": 3, "since": 1, "until": 2, "why": "", "node": ""})
+    assert not see(after), "it was ready before"
 
 
 def test_while_the_trial_boots_its_jobs_are_accepted(client: "redis.Redis") -> None:

@@ -16,9 +16,9 @@ from tlfif.nodes import Node
 from tlfif.queue.scripts import Call
 
 
-def new(reason: str, by: str, now: float) -> Latch:
-    """A latch for the rest of the month."""
-    return Latch(reason=reason, since=now, until=months.end(now), by=by)
+def new(reason: str, by: str, now: float, until: float | None = None) -> Latch:
+    """A latch for the rest of the month, or until a time in it."""
+    return Latch(reason=reason, since=now, until=until or months.end(now), by=by)
 
 
 def shown(latch: Latch) -> dict[str, str]:
@@ -28,7 +28,9 @@ def shown(latch: Latch) -> dict[str, str]:
 
 
 def hold(latch: Latch) -> Call[bool]:
-    """Sets the queue's key until the latch ends, unless there is one; whether there was none."""
+    """Sets the queue's key until the latch ends, unless there is one that ends no earlier; whether
+    there was none.
+    """
     return Call("rounds/latch", [], [json.dumps(shown(latch)), int(latch.until)], bool)
 
 

@@ -40,6 +40,14 @@ def iso(at: float) -> str:
     return datetime.datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def parsed(text: str) -> float:
+    """The time of ISO text, as `iso` writes it and AWS does; UTC where it says no zone. Raises
+    ValueError.
+    """
+    at = datetime.datetime.fromisoformat(text)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
 def _of(at: float) -> _Month:
     return _of_day(int(at // DAY_S))
 
