@@ -58,7 +58,7 @@ def test_it_is_ubuntu_for_x86_64_on_an_encrypted_disk_of_the_nodes_size(
 
 def test_the_document_is_told_its_software_and_its_model(recording: Recording) -> None:
     told = parameters(recording)
-    stored = recording.one(OBJECT).inputs
+    stored = recording.one(OBJECT, "gpu-image-software").inputs
     assert told["Software"] == f"s3://{recording.outputs['replies_bucket']}/{stored['key']}"
     assert stored["key"] == f"image/{told['SoftwareSha256']}.zip"
     model = Model.model_validate_json(told["Model"])
@@ -120,7 +120,8 @@ def test_the_zip_has_the_packages_of_a_node_and_its_key_is_their_hash(dev: Recor
     made = software.zipped()
     content = made.path.read_bytes()
     assert hashlib.sha256(content).hexdigest() == made.sha256
-    assert dev.one(OBJECT).inputs["source"] == made.path.relative_to(ROOT).as_posix()
+    stored = dev.one(OBJECT, "gpu-image-software").inputs
+    assert stored["source"] == made.path.relative_to(ROOT).as_posix()
     with zipfile.ZipFile(io.BytesIO(content)) as zipped:
         names = zipped.namelist()
     assert {name.partition("/")[0] for name in names} == {"tlfif", "worker", "gpu_image"}

@@ -50,7 +50,7 @@ def test_a_node_reads_its_configuration_from_its_stacks_parameter(dev: Recording
         "TLFIF_IDLE_MINUTES": "5",
         "TLFIF_MAX_LIFETIME_HOURS": "4",
         "TLFIF_BOOT_ALLOWANCE_MINUTES": "10",
-        "TLFIF_GPU_EUR_PER_HOUR": variables(dev, "router-function")["TLFIF_GPU_EUR_PER_HOUR"],
+        "TLFIF_GPU_EUR_PER_HOUR": "0.4617",
     }
     granted = statements(dev, "gpu-node-policy")["ReadParameter"]
     assert (granted["Action"], granted["Resource"]) == (

@@ -49,6 +49,7 @@ def test_what_runs_every_minute_and_what_less_often(dev: Recording) -> None:
     found = {functions[each.function_arn]: each.minutes for each in schedules.of(dev)}
     assert found == {
         "guardian": 1,
+        "meter": 1,
         "ping_probe": 1,
         "payload_samples": 5,
         "cost_publisher": 15,

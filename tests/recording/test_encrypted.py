@@ -81,7 +81,7 @@ def test_the_program_runs_on_an_encrypted_file_and_a_preview_shows_no_secret(
         "tl-fif:alerts.pagerDutyUrl, tl-fif:budget"
     )
     assert [each.getMessage() for each in caplog.records] == [said]
-    (subscription,) = recording.of_type(SUBSCRIPTION)
+    subscription = recording.one(SUBSCRIPTION, "alerts-pagerduty")
     assert subscription.inputs["endpoint"] == subscription.outputs["endpoint"] == SECRET
     monkeypatch.setattr(preview, "evaluate", on_file)
     shown = preview.preview("dev")

@@ -94,9 +94,10 @@ def test_one_key_shows_exactly_the_load_balancer_and_its_price(clone: Path) -> N
         "dev", against="HEAD", config=["gpu:tlsIngress=true"], root=clone
     ).splitlines()
     assert sorted(line[2:] for line in said if line.startswith("+ ")) == BALANCER
-    assert [line for line in said if line.startswith(("~", "±", "-"))] == []
+    changed = [line for line in said if line.startswith(("~", "±", "-"))]
+    assert changed == ["~ tariff-document  s3:BucketObjectv2"]
     assert "   +16.43 $/month  TLS balancer" in said
-    assert "10 added, 0 changed, 0 replaced, 0 removed; +16.43 $/month (+14.28 €)" in said[-1]
+    assert "10 added, 1 changed, 0 replaced, 0 removed; +16.43 $/month (+14.28 €)" in said[-1]
     assert said[-2].startswith("warning: The cap of €20 leaves 0.0 GPU-hours")
 
 

@@ -23,6 +23,7 @@ OWNER_OF_FOLDER = {
     "gpu_image": PLATFORM,
     "gui": FRONT_END,
     "local": PLATFORM,
+    "observability": PLATFORM,
     "queries": PLATFORM,
     "recording": PLATFORM,
     "tests": MAINTAINERS,

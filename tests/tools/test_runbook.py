@@ -11,6 +11,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runbook, "evaluate", evaluate)
 
 
+@pytest.mark.story("OPS-004")
 def test_each_alarm_has_a_line_that_says_when_it_rings_and_what_to_do() -> None:
     table = runbook.table()
     assert "| `watch-spend-stops` | `CurrentSpendEUR`, Maximum of 15 min, ≥ 20 |" in table

@@ -10,7 +10,9 @@ if redis.call('GET', WAKE) == id then redis.call('DEL', WAKE) end
 local entry, created_at = unpack(redis.call('HMGET', job, 'entry', 'created_at'))
 if not entry then return redis.call('EXISTS', mark) == 1 and 'withdrawn' or 'gone' end
 local ready, coming = count_nodes()
-if holder(entry) or ready + coming > 0 or redis.call('EXISTS', STARTS) == 1 then return 'kept' end
+-- One that somebody wanted to stop is promised to nobody.
+local promised = redis.call('EXISTS', STARTS) == 1 and redis.call('EXISTS', STOP) == 0
+if holder(entry) or ready + coming > 0 or promised then return 'kept' end
 if laned and redis.call('EXISTS', LANE, LANE_WAKE) > 0 then return 'kept' end
 if idempotency ~= '' and redis.call('HEXISTS', idempotency, 'repeated') == 1 then return 'kept' end
 redis.call('XDEL', STREAM, entry)
