@@ -65,7 +65,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 @pytest_asyncio.fixture
 async def gate(engine: Engine) -> AsyncIterator[Gate]:
     transport = httpx.MockTransport(engine.answer)
-    made = Gate(Model("http://model", "m", Patience(0.2, 0.05), transport), engine)
+    made = Gate(Model("http://model", "m", Patience(0.2, 0.05), transport=transport), engine)
     running = asyncio.create_task(made.run())
     yield made
     await end(running)
