@@ -1,6 +1,7 @@
 """A stack as it was at another git revision: evaluated by that revision's own code."""
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -60,7 +61,11 @@ class Evaluation:
     def _start(self) -> "subprocess.Popen[str]":
         command = [sys.executable, "-B", "-c", DRIVER]
         command += [self._stack, str(self._result), self._evaluator()]
-        return subprocess.Popen(command, cwd=self._folder, text=True, stderr=subprocess.PIPE)
+        # Its own modules, not this checkout's.
+        environ = {name: each for name, each in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.Popen(
+            command, cwd=self._folder, env=environ, text=True, stderr=subprocess.PIPE
+        )
 
     def _evaluator(self) -> str:
         for module in EVALUATORS:

@@ -45,7 +45,8 @@ class Row:
 
 def worst_usd_per_hour(tariff: Tariff) -> dict[str, float]:
     """What requests cost at most, at the callers' limits."""
-    each = sum(count * tariff.prices[item]["usd"] for item, count in PER_REQUEST.items())
+    prices = tariff.prices
+    each = sum(n * prices[item]["usd"] for item, n in PER_REQUEST.items() if item in prices)
     return {"requests": each * MOST_RATE * HOUR_S}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support import sweeps
-from support.program import INSTANCE, evaluate, statements, variables
+from support.program import INSTANCE, evaluate, statements
 
 from components import prices
 from components.settings import Settings
@@ -15,6 +15,7 @@ from recording import kinds
 from recording.differences import diff
 from recording.invented import RecordingBackend
 from recording.model import Recording
+from tlfif.money.documents import Tariff
 
 pytestmark = pytest.mark.story("LAM-004")
 
@@ -118,15 +119,21 @@ def test_to_and_from_spot_each_node_is_another_one() -> None:
 
 def test_the_cap_counts_what_a_spot_node_may_cost_at_most() -> None:
     on_demand, spot = fleet(), fleet(spot=True)
-    price = "TLFIF_GPU_EUR_PER_HOUR"
-    told = [variables(each, "router-function")[price] for each in (on_demand, spot)]
+    told = [hourly(each) for each in (on_demand, spot)]
     assert told[0] == told[1]
     hours = [each.outputs["cost_gpu_hours_left"] for each in (on_demand, spot)]
     assert hours[0] == hours[1]
     assert "cost_spot_hours_left" not in on_demand.outputs
     assert spot.outputs["cost_spot_hours_left"] > 2 * hours[0]
     settings = Settings.parse({"aws:region": "us-east-1", "tl-fif:gpu": {"spot": True}})
-    assert float(told[0]) == pytest.approx(settings.gpu_eur_per_hour, abs=1e-4)
+    eur = told[0] / settings.costs.usd_per_eur
+    assert eur == pytest.approx(settings.gpu_eur_per_hour, abs=1e-4)
+
+
+def hourly(recording: Recording) -> float:
+    """What the functions that count money are told of a node's hour, in USD."""
+    [told] = [each for each in recording.resources if each.name == "tariff-document"]
+    return Tariff.parse(told.inputs["content"]).gpu_usd_per_hour
 
 
 @pytest.mark.parametrize("instance_type", sorted(prices.VCPUS))

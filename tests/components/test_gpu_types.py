@@ -1,6 +1,7 @@
 """GPU types: where there are any, what they cost, which models fit, and what mends a misfit."""
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -99,7 +100,9 @@ def test_the_nodes_are_of_the_type_where_a_zone_has_it(
 ) -> None:
     assert with_l4.one(INSTANCE, "gpu-node-0").inputs["instanceType"] == "g6.xlarge"
     assert asked == [["g6.xlarge"]]
-    (hour,) = [line for line in with_l4.bill if line["item"] == "g6.xlarge"]
+    (hour,) = [
+        line for line in with_l4.bill if (line["item"], line["per"]) == ("g6.xlarge", "gpu-hour")
+    ]
     assert (hour["per"], hour["usd"]) == ("gpu-hour", 0.8048)
 
 
@@ -227,8 +230,13 @@ def test_the_preview_says_what_each_gpu_would_cost_and_leave(
     assert euros == sorted(euros)
     assert [name for name in types if types[name]["ownImage"]] == ["g6f.large", "g6f.xlarge"]
     text = preview.as_text(with_l4, None, [], [])
-    assert "   * g6.xlarge     0.704 €/GPU-hour   11.3 hours left  NVIDIA L4, 24 GB\n" in text
-    assert "     g4dn.xlarge   0.462 €/GPU-hour   17.2 hours left  Tesla T4, 16 GB\n" in text
+    assert re.search(
+        r"   \* g6.xlarge     0.704 €/GPU-hour   1\d.\d hours left  NVIDIA L4, 24 GB\n", text
+    )
+    hours = types["g4dn.xlarge"]["hoursLeft"]
+    assert (
+        f"     g4dn.xlarge   0.462 €/GPU-hour   {hours:.1f} hours left  Tesla T4, 16 GB\n" in text
+    )
     assert "of the 21.16 GB that vLLM may have of the NVIDIA L4: weights 0.67 GB" in text
     assert "   vllm serve /srv/tl-fif/model/tinyllama" in text
 

@@ -7,7 +7,7 @@ import redis
 from support.jobs import BOOT, NODE, accept, heartbeat, new_job, read
 
 from tlfif import names
-from tlfif.queue import accepting, guarding, scripts, watching, working
+from tlfif.queue import accepting, guarding, rounds, scripts, watching, working
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("OPS-004")]
 
@@ -59,7 +59,7 @@ def test_nodes_are_counted_by_state_and_boots_told_with_their_steps(client: "red
     scripts.run(client, working.heartbeat(NODE, BOOT, "ready", 0, steps, boot_ms=90_000))
     told = news(client)
     assert (told.ready, told.coming, told.boot) == (1, 1, steps)
-    failed = guarding.looked({NODE: '{"counted": 1}'}, {NODE: "it did not load"})
+    failed = rounds.looked({NODE: '{"counted": 1}'}, {NODE: "it did not load"})
     scripts.run(client, failed)
     scripts.run(client, failed)
     assert news(client).counts == {"failed_boots": 1}

@@ -117,7 +117,7 @@ UNTOLD = {
     kinds.monitoring.BUDGET.token: {"tags"},
     kinds.cognito.USER_POOL_CLIENT.token: {"generateSecret"},
     kinds.s3.BUCKET.token: {"forceDestroy"},
-    kinds.s3.BUCKET_OBJECT.token: {"source"},
+    kinds.s3.BUCKET_OBJECT.token: {"source", "content", "contentType"},
 }
 # They are there as long as what they belong to: moto has none of AWS's own policies, a topic always
 # has a policy.
