@@ -30,6 +30,12 @@ NOT_REACHED = {
     "health-canary-policy/WriteCanaryLogs: logs:CreateLogGroup": CANARY,
     "health-canary-policy/WriteFindings: s3:PutObject": CANARY,
 }
+# What a guard does only where another is dead: not in every run of the clouds.
+INSTEAD = {
+    "cost-publisher-policy/AskForStop: sns:Publish",
+    "cost-publisher-policy/ThrottleStage: apigateway:GET",
+    "cost-publisher-policy/ThrottleStage: apigateway:PATCH",
+}
 
 
 @pytest.fixture(scope="module")
@@ -110,5 +116,5 @@ def test_no_role_made_a_call_that_its_policy_does_not_grant(findings: Findings) 
 @pytest.mark.story("OPS-003")
 @pytest.mark.usefixtures("everything_ran")
 def test_no_role_is_granted_an_action_that_nothing_used(findings: Findings) -> None:
-    assert [text for text in findings.unused if text not in NOT_REACHED] == []
+    assert set(findings.unused) - NOT_REACHED.keys() - INSTEAD == set()
     assert NOT_REACHED.keys() <= set(findings.unused), "used after all: take it off the list"

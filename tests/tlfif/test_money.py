@@ -220,7 +220,7 @@ def test_a_trickle_is_what_is_left_and_its_reserve_over_the_rest_of_the_month() 
     fixed = TARIFF.fixed_usd
     spent = TARIFF.cap_usd - fixed - 0.30
     begins = deciding.trickle(TARIFF, spent, BEGIN)
-    assert begins * each * (months.end(NOW) - BEGIN) == pytest.approx(0.50)
+    assert begins * each * (months.end(NOW) - BEGIN) == pytest.approx(0.45)
     assert deciding.trickle(TARIFF, TARIFF.cap_usd + 1, months.end(NOW) - 60) == 0
 
 

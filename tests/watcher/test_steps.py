@@ -1,5 +1,6 @@
 """A boot step by step, out of the engine's log and the machine's processes (EC2-002, EC2-003)."""
 
+import itertools
 import os
 import time
 from pathlib import Path
@@ -129,7 +130,9 @@ async def test_a_boots_steps_are_in_the_heartbeat_and_in_its_history(
     assert set(order) <= set(node["timings"])
     told = scripts.run(bench.redis, accepting.status()).last_boot
     assert told is not None
-    assert [told[step] for step in order] == sorted(told[step] for step in order)
+    reached = [told[step] for step in order]
+    # Two clocks, each rounded to a ms.
+    assert all(after - before > -5 for before, after in itertools.pairwise(reached))
     assert bench.redis.llen(names.BOOT_STEPS) == bench.redis.llen(names.BOOTS) == 1
 
 

@@ -16,7 +16,7 @@ SESSION_S = 900.0
 # What is kept for answers after everything else is closed, beside what the preview assumes.
 TRICKLE_USD = 0.10
 # And what they may cost beyond the cap: then, too, somebody must hear of it.
-RESERVE_USD = 0.20
+RESERVE_USD = 0.15
 
 
 class Degree(str, Enum):
