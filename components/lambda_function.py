@@ -9,7 +9,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import billed, bundle, iam, prices, pricing, surfaces
-from components.component import Component, ServiceRole
+from components.component import Component, Metric, ServiceRole
 from components.naming import FUNCTION_LIMIT, fitted
 from components.pricing import CostLine
 
@@ -110,6 +110,16 @@ class LambdaFunction(Component):
             source_arn=source_arn,
             opts=self._child(),
         )
+
+    def failures(self, threshold: int) -> Metric:
+        """What an alarm looks at that rings when so many calls of it failed in a period."""
+        return {
+            "namespace": "AWS/Lambda",
+            "metric_name": "Errors",
+            "dimensions": {"FunctionName": self.function.name},
+            "statistic": "Sum",
+            "threshold": threshold,
+        }
 
     def call_once(self) -> aws.lambda_.FunctionEventInvokeConfig:
         """Lets an asynchronous call be one: not made again when it fails, nor after `STALE_S`."""

@@ -102,13 +102,9 @@ class Meter(Component):
             "The meter fails or is not called: nobody counts what requests cost, or closes the API "
             "when the money ends.",
             [self._args.topic_arn],
-            namespace="AWS/Lambda",
-            metric_name="Errors",
-            dimensions={"FunctionName": self.function.function.name},
-            statistic="Sum",
+            **self.function.failures(FAILURES),
             period=300,
             evaluation_periods=1,
-            threshold=FAILURES,
             comparison_operator="GreaterThanOrEqualToThreshold",
             treat_missing_data="missing",
         )

@@ -9,7 +9,10 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from tlfif import aws, names
+from tlfif.log import log
 
+# EC2's words for an instance that will not be any more.
+GONE = ("shutting-down", "terminated")
 # A zone has no machine to give; another may.
 NO_CAPACITY_IN_ZONE = {
     "InsufficientCapacity",
@@ -148,7 +151,7 @@ def decide(
     Nodes whose last start failed come last, and before them those of zones that were `empty` a
     moment ago; those to `avoid`, and those that EC2 took back, are not started.
     """
-    present = [node for node in nodes if node.state not in ("terminated", "shutting-down")]
+    present = [node for node in nodes if node.state not in GONE]
     free = [node for node in present if not node.latched]
     stopped = [node for node in free if node.state == "stopped"]
     ours = [node for node in stopped if node.failure != INTERRUPTED]
@@ -169,6 +172,16 @@ def decide(
 def client(timeout_s: float) -> Any:
     """Makes an EC2 client that gives up in time for the caller to answer."""
     return aws.client("ec2", connect_s=timeout_s, read_s=timeout_s)
+
+
+def look(ec2: Any, stack: str) -> list[Node] | None:
+    """The stack's nodes; None, and a line of why, where EC2 does not answer."""
+    try:
+        with aws.answering():
+            return find(ec2, stack)
+    except aws.Unavailable as error:
+        log("nodes not found", "ERROR", why=str(error))
+        return None
 
 
 def find(ec2: Any, stack: str) -> list[Node]:

@@ -7,24 +7,21 @@ weights, checks what has arrived, as it does with what comes from the hub.
 
 import argparse
 import hashlib
-import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tlfif import names
+from tools.calling import CallError, call, region_of
 from tools.outputs import OutputsError, stack_outputs
 
 NEEDED = ("replies_bucket", "model_status")
-# The function may take Lambda's 15 minutes, and is called once.
-_CALL = Config(
-    connect_timeout=10, read_timeout=910, tcp_keepalive=True, retries={"total_max_attempts": 1}
-)
+# The function may take Lambda's 15 minutes.
+_WITHIN_S = 910.0
 _GGUF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.gguf")
 _MAGIC = b"GGUF"
 _CHUNK = 1 << 22
@@ -49,7 +46,7 @@ def main() -> int:
         if arguments.file:
             check(arguments.file, told["sha256"], arguments.stack)
             carry(arguments.file, outputs["replies_bucket"], told)
-        said = call(told["function"])
+        said = bring(told["function"])
     except (ModelError, OutputsError) as error:
         print(f"tl-fif: {error}", file=sys.stderr)
         return 1
@@ -102,7 +99,7 @@ def _other(file: Path, found: str, wanted: str, stack: str) -> str:
 
 def carry(file: Path, bucket: str, told: dict[str, Any]) -> None:
     """Uploads the file to where the function finds it, unless the weights are there."""
-    s3 = boto3.client("s3", region_name=_region(told["function"]))
+    s3 = boto3.client("s3", region_name=region_of(told["function"]))
     try:
         s3.head_object(Bucket=bucket, Key=names.model_key(told["sha256"]))
         return
@@ -121,24 +118,12 @@ def carry(file: Path, bucket: str, told: dict[str, Any]) -> None:
     s3.upload_file(str(file), bucket, names.incoming_key(told["sha256"]), Callback=progress)
 
 
-def call(function_arn: str) -> dict[str, Any]:
+def bring(function_arn: str) -> dict[str, Any]:
     """What the function answers: whether the weights are there, and one line."""
-    client = boto3.client("lambda", region_name=_region(function_arn), config=_CALL)
-    answer = client.invoke(
-        FunctionName=function_arn, Payload=json.dumps({"caller": "make model"}).encode()
-    )
-    said = json.loads(answer["Payload"].read() or b"null")
-    if answer.get("FunctionError"):
-        name = function_arn.rpartition(":")[2]
-        raise ModelError(
-            f"the function {name} failed: {said.get('errorMessage')}; "
-            f"its log is /aws/lambda/{name}; what has arrived is kept: call it again"
-        )
-    return said
-
-
-def _region(arn: str) -> str:
-    return arn.split(":")[3]
+    try:
+        return call(function_arn, {"caller": "make model"}, _WITHIN_S)
+    except CallError as error:
+        raise ModelError(f"{error}; what has arrived is kept: call it again") from error
 
 
 if __name__ == "__main__":

@@ -6,24 +6,17 @@ it would latch again at once.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tools.calling import CallError, call
 from tools.outputs import OutputsError, stack_outputs
 
 NEEDED = ("guardian_arn",)
-# The guardian waits for a run that is under way, and is called once.
-_CALL = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1})
-
-
-class UnlatchError(RuntimeError):
-    """The guardian failed; the message says where its log is."""
+# The guardian waits for a run that is under way.
+_WITHIN_S = 60.0
 
 
 def main() -> int:
@@ -38,8 +31,8 @@ def main() -> int:
     command = "reset_breaker" if arguments.breaker else "unlatch"
     try:
         outputs = stack_outputs(arguments.stack, arguments.outputs, NEEDED, "make unlatch")
-        said = call(outputs["guardian_arn"], command)
-    except (UnlatchError, OutputsError) as error:
+        said = call(outputs["guardian_arn"], {"command": command}, _WITHIN_S)
+    except (CallError, OutputsError) as error:
         print(f"tl-fif: {error}", file=sys.stderr)
         return 1
     except (BotoCoreError, ClientError) as error:
@@ -47,20 +40,6 @@ def main() -> int:
         return 1
     print(f"tl-fif: {said['message']}", file=sys.stdout if said["ok"] else sys.stderr)
     return 0 if said["ok"] else 1
-
-
-def call(function_arn: str, command: str) -> dict[str, Any]:
-    """What the guardian answers: whether it did it, and one line. Raises UnlatchError."""
-    client = boto3.client("lambda", region_name=function_arn.split(":")[3], config=_CALL)
-    payload = json.dumps({"command": command}).encode()
-    answer = client.invoke(FunctionName=function_arn, Payload=payload)
-    said = json.loads(answer["Payload"].read() or b"null")
-    if answer.get("FunctionError"):
-        name = function_arn.rpartition(":")[2]
-        raise UnlatchError(
-            f"the function {name} failed: {said.get('errorMessage')}; its log is /aws/lambda/{name}"
-        )
-    return said
 
 
 if __name__ == "__main__":

@@ -229,7 +229,7 @@ class World:
         self.closed = degree is not Degree.OPEN
         if self.closed and not self.record.first_closed_at:
             self.record.first_closed_at = self.now
-        if degree in (Degree.LATCHED, Degree.TRICKLE):
+        if degree.latches:
             self._latch()
         for machine in self.machines:
             up_s = self.now - machine.launched_at

@@ -66,7 +66,7 @@ class Killer:
     def _try(self, latch: Latch, now: float) -> list[str]:
         """One try; what is left to do."""
         left: list[str] = []
-        found = self._find()
+        found = nodes.look(self.ec2, self.stack)
         if found is None:
             left.append("EC2 does not say which nodes run")
         else:
@@ -79,14 +79,6 @@ class Killer:
         if found is not None and not self._mark(found, now):
             left.append("EC2 does not take the nodes' tag")
         return left
-
-    def _find(self) -> list[nodes.Node] | None:
-        try:
-            with aws.answering():
-                return nodes.find(self.ec2, self.stack)
-        except aws.Unavailable as error:
-            log("nodes not found", "ERROR", why=str(error))
-            return None
 
     def _stop(self, found: list[nodes.Node]) -> list[str]:
         """Stops what runs; which nodes are still to be stopped, and why."""
@@ -116,13 +108,7 @@ class Killer:
             log("bucket not latched", "ERROR", why=str(error))
 
     def _mark(self, found: list[nodes.Node], now: float) -> bool:
-        wanted = latching.unmarked(found, now)
-        if not wanted:
-            return True
-        try:
-            latching.mark(self.ec2, wanted, now)
-        except aws.Unavailable as error:
-            log("nodes not tagged", "ERROR", nodes=wanted, why=str(error))
-            return False
-        self._latched.add("nodes")
-        return True
+        marked = latching.mark(self.ec2, found, now)
+        if marked:
+            self._latched.add("nodes")
+        return marked is not None

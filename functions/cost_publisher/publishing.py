@@ -13,7 +13,6 @@ from tlfif.money.deciding import Decision
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 
 ASKERS = 7
-DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -119,14 +118,7 @@ def _known(s3: Any, bucket: str, askers: ThreadPoolExecutor) -> Known:
 
 def _nodes(ec2: Any, told: CostPublisher) -> list[nodes.Node] | None:
     """The stack's nodes; None where EC2 does not answer."""
-    if not told.gpu_count:
-        return []
-    try:
-        with aws.answering():
-            return nodes.find(ec2, told.stack)
-    except aws.Unavailable as error:
-        log("nodes not found", "ERROR", why=str(error))
-        return None
+    return nodes.look(ec2, told.stack) if told.gpu_count else []
 
 
 def _budget_usd(budgets: Any, told: CostPublisher) -> float | None:
@@ -143,12 +135,12 @@ def _budget_usd(budgets: Any, told: CostPublisher) -> float | None:
 
 def _is_due(billed: Billed | None, now: float) -> bool:
     """Whether Cost Explorer was not asked today yet; each time costs a cent."""
-    return billed is not None and billed.asked_at // DAY_S < now // DAY_S
+    return billed is not None and billed.asked_at // months.DAY_S < now // months.DAY_S
 
 
 def _explored_usd(ce: Any, told: CostPublisher, now: float) -> float | None:
     """What Cost Explorer says was spent this month; None where it says nothing in time."""
-    tomorrow = datetime.datetime.fromtimestamp(now + DAY_S, months.UTC).date()
+    tomorrow = datetime.datetime.fromtimestamp(now + months.DAY_S, months.UTC).date()
     first = datetime.datetime.fromtimestamp(months.begin(now), months.UTC).date()
     ours = {"Tags": {"Key": names.ENV_TAG, "Values": [names.ENV_VALUE]}}
     try:

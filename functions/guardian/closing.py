@@ -21,7 +21,6 @@ BY = "guardian"
 # whether an operator lifted it, so it is believed no longer than the bucket may take to answer.
 BY_TAG = "tag"
 BELIEVED_S = 150.0
-LATCHING = (Degree.LATCHED, Degree.TRICKLE)
 
 
 class NotLiftedError(RuntimeError):
@@ -63,12 +62,12 @@ class Closing:
         """
         stored = self._document()
         found = self._found(nodes, told, stored, now)
-        if found is None and decision and decision.degree in LATCHING:
+        if found is None and decision and decision.degree.latches:
             found = self._latch(decision.why, now)
         if found is None and not stored.is_known and _is_marked(nodes, now):
             found = self._believe(now)
         if found:
-            self._mark(nodes, now)
+            latching.mark(self.ec2, nodes, now)
             return found
         self._unmark(nodes)
         if decision:
@@ -79,7 +78,7 @@ class Closing:
         self, nodes: Sequence[Node], told: Look, decision: Decision | None, now: float
     ) -> str:
         """Lifts the latch; a line that says so. Raises NotLiftedError, redis.RedisError."""
-        if decision and decision.degree in LATCHING:
+        if decision and decision.degree.latches:
             raise NotLiftedError(
                 f"{decision.why}: the latch would be set again in a minute. Raise the cap "
                 "(pulumi config set --path 'tl-fif:budget.capEur' …, then pulumi up), "
@@ -103,7 +102,7 @@ class Closing:
         """Why the stack is latched as far as nodes and bucket know, '' when it is not."""
         stored = self._document()
         if latch := stored.holding(now):
-            self._mark(nodes, now)
+            latching.mark(self.ec2, nodes, now)
             return latch.reason
         is_tagged = _is_marked(nodes, now) and not stored.is_over(now)
         return "the nodes' tag says so" if is_tagged else ""
@@ -158,13 +157,6 @@ class Closing:
             latch.save(self.s3, self.bucket)
         except aws.Unavailable as error:
             log("bucket not latched", "ERROR", why=str(error))
-
-    def _mark(self, nodes: Sequence[Node], now: float) -> None:
-        if wanted := latching.unmarked(nodes, now):
-            try:
-                latching.mark(self.ec2, wanted, now)
-            except aws.Unavailable as error:
-                log("nodes not tagged", "ERROR", nodes=wanted, why=str(error))
 
     def _unmark(self, nodes: Sequence[Node]) -> None:
         if marked := [each.id for each in nodes if each.latched]:

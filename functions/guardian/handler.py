@@ -31,19 +31,15 @@ Answer = dict[str, Any]
 
 
 @cache
-def services() -> tuple[Caller, Any, Any, Money]:
+def services() -> tuple[Caller, Any, Any, Rounds]:
     """Made once per execution environment: fleet, queue and who calls the lane; EC2 and S3; and the
-    count of the money, which remembers what S3 does not give.
+    rounds, whose count of the money remembers what S3 does not give.
     """
     fleet = environment.Guardian.read()
     queue = scripts.connect(fleet.redis_host, fleet.redis_port, timeout_s=2.0)
-    s3 = replies.client(AWS_TIMEOUT_S)
-    return (
-        Caller(queue, fleet, AWS_TIMEOUT_S),
-        nodes.client(AWS_TIMEOUT_S),
-        s3,
-        Money(queue, s3, fleet.replies_bucket),
-    )
+    ec2, s3 = nodes.client(AWS_TIMEOUT_S), replies.client(AWS_TIMEOUT_S)
+    looks = Rounds(queue, ec2, s3, fleet, Money(queue, s3, fleet.replies_bucket))
+    return Caller(queue, fleet, AWS_TIMEOUT_S), ec2, s3, looks
 
 
 def handler(event: object, context: Any) -> Answer | None:
@@ -55,14 +51,14 @@ def handler(event: object, context: Any) -> Answer | None:
     """
     if isinstance(event, dict) and "command" in event:
         return _obey(str(event["command"]))
-    caller, *_ = services()
+    caller, _, _, looks = services()
     client = caller.redis
     # Of this run alone: Lambda repeats an event under the same id.
     token = str(uuid.uuid4())
     try:
         begun = scripts.run(client, guarding.begin_run(names.GUARDIAN, token))
     except redis.RedisError:
-        _rounds().without_queue(time.time())
+        looks.without_queue(time.time())
         raise
     if not begun:
         log("run skipped", why="another is under way")
@@ -80,13 +76,8 @@ def handler(event: object, context: Any) -> Answer | None:
 
 
 def _guard(token: str) -> Reconciliation:
-    caller, ec2, s3, _ = services()
-    return Guardian(caller, ec2, s3, token, time.monotonic() + WORK_S, _rounds()).run()
-
-
-def _rounds() -> Rounds:
-    caller, ec2, s3, money = services()
-    return Rounds(caller.redis, ec2, s3, environment.Guardian.read(), money)
+    caller, ec2, s3, looks = services()
+    return Guardian(caller, ec2, s3, token, time.monotonic() + WORK_S, looks).run()
 
 
 def _obey(command: str) -> Answer:
@@ -113,10 +104,11 @@ def _obey(command: str) -> Answer:
 
 
 def _commanded(command: str) -> str:
-    client = services()[0].redis
+    caller, _, _, looks = services()
+    client = caller.redis
     match command:
         case "unlatch":
-            return _rounds().unlatch(time.time())
+            return looks.unlatch(time.time())
         case "reset_breaker":
             failed = scripts.run(client, rounds.mend())
             scripts.run(client, rounds.did("breaker reset", "an operator wanted it"))

@@ -53,22 +53,17 @@ class Rounds:
 
     def _known(self, now: float) -> tuple[list[Node], Decision | None, Look]:
         with aws.answering():
-            found = self._nodes()
+            found = [] if self._has_none else nodes.find(self.ec2, self.told.stack)
         decision = self.money.keep(found, now)
         return found, decision, run(self.redis, rounds.look([node.id for node in found]))
 
     def _find(self) -> list[Node] | None:
-        try:
-            with aws.answering():
-                return self._nodes()
-        except aws.Unavailable as error:
-            log("nodes not looked at", "ERROR", why=str(error))
-            return None
+        return [] if self._has_none else nodes.look(self.ec2, self.told.stack)
 
-    def _nodes(self) -> list[Node]:
-        if self.told.gpu_wake == "never":  # there are none, and EC2 is asked nothing
-            return []
-        return nodes.find(self.ec2, self.told.stack)
+    @property
+    def _has_none(self) -> bool:
+        """Whether the stack has no nodes at all: EC2 is asked nothing then."""
+        return self.told.gpu_wake == "never"
 
     def _judge(self, found: Sequence[Node], look: Look, now: float) -> dict[str, Verdict]:
         told = self.told
@@ -76,7 +71,7 @@ class Rounds:
         return {
             node.id: watchdog.judge(node, look.nodes[node.id], limits, now, look.stop_ago_s)
             for node in found
-            if node.state not in ("shutting-down", "terminated")
+            if node.state not in nodes.GONE
         }
 
     def _act(

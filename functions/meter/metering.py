@@ -73,16 +73,11 @@ def worth_telling(
         return True
     if tariff is None:
         return False
-    before, after = (spending.usage_usd(tariff, _priced(tariff, each)) for each in (told, new))
+    before, after = (
+        spending.usage_usd(tariff, spending.with_lane(tariff, each.units, each.lane_s))
+        for each in (told, new)
+    )
     return after - before >= WORTH_USD
-
-
-def _priced(tariff: Tariff, metered: Metered) -> dict[str, float]:
-    """With the instant lane; what the tariff does not know yet is left out."""
-    used = dict(metered.units)
-    for item, each in tariff.lane_units.items():
-        used[item] = used.get(item, 0.0) + each * metered.lane_s
-    return {item: count for item, count in used.items() if item in tariff.prices}
 
 
 def _first(counter: Counter) -> str:

@@ -219,7 +219,7 @@ def test_a_node_that_is_told_twice_counts_once(
     now, stops = time.time(), list[Any]()
     ec2 = SimpleNamespace(stop_instances=lambda InstanceIds: stops.append(InstanceIds))
     node = Node("i-1", "running", latch=months.month(now))
-    monkeypatch.setattr(killer.Killer, "_find", lambda self: [node])
+    monkeypatch.setattr(killer.nodes, "look", lambda ec2, stack: [node])
     with fakeredis.FakeRedis(decode_responses=True, version=(7, 2)) as queue:
         give_up_at = time.monotonic() + 0.5
         killing = killer.Killer("dev", "b", ec2, Bucket(), queue, give_up_at)

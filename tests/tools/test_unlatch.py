@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tools import unlatch
+from tools import calling, unlatch
 
 pytestmark = pytest.mark.story("OPS-003")
 
@@ -31,7 +31,7 @@ class Lambda:
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, lambda_: Lambda, *arguments: str) -> int:
     outputs = folder / "outputs.json"
     outputs.write_text(json.dumps({"guardian_arn": GUARDIAN}))
-    monkeypatch.setattr(unlatch.boto3, "client", lambda service, **_: lambda_)
+    monkeypatch.setattr(calling.boto3, "client", lambda service, **_: lambda_)
     monkeypatch.setattr(sys, "argv", ["unlatch", "--outputs", str(outputs), *arguments])
     return unlatch.main()
 

@@ -27,6 +27,11 @@ class Degree(str, Enum):
     LATCHED = "latched"  # nodes stop, and every new job is refused with 402
     TRICKLE = "trickle"  # the API's stage lets through no more than a trickle
 
+    @property
+    def latches(self) -> bool:
+        """Whether nodes stop, and stay stopped."""
+        return self in (Degree.LATCHED, Degree.TRICKLE)
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -67,11 +72,16 @@ def lane_usd_per_hour(tariff: Tariff) -> float:
     )
 
 
+def left_usd(tariff: Tariff, spent_usd: float, now: float) -> float:
+    """What the cap leaves beside what is spent and what the rest of the month costs anyway."""
+    return tariff.cap_usd - spent_usd - tariff.fixed_usd * (1 - months.elapsed(now))
+
+
 def trickle(tariff: Tariff, spent_usd: float, now: float) -> float:
     """How many requests a second cost no more until the month's end than what is left and the
     reserve, when everything else is closed.
     """
-    left = tariff.cap_usd - spent_usd - tariff.fixed_usd * (1 - months.elapsed(now))
+    left = left_usd(tariff, spent_usd, now)
     seconds = max(spending.HOUR_S, months.end(now) - now)
     each = spending.request_usd(tariff)
     return max(0.0, left + RESERVE_USD) / (each * seconds) if each else 0.0

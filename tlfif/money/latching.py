@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tlfif import aws, names
+from tlfif.log import log
 from tlfif.money import months
 from tlfif.money.documents import Latch
-from tlfif.nodes import Node
+from tlfif.nodes import GONE, Node
 from tlfif.queue.scripts import Call
 
 
@@ -39,18 +40,21 @@ def lift() -> Call[int]:
     return Call("rounds/unlatch", [], [], int)
 
 
-def unmarked(nodes: Iterable[Node], now: float) -> list[str]:
-    """The nodes that lack this month's tag; what is being terminated needs none."""
-    gone = ("shutting-down", "terminated")
+def mark(ec2: Any, nodes: Iterable[Node], now: float) -> list[str] | None:
+    """Tags the nodes that lack it with the month for which they are latched: which these were;
+    None, and a line of why, where EC2 did not take it. What is being terminated needs none.
+    """
     month = months.month(now)
-    return [each.id for each in nodes if each.state not in gone and each.latch != month]
-
-
-def mark(ec2: Any, instances: Sequence[str], now: float) -> None:
-    """Tags nodes with the month for which they are latched. Raises aws.Unavailable."""
-    with aws.answering():
-        tag = {"Key": names.LATCH_TAG, "Value": months.month(now)}
-        ec2.create_tags(Resources=list(instances), Tags=[tag])
+    lacking = [each.id for each in nodes if each.state not in GONE and each.latch != month]
+    if lacking:
+        try:
+            with aws.answering():
+                tag = {"Key": names.LATCH_TAG, "Value": month}
+                ec2.create_tags(Resources=lacking, Tags=[tag])
+        except aws.Unavailable as error:
+            log("nodes not tagged", "ERROR", nodes=lacking, why=str(error))
+            return None
+    return lacking
 
 
 def unmark(ec2: Any, instances: Sequence[str]) -> None:

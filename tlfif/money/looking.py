@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tlfif.money import billing, deciding, ledgers, months, spending
-from tlfif.money.deciding import Decision, Degree
+from tlfif.money.deciding import Decision
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 from tlfif.nodes import Node
 
@@ -137,7 +137,7 @@ def published(
     billed = billed or Billed(month=months.month(now), at=months.begin(now))
     if not alive:
         billed = replace(billed, counted=seen.ledger.fields())
-    closes = seen.decision.degree in (Degree.LATCHED, Degree.TRICKLE)
+    closes = seen.decision.degree.latches
     return Published(seen, billed, closes and not alive and bool(seen.ledger.running))
 
 

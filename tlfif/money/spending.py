@@ -41,8 +41,13 @@ def units(tariff: Tariff, ledger: Ledger, metered: Metered | None) -> dict[str, 
     """What was used, the instant lane included: whichever count of it is the higher."""
     if metered is not None and metered.month != ledger.month:
         metered = None
-    used = dict(metered.units) if metered else {}
     lane_s = max(ledger.lane_s, metered.lane_s if metered else 0.0)
+    return with_lane(tariff, metered.units if metered else {}, lane_s)
+
+
+def with_lane(tariff: Tariff, units: Mapping[str, float], lane_s: float) -> dict[str, float]:
+    """These units and what so many seconds of the instant lane take."""
+    used = dict(units)
     for item, each in tariff.lane_units.items():
         used[item] = used.get(item, 0.0) + each * lane_s
     return used

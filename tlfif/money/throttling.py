@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlfif import aws, names
-from tlfif.money import deciding, ledgers, looking, months
+from tlfif.money import deciding, ledgers, looking
 from tlfif.money.deciding import Degree
 from tlfif.money.documents import Billed, Ledger, Metered, Tariff
 from tlfif.money.looking import Look
@@ -51,8 +51,7 @@ def is_unmetered(known: Known, now: float) -> bool:
 
 def left_usd(known: Known, now: float) -> float:
     """What the cap leaves beside what is spent and what the rest of the month costs anyway."""
-    rest = known.tariff.fixed_usd * (1 - months.elapsed(now))
-    return known.tariff.cap_usd - _look(known, now).spent_usd - rest
+    return deciding.left_usd(known.tariff, _look(known, now).spent_usd, now)
 
 
 def _look(known: Known, now: float) -> Look:
