@@ -20,7 +20,7 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo budget-drill local engine up refresh destroy test bench month vllm-check bake-check fuzz chaos postman invoke user model bake unlatch reset-breaker check preview format pins lambda-package dashboard dashboard-picture docs clean setup-local setup-dev
+.PHONY: help demo budget-drill local engine up refresh destroy test bench month vllm-check bake-check fuzz chaos postman invoke user model bake unlatch reset-breaker check preview format pins lambda-package dashboard dashboard-picture docs push-test deploy rollback smoke latency smoke-user pipeline posture workflows clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,33 @@ model: setup-local ## Bring the weights of a deployed stack to its bucket now, f
 
 bake: setup-local ## Bake a deployed stack's node image, publish it, and remove what nobody uses (STACK=…, KEEP=…, ARGS=--force)
 	@$(RUN) -m tools.bake --stack "$(STACK)" $(if $(KEEP),--keep "$(KEEP)") $(ARGS)
+
+push-test: setup-dev ## What each push is held against, within five minutes: the first failure ends it (coverage's pages in dist/coverage)
+	@$(RUN) -m tools.delivery.push_test $(ARGS)
+
+deploy: setup-local ## This commit's router becomes a new version, gets a part of the traffic, then all of it, or none (STACK=…, OUTPUTS=…, ARGS=…)
+	@$(RUN) -m tools.delivery.deploy --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(ARGS)
+
+rollback: setup-local ## The version before serves again, or the one that is named (STACK=…, VERSION=…)
+	@$(RUN) -m tools.delivery.rollback --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(VERSION),--version "$(VERSION)")
+
+smoke: setup-local ## A prompt to a deployed stack and its reply, within 120 s (STACK=…, OUTPUTS=…, ARGS=…)
+	@$(RUN) -m tools.delivery.smoke --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(ARGS)
+
+latency: setup-local ## How long the router of a deployed stack takes warm, by its X-Ray traces: p95 at most 60 ms (STACK=…)
+	@$(RUN) -m tools.delivery.latency --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(ARGS)
+
+smoke-user: setup-local ## Make the user who signs in for the smoke test, or give it a new password (STACK=…)
+	@$(RUN) -m tools.delivery.smoke_user --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")
+
+pipeline: setup-dev ## The delivery pipeline on this machine: each stage's own script, in order, against a local cloud
+	@$(RUN) -m local pipeline --stack "$(STACK)" $(ARGS)
+
+posture: setup-dev ## Judge the stacks by checkov; a kind of finding that nobody decided on fails
+	@$(RUN) -m tools.posture $(ARGS)
+
+workflows: setup-dev ## Judge the GitHub workflows by actionlint and zizmor
+	@$(RUN) -m tools.workflows
 
 unlatch: setup-local ## Lift the budget's latch of a deployed stack, unless its cap is still reached (STACK=…)
 	@$(RUN) -m tools.unlatch --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")

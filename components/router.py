@@ -52,7 +52,7 @@ class Router(Component):
                 statements=fleet.statements,
                 vpc=args.vpc,
                 versioned=True,
-                pipeline=args.settings.delivery.pipeline,
+                pipeline=args.settings.delivery.has_pipeline,
                 monthly_calls=args.settings.costs.requests_per_month,
                 starts_traces=False,
             ),

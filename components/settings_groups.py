@@ -12,6 +12,7 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
@@ -291,15 +292,60 @@ class CostSettings(Group):
 
 
 class DeliverySettings(Group):
-    """How new code comes to serve."""
+    """How new code comes to serve: by the delivery pipeline, where there is a connection."""
 
-    pipeline: bool = Field(
-        default=False,
+    connection_arn: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws:(codeconnections|codestar-connections):[a-z0-9-]+:[0-9]{12}:connection/"
+        r"[0-9a-f-]{36}$",
         description=(
-            "whether a delivery pipeline moves the alias `prod` to a new version; otherwise each "
-            "`pulumi up` does"
+            "the connection to GitHub by which the delivery pipeline gets each commit; without one "
+            "there is no pipeline, and each `pulumi up` moves the alias `prod`"
         ),
     )
+    repository: str | None = Field(
+        default=None,
+        max_length=140,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$",
+        description="what the pipeline delivers, as owner/name; set together with "
+        "delivery:connectionArn",
+    )
+    branch: str = Field(
+        default="main",
+        max_length=100,
+        pattern=r"^[A-Za-z0-9._/-]+$",
+        description="the branch whose commits the pipeline delivers",
+    )
+    canary_percent: int = Field(
+        default=10,
+        ge=1,
+        le=50,
+        description="how much of the traffic a new router gets at first, in percent",
+    )
+    canary_minutes: int = Field(
+        default=5,
+        ge=1,
+        le=30,
+        description="minutes for which it has that part, before it gets all",
+    )
+    slack_webhook_url: Annotated[SecretStr, AfterValidator(_https)] | None = Field(
+        default=None,
+        max_length=2000,
+        examples=["https://secret.invalid/webhook"],
+        description="a Slack webhook that hears of each deployment; set it with --secret",
+    )
+
+    @model_validator(mode="after")
+    def _connection_and_repository(self) -> "DeliverySettings":
+        if (self.connection_arn is None) != (self.repository is None):
+            missing = "connectionArn" if self.connection_arn is None else "repository"
+            raise ValueError(f"a pipeline needs delivery:{missing} too: set both, or neither")
+        return self
+
+    @property
+    def has_pipeline(self) -> bool:
+        """Whether the stack has a delivery pipeline."""
+        return self.connection_arn is not None
 
 
 class AlertSettings(Group):

@@ -12,6 +12,9 @@ FOREIGN_TAGS = (LATCH_TAG,)
 AMI_PARAMETER = "/tl-fif/latest_ami_id"
 # What an image of the nodes is tagged with (EC2-002): whose it is, its version, when it was baked.
 IMAGE_TAG, IMAGE_VERSION_TAG, IMAGE_DATE_TAG = "tl-fif:gpu-node", "tl-fif:version", "tl-fif:baked"
+# Parameters of the delivery pipeline, encrypted: who signs in for the smoke test (JSON: email,
+# password), and the webhook that hears of deployments.
+SMOKE_PARAMETER, SLACK_PARAMETER = "/tl-fif/smoke_user", "/tl-fif/slack_webhook"
 ACCESS_LOG_GROUP = "/apigw/tl-fif"
 
 # CloudWatch metrics: one namespace a topic, written as embedded metric format on stdout.
@@ -20,6 +23,8 @@ NAMESPACE_GPU = "TLFIF/GPU"
 NAMESPACE_QUEUE = "TLFIF/Queue"
 NAMESPACE_API = "TLFIF/Api"
 NAMESPACE_COST = "TLFIF/Cost"
+NAMESPACE_DELIVERY = "TLFIF/Delivery"
+METRIC_SMOKE_UNSTABLE = "SmokeUnstable"
 METRIC_RATE_LIMIT_BREACHES = "RateLimitBreaches"
 METRIC_REDIS_ENQUEUE_FAIL = "RedisEnqueueFail"
 METRIC_EC2_STARTS = "EC2Starts"

@@ -7,7 +7,15 @@ import zipfile
 from typing import Any, ClassVar
 
 import pytest
-from support.program import ALARM, FUNCTION, PERMISSION, SUBSCRIPTION, evaluate, statements
+from support.program import (
+    ALARM,
+    FUNCTION,
+    PERMISSION,
+    PIPED,
+    SUBSCRIPTION,
+    evaluate,
+    statements,
+)
 from support.sweeps.metrics import emitted
 
 from components.canary import script
@@ -313,7 +321,7 @@ def test_what_is_deployed_serves_unless_a_pipeline_decides(dev: Recording) -> No
     alias = kinds.lambda_.ALIAS.token
     assert dev.one(alias).ignore_changes == []
     assert dev.one(FUNCTION, "router-function").urn in dev.one(alias).dependencies
-    piped = evaluate("dev", config={"tl-fif:delivery": {"pipeline": True}})
+    piped = evaluate("dev", config=PIPED)
     assert piped.one(alias).ignore_changes == ["functionVersion", "routingConfig"]
     permission = [each.one(PERMISSION, "router-from-api").inputs for each in (dev, piped)]
     assert permission[0] == permission[1]

@@ -19,6 +19,12 @@ PERMISSION = kinds.lambda_.PERMISSION.token
 POLICY = kinds.iam.ROLE_POLICY.token
 SUBSCRIPTION = kinds.monitoring.TOPIC_SUBSCRIPTION.token
 
+# A stack's configuration with which it has a delivery pipeline.
+CONNECTION = (
+    "arn:aws:codeconnections:us-east-1:123456789012:connection/11111111-2222-4333-8444-555555555555"
+)
+PIPED = {"tl-fif:delivery": {"connectionArn": CONNECTION, "repository": "example/tl-fif"}}
+
 
 def variables(recording: Recording, function: str) -> dict[str, str]:
     return recording.one(FUNCTION, function).inputs["environment"]["variables"]

@@ -1,0 +1,1 @@
+"""What the delivery pipeline runs, and a person too: push test, deployment, rollback, smoke."""
