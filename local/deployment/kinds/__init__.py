@@ -7,6 +7,7 @@ not ignored.
 
 from local.deployment.kinds import (
     cognito,
+    delivery,
     iam,
     instances,
     lambda_,
@@ -26,6 +27,7 @@ __all__ = [
     "READERS",
     "REMOVERS",
     "cognito",
+    "delivery",
     "iam",
     "instances",
     "lambda_",
