@@ -258,12 +258,17 @@ class Deployment:
     def _undo(self, failure: str) -> None:
         outcome = self.outcome
         outcome.failure = failure or "stopped"
-        try:
-            found = self._router.restore(outcome.previous, outcome.version)
-        except (DeliveryError, ClientError, BotoCoreError) as error:
-            self._note(f"the alias could not be moved back ({error}): make rollback")
-            return
-        self._note(f"{found} alone serves" if not found.weights else f"the alias names {found}")
+        for tried in range(TRIES):
+            try:
+                found = self._router.restore(outcome.previous, outcome.version)
+            except (DeliveryError, ClientError, BotoCoreError) as error:
+                if tried == TRIES - 1:
+                    self._note(f"the alias could not be moved back ({error}): make rollback")
+                self._pace.wait(1)
+            else:
+                alone = "" if found.weights else " alone serves"
+                self._note(f"{found}{alone}")
+                return
 
     def _prune(self) -> None:
         try:
