@@ -242,8 +242,8 @@ def _tell_times_of_pipelines_as_numbers() -> None:
 
     def get_pipeline(self: Any) -> str:
         told = json.loads(get(self))
-        times = {key: 0 for key in ("created", "updated")}
-        return json.dumps({**told, "metadata": {**told["metadata"], **times}})
+        told["metadata"] |= {"created": 0, "updated": 0}
+        return json.dumps(told)
 
     CodePipelineResponse.get_pipeline = get_pipeline
 
