@@ -200,12 +200,13 @@ def _last_line(path: Path) -> str:
 def _stored(outputs: Mapping[str, Any], prefix: str) -> str:
     """Where the artefacts are, in words; that they could not be stored is no failure."""
     bucket = outputs.get("artifacts_bucket")
+    here = FOLDER.relative_to(ROOT) if FOLDER.is_relative_to(ROOT) else FOLDER
     if not bucket:
-        return f"{FOLDER.relative_to(ROOT)} has its artefacts"
+        return f"its artefacts are in {here}"
     try:
         upload(client("s3", outputs["user_pool_id"].partition("_")[0]), FOLDER, bucket, prefix)
     except StageError as error:
-        return f"its artefacts are in {FOLDER.relative_to(ROOT)} only: {error}"
+        return f"its artefacts are in {here} only: {error}"
     return f"its artefacts are at s3://{bucket}/{prefix}/"
 
 
