@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import os
 import resource
-import shlex
 import signal
 import subprocess
 import sys
@@ -38,7 +37,7 @@ def check_command(python: str | None = None) -> list[str]:
     return ["make", "--no-print-directory", *([f"PYTHON={python}"] if python else []), "check"]
 
 
-def test_command(more: Sequence[str], reports: Path = REPORTS) -> list[str]:
+def pytest_command(more: Sequence[str], reports: Path) -> list[str]:
     """pytest with the push's selection, or with what `more` chooses of it."""
     selected = ["-m", "push", "--exitfirst", "-q", "-n", "auto"]
     reported = [f"--junitxml={reports / 'junit.xml'}", f"--cov-report=html:{reports / 'coverage'}"]
@@ -53,7 +52,7 @@ def main() -> int:
     parser.add_argument("--no-check", action="store_true", help="the tests alone")
     arguments, more = parser.parse_known_args()
     REPORTS.mkdir(exist_ok=True)
-    commands = {TESTS: test_command(more)}
+    commands = {TESTS: pytest_command(more, REPORTS)}
     if not arguments.no_check:
         commands = {CHECK: check_command(sys.executable), **commands}
     signal.signal(signal.SIGTERM, _interrupt)
@@ -107,9 +106,7 @@ def _first_failure(running: Mapping[str, "subprocess.Popen[bytes]"], began: floa
 
 
 @contextlib.contextmanager
-def _running(
-    command: Sequence[str], to: IO[bytes] | None
-) -> Iterator["subprocess.Popen[bytes]"]:
+def _running(command: Sequence[str], to: IO[bytes] | None) -> Iterator["subprocess.Popen[bytes]"]:
     """The command in a process group of its own, which ends with the block."""
     out: Any = {"stdout": to, "stderr": subprocess.STDOUT} if to else {}
     # Another make's flags and its job server are not for this one.
