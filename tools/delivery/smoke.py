@@ -24,8 +24,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from components.naming import stack_name
 from recording.model import ROOT
 from tlfif.names import METRIC_SMOKE_UNSTABLE, NAMESPACE_DELIVERY, SMOKE_PARAMETER
+from tools.delivery import summary as slack
 from tools.delivery.posting import Posting
-from tools.delivery.stage import StageError, client, commit, ended, parameter, tell_slack
+from tools.delivery.stage import StageError, client, ended, parameter
 from tools.delivery.store import upload
 from tools.outputs import stack_outputs
 
@@ -101,7 +102,7 @@ def _smoke(given: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     summary = Summary(
         stack=given.stack,
-        commit=commit(),
+        commit=slack.commit()[0],
         began=now.isoformat(timespec="seconds"),
         prompt=given.prompt,
     )
@@ -227,7 +228,8 @@ def _say_unstable(outputs: Mapping[str, Any], summary: Summary, stored: str) -> 
         )
     except (BotoCoreError, ClientError) as error:
         print(f"tl-fif: {METRIC_SMOKE_UNSTABLE} was not counted: {error}", file=sys.stderr)
-    tell_slack(client("ssm", region), summary.stack, f"{summary.line}; {stored}")
+    if trouble := slack.tell(summary.stack, region, f"{summary.line}; {stored}"):
+        print(f"tl-fif: {trouble}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 from support.scripted_api import ScriptedApi, scripted_api
 
-from tools.delivery import smoke, smoke_user
+from tools.delivery import smoke, smoke_user, summary
 
 REGION, BUCKET = "us-east-1", "artifacts"
 ROUTER = f"arn:aws:lambda:{REGION}:123456789012:function:tl-fif-dev-router"
@@ -28,7 +28,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.setenv("CODEBUILD_RESOLVED_SOURCE_VERSION", "0123456789abcdef" * 2)
+    monkeypatch.setattr(summary, "commit", lambda: ("0123456789abcdef" * 2, ""))
     with mock_aws():
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         yield
