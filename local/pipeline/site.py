@@ -22,6 +22,10 @@ def site(
         "TLFIF_SECONDS_PER_MINUTE": str(options.seconds_per_minute),
         # The router's functions run here, not on Lambda.
         "TLFIF_BUNDLE_TARGET": "host",
+        # Two posts a second and more would be too many of one user's.
+        "SMOKE_ARGS": "--every 0.5",
+        # Everything here shares the processors: `make bench BENCH=router` is what judges a router.
+        "LATENCY_ARGS": "--limit 5000",
         **(told or {}),
     }
     return Site(

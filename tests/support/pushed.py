@@ -14,6 +14,7 @@ LATER = {
     "tests/system/": CLOUD,
     "tests/fuzz/": CLOUD,
     "tests/local/commands/": CLOUD,
+    "tests/local/pipeline/test_delivery.py": CLOUD,
     f"{LIFE}[literal]": EVALUATES,
     f"{LIFE}[prod]": EVALUATES,
     "tests/bench/test_router.py::test_the_router_keeps_to_it_on_this_machine": CLOUD,
