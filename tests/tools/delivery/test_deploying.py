@@ -20,6 +20,7 @@ from tlfif.names import ALIAS, SLACK_PARAMETER
 from tools.delivery import deploy
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("CI-004")]
+TRACED = "    import os\n    print(os.environ['_X_AMZN_TRACE_ID'])\n"
 QUICK = ("--minutes", "0", "--seconds-per-minute", "0.02")
 
 
@@ -69,7 +70,7 @@ def test_a_good_version_gets_a_part_then_all_and_everybody_hears_of_it(site: Sit
     site.deploy(ANSWERS % "old", *QUICK)
     old, _ = site.serving
     with site.callers() as seen, slack(site) as heard:
-        code, said = site.deploy(ANSWERS % "new")
+        code, said = site.deploy((ANSWERS % "new").replace("    return", TRACED + "    return"))
         assert code == 0, said
         new, weights = site.serving
         time.sleep(0.7)
@@ -84,6 +85,9 @@ def test_a_good_version_gets_a_part_then_all_and_everybody_hears_of_it(site: Sit
     assert text.startswith(f"tl-fif dev: version {new} serves, after version {old}\n- commit ")
     assert f"a call of version {new}: https://us-east-1.console.aws.amazon.com/" in text
     assert text in said
+    # The call that it links to was traced by the id that the deployment chose.
+    trace = text.partition("#xray:traces/")[2].split()[0]
+    assert any(f"Root={trace};" in line for _, line in site.cloud.logs)
     exported = deploy.EXPORTED.read_text()
     assert exported == f"VERSION={new}\nPREVIOUS_VERSION={old}\n"
 
