@@ -39,7 +39,9 @@ def check_command(python: str | None = None) -> list[str]:
 
 def pytest_command(more: Sequence[str], reports: Path) -> list[str]:
     """pytest with the push's selection, or with what `more` chooses of it."""
-    selected = ["-m", "push", "--exitfirst", "-q", "-n", "auto"]
+    # Each reads all tests, and most of these wait for nothing: one more than there are processors.
+    workers = str((os.cpu_count() or 1) + 1)
+    selected = ["-m", "push", "--exitfirst", "-q", "-n", workers]
     reported = [f"--junitxml={reports / 'junit.xml'}", f"--cov-report=html:{reports / 'coverage'}"]
     covered = ["--cov", "--cov-report=term:skip-covered", *reported]
     undemanding = ["--cov-fail-under=0"] if more else []
