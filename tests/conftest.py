@@ -31,6 +31,14 @@ MEASURED = ("tlfif", "worker", "functions", "watcher")
 TESTS = Path(__file__).parent
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file that the push's selection has nothing of is not even read."""
+    if config.getoption("markexpr") != "push":
+        return None
+    test = collection_path.relative_to(TESTS.parent).as_posix()
+    return pushed.later(test) is not None or None
+
+
 # Before pytest chooses by markers.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from recording.model import ROOT
 
@@ -39,7 +39,9 @@ def check_command(python: str | None = None) -> list[str]:
 
 def pytest_command(more: Sequence[str], reports: Path) -> list[str]:
     """pytest with the push's selection, or with what `more` chooses of it."""
-    selected = ["-m", "push", "--exitfirst", "-q", "-n", "auto"]
+    # Each reads all tests, and most of these wait for nothing: one more than there are processors.
+    workers = str((os.cpu_count() or 1) + 1)
+    selected = ["-m", "push", "--exitfirst", "-q", "-n", workers]
     reported = [f"--junitxml={reports / 'junit.xml'}", f"--cov-report=html:{reports / 'coverage'}"]
     covered = ["--cov", "--cov-report=term:skip-covered", *reported]
     undemanding = ["--cov-fail-under=0"] if more else []
@@ -71,20 +73,22 @@ def run(commands: Mapping[str, Sequence[str]]) -> int:
     """Runs them beside one another until all have ended well, or the first has not, whose name is
     the last line then; the last one's words are seen at once, the others' when they fail.
     """
-    began, said = time.monotonic(), dict[str, IO[bytes]]()
-    with contextlib.ExitStack() as stack:
-        *quiet, _ = commands
-        said = {name: stack.enter_context(tempfile.TemporaryFile()) for name in quiet}
-        running = {
-            name: stack.enter_context(_running(command, said.get(name)))
-            for name, command in commands.items()
-        }
-        failed = _first_failure(running, began)
-    if failed in said:
-        _show(said[failed])
-    took_s, cpu_s = time.monotonic() - began, _cpu_s()
-    over = f": more than the {LIMIT_S} s of a test stage" if took_s > LIMIT_S else ""
-    print(f"push test: {took_s:.0f} s, {cpu_s:.0f} s of processors{over}", flush=True)
+    began = time.monotonic()
+    *quiet, _ = commands
+    with contextlib.ExitStack() as files:
+        said = {name: files.enter_context(tempfile.TemporaryFile()) for name in quiet}
+        with contextlib.ExitStack() as processes:
+            running = {
+                name: processes.enter_context(_running(command, said.get(name)))
+                for name, command in commands.items()
+            }
+            failed = _first_failure(running, began)
+        if failed in said:
+            _show(said[failed])
+    over = ""
+    if (took_s := time.monotonic() - began) > LIMIT_S:
+        over = f": a test stage has {LIMIT_S} s"
+    print(f"push test: {took_s:.0f} s, {_cpu_s():.0f} s of processors{over}", flush=True)
     if failed:
         print(f"push test: {failed} failed", file=sys.stderr)
     return 1 if failed else 0
@@ -108,10 +112,12 @@ def _first_failure(running: Mapping[str, "subprocess.Popen[bytes]"], began: floa
 @contextlib.contextmanager
 def _running(command: Sequence[str], to: IO[bytes] | None) -> Iterator["subprocess.Popen[bytes]"]:
     """The command in a process group of its own, which ends with the block."""
-    out: Any = {"stdout": to, "stderr": subprocess.STDOUT} if to else {}
+    beside = subprocess.STDOUT if to else None
     # Another make's flags and its job server are not for this one.
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLA"))}
-    with subprocess.Popen(command, cwd=ROOT, env=kept, start_new_session=True, **out) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=kept, stdout=to, stderr=beside, start_new_session=True
+    ) as process:
         try:
             yield process
         finally:
