@@ -7,8 +7,10 @@ not ignored.
 
 from local.deployment.kinds import (
     cognito,
+    delivery,
     iam,
     instances,
+    lambda_,
     messages,
     monitoring,
     network,
@@ -25,8 +27,10 @@ __all__ = [
     "READERS",
     "REMOVERS",
     "cognito",
+    "delivery",
     "iam",
     "instances",
+    "lambda_",
     "messages",
     "monitoring",
     "network",
