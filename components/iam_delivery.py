@@ -134,7 +134,7 @@ def roll_back(router_arn: Text) -> tuple[Statement, ...]:
     return (
         allow(
             "RollBack",
-            ["lambda:GetAlias", "lambda:ListVersionsByFunction", "lambda:UpdateAlias"],
+            ["lambda:GetAlias", "lambda:UpdateAlias"],
             router_arn,
         ),
         allow(

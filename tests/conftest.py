@@ -3,6 +3,7 @@ stands before it.
 """
 
 import os
+import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ from local.machine.valkey import Valkey, start_valkey
 # start processes or evaluate the program, would take a fifth of the run and find nothing.
 MEASURED = ("tlfif", "worker", "functions", "watcher")
 TESTS = Path(__file__).parent
+
+# Compiled modules are kept, as by the Makefile, and by the processes that tests start: reading
+# Pulumi's classes and AWS's would take each of them seconds more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

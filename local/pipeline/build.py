@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.machine.processes import Processes
-from local.pipeline.buildspec import PHASES, Buildspec, Phase
+from local.pipeline.buildspec import Buildspec
 
 SUCCEEDED, FAILED, TIMED_OUT = "Succeeded", "Failed", "TimedOut"
 SUCCEEDING = "CODEBUILD_BUILD_SUCCEEDING"
@@ -78,10 +78,7 @@ class Build:
         )
 
     async def _phases(self, spec: Buildspec, source: Path, given: Mapping[str, str]) -> None:
-        for name in PHASES:
-            phase: Phase | None = getattr(spec.phases, name)
-            if phase is None:
-                continue
+        for name, phase in spec.phases.in_order:
             done = await self._all(spec, source, given, phase.commands, name)
             done &= await self._all(spec, source, given, phase.finally_, f"{name}, finally")
             if not done and (name != "build" or phase.on_failure):

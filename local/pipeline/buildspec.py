@@ -6,8 +6,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-# In their order. https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
-PHASES = ("install", "pre_build", "build", "post_build")
+# https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
 VERSION = 0.2
 # The versions of Python in aws/codebuild/amazonlinux-aarch64-standard:3.0.
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
@@ -51,6 +50,17 @@ class Phases(_Part):
         if value and value.runtime_versions:
             raise ValueError("runtime-versions belong to the install phase")
         return value
+
+    @property
+    def in_order(self) -> list[tuple[str, Phase]]:
+        """Those there are, with their names."""
+        named = [
+            ("install", self.install),
+            ("pre_build", self.pre_build),
+            ("build", self.build),
+            ("post_build", self.post_build),
+        ]
+        return [(name, phase) for name, phase in named if phase]
 
 
 class Environment(_Part):

@@ -20,6 +20,7 @@ LAST = "tests/system/test_permissions_used.py"
 FIRST = (
     *TOGETHER,
     "tests/recording/test_terraform.py",
+    "tests/local/pipeline/test_delivery.py",
     *APART,
     "tests/local/node/",
     "tests/recording/",

@@ -46,6 +46,18 @@ def world(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 # --- a bake
 
 
+@pytest.mark.story("CI-003")
+def test_one_that_cost_more_than_it_may_is_not_published(world: World) -> None:
+    world.ami(NOW)
+    world.has((OLD, "AVAILABLE"), lists=3)
+    world.starts(NOW)
+    world.tells(NOW, "AVAILABLE")
+    world.times(NOW, 1800)
+    with pytest.raises(BakeError, match=r"cost €0.050, and may cost €0.03: it is not published"):
+        world.bake(most_eur=0.03)
+    assert world.published is None
+
+
 def test_what_it_baked_is_published_in_the_account_that_sts_names(world: World) -> None:
     baked = world.ami(NOW)
     world.has((OLD, "AVAILABLE"), lists=3)

@@ -26,7 +26,12 @@ from local.pipeline.site import make_smoke_user, site
 from recording import kinds
 from recording.model import ROOT
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.asyncio(loop_scope="module"),
+    # Each is a whole pipeline's run, of processes that share this machine with other tests.
+    pytest.mark.timeout(600),
+]
 
 HUB = ModelSettings.model_fields["hub"].default
 ROUTER = "functions/router/handler.py"
@@ -66,8 +71,20 @@ SERVICES = {
     "s3:ListBucket",
     "s3:PutObjectAcl",
 }
-# What a run meets only where something fails or is old.
-NOT_REACHED: set[str] = set()
+# What a run meets only where images or versions are old; and what CodePipeline itself writes.
+NOT_REACHED = {
+    "delivery-policy/KeepArtifacts: s3:PutObject",
+    "delivery-bake-policy/FindImages: ec2:DescribeInstances",
+    "delivery-bake-policy/RemoveImages: ec2:DeregisterImage",
+    "delivery-bake-policy/RemoveTheirSnapshots: ec2:DeleteSnapshot",
+    "delivery-bake-policy/WatchBakes: imagebuilder:DeleteImage",
+    "delivery-deploy-policy/PruneVersions: lambda:DeleteFunction",
+}
+# What has to run before it can be said that a role uses what it may.
+WITH_THEM = {
+    "test_a_commit_is_tested_baked_deployed_and_proved",
+    "test_a_failed_smoke_test_brings_the_version_before_back",
+}
 
 
 class Delivery:
@@ -201,23 +218,14 @@ async def test_a_failing_bake_ends_it(delivery: Delivery) -> None:
     delivery.builder.fails = ""
 
 
-@pytest.mark.story("CI-003")
-async def test_a_bake_that_cost_too_much_ends_it(delivery: Delivery) -> None:
-    before, delivery.builder.images = delivery.alias, []
-    delivery.builder.minutes = 30
-    result, _ = await delivery.deliver()
-    assert outcomes(result) == up_to("Bake")
-    assert "the bake cost €0.044, and may cost €0.03: it is not published" in delivery.said("Bake")
-    assert delivery.alias == before
-
-
 @pytest.mark.story("CI-004")
 async def test_a_router_that_answers_500_never_serves(delivery: Delivery) -> None:
-    before = delivery.alias
+    served, _ = delivery.alias
     result, _ = await delivery.deliver({ROUTER: BROKEN})
     assert outcomes(result) == up_to("Deploy")
     assert "FAILED" in delivery.said("Deploy")
-    assert delivery.alias == before
+    # Before the first deployment callers get what becomes version 1.
+    assert delivery.alias == ("1" if served == "$LATEST" else served, {})
 
 
 @pytest.mark.story("CI-004", "CI-005")
@@ -234,8 +242,15 @@ async def test_a_failed_smoke_test_brings_the_version_before_back(delivery: Deli
 
 
 @pytest.mark.story("CI-004")
-async def test_what_its_roles_may_do_they_did(delivery: Delivery) -> None:
-    """After a whole run: granted is what was used, beside what AWS's own services do with them."""
+async def test_what_its_roles_may_do_they_did(
+    delivery: Delivery, request: pytest.FixtureRequest
+) -> None:
+    """After all the others: granted is what was used, beside what AWS's own services do with
+    them.
+    """
+    ran = {item.name for item in request.session.items if item.path == request.path}
+    if not ran >= WITH_THEM:
+        pytest.skip("only after a delivery and a rollback in the same run")
     roles = [
         each.outputs["arn"]
         for each in delivery.cloud.recording.of_type(kinds.iam.ROLE.token)
