@@ -11,8 +11,8 @@ _OWN_KEY = (
     "more than the roles do about who may read"
 )
 _API_CACHE = (
-    "a cache costs $14 a month, and a reply that grows while it is read, or is somebody else's, may "
-    "not come out of one"
+    "a cache costs $14 a month, and a reply that grows while it is read, or is somebody else's, "
+    "may not come out of one"
 )
 _FUNCTION, _GROUP = "aws_lambda_function.*", "aws_cloudwatch_log_group.*"
 _STAGE, _PRIVATE = "aws_api_gateway_stage.gateway-stage", "aws_api_gateway_stage.health-private-*"
@@ -31,8 +31,8 @@ DECISIONS = (
         "CKV2_AWS_29",
         "a web application firewall",
         _STAGE,
-        "$5 a month and $1 a rule; without a token nothing is called, users are limited one by one, "
-        "and the meter closes the stage before a flood has cost too much",
+        "$5 a month and $1 a rule; without a token nothing is called, users are limited one by "
+        "one, and the meter closes the stage before a flood has cost too much",
     ),
     _decided(
         "CKV2_AWS_4",
@@ -88,8 +88,8 @@ DECISIONS = (
         "CKV_AWS_272",
         "signed code",
         _FUNCTION,
-        "the bundles can be made again from the commit, byte by byte; whoever may deploy would sign "
-        "as well",
+        "the bundles can be made again from the commit, byte by byte; whoever may deploy would "
+        "sign as well",
     ),
     # --- the queue
     _decided(
@@ -202,8 +202,8 @@ DECISIONS = (
         "CKV2_AWS_11",
         "a flow log of the VPC",
         "aws_vpc.network-vpc",
-        "it bills each GB that the queue is asked; nobody comes in from outside, and CloudTrail has "
-        "what roles did",
+        "it bills each GB that the queue is asked; nobody comes in from outside, and CloudTrail "
+        "has what roles did",
     ),
     _decided(
         "CKV_AWS_158",
@@ -231,8 +231,7 @@ DECISIONS = (
 def table() -> str:
     """The decisions as docs/security.md has them."""
     rows = [
-        f"| `{one.check}` {one.asks} | {', '.join(f'`{each}`' for each in one.where)} "
-        f"| {one.why} |"
+        f"| `{one.check}` {one.asks} | {', '.join(f'`{each}`' for each in one.where)} | {one.why} |"
         for one in DECISIONS
     ]
     return "\n".join(["| checkov's wish | of | why not |", "|---|---|---|", *rows])

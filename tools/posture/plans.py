@@ -10,7 +10,6 @@ from recording.terraform import Terraform, find_plugins, find_terraform
 from recording.translation import Json, translate
 
 
-
 class PlansError(RuntimeError):
     """There is nothing to plan by; the message says what is missing."""
 
