@@ -17,6 +17,7 @@ _API_CACHE = (
 _FUNCTION, _GROUP = "aws_lambda_function.*", "aws_cloudwatch_log_group.*"
 _STAGE, _PRIVATE = "aws_api_gateway_stage.gateway-stage", "aws_api_gateway_stage.health-private-*"
 _BUCKET, _QUEUE = "aws_s3_bucket.storage-replies", "aws_elasticache_replication_group.queue-group"
+_ARTIFACTS = "aws_s3_bucket.delivery-artifacts-bucket"
 _BALANCER, _NODE = "aws_lb.tls-nlb", "aws_instance.gpu-node-*"
 
 
@@ -116,29 +117,30 @@ DECISIONS = (
     # --- the bucket
     _decided(
         "CKV2_AWS_62",
-        "notifications of the bucket",
-        _BUCKET,
-        "nobody would listen: who writes there says so in the queue",
+        "notifications of buckets",
+        (_BUCKET, _ARTIFACTS),
+        "nobody would listen: who writes replies says so in the queue",
     ),
     _decided(
         "CKV_AWS_144",
         "a copy in another region",
-        _BUCKET,
-        "replies are gone after seven days, and weights can be had again",
+        (_BUCKET, _ARTIFACTS),
+        "replies and artefacts are gone within two weeks, and weights can be had again",
     ),
-    _decided("CKV_AWS_145", "a key of ours for the bucket", _BUCKET, _OWN_KEY),
+    _decided("CKV_AWS_145", "a key of ours for buckets", (_BUCKET, _ARTIFACTS), _OWN_KEY),
     _decided(
         "CKV_AWS_18",
-        "an access log of the bucket",
-        _BUCKET,
-        "people read through the API alone, whose access log has them; another bucket would keep "
-        "what this one may not",
+        "an access log of buckets",
+        (_BUCKET, _ARTIFACTS),
+        "people read through the API alone, whose access log has them, and one role each writes or "
+        "reads the artefacts; another bucket would keep what this one may not",
     ),
     _decided(
         "CKV_AWS_21",
         "versions of objects",
-        _BUCKET,
-        "what is overwritten or has expired must be gone: prompts and replies are people's own",
+        (_BUCKET, _ARTIFACTS),
+        "what is overwritten or has expired must be gone: prompts and replies are people's own; "
+        "artefacts are never written twice",
     ),
     # --- nodes and their image
     _decided(
@@ -196,6 +198,14 @@ DECISIONS = (
         "an access log of the balancer",
         _BALANCER,
         "only the VPC reaches it; nginx on the node has the requests",
+    ),
+    # --- the pipeline
+    _decided("CKV_AWS_147", "a key of ours for builds", "aws_codebuild_project.*", _OWN_KEY),
+    _decided(
+        "CKV_AWS_219",
+        "a key of ours for the pipeline's artefacts",
+        "aws_codepipeline.delivery-pipeline",
+        _OWN_KEY,
     ),
     # --- the whole
     _decided(
