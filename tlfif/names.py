@@ -14,7 +14,10 @@ AMI_PARAMETER = "/tl-fif/latest_ami_id"
 IMAGE_TAG, IMAGE_VERSION_TAG, IMAGE_DATE_TAG = "tl-fif:gpu-node", "tl-fif:version", "tl-fif:baked"
 # Parameters of the delivery pipeline, encrypted: who signs in for the smoke test (JSON: email,
 # password), and the webhook that hears of deployments.
-SMOKE_PARAMETER, SLACK_PARAMETER = "/tl-fif/smoke_user", "/tl-fif/slack_webhook"
+# Not below /tl-fif: who may ask for that path, to find the image, may read whatever is below it, and
+# AWS's own key decrypts for everybody in the account who may.
+SMOKE_PARAMETER = "/tl-fif-secrets/smoke_user"
+SLACK_PARAMETER = "/tl-fif-secrets/slack_webhook"
 ACCESS_LOG_GROUP = "/apigw/tl-fif"
 
 # CloudWatch metrics: one namespace a topic, written as embedded metric format on stdout.
