@@ -23,7 +23,8 @@ from recording.terraform import Terraform, find_plugins, find_terraform
 from recording.translation import Json, translate
 from tlfif import names
 
-pytestmark = pytest.mark.integration
+# The first test waits for a life, and the lives are lived beside one another.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 VPC, TOPIC = "aws_vpc.network-vpc", "aws_sns_topic.alerts-mail"
 BUCKET = "aws_s3_bucket.storage-replies"
