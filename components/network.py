@@ -91,8 +91,8 @@ class Network(Component):
             enable_dns_hostnames=True,
             opts=self._child(),
         )
-        # Every VPC has a group that lets its members reach one another; whoever is put into none is in
-        # that one. Here it lets nobody do anything.
+        # Every VPC has a group that lets its members reach one another, and whoever is put into no
+        # other is in that one. Here it lets nobody do anything.
         aws.ec2.DefaultSecurityGroup(
             f"{name}-default-group", vpc_id=self.vpc.id, ingress=[], egress=[], opts=self._child()
         )

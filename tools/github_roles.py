@@ -112,7 +112,7 @@ _FORMS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints one document; 1 with a line for a value of another form."""
-    parser = argparse.ArgumentParser(prog="github_roles", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="github_roles", description=__doc__)
     parser.add_argument("role", choices=["preview", "pipeline"])
     parser.add_argument("document", choices=["trust", "rights"])
     parser.add_argument("--account", required=True, help="the account's twelve digits")

@@ -17,8 +17,9 @@ TERRAFORM = f"""#!/bin/sh
 test "$1 $2" = "providers mirror" && grep -q 'version = "5.100.0"' main.tf || exit 1
 mkdir -p "$3/{PLACE}" && cd "$3/{PLACE}"
 echo '{{}}' > index.json
+archive=terraform-provider-aws_5.100.0_linux_amd64.zip
 echo binary > terraform-provider-aws_v5.100.0_x5
-"{sys.executable}" -m zipfile -c terraform-provider-aws_5.100.0_linux_amd64.zip terraform-provider-aws_*
+"{sys.executable}" -m zipfile -c "$archive" terraform-provider-aws_*
 """
 
 

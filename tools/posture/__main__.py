@@ -21,7 +21,7 @@ def judged(names: Sequence[str]) -> set[judgement.Finding]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if every finding was decided on, and every decision is needed; else 1 and a line each."""
-    parser = argparse.ArgumentParser(prog="posture", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="posture", description=__doc__)
     parser.add_argument("stacks", nargs="*", default=stacks(), help="all of them, if none is named")
     parser.add_argument("--json", action="store_true", help="print every finding, decided or not")
     given = parser.parse_args(arguments)
