@@ -13,8 +13,8 @@ AMI_PARAMETER = "/tl-fif/latest_ami_id"
 # What an image of the nodes is tagged with (EC2-002): whose it is, its version, when it was baked.
 IMAGE_TAG, IMAGE_VERSION_TAG, IMAGE_DATE_TAG = "tl-fif:gpu-node", "tl-fif:version", "tl-fif:baked"
 # Parameters of the delivery pipeline, encrypted: who signs in for the smoke test (JSON: email,
-# password), and the webhook that hears of deployments. Not below /tl-fif: who may ask for that path,
-# to find the image, may read whatever is below it, and AWS's own key decrypts for whoever may read.
+# password), and the webhook that hears of deployments. Not below /tl-fif: who may ask for that
+# path, to find the image, may read whatever is below it, and AWS's own key decrypts for them.
 SMOKE_PARAMETER = "/tl-fif-secrets/smoke_user"
 SLACK_PARAMETER = "/tl-fif-secrets/slack_webhook"
 ACCESS_LOG_GROUP = "/apigw/tl-fif"
