@@ -129,7 +129,7 @@ lambda-package: setup-local ## Build the Lambda bundles into dist/lambda (needs 
 	@$(RUN) -m components.bundle --target lambda
 
 pins: setup-dev ## Compile the pinned requirement files from the *.in files
-	@for set in requirements:3.11 requirements-local:3.11 requirements-dev:3.11 functions/requirements:3.11 gpu_image/requirements:3.10; do \
+	@for set in requirements:3.11 requirements-local:3.11 requirements-dev:3.11 functions/requirements:3.11 tools/posture/requirements:3.11 gpu_image/requirements:3.10; do \
 	  name=$${set%:*}; out=$$name.txt; [ $$name = functions/requirements ] && out=functions/constraints.txt; \
 	  $(RUN) -m uv pip compile --quiet --no-header --no-annotate $$(case $$name in gpu_image/*) echo --generate-hashes;; esac) --python-version $${set#*:} $$name.in -o $$out && \
 	  sed -i "1i # Pinned by 'make pins' from $$name.in." $$out || exit 1; done

@@ -59,6 +59,7 @@ FREE: dict[str, str] = {
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": "its metric is counted with the others",
     "aws:cloudwatch/queryDefinition:QueryDefinition": "a saved text; a query costs per GB it scans",
     "aws:cognito/userPoolClient:UserPoolClient": "users are billed at their pool",
+    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "free",
     "aws:ec2/egressOnlyInternetGateway:EgressOnlyInternetGateway": "free",
     "aws:ec2/internetGateway:InternetGateway": "free",
     "aws:ec2/route:Route": "free",

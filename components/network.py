@@ -91,6 +91,11 @@ class Network(Component):
             enable_dns_hostnames=True,
             opts=self._child(),
         )
+        # Every VPC has a group that lets its members reach one another, and whoever is put into no
+        # other is in that one. Here it lets nobody do anything.
+        aws.ec2.DefaultSecurityGroup(
+            f"{name}-default-group", vpc_id=self.vpc.id, ingress=[], egress=[], opts=self._child()
+        )
         self._create_subnets()
         self._create_routes()
         self.lambda_group = self.group("lambda", "functions that use the queue")

@@ -96,16 +96,23 @@ class Terraform:
         planned = [m["changes"]["add"] for m in messages if m["type"] == "change_summary"]
         return Verdict(errors=diagnostics(messages), planned=next(iter(planned), 0))
 
+    def plan(self, configuration: Json) -> Json:
+        """What would be made or changed, as Terraform tells it to other programs.
+
+        Raises RuntimeError if it is refused.
+        """
+        self.write(configuration)
+        if errors := diagnostics(self._plan("-out=plan")):
+            raise RuntimeError("\n".join(errors))
+        return json.loads(self.run("show", "-json", "plan").stdout)
+
     def replacing(self, configuration: Json, state: Json) -> dict[str, set[str]]:
         """Address to the attributes for which a plan from `state` replaces it.
 
         Raises RuntimeError if it is refused.
         """
         (self.folder / "terraform.tfstate").write_text(json.dumps(state))
-        self.write(configuration)
-        if errors := diagnostics(self._plan("-out=plan")):
-            raise RuntimeError("\n".join(errors))
-        plan = json.loads(self.run("show", "-json", "plan").stdout)
+        plan = self.plan(configuration)
         changes = [(each["address"], each["change"]) for each in plan.get("resource_changes", ())]
         return {
             address: {path[0] for path in change.get("replace_paths", ())}

@@ -13,8 +13,10 @@ AMI_PARAMETER = "/tl-fif/latest_ami_id"
 # What an image of the nodes is tagged with (EC2-002): whose it is, its version, when it was baked.
 IMAGE_TAG, IMAGE_VERSION_TAG, IMAGE_DATE_TAG = "tl-fif:gpu-node", "tl-fif:version", "tl-fif:baked"
 # Parameters of the delivery pipeline, encrypted: who signs in for the smoke test (JSON: email,
-# password), and the webhook that hears of deployments.
-SMOKE_PARAMETER, SLACK_PARAMETER = "/tl-fif/smoke_user", "/tl-fif/slack_webhook"
+# password), and the webhook that hears of deployments. Not below /tl-fif: who may ask for that
+# path, to find the image, may read whatever is below it, and AWS's own key decrypts for them.
+SMOKE_PARAMETER = "/tl-fif-secrets/smoke_user"
+SLACK_PARAMETER = "/tl-fif-secrets/slack_webhook"
 # The alias by which callers reach the router: which version it names is who deploys' decision.
 ALIAS = "prod"
 ACCESS_LOG_GROUP = "/apigw/tl-fif"

@@ -20,6 +20,7 @@ from tools.pages import (
     runbook,
     surface_costs,
 )
+from tools.posture import decisions, reach
 
 OUTPUTS = {
     "api_url": "where clients post prompts",
@@ -138,6 +139,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "fleet-costs": fleet_costs.table,
     "spot-prices": fleet_costs.spot_prices,
     "runbook": runbook.table,
+    "reach": reach.table,
+    "posture": decisions.table,
 }
 
 

@@ -50,6 +50,12 @@ SECURITY_GROUP = Kind(
     shape={"id": "sg-{hex:.17}", "arn": _ARN + ":security-group/{id}"},
     replaced_by=frozenset({"description", "name", "vpcId"}),
 )
+# The group that EC2 makes with a VPC: taken over by whoever declares it, and gone with the VPC.
+DEFAULT_SECURITY_GROUP = Kind(
+    token="aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
+    shape={"id": "sg-{hex:.17}", "arn": _ARN + ":security-group/{id}"},
+    replaced_by=frozenset({"vpcId"}),
+)
 INGRESS_RULE = Kind(
     token="aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
     shape={"id": "sgr-{hex:.17}"},

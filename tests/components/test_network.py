@@ -94,4 +94,12 @@ def test_every_rule_is_the_networks_own() -> None:
     recording = evaluate("literal")
     rules = [r for r in recording.resources if "SecurityGroup" in r.type]
     assert {r.parent.rpartition("::")[2] for r in rules} == {"network"}
-    assert len(rules) == 23, "six groups and their rules"
+    assert len(rules) == 24, "six groups and their rules, and the VPC's own group"
+
+
+def test_who_is_put_into_no_group_reaches_nobody_and_is_reached_by_nobody() -> None:
+    """Such a one is in the VPC's own group, which has no rule, and in which nothing of ours is."""
+    recording = evaluate("dev")
+    (group,) = recording.of_type(kinds.ec2.DEFAULT_SECURITY_GROUP.token)
+    assert (group.inputs["ingress"], group.inputs["egress"]) == ([], [])
+    assert [each.urn for each in recording.resources if group.urn in each.dependencies] == []

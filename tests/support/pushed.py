@@ -22,6 +22,7 @@ LATER = {
     "tests/recording/test_terraform.py": PROVIDER,
     "tests/recording/test_applying.py": PROVIDER,
     "tests/recording/test_replaced_by.py": PROVIDER,
+    "tests/tools/posture/test_posture.py::test_the_stacks_have_only": PROVIDER,
     "tests/recording/test_differences.py::test_the_real_provider_says": PROVIDER,
     "tests/recording/test_differences.py::test_what_the_provider_refuses": PROVIDER,
     "tests/recording/test_differences.py::test_a_change_is_shown": EVALUATES,

@@ -50,6 +50,54 @@ def _remove_security_group(moto: Moto, id_: str, outputs: Outputs) -> None:
     moto.client("ec2").delete_security_group(GroupId=id_)
 
 
+# --- the group of the VPC itself, which is there before anybody declares it
+
+
+@makes(kinds.ec2.DEFAULT_SECURITY_GROUP)
+def _default_group(moto: Moto, name: str, inputs: Inputs) -> Outputs:
+    own = [
+        {"Name": "vpc-id", "Values": [inputs["vpcId"]]},
+        {"Name": "group-name", "Values": ["default"]},
+    ]
+    found = moto.client("ec2").describe_security_groups(Filters=own)
+    group = found["SecurityGroups"][0]["GroupId"]
+    _close(moto, group)
+    ec2_retag(moto, group, {}, inputs)
+    return {"id": group, "arn": ec2_arn(moto, "security-group", group)}
+
+
+def _close(moto: Moto, group: str) -> None:
+    ec2 = moto.client("ec2")
+    for rule in _rules(moto, group):
+        way = "egress" if rule["IsEgress"] else "ingress"
+        revoke = getattr(ec2, f"revoke_security_group_{way}")
+        revoke(GroupId=group, SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]])
+
+
+@changes(kinds.ec2.DEFAULT_SECURITY_GROUP, "tags", "ingress", "egress")
+def _change_default_group(moto: Moto, id_: str, old: Outputs, new: Inputs) -> Outputs:
+    _close(moto, id_)
+    ec2_retag(moto, id_, old, new)
+    return {}
+
+
+@reads(kinds.ec2.DEFAULT_SECURITY_GROUP)
+def _read_default_group(moto: Moto, id_: str, outputs: Outputs) -> Outputs:
+    group = moto.client("ec2").describe_security_groups(GroupIds=[id_])["SecurityGroups"][0]
+    return {
+        "vpcId": group["VpcId"],
+        # Declared are none; one that somebody wrote is told as the API tells it.
+        "ingress": properties(group["IpPermissions"]),
+        "egress": properties(group["IpPermissionsEgress"]),
+        "tags": tag_map(group.get("Tags", ())),
+    }
+
+
+@removes(kinds.ec2.DEFAULT_SECURITY_GROUP)
+def _leave_default_group(moto: Moto, id_: str, outputs: Outputs) -> None:
+    """It goes with its VPC, as with AWS; until then it stays closed."""
+
+
 # --- rules: moto changes little of one in place, so a changed one gets another id
 
 # The other side of a rule: the provider's property, and the API's list and name.

@@ -204,6 +204,27 @@ def test_a_rule_follows_a_group_that_was_replaced(moto: Moto) -> None:
     assert [each["ReferencedGroupInfo"]["GroupId"] for each in rules] == [others.id]
 
 
+def test_a_rule_that_somebody_writes_into_the_vpcs_own_group_is_seen_and_taken_away(
+    moto: Moto,
+) -> None:
+    network = vpc(moto)
+    inputs = {"vpcId": network.id, "ingress": [], "egress": [], "tags": TAGS}
+    own = make(moto, kinds.ec2.DEFAULT_SECURITY_GROUP.token, "own", inputs)
+    ec2 = moto.client("ec2")
+
+    def rules() -> int:
+        mine = [{"Name": "group-id", "Values": [own.id]}]
+        return len(ec2.describe_security_group_rules(Filters=mine)["SecurityGroupRules"])
+
+    assert (rules(), drift(moto, own)) == (0, {})
+    ec2.authorize_security_group_egress(
+        GroupId=own.id, IpPermissions=[{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    )
+    assert drift(moto, own).keys() == {"egress"}
+    assert drift(moto, change(moto, own, ingress=[], egress=[])) == {}
+    assert rules() == 0
+
+
 def test_a_changed_pool_still_knows_its_users_by_their_mail(moto: Moto) -> None:
     inputs: dict[str, Any] = {
         "usernameAttributes": ["email"],

@@ -101,6 +101,7 @@ IN_PLACE: dict[str, Callable[[Inputs], Inputs]] = {
 # These have nothing of their own that changes in place; ROUTE and the two links between resources
 # have a test of their own below.
 ONLY_TAGS = {
+    kinds.ec2.DEFAULT_SECURITY_GROUP.token,
     kinds.ec2.EGRESS_ONLY_INTERNET_GATEWAY.token,
     kinds.ec2.ROUTE_TABLE.token,
     kinds.ec2.SECURITY_GROUP.token,
@@ -130,8 +131,9 @@ UNTOLD = {
     kinds.s3.BUCKET_OBJECT.token: {"source", "content", "contentType"},
 }
 # They are there as long as what they belong to: moto has none of AWS's own policies, a topic always
-# has a policy.
+# has a policy, and a VPC a group.
 BELONGING = {
+    kinds.ec2.DEFAULT_SECURITY_GROUP.token,
     kinds.iam.ROLE_POLICY_ATTACHMENT.token,
     kinds.s3.BUCKET_POLICY.token,
     kinds.monitoring.TOPIC_POLICY.token,

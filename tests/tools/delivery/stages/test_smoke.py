@@ -46,7 +46,7 @@ def unstable_counted() -> float:
 @pytest.fixture
 def webhook(api: ScriptedApi, account: None) -> None:
     boto3.client("ssm").put_parameter(
-        Name="/tl-fif/slack_webhook-dev", Value=api.webhook, Type="SecureString"
+        Name="/tl-fif-secrets/slack_webhook-dev", Value=api.webhook, Type="SecureString"
     )
 
 
@@ -152,7 +152,10 @@ def test_without_a_bucket_everything_is_left_here(
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (None, "there is no SSM parameter /tl-fif/smoke_user-dev: make smoke-user STACK=dev"),
+        (
+            None,
+            "there is no SSM parameter /tl-fif-secrets/smoke_user-dev: make smoke-user STACK=dev",
+        ),
         ("nonsense", "is no JSON of email and password: make smoke-user STACK=dev"),
         ('{"email": "x@y.z", "password": "wrong"}', "Cognito refuses x@y.z"),
     ],
@@ -161,7 +164,7 @@ def test_who_cannot_sign_in_is_one_line(
     run: Any, outputs: Path, value: str | None, says: str
 ) -> None:
     if value:
-        name = "/tl-fif/smoke_user-dev"
+        name = "/tl-fif-secrets/smoke_user-dev"
         boto3.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString")
     assert run(smoke.main, "--outputs", outputs, *QUICK) == 1
     assert says in summary()["why"]
@@ -182,7 +185,7 @@ def test_the_user_is_made_once_and_has_a_new_password_each_time(
     said = []
     for _ in range(2):
         assert run(smoke_user.main, "--outputs", outputs) == 0
-        name = "/tl-fif/smoke_user-dev"
+        name = "/tl-fif-secrets/smoke_user-dev"
         found = boto3.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]
         assert found["Type"] == "SecureString"
         said.append(json.loads(found["Value"]))

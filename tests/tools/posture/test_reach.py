@@ -1,0 +1,131 @@
+"""Who may do what, by the policies that the program gives, as IAM would decide."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.recordings import evaluate
+
+from recording import kinds
+from recording.model import Recording
+from tools.posture import reach
+
+POLICY = kinds.iam.ROLE_POLICY.token
+
+
+@pytest.fixture(scope="module")
+def literal() -> Recording:
+    return evaluate(reach.STACK)
+
+
+@pytest.fixture(scope="module")
+def found(literal: Recording) -> dict[str, list[str]]:
+    return reach.reach(literal)
+
+
+# What nobody in the stack may: an operator's own rights, or nobody's at all.
+NOBODYS = [
+    "start a node that is latched",
+    "start another stack's node",
+    "make or end a node",
+    "write the tariff",
+    "replace the node's software",
+    "call the guardian",
+    "remove the router",
+    "change the router's settings or role",
+    "put code into another function",
+    "read Slack's webhook by its path",
+    "read the smoke user's password by its path",
+    "make a user, or see one",
+    "give a right, or pass one on",
+    "hand a role to something",
+]
+
+
+@pytest.mark.parametrize("deed", NOBODYS)
+def test_nobody_may(deed: str, found: dict[str, list[str]]) -> None:
+    assert found[deed] == []
+
+
+@pytest.mark.story("CI-004", "LAM-004", "OPS-003")
+@pytest.mark.parametrize(
+    ("deed", "who"),
+    [
+        ("put code into the router", ["deploy stage"]),
+        ("move the router's alias", ["deploy stage", "smoke stage"]),
+        ("read the smoke user's password", ["smoke stage"]),
+        ("read Slack's webhook", ["deploy stage", "smoke stage"]),
+        ("say which image the nodes get", ["bake stage"]),
+        ("replace a stage's source", ["pipeline"]),
+        ("start a node", ["guardian", "router"]),
+        ("lift the latch of a node", ["guardian"]),
+        ("replace the lane's weights", ["model fetch"]),
+        ("read prompts' replies", ["API Gateway", "guardian", "instant lane", "node", "router"]),
+    ],
+)
+def test_these_alone_may(deed: str, who: list[str], found: dict[str, list[str]]) -> None:
+    assert found[deed] == who
+
+
+def test_who_tests_a_commit_may_store_coverage_and_no_more(found: dict[str, list[str]]) -> None:
+    """The test stage runs whatever a commit says."""
+    assert [deed for deed, who in found.items() if "test stage" in who] == ["store coverage"]
+
+
+def test_the_authorizer_and_the_probes_may_none_of_it(found: dict[str, list[str]]) -> None:
+    mentioned = {who for each in found.values() for who in each}
+    assert mentioned.isdisjoint({"authorizer", "VPC probe", "canary", "queue health"})
+
+
+def test_the_queue_is_for_functions_in_the_vpc_and_nodes(literal: Recording) -> None:
+    assert set(reach.queue_clients(literal)) == {
+        "VPC probe",
+        "budget killer",
+        "guardian",
+        "instant lane",
+        "node",
+        "payload samples",
+        "queue health",
+        "router",
+    }
+
+
+def granted(recording: Recording, policy: str, **statement: Any) -> Recording:
+    """The recording with one statement more in a policy."""
+
+    def more(inputs: dict[str, Any]) -> dict[str, Any]:
+        document = json.loads(inputs["policy"])
+        document["Statement"].append({"Sid": "More", "Effect": "Allow", **statement})
+        return {**inputs, "policy": json.dumps(document)}
+
+    resources = [
+        replace(each, inputs=more(each.inputs))
+        if (each.type, each.name) == (POLICY, policy)
+        else each
+        for each in recording.resources
+    ]
+    return replace(recording, resources=resources)
+
+
+def test_a_right_too_many_is_seen(literal: Recording) -> None:
+    more = granted(literal, "meter-policy", Action=["iam:PassRole"], Resource="*")
+    assert reach.reach(more)["hand a role to something"] == ["meter"]
+    more = granted(
+        literal,
+        "delivery-test-policy",
+        Action=["ssm:GetParametersByPath"],
+        Resource="arn:aws:ssm:*:*:parameter/tl-fif-secrets",
+    )
+    assert reach.reach(more)["read Slack's webhook by its path"] == ["test stage"]
+
+
+def test_a_role_that_nobody_named_is_an_error(literal: Recording) -> None:
+    role = literal.of_type(kinds.iam.ROLE.token)[0]
+    strange = replace(literal, resources=[replace(role, name="new-role")])
+    with pytest.raises(LookupError, match=r"say in tools/posture/reach\.py who has new-role"):
+        reach.roles(strange)
+
+
+def test_each_that_is_named_has_a_role(literal: Recording) -> None:
+    assert {each.name for each in literal.of_type(kinds.iam.ROLE.token)} == set(reach.WHO)

@@ -1,0 +1,1 @@
+"""What checkov finds in the stacks as Terraform plans them, held against what we decided on."""

@@ -1,0 +1,1 @@
+"""Judges the GitHub workflows: actionlint, built from its Go module, and zizmor from its wheel."""
