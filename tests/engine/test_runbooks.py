@@ -1,0 +1,29 @@
+"""What the pages tell an operator to do, done: each command is copied from the page and run by the
+real CLIs against a local cloud.
+"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from support import pages
+from support.account import Account
+from support.engine import needs_engine
+from support.terminal import Terminal, terminal
+
+from local.cloud import LocalCloud, Options
+
+FIRST = "first-deployment.md"
+pytestmark = [pytest.mark.engine, pytest.mark.integration, needs_engine]
+
+
+async def test_a_new_operator_gets_from_an_empty_account_to_an_answered_prompt() -> None:
+    options = Options(stack="dev", empty=True, lane=True, workers=1)
+    async with LocalCloud(options, print) as cloud:
+        account = Account(cloud)
+        async with terminal(cloud, "dev", cloud.machine_config) as here:
+            import time
+            t = time.monotonic()
+            for block in pages.commands(FIRST):
+                if block.runs:
+                    print("-----", block.where, f"{time.monotonic() - t:.1f}")
+                    print(await here.run(block))
