@@ -12,6 +12,7 @@ from components.component import alarms_of
 from components.cost_publisher import CostPublisher, CostPublisherArgs
 from components.cpu_worker import CpuWorker, CpuWorkerArgs
 from components.dashboard import Dashboard, Shown
+from components.delivery import Delivery, DeliveryArgs
 from components.gateway import Gateway, GatewayArgs
 from components.gpu_image import GpuImage, GpuImageArgs
 from components.gpu_node import GpuNodes, GpuNodesArgs
@@ -57,7 +58,10 @@ weights = (
     if lane_weights
     else None
 )
-alerts = Alerts("alerts", AlertsArgs(settings=settings.alerts, account_id=account_id))
+piped = settings.delivery.has_pipeline
+alerts = Alerts(
+    "alerts", AlertsArgs(settings=settings.alerts, account_id=account_id, events=piped)
+)
 queue = Queue(
     "queue",
     QueueArgs(
@@ -132,6 +136,7 @@ health = Health(
         vpc=vpc,
         replies_bucket=storage.replies,
         topic_arns=[alerts.pager_arn, alerts.topic_arn],
+        deployed_by_pipeline=piped,
     ),
 )
 
@@ -205,19 +210,49 @@ watch = Watch(
         stop_topic_arn=alerts.stop_arn,
     ),
 )
+router_arn = router.function.function.arn
+probe_arn = health.probe.function.arn if health.probe else None
+recipe_version = baking.recipe_version if baking else None
+delivery = (
+    Delivery(
+        "delivery",
+        DeliveryArgs(
+            settings=settings,
+            region=region,
+            account_id=account_id,
+            stack=stack,
+            router=router.function,
+            probe_arn=probe_arn,
+            api_name=gateway.api.name,
+            stage_name=gateway.stage.stage_name,
+            outputs={
+                "api_url": gateway.url,
+                "user_pool_id": identity.user_pool.id,
+                "user_pool_client_id": identity.client.id,
+                "router_arn": router_arn,
+                "probe_arn": probe_arn,
+                "image_recipe_version": recipe_version,
+            },
+            topic_arn=alerts.topic_arn,
+        ),
+    )
+    if piped and probe_arn
+    else None
+)
 counted = [storage, weights, router, lane, queue_health, gateway, health, baking, guardian]
 # The last function: it counts what the others use.
 meter = Meter(
     "meter",
     MeterArgs(
         stack=stack,
-        counted=[*counted, guardrails, publisher],
+        counted=[*counted, guardrails, publisher, delivery],
         gateway=gateway,
         replies_bucket=storage.replies,
         topic_arn=alerts.topic_arn,
     ),
 )
 watched = [queue, queue_health, gateway, health, guardian, guardrails, watch, publisher, meter]
+watched += [delivery] if delivery else []
 dashboard = Dashboard(
     "dashboard",
     Shown(
@@ -258,4 +293,10 @@ pulumi.export("tls_host", tls.host if tls else None)
 pulumi.export("alerts_topic_arn", alerts.topic_arn)
 pulumi.export("dashboard_url", dashboard.url)
 pulumi.export("guardian_arn", guardian.function.function.arn)
+pulumi.export("router_arn", router_arn)
+pulumi.export("probe_arn", probe_arn)
+pulumi.export("image_recipe_version", recipe_version)
+pulumi.export("pipeline_name", delivery.pipeline.name if delivery else None)
+pulumi.export("artifacts_bucket", delivery.artifacts.bucket.bucket if delivery else None)
+pulumi.export("deploy_alarms", delivery.alarm_names if delivery else [])
 pulumi.export("next_step", image.next_step)

@@ -17,10 +17,13 @@ PUBLISHERS = ("budgets.amazonaws.com", "cloudwatch.amazonaws.com")
 
 @dataclass(frozen=True, kw_only=True)
 class AlertsArgs:
-    """`account_id` is the account whose budgets and alarms may publish."""
+    """`account_id` is the account whose budgets and alarms may publish; `events` is whether rules
+    of EventBridge tell people something, too.
+    """
 
     settings: AlertSettings
     account_id: str
+    events: bool = False
 
 
 class Alerts(Component):
@@ -48,6 +51,8 @@ class Alerts(Component):
             resource_policies.publish_from(service, topic.arn, self._args.account_id)
             for service in PUBLISHERS
         ]
+        if role == "mail" and self._args.events:
+            statements.append(resource_policies.publish_events(topic.arn))
         return aws.sns.TopicPolicy(
             f"{self._name}-{role}-policy",
             arn=topic.arn,

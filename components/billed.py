@@ -7,6 +7,7 @@ from components import prices
 
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
+BUILD = "aws:codebuild/project:Project"
 BUCKET = "aws:s3/bucket:Bucket"
 CACHE = "aws:elasticache/replicationGroup:ReplicationGroup"
 CANARY = "aws:synthetics/canary:Canary"
@@ -17,6 +18,7 @@ FUNCTION = "aws:lambda/function:Function"
 IMAGE_PIPELINE = "aws:imagebuilder/imagePipeline:ImagePipeline"
 INSTANCE = "aws:ec2/instance:Instance"
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
+PIPELINE = "aws:codepipeline/pipeline:Pipeline"
 STAGE = "aws:apigateway/stage:Stage"
 SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
 USER_POOL = "aws:cognito/userPool:UserPool"
@@ -26,6 +28,7 @@ USER_POOL = "aws:cognito/userPool:UserPool"
 _BILLED: dict[str, frozenset[str]] = {
     ALARM: frozenset({"alarm"}),
     BALANCER: frozenset({"NLB", "NLB capacity"}),
+    BUILD: frozenset(),
     BUCKET: frozenset({"S3 storage", "S3 write", "S3 read"}),
     CACHE: frozenset(),
     CANARY: frozenset({"canary run"}),
@@ -36,6 +39,7 @@ _BILLED: dict[str, frozenset[str]] = {
     IMAGE_PIPELINE: frozenset({"m7i.large"}),
     INSTANCE: frozenset({"gp3 volume", "EBS snapshot", "public IPv4 address"}),
     LOG_GROUP: frozenset({"log ingestion"}),
+    PIPELINE: frozenset({"pipeline minute"}),
     STAGE: frozenset({"REST request", "trace"}),
     SUBSCRIPTION: frozenset(),
     USER_POOL: frozenset({"monthly active user"}),
@@ -50,8 +54,8 @@ FREE: dict[str, str] = {
     "aws:apigateway/usagePlan:UsagePlan": "a setting",
     "aws:apigateway/usagePlanKey:UsagePlanKey": "a setting",
     "aws:budgets/budget:Budget": "free without actions",
-    "aws:cloudwatch/eventRule:EventRule": "schedules of the default bus are free",
-    "aws:cloudwatch/eventTarget:EventTarget": "schedules of the default bus are free",
+    "aws:cloudwatch/eventRule:EventRule": "rules of the default bus are free",
+    "aws:cloudwatch/eventTarget:EventTarget": "AWS's own events are free",
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": "its metric is counted with the others",
     "aws:cloudwatch/queryDefinition:QueryDefinition": "a saved text; a query costs per GB it scans",
     "aws:cognito/userPoolClient:UserPoolClient": "users are billed at their pool",
@@ -107,6 +111,8 @@ def billed_items(kind: str, inputs: Mapping[str, Any]) -> frozenset[str]:
             "nodeType": size,
         }:
             return frozenset({prices.cache_item(engine, size)})
+        case "aws:codebuild/project:Project", {"environment": {"computeType": size}}:
+            return frozenset({prices.BUILD_SIZES[size]})
         case "aws:lambda/function:Function", {"architectures": [architecture]}:
             disk_mb = inputs.get("ephemeralStorage", {}).get("size", 0)
             run_time = prices.run_time(architecture, 0, disk_mb)

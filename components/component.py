@@ -142,7 +142,7 @@ class Component(pulumi.ComponentResource):
         *,
         acting: Sequence[pulumi.Input[str]] = (),
         **rule: Unpack[AlarmRule],
-    ) -> None:
+    ) -> aws.cloudwatch.MetricAlarm:
         """An alarm that tells `topics` (ARNs) when it rings, when all is well again and, where data
         should always come, when none does; `acting` hear only that it rings, and act.
 
@@ -171,6 +171,7 @@ class Component(pulumi.ComponentResource):
             )
         )
         self._bill(pricing.line("alarm", 1, f"alarm: {what}", resource=billed.ALARM))
+        return alarm
 
     def _note_alarm(self, alarm: Alarm) -> None:
         self.alarms.append(alarm)

@@ -1,6 +1,4 @@
-"""The stack's bill: the components' cost lines, what later parts will add, and what the cap leaves
-for GPU hours.
-"""
+"""The stack's bill: the components' cost lines, and what the cap leaves for GPU hours."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +15,6 @@ from components.pricing import BillRow, CostLine
 from components.settings import Settings
 from tlfif import names, serving
 
-# One test run and one walk through the pipeline per push; what a bake is waited for.
-TEST_MINUTES, PIPELINE_MINUTES, BAKE_BUILD_MINUTES = 5, 17, 3
 WORTH_NAMING_USD = 1.0
 ROUNDS_TO_NOTHING_USD = 0.005
 ROUNDS_TO_NOTHING_USD_AN_HOUR = 0.0005
@@ -41,22 +37,6 @@ _UNITS = {
 MOST_ANSWERS = 100_000_000
 # In how many hours of a month something happens: more than the cap leaves GPU-hours.
 EVENTFUL_HOURS = 60
-
-
-def planned(settings: Settings) -> list[CostLine]:
-    """Lines for parts that the program does not declare yet; whoever declares one takes its line
-    from here.
-    """
-    pushes, key = settings.costs.pushes_per_month, "costs:pushesPerMonth"
-    building, waiting = "build minute arm1.medium", "pipeline: waiting for the bake"
-    walking = PIPELINE_MINUTES * pushes
-    bake = pricing.line(building, BAKE_BUILD_MINUTES * settings.costs.bakes_per_month, waiting)
-    lines = [
-        pricing.line(building, TEST_MINUTES * pushes, "pipeline: test stage", key=key),
-        pricing.line("pipeline minute", walking, "pipeline: actions", key=key),
-        *([bake] if settings.gpu.has_nodes else []),
-    ]
-    return [pricing.as_planned(each) for each in lines]
 
 
 def metrics(settings: Settings) -> list[CostLine]:
@@ -235,11 +215,8 @@ def quantity(line: Mapping[str, Any]) -> str:
 
 
 def notes(line: Mapping[str, Any]) -> str:
-    """What else there is to say of a line: its free tier, whether it is planned, the key that
-    changes it.
-    """
+    """What else there is to say of a line: its free tier, the key that changes it."""
     said = [f"{line['free']:,.6g} free"] if line["free"] else []
-    said += ["planned"] if line["planned"] else []
     said += [line["key"]] if line["key"] else []
     return f" ({', '.join(said)})" if said else ""
 
@@ -250,7 +227,6 @@ def summarise(settings: Settings, parts: Iterable[Component | None]) -> Summary:
     every = [
         *declared,
         *metrics(settings),
-        *planned(settings),
         *surfaces.worst_lines(settings),
     ]
     rows = pricing.bill(every, settings.region)

@@ -67,6 +67,7 @@ class GpuImage(Component):
             opts=self._child(),
         )
         recipe = self._create_recipe(document(DOCUMENT.read_text()), zipped())
+        self.recipe_version = recipe.version
         self.pipeline = self._create_pipeline(recipe)
         self._bill(*_cost_lines(args.settings))
         self.register_outputs({"pipeline_arn": self.pipeline.arn})

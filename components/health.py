@@ -20,6 +20,8 @@ from tlfif import environment, names
 PROBE_TIMEOUT_S = 15
 SMALL_MB = 256
 CANARY_MINUTES = 8 * 60
+# How often a month a probe without a schedule is called, more or less.
+DEPLOYMENTS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,8 @@ class HealthArgs:
     """`api_url` is the API with its stage, `queue_health` the function behind its /queue-health.
 
     The checks run in `vpc`, the canary leaves its findings in `replies_bucket`, and
-    `topic_arns` hear of failures. `network` is for the private API alone.
+    `topic_arns` hear of failures. `network` is for the private API alone; `deployed_by_pipeline`
+    is whether somebody asks the probe after each deployment.
     """
 
     settings: GatewaySettings
@@ -39,6 +42,7 @@ class HealthArgs:
     vpc: VpcPlacement
     replies_bucket: RepliesBucket
     topic_arns: Sequence[pulumi.Input[str]]
+    deployed_by_pipeline: bool
 
 
 class Health(Component):
@@ -55,11 +59,12 @@ class Health(Component):
         self._args = args
         by_canary = args.settings.probe == "synthetics"
         self.canary = self._create_canary(1 if by_canary else CANARY_MINUTES)
-        if by_canary:
-            self._watch(_canary_metric(self.canary))
-        else:
-            self._create_probe()
-            self._watch(_probe_metric(args.stack))
+        self.probe = (
+            self._create_probe(scheduled=not by_canary)
+            if args.deployed_by_pipeline or not by_canary
+            else None
+        )
+        self._watch(_canary_metric(self.canary) if by_canary else _probe_metric(args.stack))
         # Two routes, each minute, by whichever of the two asks.
         asked = 2 * pricing.MINUTES
         self._bill(pricing.line("REST request", asked, "health checks", resource=billed.STAGE))
@@ -95,7 +100,7 @@ class Health(Component):
             opts=self._child(),
         )
 
-    def _create_probe(self) -> None:
+    def _create_probe(self, *, scheduled: bool) -> LambdaFunction:
         args = self._args
         told = environment.PingProbe.variables(stack=args.stack, api_url=args.api_url)
         probe = LambdaFunction(
@@ -107,12 +112,15 @@ class Health(Component):
                 memory_mb=SMALL_MB,
                 environment=told,
                 vpc=args.vpc,
+                monthly_calls=pricing.MINUTES if scheduled else DEPLOYMENTS,
                 usual_ms=200,
                 traced=False,
             ),
             opts=self._child(),
         )
-        probe.run_every("1 minute")
+        if scheduled:
+            probe.run_every("1 minute")
+        return probe
 
     def _watch(self, metric: Metric) -> None:
         self._alarm(

@@ -15,7 +15,10 @@ from components.pricing import CostLine
 
 LOG_DAYS = 14
 ALIAS = "prod"
-PIPELINES_OWN = ["functionVersion", "routingConfig"]
+# What the delivery pipeline decides, of a function and of its alias.
+PIPELINES_CODE, PIPELINES_OWN = ["code", "sourceCodeHash"], ["functionVersion", "routingConfig"]
+# The version that is not published: a new alias names it until the first deployment.
+UNPUBLISHED = "$LATEST"
 # A schedule comes again in a minute: what could not be delivered or failed is not run later, beside
 # the next.
 STALE_S = 60
@@ -64,7 +67,7 @@ class LambdaFunctionArgs:
     traced: bool = True
     log_days: int = LOG_DAYS
     # Whether callers see the version that the alias `prod` names, and not the latest; and whether
-    # the pipeline moves that alias, step by step, or each `pulumi up` to what it published.
+    # the pipeline publishes versions and moves that alias, step by step, or each `pulumi up`.
     versioned: bool = False
     pipeline: bool = False
 
@@ -158,7 +161,7 @@ class LambdaFunction(Component):
             f"{self._name}-alias",
             name=ALIAS,
             function_name=self.function.name,
-            function_version=self.function.version,
+            function_version=UNPUBLISHED if self._args.pipeline else self.function.version,
             # With a pipeline it is its decision which version serves: it shifts traffic step by
             # step, and back.
             opts=self._child(ignore_changes=PIPELINES_OWN if self._args.pipeline else []),
@@ -184,7 +187,7 @@ class LambdaFunction(Component):
             memory_size=args.memory_mb,
             ephemeral_storage=_disk(args.disk_mb),
             timeout=args.timeout_s,
-            publish=args.versioned,
+            publish=args.versioned and not args.pipeline,
             environment={"variables": args.environment},
             tracing_config={"mode": "Active" if args.traced else "PassThrough"},
             vpc_config=_vpc_config(args.vpc),
@@ -193,7 +196,11 @@ class LambdaFunction(Component):
             ),
             # Without its policy a function in a VPC cannot be made: Lambda checks that the role may
             # attach it.
-            opts=self._child(depends_on=[*granted.policies, *(args.vpc.ways if args.vpc else ())]),
+            opts=self._child(
+                depends_on=[*granted.policies, *(args.vpc.ways if args.vpc else ())],
+                # The next deployment brings this program's code; `pulumi up` takes none back.
+                ignore_changes=PIPELINES_CODE if args.pipeline else [],
+            ),
         )
 
 

@@ -25,6 +25,11 @@ SPOT_SHARES = {"g4dn": 0.40, "g5": 0.50, "g6": 0.60, "g6f": 0.60}
 FREE_DISK_MB = 512
 # A gp3 volume reads and writes so much for nothing.
 FREE_THROUGHPUT_MBPS = 125
+# The items of the sizes of CodeBuild's ARM machines.
+BUILD_SIZES = {
+    "BUILD_GENERAL1_SMALL": "build minute arm1.small",
+    "BUILD_GENERAL1_MEDIUM": "build minute arm1.medium",
+}
 # H: read in an AWS document, API model or price list. M: one third-party source. L: from memory, to
 # be checked.
 Mark = Literal["H", "M", "L"]
@@ -152,6 +157,7 @@ _LIST = [
     _Row("Cost Explorer request", 0.01, "request", "H", "Cost Explorer FAQ, per page"),
     _Row("pipeline minute", 0.002, "action-minute", "H", "CodePipeline V2 pricing", free=100),
     _Row("build minute arm1.medium", 0.0070, "minute", "M", "CodeBuild pricing"),
+    _Row("build minute arm1.small", 0.0034, "minute", "L", "CodeBuild pricing, Linux", free=100),
     _Row("m7i.large", (0.1008, 0.1124, 0.1208), "hour", "L", "EC2 on-demand price list, Linux"),
 ]
 

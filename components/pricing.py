@@ -4,7 +4,7 @@ A month has 730 hours.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypedDict, Unpack
 
 from components import billed, prices
@@ -23,7 +23,7 @@ class CostLine:
     much as its limits allow.
 
     `resource` is the type of the resources it pays for; `key` the configuration key to change when
-    it is too much; `planned` marks a part that the program does not declare yet.
+    it is too much.
     """
 
     item: str
@@ -32,14 +32,12 @@ class CostLine:
     per: Per = "month"
     resource: str = ""
     key: str = ""
-    planned: bool = False
 
 
 class _Options(TypedDict, total=False):
     per: Per
     resource: str
     key: str
-    planned: bool
 
 
 def line(item: str, quantity: float, what: str, **options: Unpack[_Options]) -> CostLine:
@@ -49,11 +47,6 @@ def line(item: str, quantity: float, what: str, **options: Unpack[_Options]) -> 
     if item not in PRICES:
         raise KeyError(f"{item!r} has no price; the price list has: {', '.join(PRICES)}")
     return CostLine(item=item, quantity=quantity, what=what, **options)
-
-
-def as_planned(each: CostLine) -> CostLine:
-    """The same line, for a part that the program does not declare yet."""
-    return replace(each, planned=True)
 
 
 def gpu_hour_lines(instance_type: str) -> list[CostLine]:

@@ -58,6 +58,19 @@ def private_routes(endpoint_id: str, cidr: str) -> tuple[Statement, ...]:
     )
 
 
+def publish_events(topic_arn: Text) -> Statement:
+    """A topic policy: EventBridge's rules may publish. Without a condition: EventBridge brings none
+    of the keys that one could ask for, and what asks for them is never delivered.
+    """
+    return {
+        "Sid": "PublishEvents",
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": topic_arn,
+    }
+
+
 def publish_from(service: str, topic_arn: Text, account_id: str) -> Statement:
     """A topic policy: one AWS service, acting for this account, may publish."""
     return {

@@ -102,6 +102,7 @@ class Settings(Group):
         settings._check_model()
         settings._check_nodes()
         settings._check_lane()
+        settings._check_delivery()
         return settings
 
     def _check_priced(self) -> None:
@@ -197,6 +198,22 @@ class Settings(Group):
             )
         if obstacle := fit.too_long_context(model) or fit.lane_obstacle(model, cpu):
             raise self._refusal(obstacle)
+
+    def _check_delivery(self) -> None:
+        """Refuses half a pipeline, and who would hear of one that there is not."""
+        delivery = self.delivery
+        if delivery.has_pipeline and delivery.repository is None:
+            why = "the pipeline has a connection to GitHub, and no repository that it delivers"
+            raise needed("delivery:repository", why)
+        if delivery.has_pipeline:
+            return
+        for key, value in (
+            ("repository", delivery.repository),
+            ("slackWebhookUrl", delivery.slack_webhook_url),
+        ):
+            if value is not None:
+                why = f"without a connection there is no pipeline, and delivery:{key} is for none"
+                raise needed("delivery:connectionArn", why)
 
     def _refusal(self, obstacle: fit.Obstacle) -> SettingsError:
         (key, value), *more = obstacle.ways or (("gpu:wake", "never"),)

@@ -10,6 +10,11 @@ from pydantic.fields import FieldInfo
 
 PROJECT = "tl-fif"
 LONGEST = 120
+# Keys that there were, and what there is in their place.
+REPLACED = {
+    "delivery:pipeline": "It is gone: a stack has a delivery pipeline when delivery:connectionArn "
+    "and delivery:repository are set.",
+}
 
 
 class SettingsError(pulumi.RunError):
@@ -134,5 +139,6 @@ def _unknown(path: list[str], group: type[BaseModel]) -> str:
     known = [f"{prefix}{f.alias}" for name, f in group.model_fields.items() if name != "region"]
     near = difflib.get_close_matches(":".join(path[:2]), known, 1)
     hint = f" Did you mean {near[0]}?" if near else ""
+    hint = f" {replaced}" if (replaced := REPLACED.get(":".join(path[:2]))) else hint
     remove = f"pulumi config rm --path '{PROJECT}:{'.'.join(path[:2])}'"
     return f"no such key.{hint} Known keys: {', '.join(known)}. Remove it with: {remove}"

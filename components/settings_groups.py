@@ -12,7 +12,6 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
@@ -334,13 +333,6 @@ class DeliverySettings(Group):
         examples=["https://secret.invalid/webhook"],
         description="a Slack webhook that hears of each deployment; set it with --secret",
     )
-
-    @model_validator(mode="after")
-    def _connection_and_repository(self) -> "DeliverySettings":
-        if (self.connection_arn is None) != (self.repository is None):
-            missing = "connectionArn" if self.connection_arn is None else "repository"
-            raise ValueError(f"a pipeline needs delivery:{missing} too: set both, or neither")
-        return self
 
     @property
     def has_pipeline(self) -> bool:

@@ -46,6 +46,15 @@ OUTPUTS = {
     "gpu_types": "the instance types whose GPU the model fits, cheapest first, with € per hour and "
     "the hours that the cap leaves",
     "engine": "how vLLM is started on the nodes, and what it takes of their GPU's memory",
+    "router_arn": "the router, whose versions a deployment makes",
+    "probe_arn": "the function that asks the API from inside the VPC, after each deployment too; "
+    "none with `gateway:probe` = synthetics and no pipeline",
+    "image_recipe_version": "the version of the nodes' image, as it is baked from now on; none with "
+    "`gpu:wake` = never",
+    "pipeline_name": "the delivery pipeline; with `delivery:connectionArn`",
+    "artifacts_bucket": "where the pipeline leaves coverage and smoke tests; with "
+    "`delivery:connectionArn`",
+    "deploy_alarms": "the alarms that end a canary; none without a pipeline",
     "next_step": "what to do next, if anything",
 }
 

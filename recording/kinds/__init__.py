@@ -6,6 +6,7 @@ What a type costs is in components/billed.py; its life in moto, in local/deploym
 from recording.kinds import (
     apigateway,
     cognito,
+    delivery,
     ec2,
     elasticache,
     iam,
@@ -21,6 +22,7 @@ from recording.kinds.kind import Kind
 SERVICES = (
     apigateway,
     cognito,
+    delivery,
     ec2,
     elasticache,
     iam,

@@ -61,7 +61,7 @@ def test_config_can_be_overridden(project: Path) -> None:
 
 def test_the_bill_is_the_programs_own(project: Path) -> None:
     assert evaluate("one", project_dir=project).bill == []
-    assert evaluate("dev").bill[0].keys() >= {"what", "usd", "per", "unit", "key", "planned"}
+    assert evaluate("dev").bill[0].keys() >= {"what", "usd", "per", "unit", "key"}
 
 
 def test_runs_inside_an_event_loop(project: Path) -> None:

@@ -12,6 +12,11 @@ TO_DO = {
     "cost-publisher-fails": "The log of the function `cost_publisher`: a right that it lacks, or "
     "Budgets that does not answer. The guardian goes on counting by itself; `CurrentSpendEUR` is "
     "old, and neither of its two alarms can ring.",
+    "delivery-api-errors": "During a canary, nothing: the deployment takes the traffic back, and "
+    "says so. Otherwise as *errors of the API*, which rings later and is slower to end.",
+    "delivery-router-errors": "During a canary, nothing: the deployment takes the traffic back, "
+    "and says so. Otherwise the log of the function `router`, at that minute, and `make rollback` "
+    "if the version that serves is new.",
     "gateway-slow": "Which route: the saved query `tl-fif-<stack>/api_latency`. Several slow "
     "minutes in a row are the queue (*the queue's memory*, `GET /queue-health`) or AWS, not a cold "
     "start.",

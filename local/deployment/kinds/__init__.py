@@ -7,6 +7,7 @@ not ignored.
 
 from local.deployment.kinds import (
     cognito,
+    delivery,
     iam,
     instances,
     messages,
@@ -25,6 +26,7 @@ __all__ = [
     "READERS",
     "REMOVERS",
     "cognito",
+    "delivery",
     "iam",
     "instances",
     "messages",

@@ -201,12 +201,26 @@ def _remove_event_rule(moto: Moto, id_: str, outputs: Outputs) -> None:
 @makes(kinds.monitoring.EVENT_TARGET)
 def _event_target(moto: Moto, name: str, inputs: Inputs) -> Outputs:
     target_id = inputs.get("targetId", name)
-    target = {"Id": target_id, **api(without(inputs, "rule", "targetId", "name"))}
+    target = {
+        "Id": target_id,
+        **api(without(inputs, "rule", "targetId", "name", "inputTransformer")),
+        **_transformer(inputs.get("inputTransformer")),
+    }
     moto.client("events").put_targets(Rule=inputs["rule"], Targets=[target])
     return {"id": f"{inputs['rule']}-{target_id}", "targetId": target_id}
 
 
-@changes(kinds.monitoring.EVENT_TARGET, "arn", "input", "roleArn", "retryPolicy")
+def _transformer(inputs: Inputs | None) -> Outputs:
+    """Its paths are the user's own names."""
+    if inputs is None:
+        return {}
+    template, paths = inputs["inputTemplate"], inputs["inputPaths"]
+    return {"InputTransformer": {"InputTemplate": template, "InputPathsMap": paths}}
+
+
+@changes(
+    kinds.monitoring.EVENT_TARGET, "arn", "input", "inputTransformer", "roleArn", "retryPolicy"
+)
 def _change_event_target(moto: Moto, id_: str, old: Outputs, new: Inputs) -> Outputs:
     return _event_target(moto, old["targetId"], new)
 
@@ -215,7 +229,13 @@ def _change_event_target(moto: Moto, id_: str, old: Outputs, new: Inputs) -> Out
 def _read_event_target(moto: Moto, id_: str, outputs: Outputs) -> Outputs | None:
     listed = moto.client("events").list_targets_by_rule(Rule=outputs["rule"])["Targets"]
     found = next((each for each in listed if each["Id"] == outputs["targetId"]), None)
-    return found and {"rule": outputs["rule"], **properties(without(found, "Id"))}
+    if found is None:
+        return None
+    told = properties(without(found, "Id", "InputTransformer"))
+    if transformer := found.get("InputTransformer"):
+        paths, template = transformer["InputPathsMap"], transformer["InputTemplate"]
+        told["inputTransformer"] = {"inputPaths": paths, "inputTemplate": template}
+    return {"rule": outputs["rule"], **told}
 
 
 @removes(kinds.monitoring.EVENT_TARGET)

@@ -55,7 +55,11 @@ def _read_parameter(moto: Moto, id_: str, outputs: Outputs) -> Outputs:
     own = [{"Key": "Name", "Values": [id_]}]
     about = ssm.describe_parameters(ParameterFilters=own)["Parameters"][0]
     tagged = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=id_)
-    shown = {"insecureValue": parameter["Value"], "tags": tag_map(tagged["TagList"])}
+    secret = parameter["Type"] == "SecureString"
+    shown = {
+        "value" if secret else "insecureValue": parameter["Value"],
+        "tags": tag_map(tagged["TagList"]),
+    }
     return {**properties(about), **properties(parameter), **shown}
 
 
