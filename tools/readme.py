@@ -13,6 +13,7 @@ from components.settings import Settings
 from recording.evaluate import evaluate, stacks
 from recording.model import ROOT
 from tools.pages import (
+    bills_when,
     fleet_costs,
     lane_costs,
     literal_costs,
@@ -138,6 +139,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "fleet-costs": fleet_costs.table,
     "spot-prices": fleet_costs.spot_prices,
     "runbook": runbook.table,
+    "bills-when": bills_when.table,
 }
 
 

@@ -1,4 +1,5 @@
-"""What an account has that moto lacks: an Image Builder, quotas, and connections to GitHub.
+"""What an account has that moto lacks: an Image Builder, quotas, connections to GitHub, executions
+of a pipeline.
 
 Each is registered with a local cloud's endpoint, so that any client that asks AWS asks these.
 """
@@ -15,6 +16,7 @@ from recording import kinds
 from recording.model import ACCOUNT_ID
 from tlfif import names
 
+EXECUTION = "00000000-0000-4000-8000-000000000001"
 Facts = Mapping[str, Any]
 PIPELINE, RECIPE = kinds.imagebuilder.PIPELINE.token, kinds.imagebuilder.RECIPE.token
 
@@ -30,6 +32,8 @@ class Account:
         self._answers("imagebuilder", self._builder)
         self._answers("service-quotas", self._quotas)
         self._answers("codeconnections", self._connections)
+        self._answers("codepipeline", self._executions)
+        cloud.endpoint.answers["ec2", "DeregisterImage"] = self._deregister
 
     def _answers(self, service: str, answers: Mapping[str, Callable[[Facts], Facts]]) -> None:
         for operation, make in answers.items():
@@ -92,6 +96,37 @@ class Account:
     def _forget(self, asked: Facts) -> Facts:
         self.images.remove(dict(self._image(asked["imageBuildVersionArn"])))
         return {"imageBuildVersionArn": asked["imageBuildVersionArn"]}
+
+    async def _deregister(self, request: AwsRequest, ask: Ask) -> Answer:
+        """EC2 deletes an image's snapshots with it, if it is asked to; moto leaves them."""
+        ec2, image = self._cloud.moto.client("ec2"), request.params["ImageId"]
+        found = ec2.describe_images(ImageIds=[image])["Images"][0]["BlockDeviceMappings"]
+        answer = await ask()
+        if request.params.get("DeleteAssociatedSnapshots"):
+            for each in found:
+                ec2.delete_snapshot(SnapshotId=each["Ebs"]["SnapshotId"])
+        return answer
+
+    def shake_hands(self) -> None:
+        """What a person does in the console."""
+        for each in self.connections.values():
+            each["ConnectionStatus"] = "AVAILABLE"
+
+    # --- executions of the delivery pipeline: one, which hangs
+
+    @property
+    def _executions(self) -> Mapping[str, Callable[[Facts], Facts]]:
+        run = {"pipelineExecutionId": EXECUTION}
+        hanging = {"stageName": "Test", "latestExecution": {**run, "status": "InProgress"}}
+        return {
+            "GetPipelineState": lambda _: {"stageStates": [hanging]},
+            "ListPipelineExecutions": lambda _: {
+                "pipelineExecutionSummaries": [{**run, "status": "InProgress"}]
+            },
+            "StopPipelineExecution": lambda _: run,
+            "RetryStageExecution": lambda _: run,
+            "StartPipelineExecution": lambda _: run,
+        }
 
     # --- quotas and connections
 
