@@ -68,6 +68,14 @@ def build(function: str, target: Target, root: Path = ROOT) -> Path:
     return bundle
 
 
+def place(function: str, target: Target, root: Path = ROOT) -> Path:
+    """Where `build` puts the zip of one function as its sources are now, built or not.
+
+    Raises BundleError.
+    """
+    return _bundle_path(function, target, _sources(function, root), root)
+
+
 def architecture(function: str, root: Path = ROOT) -> str:
     """The processor that a function's Lambda bundle is for: "arm64" or "x86_64".
 

@@ -4,87 +4,32 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from components import bundle
 from local.apigateway.gateway import Gateway
 from local.apigateway.model import FunctionError, InvocationRefused
 from local.apigateway.spec import GatewaySpec
-from local.aws.ec2 import Delays
-from local.aws.endpoint import Endpoint
-from local.aws.moto import Moto
+from local.aws.functions import split
+from local.aws.invoke import Called
+from local.functions import FUNCTION, LANE, Functions, build_bundles, source_of
 from local.lambda_ import invocations, schedules
-from local.lambda_.host import FunctionHost, runtime_dir
-from local.lambda_.model import MAX_EVENT_AGE_S, RETRIES, FunctionSpec, LambdaApiError
-from local.machine.processes import Processes
+from local.lambda_.host import FunctionHost
+from local.lambda_.model import InvokeResult, LambdaApiError
 from local.monitoring.platform import Platform
 from local.monitoring.stage import StageControl
 from local.node.node import LocalNode
+from local.site import Options, Site
 from recording import kinds
-from recording.model import Recording, Resource
+from recording.model import Recording
 from tlfif import environment
 
-FUNCTION = kinds.lambda_.FUNCTION.token
-EVENTS = kinds.lambda_.EVENT_INVOKE_CONFIG.token
+__all__ = ["LANE", "Front", "Options", "Running", "Site", "build_bundles"]
+
 INSTANCE = kinds.ec2.INSTANCE.token
 PARAMETER = kinds.ssm.PARAMETER.token
-USER_POOL = kinds.cognito.USER_POOL.token
 VPC = kinds.ec2.VPC.token
-LANE = "cpu_worker"
 _HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How this machine differs from AWS: the gateway's port (0: any), the scaled clock, EC2's
-    delays, processes.
-
-    `tls`: whether nodes have nginx before their engine, as on AWS, where this machine has one.
-    `lane`: whether there is the instant lane, and a hub with the local model's weights.
-    `empty`: whether nothing is deployed at first. `baked`: whether there is an image for nodes.
-    `engine`: whether Pulumi's own engine deploys, and
-    not a recording of the program.
-    `ec2_timeout_s` is how long router and cost publisher wait for AWS's APIs, which take longer on
-    a loaded machine.
-    `watcher` overrides what the watcher is told, by TLFIF_* names; `commands` are other programs
-    of a node's than the usual ones (`local.node.node`).
-    """
-
-    stack: str = "dev"
-    config: Mapping[str, Any] = field(default_factory=dict)
-    lane: bool = False
-    tls: bool = False
-    empty: bool = False
-    baked: bool = True
-    engine: bool = False
-    port: int = 0
-    seconds_per_minute: float = 60.0
-    delays: Delays = field(default_factory=Delays)
-    workers: int = 2
-    ec2_timeout_s: float = 3.0
-    watcher: Mapping[str, str] = field(default_factory=dict)
-    commands: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """Where a stack runs: this machine's parts of a local cloud.
-
-    `log(source, line)` and `access_log(line)` take what is written, `progress(text)` what is up.
-    """
-
-    options: Options
-    procs: Processes
-    moto: Moto
-    endpoint: Endpoint
-    api_url: str
-    vpc_url: str
-    log: Callable[[str, str], None]
-    access_log: Callable[[str], None]
-    progress: Callable[[str], None]
 
 
 class Front:
@@ -109,41 +54,39 @@ class Running:
     """
 
     def __init__(self, site: Site) -> None:
-        self.hosts: dict[str, FunctionHost] = {}
         self.nodes: dict[str, LocalNode] = {}
         self.world, self.inside = Front(), Front()
         self.platform = Platform(
-            site.moto,
-            site.endpoint,
-            lambda arn, event: self._host(arn).post(event),
-            site.options.seconds_per_minute,
+            site.moto, site.endpoint, self._post, site.options.seconds_per_minute
         )
         self._site = site
         self._stack = contextlib.AsyncExitStack()
-        # Lambda's Invoke API, by name or ARN.
-        site.endpoint.on_invoke = lambda name, payload, context: self._host(name).invoke(
-            payload, client_context=context
-        )
-        site.endpoint.on_event = lambda name, payload, context: self._host(name).post(
-            payload, client_context=context
-        )
+        self._functions: Functions | None = None
+
+    @property
+    def hosts(self) -> dict[str, FunctionHost]:
+        """What runs each function, by its ARN."""
+        return self._functions.hosts if self._functions else {}
 
     async def deploy(self, recording: Recording, *, calls: bool) -> None:
         """Runs what a stack declares; `calls` says whether the calls that are part of its
         deployment are to be made here: the weights are there when it returns.
         """
-        sources = [_source(each.inputs["handler"]) for each in recording.of_type(FUNCTION)]
+        sources = [source_of(each.inputs["handler"]) for each in recording.of_type(FUNCTION)]
         bundles = await asyncio.to_thread(build_bundles, sources)
-        stack = contextlib.AsyncExitStack()
+        stack, on_call = contextlib.AsyncExitStack(), self.platform.called
+        functions = Functions(self._site, recording, bundles, self._take_line, on_call)
+        stack.push_async_callback(functions.stop)
         try:
-            hosts = self._functions(recording, bundles, stack)
-            await self._start_functions(hosts, invocations.of(recording) if calls else [])
+            await self._start_functions(functions, invocations.of(recording) if calls else [])
             fronts = self._gateway(recording, stack)
         except BaseException:
             await stack.aclose()
             raise
         old, self._stack = self._stack, stack
-        self.hosts = hosts
+        # Lambda's Invoke API, by name or ARN.
+        self._functions = self._site.endpoint.functions = functions
+        functions.follow(self._site.endpoint.answers)
         self.world.app, self.inside.app = fronts
         await old.aclose()
         self.platform.adopt(recording)
@@ -155,7 +98,7 @@ class Running:
         self.world.app = self.inside.app = None
         await self._stack.aclose()
         self._stack = contextlib.AsyncExitStack()
-        self.hosts = {}
+        self._functions = self._site.endpoint.functions = None
         for node in list(self.nodes.values()):
             await node.close()
         self.nodes.clear()
@@ -166,102 +109,38 @@ class Running:
         self._site.log(function, line)
         self.platform.wrote(function, line)
 
-    def _functions(
-        self,
-        recording: Recording,
-        bundles: Mapping[str, Path],
-        stack: contextlib.AsyncExitStack,
-    ) -> dict[str, FunctionHost]:
-        scheduled = {each.function_arn for each in schedules.of(recording)}
-        site, hosts = self._site, dict[str, FunctionHost]()
-        asynchronous = {
-            each.inputs["functionName"]: each.inputs for each in recording.of_type(EVENTS)
-        }
-        for resource in recording.of_type(FUNCTION):
-            # A schedule's calls follow one another, and so do the instant lane's: a second process
-            # would idle.
-            alone = (
-                resource.outputs["arn"] in scheduled or _source(resource.inputs["handler"]) == LANE
-            )
-            host = FunctionHost(
-                site.procs,
-                self._specification(resource, bundles, asynchronous),
-                workers=1 if alone else site.options.workers,
-                retry_s=site.options.seconds_per_minute,
-                extra_env=self._platform(recording),
-                on_log=self._take_line,
-                on_call=self.platform.called,
-            )
-            hosts[resource.outputs["arn"]] = host
-            stack.push_async_callback(host.stop)
-        return hosts
-
     async def _start_functions(
-        self, hosts: Mapping[str, FunctionHost], calls: Sequence[invocations.Call]
+        self, functions: Functions, calls: Sequence[invocations.Call]
     ) -> None:
         # The lane's first call is a cold one on AWS, and it should cost nothing until then.
-        cold = {each.function_arn for each in calls}
-        cold |= {arn for arn, host in hosts.items() if _source(host.function.handler) == LANE}
-        started = asyncio.gather(*(host.start() for arn, host in hosts.items() if arn not in cold))
-        made = asyncio.gather(*(self._make(hosts[call.function_arn], call) for call in calls))
+        called = {each.function_arn for each in calls}
+        started = asyncio.gather(
+            functions.start(
+                lambda host: host.function.arn in called or source_of(host.function.handler) == LANE
+            )
+        )
+        made = asyncio.gather(*(self._make(functions, call) for call in calls))
         await started
-        self._site.progress(f"{len(hosts)} functions run from their bundles")
+        self._site.progress(f"{len(functions.hosts)} functions run from their bundles")
         await made
 
-    async def _make(self, host: FunctionHost, call: invocations.Call) -> None:
+    async def _make(self, functions: Functions, call: invocations.Call) -> None:
         """A call that is part of the deployment; whatever comes of it, that goes on."""
-        result = await host.invoke(call.payload)
+        result = await functions.call(call.function_arn, call.payload)
         answer = json.loads(result.payload)
         what = _HASH.sub(r"\1…", answer.get("message") or answer.get("errorMessage", ""))
-        self._site.progress(f"{host.function.name} was called: {what}")
+        self._site.progress(f"{split(call.function_arn)[0]} was called: {what}")
 
-    def _specification(
-        self,
-        resource: Resource,
-        bundles: Mapping[str, Path],
-        asynchronous: Mapping[str, Mapping[str, Any]],
-    ) -> FunctionSpec:
-        inputs = resource.inputs
-        events = asynchronous.get(inputs["name"], {})
-        age_s = events.get("maximumEventAgeInSeconds", MAX_EVENT_AGE_S)
-        environment = inputs.get("environment", {}).get("variables", {})
-        if inputs.get("vpcConfig"):
-            environment = self._seen_from_vpc(environment)
-        return FunctionSpec(
-            name=inputs["name"],
-            arn=resource.outputs["arn"],
-            handler=inputs["handler"],
-            zip_path=bundles[_source(resource.inputs["handler"])],
-            environment=environment,
-            timeout_s=inputs["timeout"],
-            memory_mb=inputs["memorySize"],
-            role_access_key=self._site.endpoint.credentials_for(inputs["role"]),
-            retries=int(events.get("maximumRetryAttempts", RETRIES)),
-            max_event_age_s=age_s / 60 * self._site.options.seconds_per_minute,
-        )
+    async def _call(self, arn: str, event: bytes) -> InvokeResult:
+        return await self._deployed().call(arn, event)
 
-    def _seen_from_vpc(self, declared: Mapping[str, str]) -> dict[str, str]:
-        """The one exception to "the program's environment verbatim": a value that is the API's URL
-        becomes the URL of the listener within the VPC.
+    def _post(self, arn: str, event: bytes) -> Awaitable[InvokeResult]:
+        return self._deployed().post(Called(*split(arn), event, None, None))
 
-        On AWS the VPC endpoint's private DNS does this: the same name leads to another address, by
-        which the API knows that the caller is inside. Here the name is an address already.
-        """
-        inside = {self._site.api_url: self._site.vpc_url}
-        return {name: inside.get(value, value) for name, value in declared.items()}
-
-    def _platform(self, recording: Recording) -> dict[str, str]:
-        """What a function is told beyond what the program declares: where AWS is here, and how fast
-        minutes pass.
-        """
-        endpoint = self._site.endpoint
-        return {
-            "AWS_ENDPOINT_URL": endpoint.url,
-            "TLFIF_JWKS_URL": endpoint.jwks_url(recording.one(USER_POOL).id),
-            "TLFIF_SECONDS_PER_MINUTE": str(self._site.options.seconds_per_minute),
-            "TLFIF_EC2_TIMEOUT_S": str(self._site.options.ec2_timeout_s),
-            "TLFIF_PATIENCE_S": str(self._site.options.ec2_timeout_s),
-        }
+    def _deployed(self) -> Functions:
+        if self._functions is None:
+            raise LambdaApiError(404, "ResourceNotFoundException", "no stack is deployed")
+        return self._functions
 
     # --- nodes
 
@@ -341,7 +220,7 @@ class Running:
     async def _start_schedules(self, recording: Recording) -> None:
         running = schedules.running(
             schedules.of(recording),
-            lambda arn, event: self._host(arn).invoke(event),
+            self._call,
             self._site.options.seconds_per_minute,
         )
         await self._stack.enter_async_context(running)
@@ -350,7 +229,7 @@ class Running:
     async def _invoke(self, arn: str, event: dict[str, Any]) -> Any:
         """The gateway's way to a function."""
         try:
-            result = await self._host(arn).invoke(json.dumps(event).encode())
+            result = await self._call(arn, json.dumps(event).encode())
         except LambdaApiError as error:
             raise InvocationRefused(str(error)) from error
         answer = json.loads(result.payload or b"null")
@@ -358,30 +237,12 @@ class Running:
             raise FunctionError(answer.get("errorMessage", ""))
         return answer
 
-    def _host(self, name: str) -> FunctionHost:
-        """The host of a function given by its name, ARN or qualified ARN."""
-        for arn, host in self.hosts.items():
-            if name in (arn, host.function.name) or name.startswith(f"{arn}:"):
-                return host
-        raise LambdaApiError(404, "ResourceNotFoundException", f"Function not found: {name}")
-
     def host(self, source: str) -> FunctionHost:
         """What runs the function in `functions/{source}`; raises LookupError, naming those there
         are.
         """
-        hosts = {_source(host.function.handler): host for host in self.hosts.values()}
+        hosts = {source_of(host.function.handler): host for host in self.hosts.values()}
         if source not in hosts:
             known = ", ".join(sorted(hosts))
             raise LookupError(f"the stack has no function {source!r}, only {known}")
         return hosts[source]
-
-
-def _source(handler: str) -> str:
-    """The folder of functions/ that has this handler."""
-    return handler.partition(".")[0]
-
-
-def build_bundles(functions: Iterable[str]) -> dict[str, Path]:
-    """The bundles of functions for this machine, built one after another, unless they are there."""
-    runtime_dir()
-    return {name: bundle.build(name, "host") for name in functions}

@@ -15,7 +15,7 @@ from local.aws.ec2 import Delays, InstanceStates, StateListener
 from local.aws.errors import AwsError, error_answer
 from local.aws.faults import Faults, NoAnswerError
 from local.aws.imds import PREFIX, InstanceFacts, MetadataService
-from local.aws.invoke import InvokeFunction, invoke
+from local.aws.invoke import Functions, InvokeFunction, Unversioned, invoke
 from local.aws.messages import Answer, Incoming
 from local.aws.moto import Moto
 from local.aws.principals import Credentials, Principal, Principals
@@ -48,9 +48,9 @@ class Endpoint:
         self.faults = Faults()
         self.instances = InstanceStates(moto.client("ec2"), delays or Delays())
         self.spot = Interruptions(self.instances)
+        # What runs functions: one callable, or else who knows their versions and aliases.
         self.on_invoke: InvokeFunction | None = None
-        # What takes asynchronous calls, if others do.
-        self.on_event: InvokeFunction | None = None
+        self.functions: Functions | None = None
         # Who else answers what, by service and operation.
         self.answers: dict[tuple[str, str], Handler] = {}
         self._moto = moto
@@ -220,8 +220,10 @@ class Endpoint:
                 async with self._object_lock(request):
                     return await forward(incoming, self._moto.host)
             case "lambda", "Invoke":
-                post = self.on_event or self.on_invoke
-                return await invoke(incoming, request, self.on_invoke, post, self._keep)
+                functions = self.functions
+                if self.on_invoke is not None or functions is None:
+                    functions = Unversioned(self.on_invoke)
+                return await invoke(incoming, request, functions, self._keep)
         handler = self.answers.get((request.service, request.operation))
         if handler is not None:
             return await handler(request, lambda: forward(incoming, self._moto.host))

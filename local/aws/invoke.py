@@ -2,11 +2,38 @@
 
 import base64
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
 
 from local.aws.errors import AwsError
+from local.aws.functions import split
 from local.aws.messages import Answer, Incoming
 from local.aws.requests import AwsRequest
 from local.lambda_.model import InvokeResult
+
+
+class Called(NamedTuple):
+    """One call: by which version or alias ("" for neither), what is handed over, and the X-Ray
+    header that came with it.
+    """
+
+    name: str
+    qualifier: str
+    payload: bytes
+    context: str | None
+    trace: str | None
+
+
+class Functions(Protocol):
+    """Who runs functions by their versions and aliases; raises what an `InvokeFunction` does."""
+
+    async def invoke(self, called: Called) -> InvokeResult:
+        """Calls one and waits for its answer."""
+        ...
+
+    def post(self, called: Called) -> Awaitable[InvokeResult]:
+        """Takes an event at once; what it returns is awaited when the caller has been answered."""
+        ...
+
 
 # Gets (name or ARN, payload, client context as JSON text); raises LookupError and LambdaApiError.
 # For an event it raises at once, and what it returns is awaited when the caller has been answered.
@@ -16,33 +43,49 @@ InvokeFunction = Callable[[str, bytes, str | None], Awaitable[InvokeResult]]
 async def invoke(
     incoming: Incoming,
     request: AwsRequest,
-    function: InvokeFunction | None,
-    post: InvokeFunction | None,
+    functions: Functions,
     keep: Callable[[Awaitable[InvokeResult]], None],
 ) -> Answer:
-    """Calls the function that the request names, by `function`.
+    """Calls the function that the request names.
 
-    An asynchronous call is made by `post`, handed to `keep` and answered at once.
+    An asynchronous call is handed to `keep` and answered at once.
     """
-    named = request.params["FunctionName"]
-    # A name, or an ARN, each perhaps with a version behind it.
-    name = named.partition(":function:")[2] or named
-    if function is None or post is None:
-        raise _not_found(f"{name}: the local cloud runs none")
-    kind = request.params.get("InvocationType", "RequestResponse")
+    params = request.params
+    # A name, or an ARN, each perhaps with a version or an alias behind it, or beside it.
+    name, qualifier = split(params["FunctionName"])
+    qualifier = split(f"{name}:{params['Qualifier']}")[1] if "Qualifier" in params else qualifier
+    kind = params.get("InvocationType", "RequestResponse")
     if kind == "DryRun":
         return Answer(204)
     context = incoming.headers.get("x-amz-client-context")
     text = base64.b64decode(context).decode() if context else None
-    called = (name.partition(":")[0], incoming.body, text)
+    trace = incoming.headers.get("x-amzn-trace-id")
+    called = Called(name, qualifier, incoming.body, text, trace)
     try:
         if kind == "Event":
-            keep(post(*called))
+            keep(functions.post(called))
             return Answer(202)
-        answer = await function(*called)
-        return _answer(answer, with_log=request.params.get("LogType") == "Tail")
+        answer = await functions.invoke(called)
+        return _answer(answer, with_log=params.get("LogType") == "Tail")
     except LookupError:
-        raise _not_found(name) from None
+        raise _not_found(f"{name}:{qualifier}" if qualifier else name) from None
+
+
+class Unversioned:
+    """Functions that one callable runs, whatever version is called."""
+
+    def __init__(self, function: InvokeFunction | None) -> None:
+        self._function = function
+
+    async def invoke(self, called: Called) -> InvokeResult:
+        """Calls the function and waits for its answer."""
+        return await self.post(called)
+
+    def post(self, called: Called) -> Awaitable[InvokeResult]:
+        """Calls the function."""
+        if self._function is None:
+            raise _not_found(f"{called.name}: the local cloud runs none")
+        return self._function(called.name, called.payload, called.context)
 
 
 def _not_found(what: str) -> AwsError:
@@ -53,7 +96,7 @@ def _answer(result: InvokeResult, *, with_log: bool) -> Answer:
     headers = [
         (b"content-type", b"application/json"),
         (b"x-amzn-requestid", result.request_id.encode()),
-        (b"x-amz-executed-version", b"$LATEST"),
+        (b"x-amz-executed-version", result.version.encode()),
     ]
     if result.error:
         headers.append((b"x-amz-function-error", result.error.encode()))

@@ -23,35 +23,10 @@ from recording.model import ACCOUNT_ID
 # cloud.
 _KEY = "AKIALOCALSETUP"
 
-# moto loads a service at its first call. Loaded before the server listens, it happens beside
-# whatever else the local cloud starts, and not in the middle of the first requests.
-_SERVICES = ("budgets", "cognitoidp", "ec2", "iam", "logs", "s3", "sns", "ssm")
-# moto reads all of an object, from a file, for each part asked for, and copies what it joins
-# five times over. Weights are hundreds of MB: here objects stay in memory, and are joined once.
-_SERVER = """
-import io, sys
-from moto.backends import get_backend
-from moto.s3 import models
-from moto.server import main
-
-def keep(key, value):
-    content = value.encode() if isinstance(value, str) else bytes(value)
-    key.contentsize, key._value_buffer = len(content), io.BytesIO(content)
-
-class Pieces(list):
-    extend = list.append
-
-    def __bytes__(self):
-        return b"".join(self)
-
-models.FakeKey.value = property(lambda key: key._value_buffer.getvalue(), keep)
-models.bytearray = Pieces
-region, account, *services = sys.argv[5:]
-for service in services:
-    regions = get_backend(service)[account]
-    regions[region if region in regions else "aws"]
-main(sys.argv[1:5])
-"""
+# moto loads a service at its first call: these are loaded before the server listens.
+_SERVICES = ("budgets", "cognitoidp", "ec2", "iam", "lambda", "logs", "s3", "sns", "ssm")
+_SERVER = Path(__file__).with_name("moto_server.py")
+_CODE = "lambda-code"
 
 
 class Moto:
@@ -59,9 +34,11 @@ class Moto:
     records.
     """
 
-    def __init__(self, url: str, region: str):
+    def __init__(self, url: str, region: str, code: Path | None = None):
         self.url = url
         self.region = region
+        # Where the code of functions is that somebody uploaded, by its SHA-256.
+        self.code = code
         self._session = boto3.Session(_KEY, "local", region_name=region)
         self._clients: dict[str, Any] = {}
         # boto3's clients may be shared between threads, but not made in several at once.
@@ -87,6 +64,13 @@ class Moto:
                     service, endpoint_url=self.url, config=config
                 )
             return self._clients[service]
+
+    def code_of(self, sha256: str) -> Path | None:
+        """The zip of this digest, as Lambda's API tells it; None where nobody uploaded one."""
+        if self.code is None:
+            return None
+        path = self.code / f"{base64.b64decode(sha256).hex()}.zip"
+        return path.resolve() if path.exists() else None
 
     def reset(self) -> None:
         """Forgets everything that was created."""
@@ -142,8 +126,9 @@ async def start_moto(procs: Processes, region: str) -> Moto:
     # cloud.
     no_images = procs.log_dir / "moto-images.json"
     no_images.write_text("[]")
-    argv = [sys.executable, "-c", _SERVER, "-H", LOOPBACK, "-p", str(port)]
-    argv += [region, ACCOUNT_ID, *_SERVICES]
+    code = procs.log_dir / _CODE
+    argv = [sys.executable, "-P", str(_SERVER), str(code), region, ACCOUNT_ID, ",".join(_SERVICES)]
+    argv += ["-H", LOOPBACK, "-p", str(port)]
     env = {**os.environ, "MOTO_AMIS_PATH": str(no_images)}
     await procs.start("moto", argv, env=env, ready=listening(port))
-    return Moto(f"http://{LOOPBACK}:{port}", region)
+    return Moto(f"http://{LOOPBACK}:{port}", region, code=code)

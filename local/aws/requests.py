@@ -231,7 +231,16 @@ def _params(
         "body": b"" if "payload" in shape.serialization else body,
     }
     try:
-        return PROTOCOL_PARSERS[protocol](operation).parse(sent)
+        return _without_code(operation, PROTOCOL_PARSERS[protocol](operation).parse(sent))
     except (RequestParserError, ValueError, TypeError, AttributeError) as error:
         reason = f"{operation.name} of {operation.service_model.service_name}: {error}"
         raise UnknownRequestError(f"cannot read the parameters of {reason}") from error
+
+
+def _without_code(operation: Model, params: dict[str, Any]) -> dict[str, Any]:
+    """Without the bundle of a function, which is a blob of tens of MB within the body."""
+    if operation.name == "UpdateFunctionCode":
+        params.pop("ZipFile", None)
+    if operation.name == "CreateFunction":
+        params.get("Code", {}).pop("ZipFile", None)
+    return params

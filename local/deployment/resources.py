@@ -45,7 +45,8 @@ class Resources:
 
     def foreseen(self, type_: str, old: Outputs, new: Inputs) -> Set[str]:
         """The outputs of which is known beforehand that a change will change them."""
-        return _published(old, new).keys() if type_ == kinds.lambda_.FUNCTION.token else set()
+        function = type_ == kinds.lambda_.FUNCTION.token
+        return {"version"} if function and _will_be_published(old, new) else set()
 
     def change(self, type_: str, id_: str, old: Outputs, new: Inputs) -> Outputs:
         """Changes a resource in place, from `old` properties to `new` inputs; returns what else
@@ -53,8 +54,6 @@ class Resources:
         """
         if kinds.KINDS[type_].made:
             return CHANGERS[type_](self._moto, id_, old, new)
-        if type_ == kinds.lambda_.FUNCTION.token:
-            return _published(old, new)
         return self._emulated(type_, new)
 
     def read(self, type_: str, id_: str, outputs: Outputs) -> Outputs | None:
@@ -85,8 +84,7 @@ class Resources:
         return {"primaryEndpointAddress": self._queue.host, "port": self._queue.port}
 
 
-def _published(old: Outputs, new: Inputs) -> Outputs:
-    """A changed function is published as the next version, where the program asks for versions."""
-    if not new.get("publish") or all(old.get(key) == value for key, value in new.items()):
-        return {}
-    return {"version": str(int(old["version"]) + 1)}
+def _will_be_published(old: Outputs, new: Inputs) -> bool:
+    """A changed function becomes the next version, where the program asks for versions."""
+    changed = any(old.get(key) != value for key, value in new.items())
+    return bool(new.get("publish")) and changed

@@ -65,7 +65,7 @@ class FunctionHost:
         workers: int = 1,
         extra_env: Mapping[str, str] | None = None,
         on_log: OnLog | None = None,
-        on_call: OnCall = lambda function, result: None,
+        on_call: OnCall = lambda function, qualifier, result: None,
         wait_s: float = 5.0,
         retry_s: float = 60.0,
         init_timeout_s: float = INIT_TIMEOUT_S,
@@ -114,34 +114,55 @@ class FunctionHost:
         """
         await asyncio.gather(*(worker.stop() for worker in list(self._idle)))
 
+    async def drain(self) -> None:
+        """Waits until the calls that are in flight are answered."""
+        while self._calls:
+            await asyncio.gather(*self._calls, return_exceptions=True)
+
     async def invoke(
-        self, payload: bytes, *, client_context: str | None = None, timeout: float | None = None
+        self,
+        payload: bytes,
+        *,
+        client_context: str | None = None,
+        timeout: float | None = None,
+        qualifier: str = "",
+        trace: str | None = None,
     ) -> InvokeResult:
         """Calls the function with a JSON event; `client_context` is a JSON object.
+
+        `qualifier` is the version or alias by which it was called, `trace` an X-Ray header.
 
         The function's own time limit applies as on Lambda. A caller that leaves, or waits `timeout`
         seconds in vain (TimeoutError), does not stop it. Raises LambdaApiError (413, 429), and
         BundleError when it cannot be started.
         """
-        invocation = self._invocation(payload, client_context)
+        invocation = self._invocation(payload, client_context, qualifier, trace)
         call = self._keep(self._invoke(invocation, self._wait_s))
         return await asyncio.wait_for(asyncio.shield(call), timeout)
 
-    async def post(self, payload: bytes, *, client_context: str | None = None) -> InvokeResult:
+    async def post(
+        self, payload: bytes, *, client_context: str | None = None, qualifier: str = ""
+    ) -> InvokeResult:
         """Calls the function as Lambda does for an asynchronous call, and answers what came of it.
 
         The event waits for a worker, and is tried again when the function fails, as the function's
         spec allows. Raises what `invoke` raises: 429 when it got too old.
         """
-        invocation = self._invocation(payload, client_context)
+        invocation = self._invocation(payload, client_context, qualifier)
         return await asyncio.shield(self._keep(self._post(invocation)))
 
-    def _invocation(self, payload: bytes, client_context: str | None) -> Invocation:
+    def _invocation(
+        self,
+        payload: bytes,
+        client_context: str | None,
+        qualifier: str,
+        trace: str | None = None,
+    ) -> Invocation:
         if len(payload) > MAX_PAYLOAD_BYTES:
             limit = f"the limit is {MAX_PAYLOAD_BYTES} bytes"
             message = f"{len(payload)} byte payload is too large: {limit}"
             raise LambdaApiError(413, "RequestTooLargeException", message)
-        return Invocation(self.function, payload, client_context)
+        return Invocation(self.function, payload, client_context, qualifier, trace)
 
     def _keep(self, calling: Coroutine[None, None, InvokeResult]) -> asyncio.Task[InvokeResult]:
         call = asyncio.create_task(calling)
@@ -172,7 +193,7 @@ class FunctionHost:
             await asyncio.wait_for(self._stopped.wait(), seconds)
 
     async def _invoke(self, invocation: Invocation, wait_s: float) -> InvokeResult:
-        await self._take_slot(wait_s)
+        await self._take_slot(wait_s, invocation.qualifier)
         try:
             cold = not self._idle
             worker, outcome = await self._run(invocation)
@@ -185,16 +206,17 @@ class FunctionHost:
             duration_ms=invocation.elapsed_ms(),
             cold=cold,
             request_id=invocation.request_id,
+            version=self.function.version,
         )
-        self._on_call(self.function.name, result)
+        self._on_call(self.function, invocation.qualifier, result)
         return result
 
-    async def _take_slot(self, wait_s: float) -> None:
+    async def _take_slot(self, wait_s: float, qualifier: str) -> None:
         try:
             async with asyncio.timeout(wait_s):
                 await self._slots.acquire()
         except TimeoutError:
-            self._on_call(self.function.name, None)
+            self._on_call(self.function, qualifier, None)
             raise LambdaApiError(429, "TooManyRequestsException", "Rate Exceeded.") from None
 
     async def _run(self, invocation: Invocation) -> tuple[Worker, Outcome]:
@@ -249,7 +271,7 @@ class FunctionHost:
         return await asyncio.shield(self._folders)
 
     def _prepare(self) -> tuple[Path, Path]:
-        return _unpacked(self.function.zip_path), runtime_dir()
+        return _unpacked(self.function.zip_path.resolve()), runtime_dir()
 
     def _forget_worker(self, worker: Worker) -> None:
         self._workers_up.discard(worker)

@@ -14,6 +14,8 @@ OnLog = Callable[[str, str], None]
 # Bytes of a synchronous request or answer; seconds of the init phase.
 MAX_PAYLOAD_BYTES = 6_291_556
 INIT_TIMEOUT_S = 10.0
+# What a function is that no version froze, and whose place an alias takes.
+LATEST = "$LATEST"
 # Of asynchronous calls, where the function says nothing else: tries after the first, seconds.
 RETRIES, MAX_EVENT_AGE_S = 2, 21_600.0
 
@@ -48,6 +50,7 @@ class FunctionSpec:
     role_access_key: tuple[str, str]
     retries: int = RETRIES
     max_event_age_s: float = MAX_EVENT_AGE_S
+    version: str = LATEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ class InvokeResult:
     duration_ms: float
     cold: bool
     request_id: str
+    version: str = LATEST
 
 
 class Outcome(NamedTuple):
@@ -80,8 +84,9 @@ class Outcome(NamedTuple):
         return cls(error_payload(kind, message), error=True, lost=True)
 
 
-# Gets (function name, what came of a call); None when it was refused because all workers were busy.
-OnCall = Callable[[str, InvokeResult | None], None]
+# Gets (function, by which qualifier it was called, what came of a call); None when it was refused
+# because all workers were busy.
+OnCall = Callable[[FunctionSpec, str, InvokeResult | None], None]
 
 
 def error_payload(kind: str, message: str) -> bytes:
@@ -90,13 +95,24 @@ def error_payload(kind: str, message: str) -> bytes:
 
 
 class Invocation:
-    """One event on its way to a worker."""
+    """One event on its way to a worker; `qualifier` is the version or alias that was called, and
+    `trace` the X-Ray header that came with the call.
+    """
 
-    def __init__(self, function: FunctionSpec, payload: bytes, client_context: str | None = None):
+    def __init__(
+        self,
+        function: FunctionSpec,
+        payload: bytes,
+        client_context: str | None = None,
+        qualifier: str = "",
+        trace: str | None = None,
+    ):
         self.request_id = str(uuid.uuid4())
         self.payload = payload
+        self.qualifier = qualifier
         self._function = function
         self._client_context = client_context
+        self._trace = trace or _new_trace()
         self._made = time.monotonic()
         self._started: float | None = None
 
@@ -112,12 +128,16 @@ class Invocation:
             ("Content-Type", "application/json"),
             ("Lambda-Runtime-Aws-Request-Id", self.request_id),
             ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
-            ("Lambda-Runtime-Invoked-Function-Arn", self._function.arn),
-            ("Lambda-Runtime-Trace-Id", _new_trace()),
+            ("Lambda-Runtime-Invoked-Function-Arn", self._arn()),
+            ("Lambda-Runtime-Trace-Id", self._trace),
         ]
         if self._client_context:
             headers.append(("Lambda-Runtime-Client-Context", self._client_context))
         return headers
+
+    def _arn(self) -> str:
+        suffix = f":{self.qualifier}" if self.qualifier else ""
+        return f"{self._function.arn}{suffix}"
 
     def elapsed_ms(self) -> float:
         """Since the worker got the event; 0 when it never did."""

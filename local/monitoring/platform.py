@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 from local.apigateway.call import ApiCall, Response, ms
 from local.aws.answers import Ask
@@ -10,7 +10,7 @@ from local.aws.endpoint import Endpoint
 from local.aws.messages import Answer
 from local.aws.moto import Moto
 from local.aws.requests import AwsRequest
-from local.lambda_.model import InvokeResult
+from local.lambda_.model import FunctionSpec, InvokeResult
 from local.monitoring.alarms import Alarms
 from local.monitoring.billing import Billing
 from local.monitoring.metrics import Metrics
@@ -96,17 +96,16 @@ class Platform:
 
     # --- what the platform counts
 
-    def called(self, function: str, result: InvokeResult | None) -> None:
-        """A function was called; without a result Lambda refused to, all its workers being busy."""
-        of = {"FunctionName": function}
-        if result is None:
-            self.metrics.put(LAMBDA, "Throttles", of, 1)
-            return
-        self.metrics.put(LAMBDA, "Invocations", of, 1)
-        self.metrics.put(LAMBDA, "Errors", of, int(result.error is not None))
-        self.metrics.put(LAMBDA, "Duration", of, result.duration_ms)
-        if function not in self._quiet:
-            self._logged(f"/aws/lambda/{function}", REPORT_BYTES)
+    def called(self, function: FunctionSpec, qualifier: str, result: InvokeResult | None) -> None:
+        """A function was called, perhaps by a version or an alias; without a result Lambda refused
+        to, all its workers being busy.
+        """
+        counted = {"Throttles": 1.0} if result is None else _counted(result)
+        for dimensions in _dimensions(function, qualifier):
+            for name, value in counted.items():
+                self.metrics.put(LAMBDA, name, dimensions, value)
+        if result is not None and function.name not in self._quiet:
+            self._logged(f"/aws/lambda/{function.name}", REPORT_BYTES)
 
     def wrote(self, function: str, line: str) -> None:
         """A function wrote a line."""
@@ -159,3 +158,21 @@ class Platform:
             told = request.params
             self.topics.publish(topic, told.get("Subject", ""), told["Message"])
         return answer
+
+
+def _counted(result: InvokeResult) -> dict[str, float]:
+    failed = float(result.error is not None)
+    return {"Invocations": 1.0, "Errors": failed, "Duration": result.duration_ms}
+
+
+def _dimensions(function: FunctionSpec, qualifier: str) -> Iterator[dict[str, str]]:
+    """By what CloudWatch has a call: its function, and the version or alias that was called; of an
+    alias also which version ran.
+    """
+    of = {"FunctionName": function.name}
+    yield of
+    if qualifier:
+        resource = {**of, "Resource": f"{function.name}:{qualifier}"}
+        yield resource
+        if qualifier != function.version:
+            yield {**resource, "ExecutedVersion": function.version}

@@ -1,4 +1,4 @@
-"""Functions: the local cloud's own Lambda service runs them."""
+"""Functions: moto has them and their versions, the local cloud's own Lambda service runs them."""
 
 from recording.kinds.kind import Kind
 
@@ -14,7 +14,6 @@ FUNCTION = Kind(
         "version": "1",
         "invokeArn": _INVOKE_ARN,
     },
-    emulated="local/lambda_/ runs its bundle",
     attributes={"code": "filename", "name": "function_name"},
     replaced_by=frozenset({"name"}),
 )
@@ -27,7 +26,6 @@ ALIAS = Kind(
         "arn": "arn:aws:lambda:{region}:{account}:function:{functionName}:{name}",
         "invokeArn": _INVOKE_ARN,
     },
-    emulated="the function host runs one version",
     replaced_by=frozenset({"functionName", "name"}),
 )
 PERMISSION = Kind(

@@ -69,7 +69,7 @@ def table() -> str:
         for kind in sorted(items, key=lambda kind: (-monthly.get(kind, 0), kind))
     ]
     rows += [
-        f"| none | {line['what']} | | as it is used | {_prices([line['item']])} | {line['usd']:.2f} |"
+        f"| none | {line['what']} | | as used | {_prices([line['item']])} | {line['usd']:.2f} |"
         for line in recordings[0].bill
         if line["per"] == "month" and not line["resource"]
     ]

@@ -73,6 +73,13 @@ IN_PLACE: dict[str, Callable[[Inputs], Inputs]] = {
     },
     kinds.iam.ROLE.token: _policy("assumeRolePolicy"),
     kinds.iam.ROLE_POLICY.token: _policy("policy"),
+    kinds.lambda_.FUNCTION.token: lambda inputs: {
+        "timeout": 9,
+        "memorySize": 1024,
+        "environment": {"variables": {"TLFIF_STACK": "other"}},
+        "loggingConfig": {**inputs["loggingConfig"], "logFormat": "JSON"},
+    },
+    kinds.lambda_.ALIAS.token: _always(functionVersion="$LATEST"),
     kinds.monitoring.LOG_GROUP.token: _always(retentionInDays=3),
     kinds.monitoring.METRIC_ALARM.token: _always(threshold=12345, alarmActions=[]),
     kinds.monitoring.DASHBOARD.token: _always(dashboardBody='{"widgets": [], "start": "-PT1H"}'),
@@ -114,6 +121,7 @@ CONDITIONAL = {kinds.s3.BUCKET_POLICY.token}
 UNTOLD = {
     kinds.ec2.INGRESS_RULE.token: {"description"},
     kinds.ec2.EGRESS_RULE.token: {"description"},
+    kinds.lambda_.FUNCTION.token: {"code", "sourceCodeHash", "publish"},
     kinds.monitoring.BUDGET.token: {"tags"},
     kinds.cognito.USER_POOL_CLIENT.token: {"generateSecret"},
     kinds.s3.BUCKET.token: {"forceDestroy"},
