@@ -367,8 +367,8 @@ def cost_lines(settings: Settings) -> list[pricing.CostLine]:
     walking = pushes * SOURCE_MINUTES + sum(minutes for _, minutes, _, _ in builds)
     return [
         *(
-            pricing.line(item, minutes, f"pipeline: {what}", resource=billed.BUILD, key=key)
-            for item, minutes, what, key in builds
+            pricing.line(item, minutes, f"pipeline: {what}", resource=billed.BUILD, key=set_by)
+            for item, minutes, what, set_by in builds
         ),
         pricing.line(
             "pipeline minute", walking, "pipeline: actions", resource=billed.PIPELINE, key=key

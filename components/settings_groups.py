@@ -312,7 +312,7 @@ class DeliverySettings(Group):
     branch: str = Field(
         default="main",
         max_length=100,
-        pattern=r"^[A-Za-z0-9._/-]+$",
+        pattern=r"^[A-Za-z][A-Za-z0-9._/-]*$",
         description="the branch whose commits the pipeline delivers",
     )
     canary_percent: int = Field(

@@ -200,7 +200,7 @@ def test_the_fix_for_a_secret_key_keeps_it_secret(key: str) -> None:
 
 
 def test_there_are_secret_keys() -> None:
-    assert SECRET_KEYS == ["alerts:pagerDutyUrl"]
+    assert SECRET_KEYS == ["delivery:slackWebhookUrl", "alerts:pagerDutyUrl"]
 
 
 def test_a_group_that_is_a_secret_as_a_whole_works_and_is_never_shown() -> None:

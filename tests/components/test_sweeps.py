@@ -200,7 +200,12 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
     "somebody_moves_each_alias": [
         (
             "router-alias",
-            lambda r: replace(r, ignore_changes=["functionVersion"]),
+            lambda r: replace(r, ignore_changes=[]),
+            "router-alias: two move it",
+        ),
+        (
+            "delivery-pipeline",
+            lambda r: replace(r, type="aws:codepipeline/webhook:Webhook"),
             "router-alias: nobody moves it",
         ),
     ],

@@ -6,12 +6,15 @@ from typing import Any
 from local.aws.moto import Moto
 from recording.model import ACCOUNT_ID
 
-# Service, operation, its parameters, the list in its answer, and what names an item.
+# Service, operation, its parameters, the list in its answer, and what names an item, which may be
+# a name itself.
 _LISTS = (
     ("acm", "list_certificates", {}, "CertificateSummaryList", "CertificateArn"),
     ("apigateway", "get_rest_apis", {}, "items", "name"),
     ("cloudwatch", "describe_alarms", {}, "MetricAlarms", "AlarmName"),
     ("cloudwatch", "list_dashboards", {}, "DashboardEntries", "DashboardName"),
+    ("codebuild", "list_projects", {}, "projects", ""),
+    ("codepipeline", "list_pipelines", {}, "pipelines", "name"),
     ("cognito-idp", "list_user_pools", {"MaxResults": 60}, "UserPools", "Id"),
     ("ec2", "describe_vpcs", {}, "Vpcs", "VpcId"),
     ("ec2", "describe_subnets", {}, "Subnets", "SubnetId"),
@@ -47,10 +50,10 @@ _GONE = ("terminated", "deleted")
 def inventory(moto: Moto) -> set[str]:
     """Everything that exists, as `service: name`."""
     found = {
-        f"{service}: {each[named]}"
+        f"{service}: {each[named] if named else each}"
         for service, operation, options, listed, named in _LISTS
         for each in _listed(moto.client(service), operation, options, listed)
-        if each.get("State") not in _GONE
+        if not named or each.get("State") not in _GONE
     }
     budgets = moto.client("budgets").describe_budgets(AccountId=ACCOUNT_ID)
     found |= {f"budgets: {each['BudgetName']}" for each in budgets.get("Budgets", ())}
@@ -59,7 +62,7 @@ def inventory(moto: Moto) -> set[str]:
 
 def _listed(
     client: Any, operation: str, options: dict[str, Any], listed: str
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Any]:
     if not client.can_paginate(operation):
         yield from getattr(client, operation)(**options).get(listed, ())
         return

@@ -22,7 +22,11 @@ CRITERIA: list[tuple[str, str, frozenset[str]]] = [
     ("API-005", "`/ping` for the source 10.20.0.0/22", frozenset({"gateway:privateEndpoint"})),
     ("OPS-002", "Cost Explorer every 15 minutes", frozenset({"costs:source"})),
     ("EC2-002", "the image and the disks of the nodes", frozenset({"gpu:diskGb", "costs:imageGb"})),
-    ("CI-002", "the pipeline on every push", frozenset({"costs:pushesPerMonth"})),
+    (
+        "CI-001",
+        "a pipeline, on every push",
+        frozenset({"costs:pushesPerMonth", "delivery:connectionArn", "delivery:repository"}),
+    ),
 ]
 
 

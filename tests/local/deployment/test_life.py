@@ -54,6 +54,8 @@ IN_PLACE: dict[str, Callable[[Inputs], Inputs]] = {
         "deletionProtection": "INACTIVE",
     },
     kinds.cognito.USER_POOL_CLIENT.token: _always(accessTokenValidity=2),
+    kinds.delivery.PROJECT.token: _always(buildTimeout=33),
+    kinds.delivery.PIPELINE.token: _always(executionMode="PARALLEL"),
     kinds.ec2.VPC.token: _always(enableDnsHostnames=False),
     kinds.ec2.SUBNET.token: lambda inputs: {
         "mapPublicIpOnLaunch": not inputs["mapPublicIpOnLaunch"]

@@ -1,9 +1,9 @@
 """When functions run, and which of their versions."""
 
-from support.sweeps.access import policies
+from support.sweeps.access import ROLE_POLICY, policies
 from support.sweeps.rule import listed, sweep
 
-from components.billed import FUNCTION
+from components.billed import BUILD, FUNCTION, PIPELINE
 from recording import kinds
 from recording.model import Recording
 
@@ -20,6 +20,9 @@ def a_schedule_that_failed_is_not_run_again(recording: Recording) -> list[str]:
     once = _called_once(recording)
     found: list[str] = []
     for target in recording.of_type(TARGET):
+        if ":function:" not in target.inputs["arn"]:
+            # A message to people may come later; it does nothing twice.
+            continue
         policy = target.inputs.get("retryPolicy", {})
         wanted = {"maximumRetryAttempts": 0, "maximumEventAgeInSeconds": STALE_S}
         if policy != wanted:
@@ -32,22 +35,32 @@ def a_schedule_that_failed_is_not_run_again(recording: Recording) -> list[str]:
 
 @sweep
 def who_calls_a_function_finds_it_and_calls_it_once(recording: Recording) -> list[str]:
-    """The function is named before it is made; and Lambda repeats no call that its caller would."""
+    """The function is named before it is made; and Lambda repeats no call that its caller would,
+    but of a build, which waits for the answer.
+    """
     functions = {each.outputs["arn"]: each.inputs["name"] for each in recording.of_type(FUNCTION)}
     once = _called_once(recording)
     found: list[str] = []
     for policy, statement in policies(recording):
-        called = listed(statement["Resource"])
+        # Versions are the function's.
+        called = [arn.removesuffix(":*") for arn in listed(statement["Resource"])]
         if "lambda:InvokeFunction" not in listed(statement["Action"]):
             continue
         found += [
             f"{policy}: calls {arn}, which is not there" for arn in called if arn not in functions
         ]
-        names = [functions[arn] for arn in called if arn in functions]
+        waits = policy in _policies_of_builds(recording)
+        names = [functions[arn] for arn in called if arn in functions and not waits]
         found += [
             f"{policy}: Lambda runs {n} again, or later" for n in names if (n, None) not in once
         ]
     return found
+
+
+def _policies_of_builds(recording: Recording) -> set[str]:
+    roles = {each.inputs["serviceRole"] for each in recording.of_type(BUILD)}
+    names = {role.rpartition("/")[2] for role in roles}
+    return {each.name for each in recording.of_type(ROLE_POLICY) if each.inputs["role"] in names}
 
 
 def _called_once(recording: Recording) -> set[tuple[str, str | None]]:
@@ -63,8 +76,9 @@ def _called_once(recording: Recording) -> set[tuple[str, str | None]]:
 @sweep
 def somebody_moves_each_alias(recording: Recording) -> list[str]:
     """The pipeline, where there is one; otherwise the program, so that what is deployed serves."""
+    piped = bool(recording.of_type(PIPELINE))
     return [
-        f"{alias.name}: nobody moves it"
+        f"{alias.name}: {'two move' if piped else 'nobody moves'} it"
         for alias in recording.of_type(ALIAS)
-        if "functionVersion" in alias.ignore_changes
+        if ("functionVersion" in alias.ignore_changes) != piped
     ]

@@ -24,6 +24,8 @@ AWS_METRICS = {
     ("AWS/Lambda", "Duration"): {"FunctionName"},
     ("CloudWatchSynthetics", "SuccessPercent"): {"CanaryName"},
 }
+# Those that AWS emits once more, for each alias.
+OF_AN_ALIAS = {("AWS/Lambda", "Errors"): {"FunctionName", "Resource"}}
 
 
 @sweep
@@ -96,7 +98,7 @@ def metric_faults(namespace: str, name: str, dimensions: set[str]) -> list[str]:
         return [f"nothing emits {namespace} {name}"]
     return (
         []
-        if dimensions == known
+        if dimensions in (known, OF_AN_ALIAS.get((namespace, name)))
         else [f"{namespace} {name} has the dimensions {known}, not {dimensions}"]
     )
 

@@ -8,7 +8,16 @@ from collections.abc import Iterator
 
 from support.sweeps.rule import strings, sweep
 
-from components.billed import BUCKET, CANARY, FUNCTION, INSTANCE, LOG_GROUP, STAGE
+from components.billed import (
+    BUCKET,
+    BUILD,
+    CANARY,
+    FUNCTION,
+    INSTANCE,
+    LOG_GROUP,
+    PIPELINE,
+    STAGE,
+)
 from recording import kinds
 from recording.model import Recording, Resource
 
@@ -17,6 +26,8 @@ Need = tuple[Resource, Resource, str]
 ROLE_POLICY = kinds.iam.ROLE_POLICY.token
 BUILDER = kinds.imagebuilder.INFRASTRUCTURE.token
 ROLE_OF = {
+    BUILD: "serviceRole",
+    PIPELINE: "roleArn",
     CANARY: "executionRoleArn",
     FUNCTION: "role",
     kinds.apigateway.ACCOUNT.token: "cloudwatchRoleArn",
@@ -131,7 +142,7 @@ def _schedules(recording: Recording) -> Iterator[Need]:
     }
     for target in recording.of_type(kinds.monitoring.EVENT_TARGET.token):
         arn = rules[target.inputs["rule"]].outputs["arn"]
-        function = target.inputs["arn"].split(":")[6]
+        function = target.inputs["arn"].partition(":function:")[2].partition(":")[0]
         for permission in recording.of_type(PERMISSION):
             if permission.inputs["sourceArn"] == arn:
                 yield target, permission, "its first call would be refused"
