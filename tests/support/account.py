@@ -54,8 +54,8 @@ class Account:
 
     def _pipeline(self, asked: Facts) -> Facts:
         recording = self._cloud.recording
-        found = [each for each in recording.of_type(PIPELINE)]
-        if asked["imagePipelineArn"] not in [each.outputs["arn"] for each in found]:
+        known = [each.outputs["arn"] for each in recording.of_type(PIPELINE)]
+        if asked["imagePipelineArn"] not in known:
             raise AwsError(404, "ResourceNotFoundException", "no such pipeline")
         recipe = recording.one(RECIPE).outputs["arn"]
         return {"imagePipeline": {"arn": asked["imagePipelineArn"], "imageRecipeArn": recipe}}

@@ -1,14 +1,16 @@
 """From when on each resource of a stack costs, for docs/first-deployment.md."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from components import billed, prices
 from recording.evaluate import evaluate, stacks
 from recording.model import Recording
 
 REGION = "us-east-1"
-# A stack that has a pipeline, whatever its connection is called.
+# A stack as the page leaves it, whatever its connection is called.
 PIPED = {
+    "tl-fif:alerts": {"email": "you@example.com"},
     "tl-fif:delivery": {
         "connectionArn": "arn:aws:codeconnections:us-east-1:000000000000:connection/"
         "00000000-0000-4000-8000-000000000000",
@@ -55,16 +57,17 @@ WHEN: dict[str, tuple[str, str]] = {
 }
 
 
+@cache
 def table() -> str:
     """A row for each billed type of any stack, dearest first in `dev` with a pipeline, and for what
     is billed without a resource; then, by reason, what costs nothing. KeyError for a billed type
     that WHEN does not know.
     """
-    recordings = [evaluate("dev", config=PIPED), *map(evaluate, stacks())]
+    recordings = every_stack()
     monthly = _monthly(recordings[0])
     items = _billed(recordings)
     rows = [
-        f"| `{_short(kind)}` | {WHEN[kind][0]} | {len(recordings[0].of_type(kind))} "
+        f"| `{short(kind)}` | {WHEN[kind][0]} | {len(recordings[0].of_type(kind))} "
         f"| {WHEN[kind][1]} | {_prices(items[kind])} | {monthly.get(kind, 0):.2f} |"
         for kind in sorted(items, key=lambda kind: (-monthly.get(kind, 0), kind))
     ]
@@ -76,9 +79,13 @@ def table() -> str:
     head = "| resource | what it is here | in dev | it costs | by | $ a month in dev |"
     free = [f"| {kinds} | {why} |" for why, kinds in _free(recordings).items()]
     nothing = "| resource | costs nothing |"
-    return "\n".join(
-        [head, "|---|---|---:|---|---|---:|", *rows, "", nothing, "|---|---|", *free]
-    )
+    return "\n".join([head, "|---|---|---:|---|---|---:|", *rows, "", nothing, "|---|---|", *free])
+
+
+@cache
+def every_stack() -> list[Recording]:
+    """The stack that the page leaves, and those of the project."""
+    return [evaluate("dev", config=PIPED), *map(evaluate, stacks())]
 
 
 def _monthly(recording: Recording) -> dict[str, float]:
@@ -116,11 +123,11 @@ def _free(recordings: Sequence[Recording]) -> dict[str, str]:
     used = {each.type for recording in recordings for each in recording.resources if each.custom}
     reasons: dict[str, list[str]] = {}
     for kind in sorted(used & billed.FREE.keys()):
-        reasons.setdefault(billed.FREE[kind], []).append(f"`{_short(kind)}`")
+        reasons.setdefault(billed.FREE[kind], []).append(f"`{short(kind)}`")
     return {why: ", ".join(kinds) for why, kinds in sorted(reasons.items())}
 
 
-def _short(kind: str) -> str:
+def short(kind: str) -> str:
     """A type as the program writes it: `lambda.Function` of `aws:lambda/function:Function`."""
     _, module, name = kind.split(":")
     return f"{module.partition('/')[0]}.{name}"
