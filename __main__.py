@@ -59,9 +59,7 @@ weights = (
     else None
 )
 piped = settings.delivery.has_pipeline
-alerts = Alerts(
-    "alerts", AlertsArgs(settings=settings.alerts, account_id=account_id, events=piped)
-)
+alerts = Alerts("alerts", AlertsArgs(settings=settings.alerts, account_id=account_id, events=piped))
 queue = Queue(
     "queue",
     QueueArgs(

@@ -12,9 +12,9 @@ from components import billed, bundle, iam, prices, pricing, surfaces
 from components.component import Component, Metric, ServiceRole
 from components.naming import FUNCTION_LIMIT, fitted
 from components.pricing import CostLine
+from tlfif.names import ALIAS
 
 LOG_DAYS = 14
-ALIAS = "prod"
 # What the delivery pipeline decides, of a function and of its alias.
 PIPELINES_CODE, PIPELINES_OWN = ["code", "sourceCodeHash"], ["functionVersion", "routingConfig"]
 # The version that is not published: a new alias names it until the first deployment.

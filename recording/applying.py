@@ -90,7 +90,8 @@ class Deployment:
         for named in configuration["resource"].values():
             for body in named.values():
                 for path in (body.get("filename"), body.get("zip_file"), body.get("source")):
-                    if path:
+                    # A build's source is no file.
+                    if isinstance(path, str):
                         _stand_in(self._terraform.folder / path)
 
     def _run(self, command: str, *options: str, interrupt_at: str = "") -> Outcome:

@@ -15,6 +15,8 @@ IMAGE_TAG, IMAGE_VERSION_TAG, IMAGE_DATE_TAG = "tl-fif:gpu-node", "tl-fif:versio
 # Parameters of the delivery pipeline, encrypted: who signs in for the smoke test (JSON: email,
 # password), and the webhook that hears of deployments.
 SMOKE_PARAMETER, SLACK_PARAMETER = "/tl-fif/smoke_user", "/tl-fif/slack_webhook"
+# The alias by which callers reach the router: which version it names is who deploys' decision.
+ALIAS = "prod"
 ACCESS_LOG_GROUP = "/apigw/tl-fif"
 
 # CloudWatch metrics: one namespace a topic, written as embedded metric format on stdout.

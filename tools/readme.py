@@ -50,8 +50,8 @@ OUTPUTS = {
     "router_arn": "the router, whose versions a deployment makes",
     "probe_arn": "the function that asks the API from inside the VPC, after each deployment too; "
     "none with `gateway:probe` = synthetics and no pipeline",
-    "image_recipe_version": "the version of the nodes' image, as it is baked from now on; none with "
-    "`gpu:wake` = never",
+    "image_recipe_version": "the version of the nodes' image, as it is baked from now on; none "
+    "with `gpu:wake` = never",
     "pipeline_name": "the delivery pipeline; with `delivery:connectionArn`",
     "artifacts_bucket": "where the pipeline leaves coverage and smoke tests; with "
     "`delivery:connectionArn`",

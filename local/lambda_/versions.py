@@ -59,7 +59,7 @@ class Versions:
         # Of each alias, how much of a call every version is owed: so the calls are spread evenly,
         # as they are on AWS in the long run.
         self._owed: dict[str, dict[str, float]] = {}
-        self._looked = float("-inf")
+        self._looked, self._stale = float("-inf"), False
         self._looking = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -89,14 +89,15 @@ class Versions:
 
     def changed(self) -> None:
         """Somebody changed a version or an alias: the next call looks."""
-        self._looked = float("-inf")
+        self._stale = True
 
     async def host(self, qualifier: str) -> FunctionHost:
         """What runs a call of this version or alias, "" for `$LATEST`.
 
         Raises LambdaApiError (404) when there is none.
         """
-        if time.monotonic() - self._looked > LOOK_S:
+        known = {"", *self._known.versions, *self._known.aliases}
+        if self._stale or qualifier not in known or time.monotonic() - self._looked > LOOK_S:
             await self.look()
         return self.host_now(qualifier)
 
@@ -110,15 +111,15 @@ class Versions:
     async def look(self) -> None:
         """Looks what there is now: starts what an alias newly names, ends what is gone."""
         async with self._looking:
-            began = time.monotonic()
+            # What changes while it is looked at makes it stale again.
+            began, self._stale = time.monotonic(), False
             try:
                 found = await self._look()
             except Exception as error:
                 _log.warning("versions cannot be looked at: %s", error)
                 return
             before, self._known = self._known, found
-            # A change while it was looked at is seen by the next call.
-            self._looked = max(self._looked, began) if self._looked > 0 else began
+            self._looked = began
             if found.aliases != before.aliases:
                 self._owed.clear()
             if before.versions:

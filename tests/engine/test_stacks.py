@@ -36,7 +36,8 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "literal": (
         {"tl-fif:gpu": {"idleMinutes": 9}},
-        {"gpu-node-settings": "update", "router-function": "update", "router-alias": "update"},
+        # Its versions are the pipeline's.
+        {"gpu-node-settings": "update", "router-function": "update"},
     ),
 }
 

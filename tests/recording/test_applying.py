@@ -2,7 +2,9 @@
 changed and no more, and leaves nothing behind.
 """
 
+import io
 import json
+import zipfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -84,13 +86,34 @@ async def lives(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Begun
 
 @dataclass(frozen=True, kw_only=True)
 class Short:
-    """What was seen of a stack that is made, planned again and destroyed."""
+    """What was seen of a stack that is made, planned again and destroyed; where it has a pipeline,
+    planned after a deployment.
+    """
 
     wanted: int
     made: Outcome
+    deployed: str
     again: Mapping[str, Change]
     destroyed: Outcome
     left: set[str]
+
+
+def deploy(moto: Moto, stack: str) -> str:
+    """What a pipeline does with the router: new code, a version, the alias at it; the version."""
+    functions, named = moto.client("lambda"), {"FunctionName": f"tl-fif-{stack}-router"}
+    first = functions.get_alias(**named, Name="prod")["FunctionVersion"]
+    assert first == "$LATEST", "nothing was deployed yet"
+    functions.update_function_code(**named, ZipFile=_zipped("another router"))
+    version = functions.publish_version(**named)["Version"]
+    functions.update_alias(**named, Name="prod", FunctionVersion=version)
+    return version
+
+
+def _zipped(text: str) -> bytes:
+    with io.BytesIO() as file, zipfile.ZipFile(file, "w") as zipped:
+        zipped.writestr("name.txt", text)
+        zipped.close()
+        return file.getvalue()
 
 
 def short_life(here: Place, stack: str) -> Callable[[], Short]:
@@ -102,6 +125,7 @@ def short_life(here: Place, stack: str) -> Callable[[], Short]:
         return Short(
             wanted=sum(len(named) for named in wanted["resource"].values()),
             made=here.deployment.apply(wanted),
+            deployed=deploy(here.moto, stack) if "aws_codepipeline" in wanted["resource"] else "",
             again=here.deployment.plan(wanted),
             destroyed=here.deployment.destroy(),
             left=inventory(here.moto) - stray_interfaces(here.moto) - empty,
@@ -110,7 +134,7 @@ def short_life(here: Place, stack: str) -> Callable[[], Short]:
     return live
 
 
-@pytest.mark.story("RED-001", "RED-002", "OPS-003", "API-001")
+@pytest.mark.story("RED-001", "RED-002", "OPS-003", "API-001", "CI-001", "CI-004")
 @pytest.mark.parametrize("stack", ["literal", "prod"])
 def test_a_stack_is_made_stays_as_it_is_and_is_gone(stack: str, lives: Begun) -> None:
     life = lives[stack].result()
@@ -120,6 +144,7 @@ def test_a_stack_is_made_stays_as_it_is_and_is_gone(stack: str, lives: Begun) ->
     assert set(ONLY_MOTO) == told(life.again), "remove what is no longer needed from ONLY_MOTO"
     assert (life.destroyed.errors, life.destroyed.count) == ([], life.made.count)
     assert life.left == set()
+    assert (life.deployed == "1") == (stack == "literal"), "a deployment is no drift"
     print(f"{stack}: apply {life.made.seconds:.0f} s, destroy {life.destroyed.seconds:.0f} s")
 
 

@@ -54,13 +54,12 @@ class FakeLambda:
         self.codes: dict[str, bytes] = {}
         self.alias = {"FunctionVersion": "$LATEST", "RoutingConfig": {}, "RevisionId": "r"}
         self.given = 0
-        self.traces: list[str] = []
         self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda name, hook: None))
         self.exceptions = SimpleNamespace(ResourceNotFoundException=NotFoundError)
 
     # --- the API
 
-    def get_alias(self, FunctionName: str, Name: str) -> Any:
+    def get_alias(self, **_: str) -> Any:
         return self._do("GetAlias", lambda: dict(self.alias))
 
     def update_alias(self, **told: Any) -> Any:
@@ -87,7 +86,7 @@ class FakeLambda:
 
         return self._do("DeleteFunction", delete)
 
-    def invoke(self, FunctionName: str, Payload: bytes, Qualifier: str = "") -> Any:
+    def invoke(self, FunctionName: str, Qualifier: str = "", **_: Any) -> Any:
         def answer() -> Any:
             if FunctionName == PROBE_ARN:
                 return {"Payload": io.BytesIO(json.dumps(self.probe).encode())}

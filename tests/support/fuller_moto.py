@@ -13,8 +13,13 @@ from moto.awslambda.exceptions import FunctionAlreadyExists
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.awslambda.responses import LambdaResponse
 from moto.budgets.responses import BudgetsResponse
+from moto.codebuild import responses as codebuild
+from moto.codebuild.responses import CodeBuildResponse
+from moto.codepipeline.responses import CodePipelineResponse
 from moto.core.responses import BaseResponse
+from moto.ec2.exceptions import InvalidPermissionDuplicateError
 from moto.ec2.models.subnets import Subnet
+from moto.ec2.responses.security_groups import SecurityGroups
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.s3.responses import S3Response
 from moto.server import main
@@ -185,6 +190,64 @@ def _tell_of_a_function_again() -> None:
     LambdaResponse.create_function = create_function
 
 
+def _tell_of_a_rule_again() -> None:
+    """Likewise of a security group's rule."""
+
+    def again(name: str) -> None:
+        authorize, answers = getattr(SecurityGroups, name), dict[str, Any]()
+
+        def authorized(self: Any) -> Any:
+            asked = json.dumps(self._get_params(), sort_keys=True)
+            try:
+                answers[asked] = authorize(self)
+            except InvalidPermissionDuplicateError:
+                if asked not in answers:
+                    raise
+            return answers[asked]
+
+        setattr(SecurityGroups, name, authorized)
+
+    for direction in ("ingress", "egress"):
+        again(f"authorize_security_group_{direction}")
+
+
+def _build_for_pipelines() -> None:
+    """What CodePipeline brings and takes has no place of its own; a project can be changed, and is
+    deleted by its ARN too.
+    """
+    changed = "_validate_required_params_source", "_validate_required_params_artifacts"
+    for name in changed:
+        required = getattr(codebuild, name)
+
+        def unless_piped(given: Any, required: Any = required) -> None:
+            if given["type"] != "CODEPIPELINE":
+                required(given)
+
+        setattr(codebuild, name, unless_piped)
+
+    def update_project(self: Any) -> str:
+        delete_project(self)
+        return CodeBuildResponse.create_project(self)
+
+    def delete_project(self: Any) -> str:
+        self.codebuild_backend.delete_project(self._get_param("name").rpartition("/")[2])
+        return "{}"
+
+    CodeBuildResponse.update_project = update_project  # pyright: ignore
+    CodeBuildResponse.delete_project = delete_project
+
+
+def _tell_times_of_pipelines_as_numbers() -> None:
+    get = CodePipelineResponse.get_pipeline
+
+    def get_pipeline(self: Any) -> str:
+        told = json.loads(get(self))
+        told["metadata"] |= {"created": 0, "updated": 0}
+        return json.dumps(told)
+
+    CodePipelineResponse.get_pipeline = get_pipeline
+
+
 def _answer_calls_of_functions() -> None:
     """A function's answer is one that the program can read: moto would run it in Docker."""
 
@@ -219,6 +282,9 @@ ADDITIONS = (
     _tell_all_of_a_budget,
     _tell_where_functions_log,
     _tell_of_a_function_again,
+    _tell_of_a_rule_again,
+    _build_for_pipelines,
+    _tell_times_of_pipelines_as_numbers,
     _answer_calls_of_functions,
     _refuse_what_is_missing,
 )

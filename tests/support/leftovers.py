@@ -60,9 +60,7 @@ def inventory(moto: Moto) -> set[str]:
     return found | _running(moto) | _endpoints(moto)
 
 
-def _listed(
-    client: Any, operation: str, options: dict[str, Any], listed: str
-) -> Iterator[Any]:
+def _listed(client: Any, operation: str, options: dict[str, Any], listed: str) -> Iterator[Any]:
     if not client.can_paginate(operation):
         yield from getattr(client, operation)(**options).get(listed, ())
         return

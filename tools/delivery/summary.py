@@ -4,20 +4,19 @@ import json
 import subprocess
 import urllib.request
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components.naming import stack_name
-from recording.differences import Change, differences
-from recording.evaluate import evaluate
 from recording.model import ROOT
-from recording.preview import headline
-from recording.revision import evaluating
 from tlfif.names import SLACK_PARAMETER
 from tools.delivery.shifting import Outcome
+
+if TYPE_CHECKING:
+    from recording.differences import Change
 
 _WITHIN_S = 10.0
 # What the pipeline changes of the router, and `pulumi up` does not.
@@ -59,6 +58,12 @@ def cost_lines(stack: str, before: str) -> list[str]:
     """
     if not before:
         return ["cost: nobody knows which commit served before"]
+    # Pulumi's classes take seconds to import, and not every command compares.
+    from recording.differences import differences
+    from recording.evaluate import evaluate
+    from recording.preview import headline
+    from recording.revision import evaluating
+
     try:
         with evaluating(stack, before) as evaluation:
             new = evaluate(stack)
@@ -69,13 +74,13 @@ def cost_lines(stack: str, before: str) -> list[str]:
         return [f"cost: unknown against {before[:_SHORT]} ({str(error).splitlines()[0]})"]
 
 
-def _is_ours(change: Change) -> bool:
+def _is_ours(change: "Change") -> bool:
     """Whether only a function's code differs, which the deployment itself has delivered."""
     paths = {each.path.partition(".")[0] for each in change.properties}
     return bool(paths) and paths <= set(_CODE) and "router-function" in change.resource.urn
 
 
-def _due(changes: list[Change]) -> list[str]:
+def _due(changes: "list[Change]") -> list[str]:
     names = [each.resource.name for each in changes]
     shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if names[10:] else "")
     return [f"`pulumi up` is due, unless it was done since, for: {shown}"] if names else []

@@ -15,7 +15,7 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from components.lambda_function import ALIAS
+from tlfif.names import ALIAS
 
 LATEST = "$LATEST"
 KEPT = 5
