@@ -15,7 +15,7 @@ PIPED = {
         "connectionArn": "arn:aws:codeconnections:us-east-1:000000000000:connection/"
         "00000000-0000-4000-8000-000000000000",
         "repository": "you/tl-fif",
-    }
+    },
 }
 # Each billed type of resource, what it is here, and from when on it costs.
 WHEN: dict[str, tuple[str, str]] = {
