@@ -45,7 +45,12 @@ IN_MOTO = {
     billed.USER_POOL: ("cognito-idp", "list_user_pools", "UserPools"),
 }
 
-pytestmark = [pytest.mark.engine, pytest.mark.integration, needs_engine]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.integration,
+    pytest.mark.timeout(900),
+    needs_engine,
+]
 
 
 @pytest.mark.story("CI-001", "CI-004")
