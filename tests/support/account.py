@@ -73,21 +73,16 @@ class Account:
         return {"imageBuildVersionArn": arn}
 
     def _ami(self, arn: str) -> str:
-        """An image with its snapshot, as Image Builder leaves it."""
+        """An image with its snapshot, which moto makes with it, tagged as Image Builder leaves it."""
         ec2 = self._cloud.moto.client("ec2")
-        volume = ec2.create_volume(AvailabilityZone=f"{self._cloud.moto.region}a", Size=30)
-        snapshot = ec2.create_snapshot(VolumeId=volume["VolumeId"])["SnapshotId"]
-        ec2.delete_volume(VolumeId=volume["VolumeId"])
-        disk = {"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot, "VolumeSize": 30}}
         ami = ec2.register_image(
             Name=arn.rpartition(":image/")[2].replace("/", "-"),
             Architecture="x86_64",
             RootDeviceName="/dev/sda1",
-            BlockDeviceMappings=[disk],
         )["ImageId"]
         tags = {names.IMAGE_TAG: self._cloud.options.stack, "Ec2ImageBuilderArn": arn}
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
-        ec2.create_tags(Resources=[ami, snapshot], Tags=listed)
+        ec2.create_tags(Resources=[ami], Tags=listed)
         return ami
 
     def _image(self, arn: str) -> Facts:
