@@ -73,7 +73,7 @@ class Account:
         return {"imageBuildVersionArn": arn}
 
     def _ami(self, arn: str) -> str:
-        """An image with its snapshot, which moto makes with it, tagged as Image Builder leaves it."""
+        """An image tagged as Image Builder leaves it; moto makes its snapshot."""
         ec2 = self._cloud.moto.client("ec2")
         ami = ec2.register_image(
             Name=arn.rpartition(":image/")[2].replace("/", "-"),
