@@ -135,6 +135,8 @@ def _engines(cloud: LocalCloud) -> list[str]:
 
 
 async def _operates(here: Terminal) -> None:
+    # A new shell: this page needs nothing that the first one has exported.
+    here.session.unlink()
     opening, *_ = pages.commands(PROCEDURES)
     await _do(here, opening)
     for heading in ("The Slack webhook", "The PagerDuty URL", "The smoke test's password"):
