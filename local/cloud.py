@@ -68,6 +68,8 @@ class LocalCloud:
         self.recording: Recording
         self.deployment: Deployment
         self.described: CloudFile
+        # What a stack is told on this machine: the lane, and the weights that are here.
+        self.machine_config: Mapping[str, dict[str, Any]] = {}
         self._running: Running
         self.api_url = self.vpc_url = ""
 
@@ -95,7 +97,11 @@ class LocalCloud:
         await self._start_servers()
         await self._serve(*listeners)
         await modules
-        await self._deploy(await model)
+        self.machine_config = await model
+        if self.options.empty:
+            await bundles
+            return
+        await self._deploy(self.machine_config)
         await bundles
         await self._running.deploy(self.recording, calls=self.options.lane)
 
@@ -195,16 +201,20 @@ class LocalCloud:
         await asyncio.to_thread(bake, self.moto, self.options.stack)
         self._by_engine = True
 
-    async def adopt(self) -> bool:
-        """Runs what Pulumi's engine has deployed; False when that is no whole stack."""
-        recording = await asyncio.to_thread(self.deployment.recording)
+    async def adopt(self, recording: Recording | None = None, *, calls: bool = False) -> bool:
+        """Runs what Pulumi's engine has deployed; False when that is no whole stack.
+
+        `recording` is of a state that is kept elsewhere than this cloud's own; `calls` says whether
+        the calls of its deployment are made here.
+        """
+        recording = recording or await asyncio.to_thread(self.deployment.recording)
         if not recording.of_type(STAGE):
             await self._running.close()
             return False
         self.recording = recording
         # What the engine deploys has the stack's own configuration: the weights of the real hub,
         # which nobody waits for here.
-        await self._running.deploy(recording, calls=False)
+        await self._running.deploy(recording, calls=calls)
         return True
 
     @property

@@ -17,8 +17,8 @@ class Options:
 
     `tls`: whether nodes have nginx before their engine, as on AWS, where this machine has one.
     `lane`: whether there is the instant lane, and a hub with the local model's weights.
-    `baked`: whether there is an image for nodes. `engine`: whether Pulumi's own engine deploys, and
-    not a recording of the program.
+    `empty`: whether nothing is deployed at first. `baked`: whether there is an image for nodes.
+    `engine`: whether Pulumi's own engine deploys, and not a recording of the program.
     `ec2_timeout_s` is how long router and cost publisher wait for AWS's APIs, which take longer on
     a loaded machine.
     `watcher` overrides what the watcher is told, by TLFIF_* names; `commands` are other programs
@@ -29,6 +29,7 @@ class Options:
     config: Mapping[str, Any] = field(default_factory=dict)
     lane: bool = False
     tls: bool = False
+    empty: bool = False
     baked: bool = True
     engine: bool = False
     port: int = 0

@@ -13,6 +13,7 @@ from components.settings import Settings
 from recording.evaluate import evaluate, stacks
 from recording.model import ROOT
 from tools.pages import (
+    bills_when,
     fleet_costs,
     lane_costs,
     literal_costs,
@@ -141,6 +142,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "runbook": runbook.table,
     "reach": reach.table,
     "posture": decisions.table,
+    "bills-when": bills_when.table,
 }
 
 

@@ -86,6 +86,11 @@ def mend_lambda(folder: Path) -> None:
     _Storage.put_alias = _checked_alias(_Storage.put_alias)
     _Storage.update_alias = _checked_alias(_Storage.update_alias)
     _Storage.del_function = _unless_named(_Storage.del_function)
+    versions = _Storage.list_versions_by_function
+    # By ARN too, as the other operations.
+    _Storage.list_versions_by_function = lambda storage, name: versions(
+        storage, name.partition(":function:")[2] or name
+    )
     _Response.update_alias = _if_revision(_Response.update_alias)
     _Response.publish_version = _if_unchanged(_Response.publish_version)
     _Response.update_function_code = _once(_Response.update_function_code)

@@ -16,7 +16,11 @@ from werkzeug.datastructures import Headers, MultiDict
 Model = Any
 
 # The signing names that are not botocore's name of the service, of those we use.
-_SERVICE_OF_SIGNING_NAME = {"monitoring": "cloudwatch"}
+_SERVICE_OF_SIGNING_NAME = {
+    "monitoring": "cloudwatch",
+    "servicequotas": "service-quotas",
+    "tagging": "resourcegroupstaggingapi",
+}
 # A public operation carries no signature, and so no service name; its target names it.
 _SERVICE_OF_TARGET = {"AWSCognitoIdentityProviderService": "cognito-idp"}
 

@@ -97,11 +97,12 @@ async def site(
         workspace = Workspace(folder=folder / "pulumi", cloud=file, **where)
         workspace.prepare()
         if forked:
-            _fork(workspace)
+            fork(workspace)
         yield Site(stack=stack, moto=moto, workspace=workspace)
 
 
-def _fork(workspace: Workspace) -> None:
+def fork(workspace: Workspace) -> None:
+    """Has program and plugins forked, and the state written once a command."""
     for script in (workspace.folder / "bin").iterdir():
         started = re.search(r" -m (\S+) ", script.read_text())
         assert started is not None
