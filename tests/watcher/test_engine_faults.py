@@ -172,11 +172,13 @@ async def test_a_job_that_waits_for_the_engine_is_cancelled_within_a_second(benc
 async def test_a_job_goes_to_another_node_that_is_ready(bench: Bench) -> None:
     async with bench.watcher(lease_idle_s=60), scripted_model() as other:
         await until(lambda: bench.nodes() == {"i-0a": "ready"})
-        job = bench.submit("tokens=60 every=0.05")
+        other.released.set()
+        job = bench.submit("tokens=60 every=0.01 hold_after=30")
         await until(lambda: bench.reply(job))
         async with bench.watcher(instance_id="i-0b", model_url=other.url, lease_idle_s=60):
             await until(lambda: bench.nodes().get("i-0b") == "ready")
             bench.model.mode = "aborting"
+            bench.model.released.set()
             reply = await bench.final(job)
     assert whole(reply, 60)
     assert (reply["worker"][:5], reply["attempt"]) == ("i-0b:", 1)
