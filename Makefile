@@ -62,10 +62,10 @@ bake-check: setup-dev ## Bake the node's image in a scratch root and have its se
 	@$(RUN) -m tools.bake_check $(if $(VLLM),--vllm) $(if $(SLOWER),--slower $(SLOWER))
 
 fuzz: setup-dev ## Send the API requests nobody thought of (EXAMPLES=…, per route)
-	@TLFIF_FUZZ_EXAMPLES="$(EXAMPLES)" $(RUN) -m pytest -q tests/fuzz $(ARGS)
+	@TLFIF_FUZZ_EXAMPLES="$(EXAMPLES)" $(RUN) -m pytest -q --timeout=0 tests/fuzz $(ARGS)
 
 chaos: setup-dev ## Kill and break everything under the jobs, and account for each of them (JOBS=…, SEED=… repeats a run, LANE= leaves the instant lane out)
-	@TLFIF_CHAOS_JOBS="$(JOBS)" TLFIF_CHAOS_SEED="$(SEED)" TLFIF_CHAOS_LANE="$(LANE)" $(RUN) -m pytest -q tests/chaos $(ARGS)
+	@TLFIF_CHAOS_JOBS="$(JOBS)" TLFIF_CHAOS_SEED="$(SEED)" TLFIF_CHAOS_LANE="$(LANE)" $(RUN) -m pytest -q --timeout=0 tests/chaos $(ARGS)
 
 postman: setup-local ## Run the Postman collection against a local cloud (needs npm)
 	@$(RUN) -m local postman --stack "$(STACK)"

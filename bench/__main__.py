@@ -29,15 +29,16 @@ def main() -> int:
     parser.add_argument(
         "how_many", nargs="?", type=int, help="rounds, stops, calls, jobs, repeats, seeds, weeks"
     )
-    parser.add_argument("more", nargs="*", help="what else the bench takes")
-    args = parser.parse_args()
+    parser.add_argument("more", nargs="*", help="what else the bench takes, options too")
+    args, options = parser.parse_known_args()
+    more = [*args.more, *options]
     failed = 0
     for name in [args.name] if args.name else BENCHES:
         what, brief = BENCHES[name]
         # One that is named runs as its figures are published, unless told otherwise.
         count = args.how_many or (None if args.name else brief)
         print(f"== {name}" + (f", {count} {what}" if count else ""), flush=True)
-        argv = [sys.executable, "-m", f"bench.{name}", *([str(count)] if count else []), *args.more]
+        argv = [sys.executable, "-m", f"bench.{name}", *([str(count)] if count else []), *more]
         failed += subprocess.run(argv).returncode != 0
     return 1 if failed else 0
 

@@ -4,9 +4,12 @@ refused, invalid, and calling the instant lane, if the stack has one.
 The floor is measured in the same run: one RS256 verification and one round trip of the accept
 script.
 
-    python -m bench.router [calls]
+    python -m bench.router [calls] [--limit]
+
+With `--limit` it ends with 1 when a warm POST /infer takes longer than LAM-005 allows, p95.
 """
 
+import argparse
 import asyncio
 import json
 import sys
@@ -108,7 +111,18 @@ class Bench:
         return percentiles(samples)
 
 
-async def main(calls: int) -> None:
+def too_slow(rows: dict[str, dict[str, float]], limit_ms: float) -> list[str]:
+    """A line for each case that accepts a job and whose p95 is above the limit."""
+    accepted = {name: row for name, row in rows.items() if name.startswith("202")}
+    return [
+        f"router: {name}: p95 {row['p95']:.1f} ms, at most {limit_ms:.0f} ms are allowed"
+        for name, row in accepted.items()
+        if row["p95"] > limit_ms
+    ]
+
+
+async def main(calls: int) -> dict[str, dict[str, float]]:
+    """Measures, prints and returns the percentiles of each case."""
     async with LocalCloud(Options(workers=1)) as cloud:
         bench = Bench(cloud, await asyncio.to_thread(login, cloud), calls)
         good, too_long = json.dumps({"prompt": "Hello"}), json.dumps({"prompt": "x" * 7000})
@@ -127,6 +141,7 @@ async def main(calls: int) -> None:
         how = "durations as Lambda would report them (invoke overhead included)"
         print(f"{calls} calls each, one worker; {how}")
         print(table(rows, "floor: verify + script"))
+    return rows
 
 
 def _payload(token: str) -> bytes:
@@ -137,4 +152,10 @@ def _payload(token: str) -> bytes:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000))
+    parser = argparse.ArgumentParser(prog="python -m bench.router", description=__doc__)
+    parser.add_argument("calls", nargs="?", type=int, default=1000, help="%(default)s")
+    parser.add_argument("--limit", action="store_true", help="hold it against LAM-005")
+    arguments = parser.parse_args()
+    found = asyncio.run(main(arguments.calls))
+    slow = too_slow(found, names.WARM_P95_MS) if arguments.limit else []
+    sys.exit("\n".join(slow) or None)

@@ -290,6 +290,7 @@ class Delivery(Component):
                     "FunctionName": router,
                     "Resource": pulumi.Output.concat(router, ":", alias.name),
                 },
+                "statistic": "Sum",
                 "threshold": RINGS_AT,
             },
         )
@@ -304,6 +305,7 @@ class Delivery(Component):
                 "namespace": "AWS/ApiGateway",
                 "metric_name": "5XXError",
                 "dimensions": {"ApiName": self._args.api_name, "Stage": self._args.stage_name},
+                "statistic": "Sum",
                 "threshold": RINGS_AT,
             },
         )
@@ -318,7 +320,6 @@ class Delivery(Component):
             description,
             [self._args.topic_arn],
             **metric,
-            statistic="Sum",
             period=60,
             evaluation_periods=1,
             comparison_operator="GreaterThanOrEqualToThreshold",

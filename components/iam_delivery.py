@@ -146,8 +146,8 @@ def roll_back(router_arn: Text) -> tuple[Statement, ...]:
 
 
 def read_traces() -> Statement:
-    """`*`: GetTraceSummaries has no resource level; its filter names the router."""
-    return allow("ReadTraces", ["xray:GetTraceSummaries"], "*")
+    """`*`: X-Ray's reads have no resource level; a filter names the router."""
+    return allow("ReadTraces", ["xray:BatchGetTraces", "xray:GetTraceSummaries"], "*")
 
 
 def say_unstable() -> Statement:

@@ -8,12 +8,15 @@ It depends on httpx alone, so that it can be copied anywhere:
 """
 
 import argparse
+import json
 import os
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,6 +30,8 @@ GRACE_S, SILENCE_S = 5, 120
 # Should the server send no Date: longer than any job waits.
 LONGEST_WAIT_S = 600
 MAX_SERVER_ERRORS = 3
+# Between two tries of a script's post: shorter than a person would wait.
+RETRY_S = 1.0
 
 
 class ApiError(Exception):
@@ -215,8 +220,26 @@ def _print_stream(
     return last
 
 
-def main() -> int:
-    """0: done; 1: failed, expired or cancelled; 2: the API refused."""
+def post(client: Client, prompt: str, *, key: str, tries: int, **options: Any) -> Job:
+    """Posts a prompt; a server's error is borne `tries` - 1 times, and the key makes one job of
+    all.
+
+    Raises ApiError and httpx's errors.
+    """
+    for left in reversed(range(tries)):
+        try:
+            return client.infer(prompt, idempotency_key=key, **options)
+        except (ApiError, httpx.TransportError) as error:
+            passes = not isinstance(error, ApiError) or error.status >= 500
+            if not left or not passes:
+                raise
+            print(f"tl-fif: {error}; posted again", file=sys.stderr)
+            time.sleep(RETRY_S)
+    raise ValueError(f"tries = {tries}: at least 1")
+
+
+def parse() -> argparse.Namespace:
+    """The command line; argparse ends the process when it is wrong."""
     parser = argparse.ArgumentParser(
         description="Post one prompt and print its reply as it is generated."
     )
@@ -230,18 +253,38 @@ def main() -> int:
     parser.add_argument(
         "--idle-minutes", type=int, help="keep the node up this long afterwards (1-30)"
     )
+    parser.add_argument(
+        "--idempotency-key", default="", help="one job, however often the prompt is posted with it"
+    )
+    parser.add_argument(
+        "--tries",
+        type=int,
+        choices=range(1, MAX_SERVER_ERRORS + 1),
+        default=1,
+        help="how often to post while the server fails (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, help="a file for the reply as JSON")
     arguments = parser.parse_args()
     if not arguments.api or not arguments.token:
         parser.error("--api and --token are needed; `make local` prints both")
+    return arguments
+
+
+def main() -> int:
+    """0: done; 1: failed, expired or cancelled; 2: the API refused."""
+    arguments = parse()
     options = {"idle_minutes": arguments.idle_minutes} if arguments.idle_minutes else {}
+    key = arguments.idempotency_key or str(uuid.uuid4())
     try:
         with Client(arguments.api, arguments.token) as client:
-            job = client.infer(arguments.prompt, **options)
+            job = post(client, arguments.prompt, key=key, tries=arguments.tries, **options)
             print(f"{job.state} {job.id}", file=sys.stderr)
             last = _print_stream(client.follow(job), lambda text: print(text, end="", flush=True))
     except (ApiError, httpx.HTTPError) as error:
         print(f"tl-fif: {error}", file=sys.stderr)
         return 2
+    if arguments.output:
+        arguments.output.write_text(json.dumps(last, indent=2, ensure_ascii=False) + "\n")
     if last["status"] != "done":
         print(f"{last['status']}: {last.get('error') or last.get('reason', '')}", file=sys.stderr)
     return 0 if last["status"] == "done" else 1

@@ -18,6 +18,7 @@ COMMANDS = {
     "deploy": "run Pulumi's CLI against a running local cloud",
     "invoke": "call one function with an event",
     "postman": "run the Postman collection",
+    "pipeline": "run the delivery pipeline's stages",
 }
 
 
@@ -34,7 +35,7 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     # Imported here: Pulumi's modules take seconds, which neither --help nor a typing error should
     # cost.
-    from local.commands import budget_drill, demo, deploy, invoke, postman, shared, up
+    from local.commands import budget_drill, demo, deploy, invoke, pipeline, postman, shared, up
 
     commands = {
         "demo": partial(demo.answer, began=BEGAN),
@@ -43,6 +44,7 @@ def _run(arguments: argparse.Namespace) -> int:
         "deploy": deploy.deploy,
         "invoke": invoke.invoke,
         "postman": postman.run,
+        "pipeline": partial(pipeline.run, began=BEGAN),
     }
     try:
         return asyncio.run(_until_told(commands[arguments.command](arguments)))
@@ -70,6 +72,13 @@ def parse() -> argparse.Namespace:
             command.add_argument("options", nargs="*", help="for Pulumi's CLI, after --")
         if name == "demo":
             command.add_argument("prompt")
+        if name == "pipeline":
+            commit = "what is delivered (default: %(default)s)"
+            command.add_argument("--revision", default="HEAD", metavar="COMMIT", help=commit)
+            variable = "a variable of every build, such as TEST_ARGS or SMOKE_ARGS"
+            command.add_argument(
+                "--set", action="append", default=[], metavar="NAME=VALUE", help=variable
+            )
         if name == "invoke":
             command.add_argument("function", help="its folder's name in functions/")
             token = "a JSON file; {{token}} in it becomes a user's access token"

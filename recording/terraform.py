@@ -14,6 +14,8 @@ from recording.model import ROOT
 from recording.translation import PROVIDER, Json
 
 _PLUGIN = f"{PROVIDER}/*/*/terraform-provider-aws*"
+# The variable by which Terraform is told of a provider that runs already.
+REATTACH = "TF_REATTACH_PROVIDERS"
 _SHARED = ("/usr/share", "/usr/local/share")
 
 
@@ -27,6 +29,11 @@ def find_plugins() -> Path | None:
     keep one.
     """
     return next((root for root in _mirrors() if any(root.glob(_PLUGIN))), None)
+
+
+def find_provider(plugins: Path) -> Path:
+    """The provider's program in such a folder."""
+    return next(plugins.glob(_PLUGIN))
 
 
 def _mirrors() -> list[Path]:
@@ -50,17 +57,24 @@ class Verdict:
 
 
 class Terraform:
-    """Terraform with the provider of one mirror, in a folder of its own."""
+    """Terraform with the provider of one mirror, in a folder of its own.
 
-    def __init__(self, folder: Path, *, program: str, plugins: Path) -> None:
+    Every command starts the provider several times, unless `attached` tells of one that runs, as it
+    says it itself (TF_REATTACH_PROVIDERS); that one has its own environment.
+    """
+
+    def __init__(
+        self, folder: Path, *, program: str, plugins: Path, attached: str | None = None
+    ) -> None:
         self.folder, self._program, self._plugins = folder, program, plugins
+        self._attached = {REATTACH: attached} if attached else {}
         (folder / "empty.tfrc").touch()
 
     def schema(self) -> Json:
         """The provider's resource types; cached per provider, because asking takes it several
         seconds.
         """
-        plugin = next(self._plugins.glob(_PLUGIN))
+        plugin = find_provider(self._plugins)
         key = f"{plugin.parent.parent.name}-{plugin.stat().st_size}"
         cached = ROOT / ".cache" / "terraform" / f"schema-{key}.json"
         if not cached.exists():
@@ -143,7 +157,7 @@ class Terraform:
         own = {"TF_CLI_CONFIG_FILE": str(self.folder / "empty.tfrc"), "CHECKPOINT_DISABLE": "1"}
         asked = {"AWS_ENDPOINT_URL": url} if url else {}
         # A plan takes seconds; collecting the garbage of the provider's schemas would take a sixth.
-        return kept | own | asked | {"GOGC": "400"}
+        return kept | own | asked | self._attached | {"GOGC": "400"}
 
 
 def diagnostics(messages: Sequence[Json]) -> list[str]:

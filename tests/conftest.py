@@ -11,7 +11,7 @@ import boto3
 import pytest
 import pytest_asyncio
 from botocore.config import Config
-from support import made_once, run, spread
+from support import made_once, pushed, run, spread
 from support.calls import REGION, ClientOf
 from support.ledger import LEDGER
 from support.world import UserPool, World
@@ -31,11 +31,23 @@ MEASURED = ("tlfif", "worker", "functions", "watcher")
 TESTS = Path(__file__).parent
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file that the push's selection has nothing of is not even read."""
+    if config.getoption("markexpr") != "push":
+        return None
+    test = collection_path.relative_to(TESTS.parent).as_posix()
+    return pushed.later(test) is not None or None
+
+
+# Before pytest chooses by markers.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: spread.place(item.nodeid))
     for item in items:
         if item.path.relative_to(TESTS).parts[0] not in MEASURED:
             item.add_marker(pytest.mark.no_cover)
+        if pushed.later(item.nodeid) is None:
+            item.add_marker(pytest.mark.push)
 
 
 @pytest.hookimpl(optionalhook=True)

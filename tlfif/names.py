@@ -105,6 +105,8 @@ CALLER_THROTTLE, CALLER_REQUESTS_PER_DAY = (10.0, 60), 20_000
 TRICKLING = tuple(path for path in THROTTLES if path not in CHECKED)
 TRICKLING_METHODS = 5 + len(PREFLIGHTS)
 BOOT_ETA_S, LONGEST_BOOT_S = 90, 900
+# A warm POST /infer, within the router (LAM-005).
+WARM_P95_MS = 60.0
 # A shorter life could pass in booting: started again for the same jobs, and again.
 MIN_LIFETIME_HOURS, MAX_LIFETIME_HOURS = 0.5, 24
 # How long an engine may load, or be away, before its node gives up; a load takes 60 to 90 s.

@@ -130,14 +130,38 @@ def _named(parameter: str) -> Callable[[Call, str], Resources]:
 
 
 def _function(call: Call, region: str) -> Resources:
-    """Functions are called by name or by ARN; IAM decides on the ARN."""
+    """Functions are called by name or by ARN; IAM decides on the ARN, and on a version's or an
+    alias's, where one is named.
+    """
     name = call.params["FunctionName"].rpartition(":function:")[2]
+    if qualifier := call.params.get("Qualifier"):
+        name = f"{name.partition(':')[0]}:{qualifier}"
     return [(f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{name}", {})]
 
 
 def _parameter(call: Call, region: str) -> Resources:
     name = call.params["Name"].removeprefix("/")
     return [(f"arn:aws:ssm:{region}:{ACCOUNT_ID}:parameter/{name}", {})]
+
+
+def _parameters_below(call: Call, region: str) -> Resources:
+    path = call.params["Path"].strip("/")
+    return [(f"arn:aws:ssm:{region}:{ACCOUNT_ID}:parameter/{path}", {})]
+
+
+def _alarms(call: Call, region: str) -> Resources:
+    arn = f"arn:aws:cloudwatch:{region}:{ACCOUNT_ID}:alarm:"
+    return [(f"{arn}{name}", {}) for name in call.params.get("AlarmNames") or ("*",)]
+
+
+def _workflow(call: Call, region: str) -> Resources:
+    arn = f"arn:aws:imagebuilder:{region}:{ACCOUNT_ID}:workflow-execution"
+    return [(f"{arn}/{call.params['workflowExecutionId']}", {})]
+
+
+def _nobodys(call: Call, region: str) -> Resources:
+    """What everybody may ask."""
+    return []
 
 
 def _stage(call: Call, region: str) -> Resources:
@@ -149,21 +173,39 @@ def _budget(call: Call, region: str) -> Resources:
     return [(f"arn:aws:budgets::{ACCOUNT_ID}:budget/{call.params['BudgetName']}", {})]
 
 
+# Of a function itself, whatever version or alias they are about.
+_OF_FUNCTION = (
+    "GetAlias",
+    "ListAliases",
+    "ListVersionsByFunction",
+    "PublishVersion",
+    "UpdateAlias",
+    "UpdateFunctionCode",
+)
+_OF_VERSION = ("DeleteFunction", "GetFunctionConfiguration", "InvokeFunction")
+_OF_PIPELINE = ("GetImagePipeline", "ListImagePipelineImages", "StartImagePipelineExecution")
+_OF_IMAGE = ("GetImage", "ListWorkflowExecutions")
+
 _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
+    **{f"lambda:{name}": _function for name in (*_OF_FUNCTION, *_OF_VERSION)},
+    **{f"imagebuilder:{name}": _named("imagePipelineArn") for name in _OF_PIPELINE},
+    **{f"imagebuilder:{name}": _named("imageBuildVersionArn") for name in _OF_IMAGE},
     "apigateway:GET": _stage,
     "apigateway:PATCH": _stage,
     "budgets:ViewBudget": _budget,
     "ce:GetCostAndUsage": _anything,
+    "cloudwatch:DescribeAlarms": _alarms,
     "cloudwatch:GetMetricData": _anything,
     "cloudwatch:GetMetricStatistics": _anything,
     "cloudwatch:PutMetricData": _metrics,
     "ec2:CreateTags": _tagged,
     "ec2:DeleteTags": _tagged,
+    "ec2:DescribeImages": _anything,
     "ec2:DescribeInstances": _anything,
     "ec2:DescribeInstanceStatus": _anything,
     "ec2:StartInstances": _instances,
     "ec2:StopInstances": _instances,
-    "lambda:InvokeFunction": _function,
+    "imagebuilder:ListWorkflowStepExecutions": _workflow,
     "s3:AbortMultipartUpload": _objects,
     "s3:DeleteObject": _objects,
     "s3:GetObject": _objects,
@@ -173,6 +215,11 @@ _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
     "s3:PutObject": _objects,
     "sns:Publish": _named("TopicArn"),
     "ssm:GetParameter": _parameter,
+    "ssm:GetParametersByPath": _parameters_below,
+    "ssm:PutParameter": _parameter,
+    "sts:GetCallerIdentity": _nobodys,
+    "xray:BatchGetTraces": _anything,
+    "xray:GetTraceSummaries": _anything,
 }
 
 

@@ -15,6 +15,7 @@ from local.monitoring.alarms import Alarms
 from local.monitoring.billing import Billing
 from local.monitoring.metrics import Metrics
 from local.monitoring.topics import Post, Topics
+from local.monitoring.traces import Traces
 from recording import kinds
 from recording.model import Recording
 
@@ -40,6 +41,7 @@ class Platform:
         self.metrics = Metrics(moto)
         self.topics = Topics(post)
         self.billing = Billing(self.topics)
+        self.traces = Traces()
         self.alarms = Alarms(moto, self.metrics, self.topics, seconds_per_minute)
         self._quiet: set[str] = set()
         self._api: Mapping[str, str] = {}
@@ -51,6 +53,8 @@ class Platform:
             ("cloudwatch", "GetMetricStatistics"): self._statistics,
             ("cloudwatch", "PutMetricData"): self._put,
             ("sns", "Publish"): self._publish,
+            ("xray", "BatchGetTraces"): self.traces.batch,
+            ("xray", "GetTraceSummaries"): self.traces.summaries,
         }
         for operation in ("GetMetricData", "ListMetrics"):
             endpoint.answers["cloudwatch", operation] = self._asked
@@ -110,6 +114,7 @@ class Platform:
 
     def answered(self, call: ApiCall, response: Response) -> None:
         """The API answered a request."""
+        self.traces.answered(call, response)
         status = response.status
         counted = {
             "Count": 1.0,

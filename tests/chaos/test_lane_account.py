@@ -30,6 +30,7 @@ def seen(ready: bool, token: str, since: float, until: float) -> list[Seen]:
 
 LANES = [*seen(False, "one", 0, 40), *seen(False, "two", 40, 100)]
 NODE = [*LANES, *seen(True, "two", 100, 200)]
+LATE = [each for number, each in enumerate(seen(True, "two", 300, 320)) if number % 3 == 0]
 
 
 @pytest.mark.parametrize(
@@ -60,9 +61,11 @@ def test_it_sees_what_no_lane_may_do(lives: list[Life], what: str) -> None:
         [lane("one", 0, 20, over="LaneInterrupted")],
         # Whoever counts was late.
         [lane("one", 0, 12, over="Sandbox.Timedout")],
+        # Who looks was late: so may a lane have been that claims.
+        [lane("late", 299, 312, 310)],
         # The queue was away: nobody looked.
         [lane("three", 250, 260, 255)],
     ],
 )
 def test_it_says_nothing_of_what_may_happen(lives: list[Life]) -> None:
-    assert list(violations(lives, NODE)) == []
+    assert list(violations(lives, [*NODE, *LATE])) == []

@@ -223,7 +223,8 @@ def test_by_default_a_function_probes_and_a_canary_runs_every_eight_hours(dev: R
 
 @pytest.mark.story("API-005")
 def test_literally_the_canary_asks_every_minute_and_rings(literal: Recording) -> None:
-    assert [r for r in literal.of_type(FUNCTION) if "ping_probe" in r.inputs["handler"]] == []
+    probe = literal.one(FUNCTION, "health-probe-function").outputs["arn"]
+    assert probe not in {each.function_arn for each in schedules.of(literal)}, "for deployments"
     found = literal.one(kinds.monitoring.CANARY.token)
     assert found.inputs["schedule"]["expression"] == "rate(1 minute)"
     ring = alarm(literal, "health-ping-fails")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gui import client as client_module
-from gui.client import ApiError, Client, Job
+from gui.client import ApiError, Client, Job, post
 
 NOW_S = 1_800_000_000
 DATE = {"Date": formatdate(NOW_S, usegmt=True)}
@@ -155,3 +155,39 @@ def test_a_first_reply_that_a_boot_was_waited_for_is_not_silent(
         "running",
         "done",
     ]
+
+
+@pytest.mark.story("CI-005")
+@pytest.mark.parametrize("errors", [0, 1, 2, 3])
+def test_a_script_bears_two_errors_of_the_server_and_posts_one_job(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float], errors: int
+) -> None:
+    accepted = {"id": "1", "status": "queued", "expires_at": 1}
+    answers = iter([refusal(503)] * errors + [httpx.Response(202, json=accepted)])
+    keys: list[str] = []
+
+    def answer(*_: object, headers: dict[str, str], **__: object) -> httpx.Response:
+        keys.append(headers["Idempotency-Key"])
+        return next(answers)
+
+    with Client("http://api", "token") as client:
+        monkeypatch.setattr(client._http, "request", answer)
+        if errors == 3:
+            with pytest.raises(ApiError, match="503"):
+                post(client, "Hello", key="k", tries=3)
+        else:
+            assert post(client, "Hello", key="k", tries=3).id == "1"
+    assert keys == ["k"] * min(errors + 1, 3)
+    assert slept == [1.0] * min(errors, 2)
+
+
+@pytest.mark.story("CI-005")
+def test_a_script_does_not_repeat_what_is_refused(
+    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+) -> None:
+    answers = iter([refusal(402)])
+    with Client("http://api", "token") as client:
+        monkeypatch.setattr(client._http, "request", lambda *_, **__: next(answers))
+        with pytest.raises(ApiError, match="402"):
+            post(client, "Hello", key="k", tries=3)
+    assert slept == []

@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.applied import ONLY_MOTO, differences, start_fuller_moto, stood_in
+from support.applied import (
+    ONLY_MOTO,
+    differences,
+    start_fuller_moto,
+    start_provider,
+    stood_in,
+)
 from support.leftovers import inventory, stray_interfaces
 
 from local.aws.moto import Moto
@@ -25,7 +31,8 @@ from recording.terraform import Terraform, find_plugins, find_terraform
 from recording.translation import Json, translate
 from tlfif import names
 
-pytestmark = pytest.mark.integration
+# The first test waits for a life, and the lives are lived beside one another.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 VPC, TOPIC = "aws_vpc.network-vpc", "aws_sns_topic.alerts-mail"
 BUCKET = "aws_s3_bucket.storage-replies"
@@ -73,9 +80,9 @@ async def lives(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Begun
             begun = {}
             for stack, life in lived.items():
                 moto = await start_fuller_moto(procs, "us-east-1", stack)
-                terraform = Terraform(
-                    tmp_path_factory.mktemp(stack), program=program, plugins=plugins
-                )
+                folder = tmp_path_factory.mktemp(stack)
+                attached = await start_provider(procs, plugins, moto.url, folder)
+                terraform = Terraform(folder, program=program, plugins=plugins, attached=attached)
                 place = Place(moto, moto.publish_image("/tl-fif/applied"), terraform)
                 begun[stack] = pool.submit(life(place, stack))
             yield begun

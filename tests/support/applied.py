@@ -13,6 +13,7 @@ from local.machine.ports import LOOPBACK, free_port, listening
 from local.machine.processes import Processes
 from recording.applying import Change
 from recording.model import ACCOUNT_ID
+from recording.terraform import REATTACH, find_provider
 
 Json = dict[str, Any]
 
@@ -115,3 +116,25 @@ async def start_fuller_moto(procs: Processes, region: str, name: str) -> Moto:
     }
     await procs.start(f"fuller-moto-{name}", argv, env=env, ready=listening(port))
     return Moto(f"http://{LOOPBACK}:{port}", region)
+
+
+async def start_provider(procs: Processes, plugins: Path, url: str, folder: Path) -> str:
+    """Starts the provider that is found there, for the Terraform of this folder and with `url` for
+    AWS: what Terraform(attached=...) wants. Raises ProcessError.
+    """
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "TF_"))}
+    env = {**kept, "AWS_ENDPOINT_URL": url, "GOGC": "400"}
+    found: list[str] = []
+
+    def hear(line: str) -> None:
+        found.extend(re.findall(rf"{REATTACH}='(.+)'", line))
+
+    async def ready() -> bool:
+        return bool(found)
+
+    argv = [str(find_provider(plugins)), "-debug"]
+    name = f"provider-{folder.name}"
+    # Paths to bundles are relative.
+    options: Any = {"cwd": folder, "ready": ready, "timeout": 120, "on_line": hear}
+    await procs.start(name, argv, env=env, **options)
+    return found[0]

@@ -11,6 +11,7 @@ A prompt is `key=value` words:
   code `code`, 500), `hang_after` nothing more comes, `garbage_after` what is no completion
   (`garbage`: a key of GARBAGE), `drop_after` everybody's connection dies, `kill_after` the whole
   process does
+- `hold_after` so many tokens it waits until `released` is set
 - `faults` on how many tries it fails so; every time without it
 """
 
@@ -69,6 +70,7 @@ class ScriptedModel:
         self.url = ""
         self.mode = ""
         self.running = self.aborted = 0
+        self.released = asyncio.Event()
         self.asked: list[str] = []
         self._tries = Counter[str]()
         self._streams: set[Request] = set()
@@ -122,6 +124,8 @@ class ScriptedModel:
             await asyncio.sleep(float(script.get("first", 0)))
             tokens = int(script.get("tokens", 1))
             for number in range(tokens):
+                if script.get("hold_after") == str(number):
+                    await self.released.wait()
                 async for piece in self._fault(request, script, number):
                     yield piece
                 yield _event({"choices": [{"delta": {"content": WORD}, "finish_reason": None}]})

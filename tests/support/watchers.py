@@ -47,18 +47,15 @@ class Bench:
         return job
 
     def versions(self, job: accepting.NewJob) -> list[dict[str, Any]]:
-        """Every body the reply has had, oldest first."""
+        """Every body the reply has had, in the order in which S3 got them."""
         listed = self.s3.list_object_versions(Bucket=BUCKET, Prefix=job.reply_key).get(
             "Versions", []
         )
         bodies = [
             self.s3.get_object(Bucket=BUCKET, Key=job.reply_key, VersionId=v["VersionId"])["Body"]
-            for v in listed
+            for v in reversed(listed)
         ]
-        return sorted(
-            (json.loads(body.read()) for body in bodies),
-            key=lambda body: (body["attempt"], body["sequence"]),
-        )
+        return [json.loads(body.read()) for body in bodies]
 
     def reply(self, job: accepting.NewJob) -> dict[str, Any] | None:
         found = replies.read(self.s3, BUCKET, job.reply_key)

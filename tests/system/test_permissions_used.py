@@ -16,7 +16,8 @@ from local.iam.usage import Findings, grants, judge
 from recording import kinds
 from recording.model import Recording
 
-pytestmark = pytest.mark.integration
+# It waits for all others, and gives up by itself.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(0)]
 
 CANARY = "Synthetics runs the canary with this role; moto has no Synthetics"
 BUILDER = "Image Builder's machine reads with this role; moto has no Image Builder"

@@ -17,7 +17,13 @@ from worker import job as jobs
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
 
-QUICK = {"engine_silence_s": 0.5, "engine_probe_s": 0.3}
+# Where a test is about an engine's silence: longer than a machine with much to do is silent.
+SILENT = {"engine_silence_s": 3.0, "engine_probe_s": 1.0}
+
+
+def patience(fault: str) -> dict[str, float]:
+    """The engine's usual one, unless the fault is that it hangs."""
+    return SILENT if fault.startswith("h") else {}
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +60,7 @@ def whole(reply: dict[str, Any], tokens: int) -> bool:
     ],
 )
 async def test_a_fault_costs_a_try_and_never_an_answer(bench: Bench, fault: str) -> None:
-    async with bench.watcher(**QUICK):
+    async with bench.watcher(**patience(fault)):
         reply = await bench.final(bench.submit(f"tokens=4 every=0.01 faults=1 {fault}"))
     assert whole(reply, 4)
     assert len(bench.model.asked) == 2
@@ -62,7 +68,7 @@ async def test_a_fault_costs_a_try_and_never_an_answer(bench: Bench, fault: str)
 
 @pytest.mark.parametrize("fault", ["finish=abort", "error_after=2 code=503", "garbage_after=1"])
 async def test_a_fault_that_is_the_job_s_ends_it_and_harms_nobody(bench: Bench, fault: str) -> None:
-    async with bench.watcher(**QUICK):
+    async with bench.watcher():
         bad = bench.submit(f"tokens=4 {fault}")
         good = [bench.submit("tokens=5 every=0.05") for _ in range(6)]
         *finals, reply = await ended(bench, *good, bad)
@@ -86,7 +92,7 @@ async def test_length_is_told(bench: Bench) -> None:
 async def test_an_engine_that_fails_everybody_charges_nobody(
     bench: Bench, mode: str, slots: int
 ) -> None:
-    async with bench.watcher(gpu_slots=slots, **QUICK):
+    async with bench.watcher(gpu_slots=slots, **patience(mode)):
         await until(lambda: bench.nodes() == {"i-0a": "ready"})
         bench.model.mode = mode
         submitted = [bench.submit("tokens=3 every=0.01") for _ in range(20)]
@@ -111,7 +117,7 @@ async def test_an_engine_that_is_there_and_fails_is_restarted(
         restarts.append(why)
         bench.model.mode = ""
 
-    async with bench.watcher(**QUICK) as watcher:
+    async with bench.watcher(**patience(mode)) as watcher:
         monkeypatch.setattr(watcher, "restart_engine", restart)
         await until(lambda: bench.nodes() == {"i-0a": "ready"})
         bench.model.mode = mode
@@ -122,7 +128,7 @@ async def test_an_engine_that_is_there_and_fails_is_restarted(
 
 async def test_a_job_that_breaks_the_engine_is_found_among_others(bench: Bench) -> None:
     """All that run when it strikes fail with it, time and again: in the end it runs alone."""
-    async with bench.watcher(gpu_slots=4, **QUICK):
+    async with bench.watcher(gpu_slots=4):
         await until(lambda: bench.nodes() == {"i-0a": "ready"})
         poison = bench.submit("tokens=9 every=0.02 drop_after=3")
         good = [bench.submit("tokens=6 every=0.05") for _ in range(3)]
@@ -134,9 +140,9 @@ async def test_a_job_that_breaks_the_engine_is_found_among_others(bench: Bench) 
 
 
 async def test_a_crash_delays_nobody_by_a_lease(bench: Bench) -> None:
-    async with bench.watcher(lease_idle_s=60, **QUICK):
+    async with bench.watcher(lease_idle_s=60):
         job = bench.submit("tokens=5 every=0.01 break_after=2 faults=1")
-        reply = await bench.final(job, 5)
+        reply = await bench.final(job, 30)
     assert whole(reply, 5)
 
 
@@ -144,16 +150,16 @@ async def test_a_cancelled_job_does_not_wait_for_the_verdict(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gates, "SETTLES_S", 10.0)
-    async with bench.watcher(**QUICK):
+    async with bench.watcher():
         job = bench.submit("tokens=3 error_after=1")
         await until(lambda: (bench.reply(job) or {}).get("text"))
         assert scripts.run(bench.redis, accepting.cancel(job.id, "ada"))[0] == "running"
-        reply = await bench.final(job, 2)
+        reply = await bench.final(job, 8)
     assert (reply["status"], reply["reason"]) == ("cancelled", "user")
 
 
 async def test_a_job_that_waits_for_the_engine_is_cancelled_within_a_second(bench: Bench) -> None:
-    async with bench.watcher(**QUICK):
+    async with bench.watcher():
         await until(lambda: bench.nodes() == {"i-0a": "ready"})
         bench.model.mode = "dead"
         job = bench.submit("tokens=3")
@@ -164,7 +170,7 @@ async def test_a_job_that_waits_for_the_engine_is_cancelled_within_a_second(benc
 
 
 async def test_a_job_goes_to_another_node_that_is_ready(bench: Bench) -> None:
-    async with bench.watcher(**QUICK, lease_idle_s=60), scripted_model() as other:
+    async with bench.watcher(lease_idle_s=60), scripted_model() as other:
         await until(lambda: bench.nodes() == {"i-0a": "ready"})
         job = bench.submit("tokens=60 every=0.05")
         await until(lambda: bench.reply(job))
@@ -191,10 +197,13 @@ async def test_a_reply_says_where_its_time_and_money_went(bench: Bench) -> None:
     async with bench.watcher(gpu_eur_per_hour=3600.0, engine="llama.cpp"):
         together = [bench.submit("tokens=10 every=0.1") for _ in range(4)]
         finals = await ended(bench, *together)
+    ends = [reply["finished_at"] for reply in finals]
+    shared_s = (max(ends) - min(reply["started_at"] for reply in finals)) / 1000
     for reply in finals:
         assert reply["engine"] == "llama.cpp"
         assert reply["finish_reason"] == "stop"
-        assert reply["eur"] == pytest.approx(0.25, rel=0.3), "a quarter of the second it shared"
+        quarter = pytest.approx(shared_s / 4, rel=0.3)
+        assert reply["eur"] == quarter, "a EUR a second, and a quarter of the time it shared"
         times = [reply[f"{each}_at"] for each in ("created", "started", "first_token", "finished")]
         assert times == sorted(times)
 

@@ -21,7 +21,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from components import iam, prices
 from components.gpu_image import BUILD_MINUTES, BUILDER
 from components.settings_errors import SettingsError
-from recording.evaluate import stack_region
+from components.settings_groups import CostSettings
+from recording.evaluate import configuration, stack_region
 from tools.bake import images, outcome
 from tools.bake.outcome import BakeError
 from tools.bake.pipeline import Clock, Pipeline, Step, ami_of, log_of
@@ -35,13 +36,18 @@ _CALLS = Config(connect_timeout=10, read_timeout=30, retries={"total_max_attempt
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """`keep` is how many images stay beside those in use; `force` bakes what was baked before."""
+    """`keep` is how many images stay beside those in use; `force` bakes what was baked before.
+
+    `most_eur` is what a bake may cost, at `usd_per_eur`; one that cost more publishes nothing.
+    """
 
     stack: str
     region: str
     force: bool = False
     keep: int = 1
     timeout_minutes: float = 60
+    most_eur: float | None = None
+    usd_per_eur: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--timeout", type=float, default=60, help="minutes to wait (default: %(default)s)"
     )
     parser.add_argument(
+        "--most-eur", type=float, help="what a bake may cost: with more, it is not published"
+    )
+    parser.add_argument(
         "--policy", action="store_true", help="print what who bakes may do, and bake nothing"
     )
     given = parser.parse_args(arguments)
@@ -98,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             force=given.force,
             keep=given.keep,
             timeout_minutes=given.timeout,
+            most_eur=given.most_eur,
+            usd_per_eur=usd_per_eur(given.stack),
         )
         aws = Aws.connect(options.region)
         if given.policy:
@@ -169,21 +180,30 @@ def _wait(
         if error.code == outcome.FAILED:
             _report([*pipeline.steps(image)], options, say)
         raise
-    _report([*pipeline.steps(image)], options, say)
+    eur = _report([*pipeline.steps(image)], options, say)
     say(f"            baked in {(clock.now() - began) / 60:.1f} min")
+    if options.most_eur is not None and eur > options.most_eur:
+        raise BakeError(
+            outcome.FAILED,
+            f"the bake cost €{eur:.3f}, and may cost €{options.most_eur:g}: it is not published. "
+            f"To accept it: make bake STACK={options.stack}",
+        )
     ami_id = ami_of(done, options.region)
     if ami_id is None:
         raise BakeError(outcome.FAILED, f"{image} has no AMI in {options.region}")
     return ami_id
 
 
-def _report(steps: Sequence[Step], options: Options, say: Callable[[str], None]) -> None:
-    """The time of each step, what the builder cost, and whether the build kept its budget."""
+def _report(steps: Sequence[Step], options: Options, say: Callable[[str], None]) -> float:
+    """Says the time of each step, what the builder cost, and whether the build kept its time;
+    returns its cost in EUR.
+    """
     for step in steps:
         say(f"{step.seconds / 60:6.1f} min  {step.phase.lower()}: {step.name}")
     hours = sum(each.seconds for each in steps) / 3600
     usd = hours * prices.PRICES[BUILDER][options.region].usd
-    say(f"            {BUILDER} for {hours * 60:.1f} min: ${usd:.3f}")
+    eur = usd / options.usd_per_eur
+    say(f"            {BUILDER} for {hours * 60:.1f} min: ${usd:.3f} (€{eur:.3f})")
     build = [each for each in steps if each.phase == "BUILD"]
     minutes = sum(each.seconds for each in build) / 60
     if minutes > BUILD_MINUTES:
@@ -192,6 +212,14 @@ def _report(steps: Sequence[Step], options: Options, say: Callable[[str], None])
             f"warning: the build took {minutes:.1f} min, over its {BUILD_MINUTES}; longest: "
             f"{longest.name}"
         )
+    return eur
+
+
+def usd_per_eur(stack: str) -> float:
+    """The stack's rate: costs:usdPerEur, or its default."""
+    told = configuration(stack).get("tl-fif:costs") or {}
+    group = json.loads(told) if isinstance(told, str) else told
+    return float(group.get("usdPerEur", CostSettings.model_fields["usd_per_eur"].default))
 
 
 def _clean(pipeline: Pipeline, aws: Aws, options: Options, say: Callable[[str], None]) -> None:

@@ -1,10 +1,45 @@
 """The network, made in moto: what security groups let through is in security_groups.py."""
 
+from typing import Any
+
 from local.aws.moto import Moto
-from local.deployment.kinds.ec2 import ec2_arn, ec2_retag, ec2_tags
-from local.deployment.kinds.maker import changes, makes, reads, removes
-from local.deployment.kinds.spelling import Inputs, Outputs, api, properties, tag_map, without
+from local.deployment.kinds.maker import changes, makes, reads, removes, retag
+from local.deployment.kinds.spelling import (
+    Inputs,
+    Outputs,
+    api,
+    properties,
+    tag_map,
+    tags,
+    without,
+)
 from recording import kinds
+from recording.model import ACCOUNT_ID
+
+# --- what all of EC2's kinds share: tags and ARNs
+
+
+def ec2_tags(kind: str, inputs: Inputs) -> list[dict[str, Any]]:
+    """The tags of what is being made."""
+    return [{"ResourceType": kind, "Tags": tags(inputs)}] if inputs.get("tags") else []
+
+
+def ec2_arn(moto: Moto, kind: str, id_: str) -> str:
+    """The ARN of a resource of this account."""
+    return f"arn:aws:ec2:{moto.region}:{ACCOUNT_ID}:{kind}/{id_}"
+
+
+def ec2_retag(moto: Moto, id_: str, old: Inputs, new: Inputs, key: str = "tags") -> None:
+    """Changes the tags of what there is."""
+    ec2 = moto.client("ec2")
+    retag(
+        old,
+        new,
+        key=key,
+        tag=lambda set_: ec2.create_tags(Resources=[id_], Tags=tags({"tags": set_})),
+        untag=lambda gone: ec2.delete_tags(Resources=[id_], Tags=[{"Key": each} for each in gone]),
+    )
+
 
 # --- the VPC
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from local.aws.moto import Moto
-from local.deployment.kinds.ec2 import ec2_arn, ec2_retag, ec2_tags
 from local.deployment.kinds.maker import changes, makes, reads, remakes, removes
+from local.deployment.kinds.network import ec2_arn, ec2_retag, ec2_tags
 from local.deployment.kinds.spelling import Inputs, Outputs, api, properties, tag_map, without
 from recording import kinds
 

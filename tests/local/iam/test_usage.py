@@ -219,3 +219,38 @@ def test_a_policy_that_is_not_understood_is_an_error(changes: dict[str, Any]) ->
 def test_an_action_whose_resources_are_unknown_is_an_error(dev: Recording) -> None:
     with pytest.raises(PolicyError, match=r"dynamodb:GetItem: .* does not know its resources"):
         refused(dev, called("dynamodb:GetItem", role(dev, "router-role")))
+
+
+# --- deployments
+
+
+@pytest.mark.story("CI-004")
+@pytest.mark.parametrize(
+    ("action", "params", "arn"),
+    [
+        ("lambda:UpdateAlias", {"FunctionName": "f", "Name": "prod"}, "lambda:{}:function:f"),
+        (
+            "lambda:DeleteFunction",
+            {"FunctionName": "arn:aws:lambda:us-east-1:1:function:f", "Qualifier": "7"},
+            "lambda:{}:function:f:7",
+        ),
+        ("cloudwatch:DescribeAlarms", {"AlarmNames": ["a"]}, "cloudwatch:{}:alarm:a"),
+        ("ssm:GetParametersByPath", {"Path": "/tl-fif"}, "ssm:{}:parameter/tl-fif"),
+        (
+            "imagebuilder:ListWorkflowStepExecutions",
+            {"workflowExecutionId": "wf-1"},
+            "imagebuilder:{}:workflow-execution/wf-1",
+        ),
+    ],
+)
+def test_what_a_deployment_asks_for_is_judged_by_its_resource(
+    action: str, params: dict[str, Any], arn: str
+) -> None:
+    [asked] = requests(called(action, None, params=params))
+    expected = f"arn:aws:{arn.format('us-east-1:123456789012')}"
+    assert (asked.action, asked.resource) == (action, expected)
+
+
+@pytest.mark.story("CI-004")
+def test_who_one_is_everybody_may_ask() -> None:
+    assert requests(called("sts:GetCallerIdentity", None, params={})) == []

@@ -22,11 +22,13 @@ from local.node import model_file
 from local.node.node import ROOT
 from tlfif import names
 from worker.completions import JobRefusedError
-from worker.model import Model
+from worker.model import Model, Patience
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
 
 SLOTS = 4
+# A machine with much else to do reads a whole context for longer than a job waits.
+PATIENCE = Patience(silence_s=240.0)
 
 
 @contextlib.asynccontextmanager
@@ -42,7 +44,7 @@ async def served(procs: Processes, *more: str) -> AsyncIterator[tuple[Model, Pro
         str(SLOTS),
         *more,
     ]
-    async with Model(f"http://127.0.0.1:{port}", "tinyllama") as model:
+    async with Model(f"http://127.0.0.1:{port}", "tinyllama", PATIENCE) as model:
 
         async def ready() -> bool:
             return not await model.probe(10)

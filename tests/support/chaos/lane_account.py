@@ -14,8 +14,9 @@ SHORT_S = 7
 # In ms: for how long something must have been so before a claim, and be so after it, that no claim
 # can have been made before; and how soon a lane leaves that has nothing left to do.
 BEFORE_MS, AFTER_MS, LEAVES_MS = 1_200, 100, 5_000
-# Fewer looks at the queue in such a time tell nothing: it was away.
-LOOKS = 3
+# Looks at the queue are made so often, in ms. Where not even half of them were, they tell nothing:
+# it was away, or the machine was late, and so may a lane have been.
+LOOK_EVERY_MS = 100
 LATE_MS = 300
 
 
@@ -73,7 +74,7 @@ def _busy(life: Life) -> list[int]:
 
 def _window(seen: Sequence[Seen], since_ms: int, until_ms: int) -> list[Seen]:
     found = [each for each in seen if since_ms <= each.ms <= until_ms]
-    return found if len(found) >= LOOKS else []
+    return found if 2 * len(found) * LOOK_EVERY_MS >= until_ms - since_ms else []
 
 
 def summary(lives: Sequence[Life]) -> str:

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from support.chaos.environments import NAME
-from support.chaos.lane_account import Seen
+from support.chaos.lane_account import LOOK_EVERY_MS, Seen
 from support.chaos.lane_blows import LaneBlows
 from support.chaos.plan import (
     FLEETING_TTL_S,
@@ -40,7 +40,7 @@ from tlfif.queue import accepting, scripts
 from tlfif.queue.scripts import Call
 
 LIMITS = {"burst": 10**4, "sustained": 10**4, "backlog_cap": 10**4, "node_count": NODES}
-POLL_S, LOOK_EVERY_S = 0.02, 0.1
+POLL_S = 0.02
 GUARDIAN_EVERY_S = 1.0
 # Nothing has ended for so long: nothing will.
 STALLED_S = 60.0
@@ -280,7 +280,7 @@ class Run:
                 token = await self._redis.hget(names.LANE, "token")
                 ready = any(node["phase"] == "ready" for node in nodes)
                 self.outcome.seen.append(Seen(int(time.time() * 1000), ready, token or ""))
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(LOOK_EVERY_MS / 1000)
 
     # --- the guardian
 
