@@ -9,9 +9,9 @@ from typing import Any
 
 from components import bundle
 from local.aws.answers import Ask
-from local.aws.functions import published, split
-from local.aws.invoke import Called
+from local.aws.invoke import Called, split
 from local.aws.messages import Answer
+from local.aws.moto import Moto
 from local.aws.requests import AwsRequest
 from local.lambda_ import schedules
 from local.lambda_.host import FunctionHost, runtime_dir
@@ -24,7 +24,7 @@ from local.lambda_.model import (
     OnCall,
     OnLog,
 )
-from local.lambda_.versions import Versions
+from local.lambda_.versions import Alias, Published, Versions
 from local.site import Site
 from recording import kinds
 from recording.model import Recording, Resource
@@ -226,3 +226,26 @@ def build_bundles(functions: Iterable[str]) -> dict[str, Path]:
     """The bundles of functions for this machine, built one after another, unless they are there."""
     runtime_dir()
     return {name: bundle.build(name, "host") for name in functions}
+
+
+SpecOf = Callable[[Mapping[str, Any]], FunctionSpec]
+
+
+async def published(moto: Moto, name: str, spec_of: SpecOf) -> Published:
+    """The versions and aliases of one function; `spec_of` reads a version's settings."""
+    return await asyncio.to_thread(_published, moto, name, spec_of)
+
+
+def _published(moto: Moto, name: str, spec_of: SpecOf) -> Published:
+    client = moto.client("lambda")
+    versions = client.list_versions_by_function(FunctionName=name)["Versions"]
+    aliases = client.list_aliases(FunctionName=name)["Aliases"]
+    return Published(
+        {each["Version"]: spec_of(each) for each in versions},
+        {each["Name"]: _alias(each) for each in aliases},
+    )
+
+
+def _alias(told: Mapping[str, Any]) -> Alias:
+    weights = (told.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    return Alias(told["FunctionVersion"], weights)

@@ -10,8 +10,7 @@ from typing import Any
 from local.apigateway.gateway import Gateway
 from local.apigateway.model import FunctionError, InvocationRefused
 from local.apigateway.spec import GatewaySpec
-from local.aws.functions import split
-from local.aws.invoke import Called
+from local.aws.invoke import Called, split
 from local.functions import FUNCTION, LANE, Functions, build_bundles, source_of
 from local.lambda_ import invocations, schedules
 from local.lambda_.host import FunctionHost

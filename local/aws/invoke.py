@@ -5,10 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from local.aws.errors import AwsError
-from local.aws.functions import split
 from local.aws.messages import Answer, Incoming
 from local.aws.requests import AwsRequest
-from local.lambda_.model import InvokeResult
+from local.lambda_.model import LATEST, InvokeResult
 
 
 class Called(NamedTuple):
@@ -103,3 +102,10 @@ def _answer(result: InvokeResult, *, with_log: bool) -> Answer:
     if with_log:
         headers.append((b"x-amz-log-result", base64.b64encode(result.log_tail.encode())))
     return Answer(200, headers, result.payload)
+
+
+def split(name: str) -> tuple[str, str]:
+    """The name and the qualifier of a function given by name or ARN, "" without one."""
+    named = name.partition(":function:")[2] or name
+    function, _, qualifier = named.partition(":")
+    return function, "" if qualifier == LATEST else qualifier

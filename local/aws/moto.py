@@ -25,7 +25,7 @@ _KEY = "AKIALOCALSETUP"
 
 # moto loads a service at its first call: these are loaded before the server listens.
 _SERVICES = ("budgets", "cognitoidp", "ec2", "iam", "lambda", "logs", "s3", "sns", "ssm")
-_SERVER = Path(__file__).with_name("moto_server.py")
+_SERVER = Path(__file__).parent / "server" / "moto_server.py"
 _CODE = "lambda-code"
 
 

@@ -319,7 +319,7 @@ def test_whatever_fails_the_next_deployment_settles_it(
     world = World()
     world.aws.bad = {b"bad"}
     for code, fault, number in runs:
-        served = world.aws.alias["FunctionVersion"]
+        served, left = world.serving
         _stop_once(world)
         world.aws.fault = _at(fault, number)
         world.aws.probe = {"ping": False} if fault == "probe" else dict(WELL)
@@ -332,7 +332,8 @@ def test_whatever_fails_the_next_deployment_settles_it(
         except KilledError:
             world.aws.dead = False
         except (DeliveryError, BotoCoreError, ClientError, Stopped):
-            assert world.serving[1] == {}, "nothing was shifted yet"
+            # It ended before it had settled what one that was killed had left, or after.
+            assert world.serving[1] in ({}, left), "nothing was shifted yet"
         else:
             assert world.serving[1] == {}, "what ended by itself is settled"
             if outcome.failure and served != "$LATEST":
