@@ -24,6 +24,7 @@ from recording.engine import SECRET
 from recording.invented import RecordingBackend
 from recording.model import ROOT, Recording
 from tlfif import names
+from tools.delivery.shifting import SETTLING_MINUTES
 
 PIPELINE, PROJECT = kinds.delivery.PIPELINE.token, kinds.delivery.PROJECT.token
 STAGES = ("test", "bake", "deploy", "smoke")
@@ -204,8 +205,10 @@ def test_a_stages_role_may_what_its_script_does_and_no_more(piped: Recording) ->
     assert own["test"] == {"s3:PutObject"}
     assert {each.partition(":")[0] for each in own["bake"]} == {"ec2", "imagebuilder", "ssm"}
     assert {each for each in own["smoke"] if each.startswith("lambda:")} == {
+        "lambda:DeleteFunction",
         "lambda:GetAlias",
         "lambda:GetFunctionConfiguration",
+        "lambda:InvokeFunction",
         "lambda:UpdateAlias",
     }
     for role in ("delivery", *(f"delivery-{stage}" for stage in STAGES)):
@@ -225,7 +228,9 @@ def test_a_deployment_deletes_versions_and_never_the_router(piped: Recording) ->
         for policy in piped.of_type(POLICY)
         if "lambda:DeleteFunction" in policy.inputs["policy"]
     }
-    assert deleting == {"delivery-deploy-policy"}
+    assert deleting == {"delivery-deploy-policy", "delivery-smoke-policy"}
+    bad = statements(piped, "delivery-smoke-policy")["DeleteBadVersion"]
+    assert bad["Resource"] == f"{router}:*"
 
 
 def test_what_stages_leave_is_below_a_prefix_of_their_own(piped: Recording) -> None:
@@ -321,7 +326,10 @@ def test_it_costs_by_pushes_and_their_canaries(piped: Recording) -> None:
     }
     pushes, bakes = 4, 1
     assert minutes["test"] == 5 * pushes
-    assert minutes["deploy"] == (5 + 3) * pushes
+    # Beside the canary's five, three to watch all of the traffic, and to set up.
+    assert minutes["deploy"] == (5 + 5) * pushes
+    assert delivery.DEPLOY_MINUTES == SETTLING_MINUTES + 2
+    assert delivery.DEPLOY_LIMIT > 2 * delivery.DEPLOY_MINUTES
     assert minutes["bake"] == pushes + bakes * (12 + 3)
     assert minutes["actions"] == pushes + sum(minutes[stage] for stage in STAGES)
     settings = Settings.parse(

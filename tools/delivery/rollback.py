@@ -90,6 +90,7 @@ def rolled_back(
 
 def _require_answer(router: Router, version: str) -> None:
     router.wake(version)
+    wrong = ""
     for _ in range(TRIES):
         wrong = router.call(version, EVENT)
         if not wrong:
