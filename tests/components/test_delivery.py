@@ -38,9 +38,9 @@ def piped() -> Recording:
 
 
 def stages(recording: Recording) -> dict[str, dict[str, Any]]:
-    """Each stage's only action, by the stage's name."""
+    """Each action, by its own name."""
     found = recording.one(PIPELINE).inputs["stages"]
-    return {stage["name"]: action for stage in found for action in stage["actions"]}
+    return {action["name"]: action for stage in found for action in stage["actions"]}
 
 
 def variables(recording: Recording, stage: str) -> dict[str, str]:
@@ -67,6 +67,11 @@ def test_a_push_is_tested_baked_deployed_and_tried_in_this_order(piped: Recordin
     assert (pipeline["pipelineType"], pipeline["executionMode"]) == ("V2", "QUEUED")
     found = stages(piped)
     assert list(found) == ["Source", "Test", "Bake", "Deploy", "Smoke"]
+    # One stage, which one commit has at a time: none deploys while another is being proved.
+    stage = pipeline["stages"][-1]
+    ordered = [(each["name"], each["runOrder"]) for each in stage["actions"]]
+    assert (stage["name"], ordered) == ("Deploy", [("Deploy", 1), ("Smoke", 2)])
+    assert all(len(each["actions"]) == 1 for each in pipeline["stages"][:-1])
     assert found["Source"]["configuration"] == {
         "ConnectionArn": CONNECTION,
         "FullRepositoryId": "example/tl-fif",
@@ -263,7 +268,7 @@ def test_people_hear_how_a_run_ended_in_words(piped: Recording, dev: Recording) 
     rule = piped.one(kinds.monitoring.EVENT_RULE.token, "delivery-ended").inputs
     assert json.loads(rule["eventPattern"])["detail"] == {
         "pipeline": ["tl-fif-dev"],
-        "state": ["FAILED", "SUCCEEDED"],
+        "state": ["FAILED", "STOPPED", "SUCCEEDED", "SUPERSEDED"],
     }
     target = piped.one(kinds.monitoring.EVENT_TARGET.token, "delivery-ended-target").inputs
     assert target["arn"] == piped.outputs["alerts_topic_arn"]
