@@ -17,9 +17,9 @@ JOB = "11111111-2222-4333-8444-555555555555"
 
 @dataclass
 class ScriptedApi:
-    """`code` is the error of every answer that is one. `first` answers the client's post, `statuses` those that are traced, in their order, the
-    last of them for all that follow; the reply is there `reply_after_s` after the first post, and
-    ends as `ends`.
+    """`first` answers the client's post, `statuses` those that are traced, in their order, the
+    last of them for all that follow; `code` is the error of those that are one. The reply is there
+    `reply_after_s` after the first post, and ends as `ends`.
     """
 
     url: str = ""

@@ -32,16 +32,7 @@ from tlfif.names import METRIC_SMOKE_UNSTABLE, NAMESPACE_DELIVERY, SMOKE_PARAMET
 from tools.calling import region_of
 from tools.delivery import summary as slack
 from tools.delivery.posting import NOT_ITS_FAULT, Posting
-from tools.delivery.stage import (
-    UNJUDGED as UNJUDGED_CODE,
-)
-from tools.delivery.stage import (
-    StageError,
-    UnjudgedError,
-    client,
-    ended,
-    parameter,
-)
+from tools.delivery.stage import CANNOT_SAY, StageError, UnjudgedError, client, ended, parameter
 from tools.delivery.store import upload
 from tools.outputs import stack_outputs
 
@@ -51,7 +42,7 @@ FOLDER = ROOT / "dist/smoke"
 # CI-005's limits: seconds from the first post to the whole reply.
 LIMIT_S, UNSTABLE_S = 120.0, 90.0
 PASSED, UNSTABLE, FAILED, UNJUDGED = "passed", "unstable", "failed", "unjudged"
-_CODES = {PASSED: 0, UNSTABLE: 0, FAILED: 1, UNJUDGED: UNJUDGED_CODE}
+_CODES = {PASSED: 0, UNSTABLE: 0, FAILED: 1, UNJUDGED: CANNOT_SAY}
 ALIAS = "prod"
 POLL_S = 0.1
 # How the client says what the API answered.

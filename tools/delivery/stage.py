@@ -14,7 +14,7 @@ _CALLS = Config(connect_timeout=10, read_timeout=30, retries={"total_max_attempt
 
 
 # The exit codes of a stage's command: it failed; and nobody can say, so that nothing is undone.
-FAILED, UNJUDGED = 1, 3
+FAILED, CANNOT_SAY = 1, 3
 
 
 class StageError(RuntimeError):
@@ -37,7 +37,7 @@ def ended(run: Callable[[], int]) -> int:
         return run()
     except UnjudgedError as error:
         print(f"tl-fif: {error}", file=sys.stderr)
-        return UNJUDGED
+        return CANNOT_SAY
     except (StageError, OutputsError) as error:
         print(f"tl-fif: {error}", file=sys.stderr)
     except ClientError as error:
