@@ -88,8 +88,8 @@ push-test: setup-dev ## What each push is held against, within five minutes: the
 deploy: setup-local ## This commit's router becomes a new version, gets a part of the traffic, then all of it, or none (STACK=…, OUTPUTS=…, ARGS=…)
 	@$(RUN) -m tools.delivery.deploy --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(ARGS)
 
-rollback: setup-local ## The version before serves again, or the one that is named (STACK=…, VERSION=…)
-	@$(RUN) -m tools.delivery.rollback --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(VERSION),--version "$(VERSION)")
+rollback: setup-local ## The version before serves again, or the one that is named (STACK=…, VERSION=…, FROM=…, ARGS=--force)
+	@$(RUN) -m tools.delivery.rollback --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(VERSION),--version "$(VERSION)") $(if $(FROM),--from "$(FROM)") $(ARGS)
 
 smoke: setup-local ## A prompt to a deployed stack and its reply, within 120 s (STACK=…, OUTPUTS=…, ARGS=…)
 	@$(RUN) -m tools.delivery.smoke --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(VERSION),--version "$(VERSION)") $(ARGS)

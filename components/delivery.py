@@ -27,11 +27,12 @@ SOURCE = "source"
 # What rings within a minute that a canary lasts, and is no accident.
 RINGS_AT = 3
 # What the estimate assumes of each run: its test and smoke stages, what a deployment takes beside
-# its canary, a look at whether anything has to be baked, the source; and of a bake, what is waited
-# for it beyond its own time.
-TEST_MINUTES, SMOKE_MINUTES, DEPLOY_MINUTES, LOOK_MINUTES, SOURCE_MINUTES = 5, 3, 3, 1, 1
+# its canary (three of them it watches the new version with all of the traffic), a look at whether
+# anything has to be baked, the source; and of a bake, what is waited for it beyond its own time.
+TEST_MINUTES, SMOKE_MINUTES, DEPLOY_MINUTES, LOOK_MINUTES, SOURCE_MINUTES = 5, 3, 5, 1, 1
 BAKE_WAIT_MINUTES = 3
-# What each stage may take at most; a deployment has its canary beside that.
+# What each stage may take at most; a deployment has its canary beside that, and of its own 20
+# minutes needs three to watch all of the traffic, and some to set up, publish and put right.
 TEST_LIMIT, BAKE_LIMIT, DEPLOY_LIMIT, SMOKE_LIMIT = 10, 75, 20, 20
 LOG_GB_PER_PUSH = 0.002
 # Deployed and proved while no other commit is: each may roll back what it deployed.

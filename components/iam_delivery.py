@@ -130,7 +130,8 @@ def sign_in(region: str, account_id: str, stack: str) -> Statement:
 
 
 def roll_back(router_arn: Text) -> tuple[Statement, ...]:
-    """Which version serves, and no more."""
+    """Which version serves: one that answers. The one that proved bad is deleted."""
+    versions = _concat(router_arn, ":*")
     return (
         allow(
             "RollBack",
@@ -140,8 +141,10 @@ def roll_back(router_arn: Text) -> tuple[Statement, ...]:
         allow(
             "SeeVersions",
             ["lambda:GetFunctionConfiguration"],
-            [router_arn, _concat(router_arn, ":*")],
+            [router_arn, versions],
         ),
+        allow("TryVersions", ["lambda:InvokeFunction"], versions),
+        allow("DeleteBadVersion", ["lambda:DeleteFunction"], versions),
     )
 
 

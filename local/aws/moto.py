@@ -119,6 +119,18 @@ def signing_key() -> dict[str, Any]:
     return json.loads(gzip.decompress(packed.read_bytes()))
 
 
+def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
+    """Nothing of the caller's AWS is moto's business: its profile, its keys, its endpoints."""
+    ours = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+    return ours | {
+        "AWS_ACCESS_KEY_ID": _KEY,
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
 async def start_moto(procs: Processes, region: str) -> Moto:
     """Starts the server, ready in 2 to 3 s; raises ProcessError."""
     port = free_port()
@@ -129,6 +141,6 @@ async def start_moto(procs: Processes, region: str) -> Moto:
     code = procs.log_dir / _CODE
     argv = [sys.executable, "-P", str(_SERVER), str(code), region, ACCOUNT_ID, ",".join(_SERVICES)]
     argv += ["-H", LOOPBACK, "-p", str(port)]
-    env = {**os.environ, "MOTO_AMIS_PATH": str(no_images)}
+    env = {**_without_aws(os.environ), "MOTO_AMIS_PATH": str(no_images)}
     await procs.start("moto", argv, env=env, ready=listening(port))
     return Moto(f"http://{LOOPBACK}:{port}", region, code=code)

@@ -45,6 +45,11 @@ class FakeLambda:
     bad: set[bytes] = field(default_factory=set)
     probe: Any = field(default_factory=lambda: dict(WELL))
     code: bytes = b"first"
+    role: str = "router"
+    # The versions that nobody called for weeks, or that Lambda cannot run.
+    states: dict[str, str] = field(default_factory=dict)
+    # How often the probe was well.
+    probed: int = 0
     calls: int = 0
     dead: bool = False
     stop: Callable[[], None] = lambda: None
@@ -82,6 +87,8 @@ class FakeLambda:
         def delete() -> None:
             if Qualifier in self.named():
                 raise refusal("ResourceConflictException")
+            if Qualifier not in self.versions:
+                raise refusal("ResourceNotFoundException", NotFoundError)
             del self.versions[Qualifier]
 
         return self._do("DeleteFunction", delete)
@@ -89,9 +96,13 @@ class FakeLambda:
     def invoke(self, FunctionName: str, Qualifier: str = "", **_: Any) -> Any:
         def answer() -> Any:
             if FunctionName == PROBE_ARN:
+                self.probed += self.probe == WELL
                 return {"Payload": io.BytesIO(json.dumps(self.probe).encode())}
             if Qualifier not in self.versions:
                 raise refusal("ResourceNotFoundException", NotFoundError)
+            if self.states.get(Qualifier) == "Inactive":
+                del self.states[Qualifier]
+                raise refusal("ResourceNotReadyException")
             status = 500 if self.codes[Qualifier] in self.bad else 401
             return {"Payload": io.BytesIO(json.dumps({"statusCode": status}).encode())}
 
@@ -129,6 +140,11 @@ class FakeLambda:
                 raise refusal("ResourceNotFoundException", NotFoundError)
         if weights and "$LATEST" in (FunctionVersion, *weights):
             raise refusal("InvalidParameterValueException")
+        if (
+            weights
+            and len({self.versions[each]["Role"] for each in (FunctionVersion, *weights)}) > 1
+        ):
+            raise refusal("InvalidParameterValueException")
         self.alias = {
             "FunctionVersion": FunctionVersion,
             "RoutingConfig": {"AdditionalVersionWeights": dict(weights)},
@@ -141,10 +157,11 @@ class FakeLambda:
             return {
                 "CodeSha256": base64.b64encode(hashlib.sha256(self.code).digest()).decode(),
                 "Environment": {"Variables": dict(self.variables)},
+                "Role": self.role,
             }
         if qualifier not in self.versions:
             raise refusal("ResourceNotFoundException", NotFoundError)
-        return self.versions[qualifier]
+        return {**self.versions[qualifier], "State": self.states.get(qualifier, "Active")}
 
     def _publish(self, description: str, code_sha256: str) -> Any:
         latest = self._settings("$LATEST")

@@ -19,7 +19,7 @@ from components.settings_groups import DeliverySettings
 from recording.model import ROOT
 from tools.calling import region_of
 from tools.delivery import summary
-from tools.delivery.shifting import Deployment, Outcome, Pace, Plan, Stopped, stoppable
+from tools.delivery.shifting import Deployment, Outcome, Pace, Plan, Stopped, deaf, stoppable
 from tools.delivery.versions import CONFIG, DeliveryError, Router
 from tools.outputs import OutputsError, stack_outputs
 
@@ -45,16 +45,32 @@ def main() -> int:
         "--no-cost", action="store_true", help="do not evaluate the commit that served before"
     )
     arguments = parser.parse_args()
-    try:
-        with stoppable():
+    with stoppable():
+        try:
             return deploy(arguments)
-    except (DeliveryError, OutputsError, BundleError) as error:
-        print(f"tl-fif: {error}", file=sys.stderr)
-    except (BotoCoreError, ClientError) as error:
-        print(f"tl-fif: AWS does not do it: {error}", file=sys.stderr)
-    except Stopped as stopped:
-        print(f"tl-fif: {stopped}, outside of any shift of traffic", file=sys.stderr)
+        except (DeliveryError, OutputsError, BundleError) as error:
+            why = str(error)
+        except (BotoCoreError, ClientError) as error:
+            why = f"AWS does not do it: {error}"
+        except Stopped as stopped:
+            why = f"{stopped}, before any traffic was shifted"
+        deaf()
+        print(f"tl-fif: {why}", file=sys.stderr)
+        _tell_of_none(arguments, why)
     return 1
+
+
+def _tell_of_none(arguments: argparse.Namespace, why: str) -> None:
+    """Slack hears too of a deployment that ended before there was anything to sum up."""
+    stack = arguments.stack
+    try:
+        arn = stack_outputs(stack, arguments.outputs, ("router_arn",), "make deploy")["router_arn"]
+    except OutputsError:
+        # Where the stack is nobody knows, nor then its webhook.
+        return
+    text = f"tl-fif {stack}: deployment FAILED before any traffic was shifted: {why}"
+    if trouble := summary.tell(stack, region_of(arn), text):
+        print(f"tl-fif: {trouble}", file=sys.stderr)
 
 
 def deploy(arguments: argparse.Namespace) -> int:
@@ -68,7 +84,7 @@ def deploy(arguments: argparse.Namespace) -> int:
     lambda_ = boto3.client("lambda", region_name=region, config=CONFIG)
     cloudwatch = boto3.client("cloudwatch", region_name=region, config=CONFIG)
     router = Router(lambda_, outputs["router_arn"], pace.wait)
-    deployment = Deployment(router, lambda_, cloudwatch, plan, pace, _say)
+    deployment = Deployment(router, lambda_, cloudwatch, plan, pace, _say, deaf)
     outcome = deployment.run(zipped, description)
     _export(outcome)
     before = outcome.previous_commit

@@ -1,14 +1,15 @@
 """One deployment of the router: a new version gets a part of the traffic, then all of it, or none.
 
 Whatever ends it, the alias names versions that are there; what kills it at once (SIGKILL, a power
-cut) is put right by the next deployment or by a rollback.
+cut) is put right by the next deployment or by a rollback: until the new version has passed
+everything, the alias is the old one's, with a weight of up to 1 for the new one.
 """
 
 import json
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -17,25 +18,21 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tlfif.environment import Router as RouterEnvironment
-from tools.delivery.versions import LATEST, DeliveryError, MovedError, Router, Serving, digest
+from tools.delivery.versions import (
+    EVENT,
+    LATEST,
+    TRIES,
+    DeliveryError,
+    MovedError,
+    Router,
+    Serving,
+    digest,
+)
 
-# Looks in a minute of the canary, how long all of the traffic is watched, and how many failures in
-# a row are one.
-LOOKS_PER_MINUTE, SETTLING_MINUTES, TRIES = 12, 1.0, 3
+# Looks in a minute of the canary, and how long all of the traffic is watched: CloudWatch knows a
+# minute's failures one to three minutes after it.
+LOOKS_PER_MINUTE, SETTLING_MINUTES = 12, 3.0
 FIRST = "what served before the first deployment"
-# Without a token: answered by what is before the queue, and with nobody's data.
-EVENT: Mapping[str, Any] = {
-    "resource": "/status",
-    "path": "/status",
-    "httpMethod": "GET",
-    "headers": {},
-    "multiValueHeaders": {},
-    "pathParameters": None,
-    "queryStringParameters": None,
-    "requestContext": {"requestId": "deployment"},
-    "body": None,
-    "isBase64Encoded": False,
-}
 
 
 class Stopped(BaseException):
@@ -83,7 +80,8 @@ class Outcome:
 
 
 class Deployment:
-    """`run` deploys one bundle; `say(line)` hears what happens while it does.
+    """`run` deploys one bundle; `say(line)` hears what happens while it does, and `decided()` is
+    called when it is certain which version serves: nothing is taken back after it.
 
     `lambda_` and `cloudwatch` are clients; `router` is the function that is deployed.
     """
@@ -96,17 +94,19 @@ class Deployment:
         plan: Plan,
         pace: Pace,
         say: Callable[[str], None],
+        decided: Callable[[], None] = lambda: None,
     ) -> None:
         self._router, self._lambda, self._cloudwatch = router, lambda_, cloudwatch
         self._plan, self._pace, self._say = plan, pace, say
+        self._decided = decided
         self._rang: set[str] = set()
         self.outcome = Outcome()
 
     def run(self, zipped: bytes, description: str) -> Outcome:
         """Deploys it; what failed is in the outcome, whose old version alone serves then.
 
-        Raises DeliveryError, botocore's errors and Stopped when it ends before any traffic was
-        shifted.
+        Raises DeliveryError, botocore's errors and Stopped when it ends before there is a new
+        version.
         """
         serving = self._settled()
         self._require_environment()
@@ -115,17 +115,16 @@ class Deployment:
         outcome.version = outcome.previous = serving.version
         outcome.previous_commit = self._router.commit_of(serving.version)
         if self._router.is_served(serving, zipped):
+            self._decided()
             self._note(f"version {serving.version} has this code and these settings already")
             return outcome
         self._router.take(zipped)
         outcome.version = self._router.publish(description, digest(zipped))
         self._say(f"version {outcome.version} is published")
-        if wrong := self._wrong(outcome.version):
-            self._note(f"version {serving.version} goes on serving all of the traffic")
-            outcome.failure = f"version {outcome.version} is bad: {wrong}"
-            return outcome
         self._shift(serving)
-        if not outcome.failure:
+        if outcome.failure:
+            self._note(self._router.discard(outcome.version))
+        else:
             self._prune()
         return outcome
 
@@ -135,6 +134,10 @@ class Deployment:
         found, settled = self._router.settle()
         if found.weights:
             self._note(f"a deployment was never finished ({found}): {settled} alone serves")
+        for each in found.weights:
+            # One that is older has served before.
+            if int(each) > int(settled.version):
+                self._note(self._router.discard(each))
         return settled
 
     def _require_environment(self) -> None:
@@ -156,6 +159,7 @@ class Deployment:
         if serving.version != LATEST:
             return serving
         version = self._router.publish(FIRST)
+        self._router.wake(version)
         self._note(f"what served until now is version {version}")
         return self._router.move(serving, version, {})
 
@@ -167,27 +171,57 @@ class Deployment:
             self._try_shift(serving)
         except Stopped as error:
             self._undo(str(error))
+            self._decided()
 
     def _try_shift(self, serving: Serving) -> None:
+        version = self.outcome.version
         try:
-            self._canary(serving)
+            self._router.wake(version)
+            self._require_answers(version)
+            self._wake_old(serving.version)
+            now = self._canary(serving)
             self._integrate()
+            # Only now: who finds this version alone may take it for a good one.
+            self._router.move(now, version, {})
+            self._decided()
         except Exception as error:
             self._undo(str(error))
+            self._decided()
         else:
-            self._note(f"version {self.outcome.version} serves all of the traffic")
+            self._note(f"version {version} serves all of the traffic")
 
-    def _canary(self, serving: Serving) -> None:
+    def _wake_old(self, version: str) -> None:
+        """What serves cannot take its part of the traffic while it is Inactive; that it cannot run
+        at all is no reason against the new one.
+        """
+        try:
+            self._router.wake(version)
+        except DeliveryError as error:
+            self._note(str(error))
+
+    def _canary(self, serving: Serving) -> Serving:
+        """Has all of the traffic in the end; returns what the alias names then."""
         version, plan = self.outcome.version, self._plan
         self._rang = self._ringing()
         for name in sorted(self._rang):
             self._note(f"{name} rings already, and does not count")
-        now = self._router.move(serving, serving.version, {version: plan.percent / 100})
-        self._say(f"version {version} gets {plan.percent:g} % for {plan.minutes:g} min")
-        self._watch(now, plan.minutes)
-        now = self._router.move(now, version, {})
+        if self._one_role(serving.version, version):
+            now = self._router.move(serving, serving.version, {version: plan.percent / 100})
+            self._say(f"version {version} gets {plan.percent:g} % for {plan.minutes:g} min")
+            self._watch(now, plan.minutes)
+            now = self._router.move(now, serving.version, {version: 1.0})
+        else:
+            self._note(
+                f"version {version} has another execution role than version {serving.version}, and "
+                "Lambda lets no alias be shared by two: it gets all of the traffic at once"
+            )
+            now = self._router.move(serving, version, {})
         self._say(f"version {version} gets all of the traffic")
         self._watch(now, SETTLING_MINUTES)
+        return now
+
+    def _one_role(self, *versions: str) -> bool:
+        return len({self._router.settings(each).get("Role") for each in versions}) == 1
 
     def _watch(self, expected: Serving, minutes: float) -> None:
         """Looks again and again for so long, and once more at the end."""
@@ -209,6 +243,9 @@ class Deployment:
         self._rang &= ringing
         if new := sorted(ringing - self._rang):
             raise DeliveryError(f"{', '.join(new)} rings")
+        self._require_answers(version)
+
+    def _require_answers(self, version: str) -> None:
         if wrong := self._wrong(version):
             raise DeliveryError(f"version {version} is bad: {wrong}")
 
@@ -272,7 +309,7 @@ class Deployment:
 
     def _prune(self) -> None:
         try:
-            gone = self._router.prune()
+            gone = self._router.prune({self.outcome.previous})
         except (ClientError, BotoCoreError) as error:
             self._note(f"old versions could not be deleted: {error}")
             return
@@ -284,13 +321,18 @@ class Deployment:
         self._say(line)
 
 
+def deaf() -> None:
+    """From here on SIGTERM and SIGINT end nothing: what is left takes seconds."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Has SIGTERM and SIGINT raise Stopped, once: what is put right then is not interrupted."""
 
     def stop(number: int, _: FrameType | None) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)
+        deaf()
         raise Stopped(f"stopped by {signal.Signals(number).name}")
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}

@@ -8,22 +8,38 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tlfif.names import ALIAS
 
 LATEST = "$LATEST"
 KEPT = 5
+# How many failures in a row are one.
+TRIES = 3
 # Every answer of Lambda that is no error of the API; a function in a VPC takes seconds to be ready.
 CONFIG = Config(
     connect_timeout=5, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 4}
 )
 _READY_TRIES, _READY_S, _MOVE_TRIES = 120, 1.0, 5
+# A request without a token: answered by what is before the queue, and with nobody's data.
+EVENT: Mapping[str, Any] = {
+    "resource": "/status",
+    "path": "/status",
+    "httpMethod": "GET",
+    "headers": {},
+    "multiValueHeaders": {},
+    "pathParameters": None,
+    "queryStringParameters": None,
+    "requestContext": {"requestId": "deployment"},
+    "body": None,
+    "isBase64Encoded": False,
+}
 # What a version freezes beside its code. Lambda names only a VPC's parts that were given.
 _FROZEN = (
     "Architectures",
@@ -136,10 +152,17 @@ class Router:
                 FunctionName=self.name, Qualifier=qualifier
             )
         except self._client.exceptions.ResourceNotFoundException:
-            known = ", ".join(map(str, self.numbers())) or "none"
             raise DeliveryError(
-                f"the function {self.name} has no version {qualifier}; there are: {known}"
+                f"the function {self.name} has no version {qualifier}{self._known()}"
             ) from None
+
+    def _known(self) -> str:
+        """Not every role may list them."""
+        try:
+            known = ", ".join(map(str, self.numbers())) or "none"
+        except (BotoCoreError, ClientError):
+            return ""
+        return f"; there are: {known}"
 
     def is_served(self, serving: Serving, zipped: bytes) -> bool:
         """Whether what serves has this code, and the settings that a new version would have."""
@@ -154,7 +177,8 @@ class Router:
             self._wait_until_ready(LATEST)
 
     def publish(self, description: str, code_sha256: str | None = None) -> str:
-        """The number of a new version, or of the last one if nothing has changed since.
+        """The number of a new version, or of the last one if nothing has changed since; `wake` waits
+        until it can be called.
 
         Raises DeliveryError when somebody else has changed the code meanwhile.
         """
@@ -169,17 +193,27 @@ class Router:
             raise DeliveryError(
                 f"somebody else changed the code of {self.name} meanwhile; deploy again"
             ) from error
-        self._wait_until_ready(made["Version"])
         return made["Version"]
 
-    def _wait_until_ready(self, version: str) -> None:
+    def wake(self, version: str) -> None:
+        """Waits until a version can take traffic: one that nobody called for weeks is Inactive, and
+        a call has Lambda make it ready. Raises DeliveryError when it cannot.
+        """
+        told = self.settings(version)
+        if told.get("State") == "Inactive":
+            # This call is refused; it is what wakes it.
+            self.call(version, EVENT)
+            self._pause(_READY_S)
+        self._wait_until_ready(version, asleep={"Inactive"})
+
+    def _wait_until_ready(self, version: str, asleep: Collection[str] = ()) -> None:
         for _ in range(_READY_TRIES):
             told = self.settings(version)
             states = {told.get("State", "Active"), told.get("LastUpdateStatus", "Successful")}
             if "Failed" in states:
                 why = told.get("LastUpdateStatusReason") or told.get("StateReason") or "no reason"
                 raise DeliveryError(f"Lambda cannot run version {version} of {self.name}: {why}")
-            if not states & {"Pending", "InProgress"}:
+            if not states & {"Pending", "InProgress", *asleep}:
                 return
             self._pause(_READY_S)
         raise DeliveryError(f"version {version} of {self.name} is not ready, and nobody says why")
@@ -197,16 +231,39 @@ class Router:
         found = _COMMIT.search(self.settings(version).get("Description") or "")
         return found[0] if found else ""
 
-    def prune(self) -> list[str]:
-        """Deletes all but those that an alias names and the newest five of the others; Lambda
-        itself refuses to delete one that an alias names by then. Returns which.
+    def prune(self, keep: Collection[str]) -> list[str]:
+        """Deletes all but those that an alias names, those of `keep`, and the newest five of the
+        others; Lambda itself refuses to delete one that an alias names by then. Returns which.
         """
         used = self._named()
         unused = [str(each) for each in self.numbers() if str(each) not in used]
-        gone = unused[:-KEPT]
+        gone = [each for each in unused[:-KEPT] if each not in keep]
         for version in gone:
-            self._client.delete_function(FunctionName=self.name, Qualifier=version)
+            self._delete(version)
         return gone
+
+    def discard(self, version: str) -> str:
+        """Deletes a version that proved bad: it is not rolled back to, and takes no place among
+        those that are kept. Says what came of it; Lambda refuses while an alias names it.
+        """
+        for tried in range(TRIES):
+            try:
+                self._delete(version)
+            except (BotoCoreError, ClientError) as error:
+                if isinstance(error, ClientError) or tried == TRIES - 1:
+                    return f"version {version} could not be deleted: {error}"
+                self._pause(_READY_S)
+            else:
+                break
+        return f"version {version} is deleted"
+
+    def _delete(self, version: str) -> None:
+        if not version.isdigit():
+            # Without a version's number this would delete the function.
+            raise ValueError(f"{version!r} is no version's number")
+        # An answer that was lost on its way is asked for again: then it is gone.
+        with suppress(self._client.exceptions.ResourceNotFoundException):
+            self._client.delete_function(FunctionName=self.name, Qualifier=version)
 
     def _named(self) -> set[str]:
         pages = self._client.get_paginator("list_aliases").paginate(FunctionName=self.name)

@@ -211,6 +211,14 @@ def _checked_alias(method: Any) -> Any:
                 raise InvalidParameterValueException(f"{LATEST} cannot be in a weighted alias")
             if len(weights) > 1 or version in weights:
                 raise InvalidParameterValueException("An alias has one other version at most")
+            roles = {
+                storage.get_function_by_name_with_qualifier(function_name, each).role
+                for each in (version, *weights)
+            }
+            if len(roles) > 1:
+                raise InvalidParameterValueException(
+                    "The versions of a weighted alias have the same execution role"
+                )
             changed = method(storage, name, function_name, version, description, routing_config)
             changed.revision_id = str(uuid.uuid4())
             return changed

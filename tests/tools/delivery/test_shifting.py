@@ -2,80 +2,20 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.fake_lambda import (
-    PROBE_ARN,
-    ROUTER_ARN,
-    WELL,
-    FakeAlarms,
-    FakeLambda,
-    KilledError,
-)
+from support.deployments import COMMIT, World
+from support.fake_lambda import WELL, FakeLambda, KilledError
 
-from tlfif import environment
 from tools.delivery.rollback import rolled_back
-from tools.delivery.shifting import Deployment, Outcome, Pace, Plan, Stopped
-from tools.delivery.versions import DeliveryError, Router
+from tools.delivery.shifting import Stopped
+from tools.delivery.versions import DeliveryError
 
 pytestmark = pytest.mark.story("CI-004")
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-VARIABLES = environment.Router.variables(
-    redis_host="queue",
-    redis_port=6379,
-    stack="dev",
-    replies_bucket="replies",
-    gpu_count=1,
-    gpu_slots=4,
-    user_pool_id="us-east-1_pool",
-    client_id="client",
-    backlog_cap=100,
-    idle_minutes=5,
-    cap_eur=20.0,
-)
-ALARMS = ["router-errors", "api-errors"]
-
-
-class Clock:
-    """Time passes when somebody waits."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-
-    def now(self) -> float:
-        return self.time
-
-
-@dataclass
-class World:
-    """A deployed router; `deploy` is one run of the command."""
-
-    aws: FakeLambda = field(default_factory=lambda: FakeLambda(dict(VARIABLES)))
-    alarms: FakeAlarms = field(default_factory=lambda: FakeAlarms(list(ALARMS)))
-    said: list[str] = field(default_factory=list)
-
-    @property
-    def router(self) -> Router:
-        return Router(self.aws, ROUTER_ARN, lambda seconds: None)
-
-    def deploy(self, code: bytes, minutes: float = 0.5) -> Outcome:
-        plan = Plan(percent=10, minutes=minutes, alarms=ALARMS, probe_arn=PROBE_ARN)
-        clock = Clock()
-        pace = Pace(60, clock.sleep, clock.now)
-        deployment = Deployment(self.router, self.aws, self.alarms, plan, pace, self.said.append)
-        return deployment.run(code, f"{COMMIT} a subject")
-
-    @property
-    def serving(self) -> tuple[str, dict[str, float]]:
-        return self.aws.alias["FunctionVersion"], dict(self.aws.weights())
 
 
 @pytest.fixture
@@ -100,8 +40,12 @@ def test_it_gets_a_part_then_all_of_the_traffic(world: World) -> None:
     )
     outcome = world.deploy(b"third", minutes=5)
     shapes = [shape for shape, _ in itertools.groupby(seen)]
-    # Called before the shift, in the canary, and with all of the traffic.
-    assert shapes == [("2", {}), ("2", {"3": 0.1}), ("3", {})]
+    # Called before the shift, in the canary, and with all of the traffic, which is the alias's own
+    # version's only when all is well.
+    assert shapes == [("2", {}), ("2", {"3": 0.1}), ("2", {"3": 1.0})]
+    assert world.serving == ("3", {})
+    # For three minutes it is watched, and the probe called.
+    assert seen.count(("2", {"3": 1.0})) == 3 * 12 + 1 + 1
     assert seen.count(("2", {"3": 0.1})) == 5 * 12 + 1
     assert (outcome.version, outcome.previous, outcome.failure) == ("3", "2", "")
     assert outcome.previous_commit == COMMIT
@@ -148,20 +92,22 @@ def test_a_version_that_fails_gets_no_traffic(world: World) -> None:
     outcome = world.deploy(b"third")
     assert outcome.failure == "version 3 is bad: it answered 500 (3 times in a row)"
     assert moves == []
-    # The same commit again is the same version, and is judged again.
+    assert outcome.notes == ["version 2 alone serves", "version 3 is deleted"]
+    assert list(world.aws.versions) == ["1", "2"]
+    # The same commit again is another version, and is judged again.
     world.aws.bad = set()
-    assert world.deploy(b"third").version == "3"
-    assert world.serving == ("3", {})
+    assert world.deploy(b"third").version == "4"
+    assert world.serving == ("4", {})
 
 
-@pytest.mark.parametrize("look", [1, 3, 6, 8])
+@pytest.mark.parametrize("look", [1, 3, 6, 8, 44])
 def test_an_alarm_takes_the_traffic_back(world: World, look: int) -> None:
     """In the canary, and when all of the traffic was shifted."""
     world.alarms.looks = 0
     world.alarms.rings = lambda number: {"api-errors"} if number >= look else set()
     outcome = world.deploy(b"third")
     assert outcome.failure == "api-errors rings"
-    assert "version 2 alone serves" in outcome.notes
+    assert outcome.notes == ["version 2 alone serves", "version 3 is deleted"]
     assert world.serving == ("2", {})
 
 
@@ -193,62 +139,12 @@ def test_the_integration_test_decides_in_the_end(world: World) -> None:
     assert world.serving == ("2", {})
 
 
-def test_ten_deployments_leave_five_versions_and_those_in_use() -> None:
-    world = World()
-    for number in range(10):
-        world.deploy(b"code %d" % number)
-    # The first made a version of what had served.
-    assert world.serving == ("11", {})
-    assert list(world.aws.versions) == ["6", "7", "8", "9", "10", "11"]
-    # One that is rolled back to is in use, however old it gets.
-    assert rolled_back(world.router, "6").startswith(f"version 6 (commit {COMMIT}) serves all")
-    world.router.prune()
-    assert list(world.aws.versions) == ["6", "7", "8", "9", "10", "11"]
-    outcome = world.deploy(b"code 99")
-    assert outcome.notes[-1] == "deleted: version 6"
-    assert list(world.aws.versions) == ["7", "8", "9", "10", "11", "12"]
-
-
-def test_rolled_back_and_back_again(world: World) -> None:
-    world.deploy(b"third")
-    assert "version 2 (commit" in rolled_back(world.router, None)
-    assert (
-        rolled_back(world.router, None) == "version 1 serves all of the traffic, before: version 2"
-    )
-    with pytest.raises(DeliveryError, match="below 1, which serves; there are: 1, 2, 3"):
-        rolled_back(world.router, None)
-    with pytest.raises(DeliveryError, match="has no version 7; there are: 1, 2, 3"):
-        rolled_back(world.router, "7")
-    with pytest.raises(DeliveryError, match="VERSION = new: it is the number of a published"):
-        rolled_back(world.router, "new")
-    rolled_back(world.router, "3")
-    assert rolled_back(world.router, "3") == "version 3 serves already"
-    # What was rolled back is deployed again by its commit, as the version that it is.
-    rolled_back(world.router, "2")
-    assert world.deploy(b"third").version == "3"
-
-
-def test_a_rollback_in_a_canary_takes_the_shift_back(world: World) -> None:
-    def intrude(aws: FakeLambda) -> None:
-        aws.fault = lambda number, operation: None
-        assert world.serving == ("2", {"3": 0.1})
-        rolled_back(world.router, None)
-
-    at = iter(range(100))
-    world.aws.fault = lambda number, operation: (
-        intrude if operation == "GetAlias" and next(at) == 3 else None
-    )
-    outcome = world.deploy(b"third")
-    assert outcome.failure == "somebody else moved the alias: it names version 2"
-    assert world.serving == ("2", {})
-
-
 def test_of_two_deployments_at_once_one_is_told(world: World) -> None:
     def other(aws: FakeLambda) -> None:
         aws.fault = lambda number, operation: None
         assert world.deploy(b"other").failure == ""
 
-    at = iter(range(100))
+    at = iter(range(1000))
     world.aws.fault = lambda number, operation: (
         other if operation == "GetAlias" and next(at) == 3 else None
     )
@@ -267,6 +163,98 @@ def test_code_that_another_deployment_brought_is_not_published_as_this_commits(
     with pytest.raises(DeliveryError, match="somebody else changed the code"):
         world.deploy(b"third")
     assert list(world.aws.versions) == ["1", "2"]
+
+
+def test_versions_of_two_roles_are_not_shared_by_an_alias(world: World) -> None:
+    """Lambda refuses it: all of the traffic is shifted at once, and taken back as ever."""
+    world.aws.role = "another"
+    moves: list[Any] = []
+    world.aws.fault = lambda number, operation: moves.append(world.serving)
+    world.alarms.looks = 0
+    world.alarms.rings = lambda look: {"api-errors"} if look > 5 else set()
+    outcome = world.deploy(b"third")
+    assert (outcome.failure, world.serving) == ("api-errors rings", ("2", {}))
+    world.alarms.rings = lambda look: set()
+    outcome = world.deploy(b"third")
+    assert (outcome.failure, world.serving) == ("", ("4", {}))
+    assert any("has another execution role than version 2" in note for note in outcome.notes)
+    assert {weight for _, weights in moves for weight in weights} == set()
+    # From then on it is a shift as any other.
+    world.aws.fault = lambda number, operation: moves.append(world.serving)
+    world.deploy(b"fourth")
+    assert ("4", {"5": 0.1}) in moves
+
+
+def test_what_nobody_called_for_weeks_is_woken_before_it_shares_the_traffic(world: World) -> None:
+    states: list[Any] = []
+    world.aws.states = {"2": "Inactive", "3": "Inactive"}
+    world.aws.fault = lambda number, operation: (
+        states.append(dict(world.aws.states)) if operation == "UpdateAlias" else None
+    )
+    assert world.deploy(b"third").failure == ""
+    assert states == [{}, {}, {}], "a shift, all of it, and for good"
+
+
+def test_one_that_lambda_cannot_run_gets_no_traffic_but_may_be_replaced(world: World) -> None:
+    world.aws.states = {"3": "Failed"}
+    outcome = world.deploy(b"third")
+    assert outcome.failure == "Lambda cannot run version 3 of router: no reason"
+    assert (world.serving, list(world.aws.versions)) == (("2", {}), ["1", "2"])
+    world.aws.states = {"2": "Failed"}
+    outcome = world.deploy(b"third")
+    assert (outcome.failure, world.serving) == ("", ("4", {}))
+    assert any("Lambda cannot run version 2" in note for note in outcome.notes)
+
+
+def test_killed_while_all_of_the_traffic_is_watched_it_is_not_taken_for_good(
+    world: World,
+) -> None:
+    world.aws.fault = lambda number, operation: (
+        "kill" if operation == "Invoke" and world.serving[1] == {"3": 1.0} else None
+    )
+    with pytest.raises(KilledError):
+        world.deploy(b"third")
+    world.aws.dead, world.aws.fault = False, lambda number, operation: None
+    outcome = world.deploy(b"third")
+    assert (outcome.previous, outcome.version, outcome.unchanged) == ("2", "4", False)
+    assert outcome.notes[:2] == [
+        "a deployment was never finished (version 2, 100% of it version 3): version 2 alone serves",
+        "version 3 is deleted",
+    ]
+
+
+def test_stopped_when_it_is_decided_it_ends_well(world: World) -> None:
+    _stop_once(world)
+    world.aws.fault = lambda number, operation: "stop" if operation == "list_aliases" else None
+    outcome = world.deploy(b"third")
+    assert (outcome.failure, world.serving) == ("", ("3", {}))
+
+
+def test_what_failed_keeps_no_place_of_the_version_to_return_to(world: World) -> None:
+    for number in range(6):
+        world.alarms.looks = 0
+        world.alarms.rings = lambda look: {"api-errors"} if look >= 2 else set()
+        assert world.deploy(b"bad %d" % number).failure
+    world.alarms.rings = lambda look: set()
+    outcome = world.deploy(b"third")
+    assert list(world.aws.versions) == ["1", "2", outcome.version]
+    rolled_back(world.router, None, bad=outcome.version)
+    assert world.serving == (outcome.previous, {}) == ("2", {})
+
+
+def test_pruning_leaves_the_version_to_return_to(world: World) -> None:
+    """However many there are between it and the one that serves: of dead deployments."""
+    for number in range(6):
+        world.aws.fault = lambda number, operation: (
+            "killed after" if operation == "Invoke" else None
+        )
+        with pytest.raises(KilledError):
+            world.deploy(b"killed %d" % number)
+        world.aws.dead = False
+    world.aws.fault = lambda number, operation: None
+    outcome = world.deploy(b"third")
+    assert (outcome.previous, outcome.notes[-1]) == ("2", "deleted: version 1, 3")
+    assert list(world.aws.versions) == ["2", "4", "5", "6", "7", "8", "9"]
 
 
 # --- whatever fails, and whenever
@@ -289,7 +277,7 @@ def _stop_once(world: World) -> None:
     raised: list[bool] = []
 
     def stop() -> None:
-        if not raised:
+        if not raised and not world.decided:
             raised.append(True)
             raise Stopped("stopped by SIGTERM")
 
@@ -307,7 +295,7 @@ def _check(world: World) -> None:
         st.tuples(
             st.sampled_from([b"a", b"b", b"c", b"bad"]),
             st.sampled_from([*FAULTS, "none", "alarm", "probe"]),
-            st.integers(0, 70),
+            st.integers(0, 150),
         ),
         min_size=1,
         max_size=8,
@@ -320,17 +308,21 @@ def test_whatever_fails_the_next_deployment_settles_it(
     world.aws.bad = {b"bad"}
     for code, fault, number in runs:
         served, left = world.serving
+        world.aws.probed = 0
         _stop_once(world)
         world.aws.fault = _at(fault, number)
         world.aws.probe = {"ping": False} if fault == "probe" else dict(WELL)
         world.alarms.looks = 0
         world.alarms.rings = lambda look, on=fault == "alarm", at=number: (
-            {"api-errors"} if on and look >= 1 + at % 10 else set()
+            {"api-errors"} if on and look >= 1 + at % 44 else set()
         )
         try:
             outcome = world.deploy(code)
         except KilledError:
             world.aws.dead = False
+            # Another serves alone only when it has passed everything.
+            if world.serving[0] != served and served != "$LATEST":
+                assert (world.aws.probed, world.serving[1]) == (1, {})
         except (DeliveryError, BotoCoreError, ClientError, Stopped):
             # It ended before it had settled what one that was killed had left, or after.
             assert world.serving[1] in ({}, left), "nothing was shifted yet"
@@ -338,6 +330,9 @@ def test_whatever_fails_the_next_deployment_settles_it(
             assert world.serving[1] == {}, "what ended by itself is settled"
             if outcome.failure and served != "$LATEST":
                 assert world.serving[0] == served, "the old version alone serves"
+            if outcome.failure:
+                assert outcome.version not in world.aws.versions, "nobody rolls back to it"
+            assert outcome.previous in world.aws.versions, "the smoke test may return to it"
             if not outcome.failure:
                 assert world.serving[0] == outcome.version
         _check(world)
@@ -348,14 +343,14 @@ def test_whatever_fails_the_next_deployment_settles_it(
     assert (outcome.failure, world.serving) == ("", (outcome.version, {}))
     assert world.aws.codes[outcome.version] == b"last"
     unused = world.aws.versions.keys() - world.aws.named()
-    assert len(unused) <= 5
+    assert len(unused - {outcome.previous}) <= 5
     _check(world)
 
 
 @pytest.mark.parametrize("fault", ["kill", "killed after"])
 def test_killed_at_each_call_and_rolled_back(fault: str) -> None:
     """`make rollback` settles it as well as the next deployment."""
-    for number in range(60):
+    for number in range(200):
         world = World()
         world.deploy(b"second")
         world.aws.fault = _at(fault, number)
@@ -364,10 +359,11 @@ def test_killed_at_each_call_and_rolled_back(fault: str) -> None:
         except KilledError:
             world.aws.dead = False
         else:
-            assert number > 20, "it makes more calls than that"
+            assert number > 90, "it makes more calls than that"
             break
         world.aws.fault = lambda number, operation: None
         _check(world)
         before = world.serving
+        assert before[0] == "2" or (before == ("3", {}) and world.aws.probed == 2)
         rolled_back(world.router, None)
         assert world.serving == (before[0] if before[1] else str(int(before[0]) - 1), {})
