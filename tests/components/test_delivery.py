@@ -161,7 +161,7 @@ def test_the_routers_code_versions_and_alias_are_the_pipelines(
     assert router.inputs["publish"] is False
     assert router.ignore_changes == ["code", "sourceCodeHash"]
     assert alias.inputs["functionVersion"] == "$LATEST", "until the first deployment"
-    assert alias.ignore_changes == ["functionVersion", "routingConfig"]
+    assert alias.ignore_changes == ["description", "functionVersion", "routingConfig"]
     others = [each for each in piped.of_type(FUNCTION) if each.name != "router-function"]
     assert [each.name for each in others if each.ignore_changes] == []
     assert dev.one(FUNCTION, "router-function").ignore_changes == []

@@ -30,6 +30,7 @@ from components.naming import stack_name
 from recording.model import ROOT
 from tlfif.names import METRIC_SMOKE_UNSTABLE, NAMESPACE_DELIVERY, SMOKE_PARAMETER
 from tools.calling import region_of
+from tools.delivery import proved
 from tools.delivery import summary as slack
 from tools.delivery.posting import NOT_ITS_FAULT, Posting
 from tools.delivery.stage import CANNOT_SAY, StageError, UnjudgedError, client, ended, parameter
@@ -43,7 +44,6 @@ FOLDER = ROOT / "dist/smoke"
 LIMIT_S, UNSTABLE_S = 120.0, 90.0
 PASSED, UNSTABLE, FAILED, UNJUDGED = "passed", "unstable", "failed", "unjudged"
 _CODES = {PASSED: 0, UNSTABLE: 0, FAILED: 1, UNJUDGED: CANNOT_SAY}
-ALIAS = "prod"
 POLL_S = 0.1
 # How the client says what the API answered.
 _REFUSAL = re.compile(r"\d{3} (\w+):")
@@ -133,7 +133,17 @@ def _smoke(given: argparse.Namespace) -> int:
     print(f"tl-fif: {summary.line}\ntl-fif: {stored}", flush=True)
     if summary.outcome == UNSTABLE:
         _say_unstable(outputs, summary, stored)
+    if given.version and summary.outcome in (PASSED, UNSTABLE):
+        _remember(outputs["router_arn"], given.version)
     return _CODES[summary.outcome]
+
+
+def _remember(arn: str, version: str) -> None:
+    """That it is not written is no failure: the next deployment asks for a test too many."""
+    try:
+        proved.remember(arn, version)
+    except (BotoCoreError, ClientError) as error:
+        print(f"tl-fif: that version {version} passed was not written: {error}", file=sys.stderr)
 
 
 def _require(version: str | None, outputs: Mapping[str, Any]) -> None:
@@ -141,7 +151,7 @@ def _require(version: str | None, outputs: Mapping[str, Any]) -> None:
     if version is None:
         return
     arn = outputs["router_arn"]
-    found = client("lambda", region_of(arn)).get_alias(FunctionName=arn, Name=ALIAS)
+    found = client("lambda", region_of(arn)).get_alias(FunctionName=arn, Name=proved.ALIAS)
     weights = (found.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
     if found["FunctionVersion"] != version or weights:
         shares = "".join(f", {each} with {weight:.0%}" for each, weight in weights.items())

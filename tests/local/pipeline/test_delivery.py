@@ -76,7 +76,6 @@ NOT_REACHED = {
     "delivery-policy/KeepArtifacts: s3:PutObject",
     "delivery-bake-policy/FindImages: ec2:DescribeInstances",
     "delivery-bake-policy/RemoveTheirSnapshots: ec2:DeleteSnapshot",
-    "delivery-deploy-policy/PruneVersions: lambda:DeleteFunction",
 }
 # What has to run before it can be said that a role uses what it may.
 WITH_THEM = {

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from support.scripted_api import JOB, ScriptedApi
 
-from tools.delivery import smoke, smoke_user
+from tools.delivery import proved, smoke, smoke_user
 
 pytestmark = [pytest.mark.story("CI-005"), pytest.mark.integration]
 
@@ -152,12 +152,17 @@ def test_a_refusal_and_a_failed_job_fail(run: Any, outputs: Path, api: ScriptedA
 def test_what_is_not_the_routers_fault_is_no_failure_of_its(
     run: Any, outputs: Path, api: ScriptedApi, status: int, code: str
 ) -> None:
-    """Also where the smoke test's own posts are refused so, while the client waits."""
     api.first, api.code, api.statuses = status, code, [status]
     assert run(smoke.main, "--outputs", outputs, "--posts", "9", "--every", "0.2") == 3
     assert summary()["outcome"] == "unjudged"
     assert summary()["why"] == f"the API refused: {status} {code}: says {status}"
-    api.first = 202
+
+
+@pytest.mark.usefixtures("user")
+def test_such_answers_to_its_own_posts_are_no_server_errors(
+    run: Any, outputs: Path, api: ScriptedApi
+) -> None:
+    api.code, api.statuses = "no_capacity", [status := 503]
     assert run(smoke.main, "--outputs", outputs, *QUICK) == 0
     assert len(found := summary()["posts"]) >= 3
     assert {each["status"] for each in found} == {status}
@@ -174,10 +179,15 @@ def serving(account: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             assert asked == {"FunctionName": ROUTER, "Name": "prod"}
             return said
 
+        def update_alias(self, **asked: str) -> None:
+            assert asked.keys() == {"FunctionName", "Name", "Description"}
+            said["Description"] = asked["Description"]
+
     def client(service: str, *more: Any) -> Any:
         return Lambda() if service == "lambda" else real(service, *more)
 
     monkeypatch.setattr(smoke, "client", client)
+    monkeypatch.setattr(proved, "client", client)
     return said
 
 
@@ -195,6 +205,30 @@ def test_a_version_is_tried_while_callers_get_it_alone(
         assert run(smoke.main, "--outputs", outputs, *QUICK, "--version", tried) == 3
         assert summary()["why"].startswith(says)
     assert len(api.posts) == posted, "of another version nothing is asked"
+
+
+@pytest.mark.usefixtures("user", "webhook")
+def test_a_version_that_serves_untried_is_told_of_by_the_next_deployment(
+    run: Any,
+    outputs: Path,
+    api: ScriptedApi,
+    serving: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(proved.main, "--outputs", outputs) == 0
+    untried = "tl-fif dev: version 7 serves, and no smoke test has passed with it"
+    assert untried in capsys.readouterr().out
+    assert api.told[0].startswith(untried)
+    assert run(smoke.main, "--outputs", outputs, *QUICK, "--version", "7") == 0
+    serving["FunctionVersion"] = "8"
+    assert run(smoke.main, "--outputs", outputs, *QUICK, "--version", "8") == 0
+    assert serving["Description"] == "Smoke tests passed with versions 7, 8"
+    for each in ("7", "8", "$LATEST"):
+        serving["FunctionVersion"] = each
+        capsys.readouterr()
+        assert run(proved.main, "--outputs", outputs) == 0
+        assert capsys.readouterr().out == ""
+    assert len(api.told) == 1
 
 
 @pytest.mark.usefixtures("user")
