@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 import httpx
 from botocore.config import Config
 
@@ -39,7 +40,9 @@ class Moto:
         self.region = region
         # Where the code of functions is that somebody uploaded, by its SHA-256.
         self.code = code
-        self._session = boto3.Session(_KEY, "local", region_name=region)
+        # Whatever profile the caller has, and whether it is there.
+        core = botocore.session.Session({"profile": (None, None, None, None)})
+        self._session = boto3.Session(_KEY, "local", region_name=region, botocore_session=core)
         self._clients: dict[str, Any] = {}
         # boto3's clients may be shared between threads, but not made in several at once.
         self._making = threading.Lock()

@@ -1,70 +1,85 @@
-"""A deployed router in this process, and one run of the command after the other."""
+"""A stack made in moto alone, resource by resource, and what is left of it there."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
-from support.fake_lambda import PROBE_ARN, ROUTER_ARN, FakeAlarms, FakeLambda
+from support.recordings import evaluate
 
-from tlfif import environment
-from tools.delivery.shifting import Deployment, Outcome, Pace, Plan
-from tools.delivery.versions import Router
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-VARIABLES = environment.Router.variables(
-    redis_host="queue",
-    redis_port=6379,
-    stack="dev",
-    replies_bucket="replies",
-    gpu_count=1,
-    gpu_slots=4,
-    user_pool_id="us-east-1_pool",
-    client_id="client",
-    backlog_cap=100,
-    idle_minutes=5,
-    cap_eur=20.0,
-)
-ALARMS = ["router-errors", "api-errors"]
+from local.aws.moto import Moto
+from local.deployment.backend import LocalBackend
+from local.deployment.kinds import CHANGERS, MAKERS, READERS, REMOVERS
+from local.machine.valkey import Valkey
+from recording.kinds import KINDS
+from recording.model import Resource
 
 
-class Clock:
-    """Time passes when somebody waits."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-
-    def now(self) -> float:
-        return self.time
+def deploy(stack: str, moto: Moto) -> list[Resource]:
+    """The stack's resources that moto has, each after all that it depends on; without a Valkey."""
+    nobody = SimpleNamespace(host="127.0.0.1", port=6379, configure=lambda **settings: None)
+    recording = evaluate(stack, LocalBackend(stack, moto, cast(Valkey, nobody)))
+    made = [each for each in recording.resources if each.custom and KINDS[each.type].made]
+    return list(_in_order(made, {each.urn: each for each in recording.resources}))
 
 
-@dataclass
-class World:
-    """A deployed router; `deploy` is one run of the command."""
+def _in_order(made: list[Resource], by_urn: dict[str, Resource]) -> Iterator[Resource]:
+    seen: set[str] = set()
 
-    aws: FakeLambda = field(default_factory=lambda: FakeLambda(dict(VARIABLES)))
-    alarms: FakeAlarms = field(default_factory=lambda: FakeAlarms(list(ALARMS)))
-    said: list[str] = field(default_factory=list)
-    # Whether it was decided which version serves: from then on no signal is heard.
-    decided: bool = False
+    def visit(resource: Resource) -> Iterator[Resource]:
+        if resource.urn in seen:
+            return
+        seen.add(resource.urn)
+        for urn in resource.dependencies:
+            yield from visit(by_urn[urn])
+        if resource in made:
+            yield resource
 
-    @property
-    def router(self) -> Router:
-        return Router(self.aws, ROUTER_ARN, lambda seconds: None)
+    for each in made:
+        yield from visit(each)
 
-    def deploy(self, code: bytes, minutes: float = 0.5) -> Outcome:
-        plan = Plan(percent=10, minutes=minutes, alarms=ALARMS, probe_arn=PROBE_ARN)
-        clock = Clock()
-        pace = Pace(60, clock.sleep, clock.now)
-        self.decided = False
-        deployment = Deployment(
-            self.router, self.aws, self.alarms, plan, pace, self.said.append, self._decide
-        )
-        return deployment.run(code, f"{COMMIT} a subject")
 
-    def _decide(self) -> None:
-        self.decided = True
+def known(resource: Resource) -> dict[str, Any]:
+    """Inputs and outputs in one."""
+    return resource.inputs | resource.outputs
 
-    @property
-    def serving(self) -> tuple[str, dict[str, float]]:
-        return self.aws.alias["FunctionVersion"], dict(self.aws.weights())
+
+def read(moto: Moto, resource: Resource) -> dict[str, Any] | None:
+    """What AWS has of it; None if nothing."""
+    return READERS[resource.type](moto, resource.id, known(resource))
+
+
+def drift(moto: Moto, resource: Resource) -> dict[str, Any]:
+    """What AWS has otherwise than deployed."""
+    found = read(moto, resource)
+    assert found is not None, resource.urn
+    deployed = known(resource)
+    return {key: value for key, value in found.items() if value != deployed.get(key)}
+
+
+def change(moto: Moto, resource: Resource, **inputs: Any) -> Resource:
+    """The resource after a change in place."""
+    new = {**resource.inputs, **inputs}
+    changed = CHANGERS[resource.type](moto, resource.id, known(resource), new)
+    return replace(resource, inputs=new, outputs=resource.outputs | new | changed)
+
+
+def remove(moto: Moto, resource: Resource) -> None:
+    """Removes it, or what is left of it."""
+    REMOVERS[resource.type](moto, resource.id, known(resource))
+
+
+def make(moto: Moto, kind: str, name: str, inputs: dict[str, Any]) -> Resource:
+    """A resource that no stack declares."""
+    made = MAKERS[kind](moto, name, inputs)
+    return Resource(
+        urn=name,
+        type=kind,
+        name=name,
+        parent="",
+        inputs=inputs,
+        outputs=made,
+        id=made["id"],
+        dependencies=[],
+        custom=True,
+    )

@@ -177,8 +177,8 @@ class Router:
             self._wait_until_ready(LATEST)
 
     def publish(self, description: str, code_sha256: str | None = None) -> str:
-        """The number of a new version, or of the last one if nothing has changed since; `wake` waits
-        until it can be called.
+        """The number of a new version, or of the last one if nothing has changed since. It can be
+        called after `wake`.
 
         Raises DeliveryError when somebody else has changed the code meanwhile.
         """

@@ -116,6 +116,16 @@ def test_what_is_not_published_has_no_weight(lambda_: Any) -> None:
     assert _move(lambda_, "$LATEST")["FunctionVersion"] == "$LATEST"
 
 
+def test_versions_of_two_roles_have_no_weight(lambda_: Any, moto: Moto) -> None:
+    other = moto.client("iam").create_role(RoleName="other", AssumeRolePolicyDocument="{}")
+    lambda_.update_function_configuration(FunctionName=NAME, Role=other["Role"]["Arn"])
+    assert lambda_.publish_version(FunctionName=NAME)["Version"] == "2"
+    with pytest.raises(ClientError, match="have the same execution role") as error:
+        _move(lambda_, "1", v2=1.0)
+    assert code(error) == (400, "InvalidParameterValueException")
+    assert _move(lambda_, "2")["FunctionVersion"] == "2"
+
+
 def test_the_router_of_a_deployment_reads_it(lambda_: Any) -> None:
     """The command's own class against the API that the fakes of its tests imitate."""
     router = Router(lambda_, f"arn:aws:lambda:us-east-1:123456789012:function:{NAME}", print)
@@ -129,4 +139,9 @@ def test_the_router_of_a_deployment_reads_it(lambda_: Any) -> None:
     # An answer that was lost: what was wanted is so already.
     assert router.move(serving, serving.version, {version: 0.25}).revision == shifted.revision
     assert router.settle()[1].weights == {}
-    assert (router.numbers(), router.commit_of(version), router.prune()) == ([1, 2], "d" * 40, [])
+    assert (router.numbers(), router.commit_of(version), router.prune(())) == ([1, 2], "d" * 40, [])
+    assert router.discard("1").startswith("version 1 could not be deleted: ")
+    assert router.discard(version) == "version 2 is deleted"
+    # As when the answer to the first request was lost.
+    assert router.discard(version) == "version 2 is deleted"
+    assert router.numbers() == [1]

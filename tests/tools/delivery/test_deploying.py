@@ -13,11 +13,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from support.delivering import ANSWERS, FAILS_CALLERS, RAISES_FOR_CALLERS, Site
 
+from components.packages import BundleError
 from recording.model import ROOT
 from tlfif.names import ALIAS, SLACK_PARAMETER
 from tools.delivery import deploy
+from tools.delivery.shifting import Stopped
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("CI-004")]
 TRACED = "    import os\n    print(os.environ['_X_AMZN_TRACE_ID'])\n"
@@ -125,9 +128,9 @@ def test_one_that_fails_its_callers_loses_them_again(site: Site, code: str, alar
     ],
 )
 def test_one_that_does_not_answer_itself_gets_no_traffic(site: Site, code: str, why: str) -> None:
-    before = site.serving
+    before, versions = site.serving, site.versions
     ended, said = site.deploy(code)
-    assert ended == 1
+    assert (ended, site.versions) == (1, versions)
     assert "is bad: " in said
     assert why in said
     assert site.serving == before
@@ -177,6 +180,14 @@ def test_ten_deployments_leave_five_versions_and_the_one_in_use(site: Site) -> N
     code, said = site.rollback("--version", "1")
     assert (code, site.serving) == (1, (version, {}))
     assert f"the function {site.name} has no version 1; there are: " in said
+    # As the smoke test does: the one that proved bad is gone.
+    before = str(int(version) - 1)
+    code, said = site.rollback("--version", before, "--from", version)
+    assert (code, site.serving) == (0, (before, {})), said
+    assert version not in site.versions
+    code, said = site.rollback("--version", before, "--from", version)
+    assert (code, site.serving) == (0, (before, {}))
+    assert f"nothing is rolled back: the alias does not name version {version}" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -201,7 +212,9 @@ def test_ended_in_its_canary(site: Site, number: int) -> None:
     finally:
         process.kill()
         process.wait()
+    failed = str(int(old) + 1)
     if number == signal.SIGTERM:
+        assert failed not in site.versions
         assert process.returncode == 1
         assert "deployment FAILED: stopped by SIGTERM" in said
         assert f"version {old} alone serves" in said
@@ -230,11 +243,17 @@ def test_what_cannot_be_done_is_said_in_one_line(
 ) -> None:
     site.changed = outputs
     before = site.serving
-    code, said = site.command(deploy.main, *more)
+    with slack(site) as heard:
+        code, said = site.command(deploy.main, *more)
     site.changed = {}
     assert (code, said.count("\n"), site.serving) == (1, 1, before)
     assert said.startswith("tl-fif: ")
     assert message in said
+    # Slack hears of it too, where anybody knows which stack it is.
+    why = said.strip().removeprefix("tl-fif: ")
+    known = outputs != {"router_arn": None}
+    failed = "tl-fif dev: deployment FAILED before any traffic was shifted: "
+    assert heard == ([failed + why] if known else [])
 
 
 def test_without_a_pipeline_a_rollback_says_what_pulumi_does_next(site: Site) -> None:
@@ -245,3 +264,46 @@ def test_without_a_pipeline_a_rollback_says_what_pulumi_does_next(site: Site) ->
     site.changed = {}
     assert code == 0
     assert "the stack has no pipeline: its next `pulumi up`" in said
+
+
+@pytest.mark.parametrize(
+    ("fails", "why"),
+    [
+        (BundleError("python3.12 is missing"), "python3.12 is missing"),
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetAlias"),
+            "AWS does not do it: An error occurred (AccessDenied)",
+        ),
+        (Stopped("stopped by SIGTERM"), "stopped by SIGTERM, before any traffic was shifted"),
+    ],
+)
+def test_slack_hears_of_a_deployment_that_ends_before_its_shift(
+    site: Site, monkeypatch: pytest.MonkeyPatch, fails: BaseException, why: str
+) -> None:
+    def fail(target: str) -> None:
+        raise fails
+
+    monkeypatch.setattr(deploy, "_bundle", fail)
+    heard_before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    with slack(site) as heard:
+        assert site.command(deploy.main)[0] == 1
+    assert len(heard) == 1
+    assert heard[0].startswith("tl-fif dev: deployment FAILED before any traffic was shifted: ")
+    assert why in heard[0]
+    assert {each: signal.getsignal(each) for each in heard_before} == heard_before
+
+
+def test_a_signal_during_the_summary_ends_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(stack: str, region: str, text: str) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return ""
+
+    site.deploy(ANSWERS % "old", *QUICK)
+    monkeypatch.setattr(deploy.summary, "tell", interrupted)
+    code, said = site.deploy(ANSWERS % "interrupted", *QUICK)
+    assert code == 0, said
+    with site.callers() as seen:
+        time.sleep(0.5)
+    assert (200, "interrupted") in seen

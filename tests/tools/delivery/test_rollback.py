@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from support.deployments import COMMIT, World
 from support.fake_lambda import FakeLambda, refusal
+from support.releases import COMMIT, World
 
 from tools.delivery.rollback import rolled_back
 from tools.delivery.versions import DeliveryError

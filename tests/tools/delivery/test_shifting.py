@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.deployments import COMMIT, World
 from support.fake_lambda import WELL, FakeLambda, KilledError
+from support.releases import COMMIT, World
 
 from tools.delivery.rollback import rolled_back
 from tools.delivery.shifting import Stopped
