@@ -209,8 +209,10 @@ def test_a_stages_role_may_what_its_script_does_and_no_more(piped: Recording) ->
     assert own["test"] == {"s3:PutObject"}
     assert {each.partition(":")[0] for each in own["bake"]} == {"ec2", "imagebuilder", "ssm"}
     assert {each for each in own["smoke"] if each.startswith("lambda:")} == {
+        "lambda:DeleteFunction",
         "lambda:GetAlias",
         "lambda:GetFunctionConfiguration",
+        "lambda:InvokeFunction",
         "lambda:UpdateAlias",
     }
     for role in ("delivery", *(f"delivery-{stage}" for stage in STAGES)):
@@ -230,7 +232,9 @@ def test_a_deployment_deletes_versions_and_never_the_router(piped: Recording) ->
         for policy in piped.of_type(POLICY)
         if "lambda:DeleteFunction" in policy.inputs["policy"]
     }
-    assert deleting == {"delivery-deploy-policy"}
+    assert deleting == {"delivery-deploy-policy", "delivery-smoke-policy"}
+    removed = statements(piped, "delivery-smoke-policy")["DeleteBadVersion"]
+    assert removed["Resource"] == f"{router}:*"
 
 
 def test_what_stages_leave_is_below_a_prefix_of_their_own(piped: Recording) -> None:
