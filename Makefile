@@ -92,10 +92,10 @@ rollback: setup-local ## The version before serves again, or the one that is nam
 	@$(RUN) -m tools.delivery.rollback --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(VERSION),--version "$(VERSION)") $(if $(FROM),--from "$(FROM)") $(ARGS)
 
 smoke: setup-local ## A prompt to a deployed stack and its reply, within 120 s (STACK=…, OUTPUTS=…, ARGS=…)
-	@$(RUN) -m tools.delivery.smoke --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(ARGS)
+	@$(RUN) -m tools.delivery.smoke --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(VERSION),--version "$(VERSION)") $(ARGS)
 
 latency: setup-local ## How long the router of a deployed stack takes warm, by its X-Ray traces: p95 at most 60 ms (STACK=…)
-	@$(RUN) -m tools.delivery.latency --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(ARGS)
+	@$(RUN) -m tools.delivery.latency --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(VERSION),--version "$(VERSION)") $(ARGS)
 
 smoke-user: setup-local ## Make the user who signs in for the smoke test, or give it a new password (STACK=…)
 	@$(RUN) -m tools.delivery.smoke_user --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)")

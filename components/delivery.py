@@ -35,6 +35,8 @@ BAKE_WAIT_MINUTES = 3
 # minutes needs three to watch all of the traffic, and some to set up, publish and put right.
 TEST_LIMIT, BAKE_LIMIT, DEPLOY_LIMIT, SMOKE_LIMIT = 10, 75, 20, 20
 LOG_GB_PER_PUSH = 0.002
+# Deployed and proved while no other commit is: each may roll back what it deployed.
+_WITHIN = {"smoke": "deploy"}
 _SMALL, _MEDIUM = "BUILD_GENERAL1_SMALL", "BUILD_GENERAL1_MEDIUM"
 
 
@@ -188,21 +190,21 @@ class Delivery(Component):
             iam_delivery.run_builds([each.project.arn for each in builds]),
             *iam_delivery.keep_artifacts(bucket, self.pipeline_name),
         )
-        stages = zip(self._stages(), builds, strict=True)
+        actions: dict[str, list[aws.codepipeline.PipelineStageActionArgsDict]] = {}
+        for stage, build in zip(self._stages(), builds, strict=True):
+            of_stage = actions.setdefault(_WITHIN.get(stage.name, stage.name).capitalize(), [])
+            of_stage.append(_build(stage.name, build, len(of_stage) + 1))
         return aws.codepipeline.Pipeline(
             f"{self._name}-pipeline",
             name=self.pipeline_name,
             role_arn=granted.role.arn,
             pipeline_type="V2",
-            # One after the other: a commit that came later may not end the canary before it.
+            # Each stage has one commit at a time: none ends the canary of the one before it.
             execution_mode="QUEUED",
             artifact_stores=[{"type": "S3", "location": self.artifacts.known_name}],
             stages=[
                 {"name": "Source", "actions": [self._source()]},
-                *(
-                    {"name": stage.name.capitalize(), "actions": [_build(stage.name, build)]}
-                    for stage, build in stages
-                ),
+                *({"name": name, "actions": each} for name, each in actions.items()),
             ],
             # It runs as soon as it is there.
             opts=self._child(depends_on=granted.policies),
@@ -244,9 +246,9 @@ class Delivery(Component):
         )
 
     def _tell_how_it_ended(self) -> None:
-        """Of each run that failed, and of those that did not: EventBridge remembers no last one."""
+        """Of each run, however it ended: EventBridge remembers no last one."""
         args, name = self._args, self._name
-        states = ["FAILED", "SUCCEEDED"]
+        states = ["FAILED", "STOPPED", "SUCCEEDED", "SUPERSEDED"]
         pattern = {
             "source": ["aws.codepipeline"],
             "detail-type": ["CodePipeline Pipeline Execution State Change"],
@@ -328,7 +330,9 @@ class Delivery(Component):
         )
 
 
-def _build(stage: str, build: BuildProject) -> aws.codepipeline.PipelineStageActionArgsDict:
+def _build(
+    stage: str, build: BuildProject, order: int
+) -> aws.codepipeline.PipelineStageActionArgsDict:
     action: aws.codepipeline.PipelineStageActionArgsDict = {
         "name": stage.capitalize(),
         "category": "Test" if stage in ("test", "smoke") else "Build",
@@ -336,6 +340,7 @@ def _build(stage: str, build: BuildProject) -> aws.codepipeline.PipelineStageAct
         "provider": "CodeBuild",
         "version": "1",
         "namespace": stage.capitalize(),
+        "run_order": order,
         "input_artifacts": [SOURCE],
         "configuration": {"ProjectName": build.project.name},
     }

@@ -16,7 +16,9 @@ from tlfif.names import ALIAS
 
 LOG_DAYS = 14
 # What the delivery pipeline decides, of a function and of its alias.
-PIPELINES_CODE, PIPELINES_OWN = ["code", "sourceCodeHash"], ["functionVersion", "routingConfig"]
+PIPELINES_CODE = ["code", "sourceCodeHash"]
+# What the alias says of itself is which versions a smoke test has passed with.
+PIPELINES_OWN = ["description", "functionVersion", "routingConfig"]
 # The version that is not published: a new alias names it until the first deployment.
 UNPUBLISHED = "$LATEST"
 # A schedule comes again in a minute: what could not be delivered or failed is not run later, beside

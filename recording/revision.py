@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from recording import git
 from recording.model import ROOT, Recording, Resource
 
 # Runs in another revision's folder.
@@ -107,7 +108,7 @@ def loaded(data: Mapping[str, Any]) -> Recording:
 
 
 def _git(root: Path, *arguments: str) -> bytes:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
+    done = git.run(root, *arguments)
     if done.returncode:
         raise RevisionError(f"git {arguments[0]}: {done.stderr.decode().strip()}")
     return done.stdout

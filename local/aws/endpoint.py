@@ -184,17 +184,24 @@ class Endpoint:
             return error_answer(request.protocol, 503, "ServiceUnavailable", silence)
 
     async def _tags(self, request: AwsRequest) -> Tags:
-        """The tags of the instances that a call would change; conditions of policies ask for
-        them.
+        """The tags of the instances, or of the image, that a call would change; conditions of
+        policies ask for them.
         """
         if request.service != "ec2" or request.operation.startswith("Describe"):
             return {}
+        if request.operation == "DeregisterImage":
+            return await asyncio.to_thread(self._image_tags, request.params["ImageId"])
         named = [*request.params.get("InstanceIds", ()), *request.params.get("Resources", ())]
         instance_ids = [name for name in named if name.startswith("i-")]
         try:
             return await self.instances.tags(instance_ids)
         except AwsError:
             return {}
+
+    def _image_tags(self, image_id: str) -> Tags:
+        asked = [{"Name": "resource-id", "Values": [image_id]}]
+        found = self._moto.client("ec2").describe_tags(Filters=asked)["Tags"]
+        return {image_id: {each["Key"]: each["Value"] for each in found}}
 
     async def _unless_faulty(
         self, incoming: Incoming, request: AwsRequest, principal: Principal

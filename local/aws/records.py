@@ -12,7 +12,7 @@ from local.aws.requests import AwsRequest
 
 MAX_CALLS = 50_000
 
-# The tags of instances by id.
+# The tags of instances and images by id.
 Tags = Mapping[str, Mapping[str, str]]
 
 
@@ -24,8 +24,8 @@ class Call:
 
     `role_arn` is None for the operator and for unsigned calls; `instance_arn` is the instance whose
     credentials were used (`ec2:SourceInstanceARN`); `resource_tags` are the tags, at that time, of
-    the instances the call names, by id; `status` is None when no answer was sent (a hang, a reset,
-    a client that left).
+    the instances or the image the call names, by id; `status` is None when no answer was sent (a
+    hang, a reset, a client that left).
     """
 
     time: float

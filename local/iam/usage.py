@@ -105,6 +105,14 @@ def _instance(call: Call, region: str, instance_id: str) -> tuple[str, Context]:
     return arn, {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
 
 
+def _image(call: Call, region: str) -> Resources:
+    """The image. Which snapshots go with it no call says, so of these nothing is asked here."""
+    image_id = call.params["ImageId"]
+    tags = call.resource_tags.get(image_id, {})
+    arn = f"arn:aws:ec2:{region}::image/{image_id}"
+    return [(arn, {f"aws:ResourceTag/{key}": value for key, value in tags.items()})]
+
+
 def _tagged(call: Call, region: str) -> Resources:
     """Instances that are being tagged: the keys in the request count too."""
     keys = tuple(tag["Key"] for tag in call.params["Tags"])
@@ -184,7 +192,7 @@ _OF_FUNCTION = (
 )
 _OF_VERSION = ("DeleteFunction", "GetFunctionConfiguration", "InvokeFunction")
 _OF_PIPELINE = ("GetImagePipeline", "ListImagePipelineImages", "StartImagePipelineExecution")
-_OF_IMAGE = ("GetImage", "ListWorkflowExecutions")
+_OF_IMAGE = ("DeleteImage", "GetImage", "ListWorkflowExecutions")
 
 _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
     **{f"lambda:{name}": _function for name in (*_OF_FUNCTION, *_OF_VERSION)},
@@ -200,6 +208,7 @@ _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
     "cloudwatch:PutMetricData": _metrics,
     "ec2:CreateTags": _tagged,
     "ec2:DeleteTags": _tagged,
+    "ec2:DeregisterImage": _image,
     "ec2:DescribeImages": _anything,
     "ec2:DescribeInstances": _anything,
     "ec2:DescribeInstanceStatus": _anything,

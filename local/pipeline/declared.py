@@ -31,11 +31,12 @@ class Project:
 @dataclass(frozen=True, kw_only=True)
 class Action:
     """One action of a stage; `project` is None for the source's. `variables` may name those of
-    actions before it: `#{namespace.NAME}`.
+    actions before it, of earlier stages or of a smaller `run_order`: `#{namespace.NAME}`.
     """
 
     stage: str
     name: str
+    run_order: int
     namespace: str | None
     outputs: tuple[str, ...]
     inputs: tuple[str, ...]
@@ -82,10 +83,14 @@ def read(recording: Recording) -> Pipeline:
     actions = [
         _action(stage["name"], each, projects)
         for stage in inputs["stages"]
-        for each in sorted(stage["actions"], key=lambda each: each.get("runOrder", 1))
+        for each in sorted(stage["actions"], key=_order)
     ]
     _require_artifacts(actions)
     return Pipeline(name=inputs["name"], actions=tuple(actions))
+
+
+def _order(action: Mapping[str, Any]) -> int:
+    return int(action.get("runOrder") or 1)
 
 
 def _project(resource: Resource) -> Project:
@@ -119,6 +124,7 @@ def _action(stage: str, raw: Mapping[str, Any], projects: Mapping[str, Project])
     return Action(
         stage=stage,
         name=raw["name"],
+        run_order=_order(raw),
         namespace=raw.get("namespace"),
         inputs=tuple(raw.get("inputArtifacts") or ()),
         outputs=tuple(raw.get("outputArtifacts") or ()),

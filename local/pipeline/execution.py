@@ -33,7 +33,7 @@ class Site:
     """Where a pipeline runs.
 
     `machine` is what its builds are told beside what the program declares, as on AWS nothing needs
-    to be; `say(stage, text)` takes each line that a build writes, and what becomes of it.
+    to be; `say(action, text)` takes each line that a build writes, and what becomes of it.
     `minute_s` are the seconds of a minute of a build's time-out.
     """
 
@@ -63,9 +63,9 @@ class Result:
     status: str
     actions: tuple[Done, ...]
 
-    def of(self, stage: str) -> Outcome | None:
-        """How a stage ended; None where it never began."""
-        return next((each.outcome for each in self.actions if each.stage == stage), None)
+    def of(self, action: str) -> Outcome | None:
+        """How an action ended; None where it never began."""
+        return next((each.outcome for each in self.actions if each.name == action), None)
 
 
 class Execution:
@@ -79,16 +79,22 @@ class Execution:
     async def run(self, pipeline: Pipeline, source: Source) -> Result:
         """Raises PipelineError, BuildspecError and SourceError where nothing can be run."""
         done: list[Done] = []
+        begun = ("", 0)
+        said: dict[str, Mapping[str, str]] = {}
         for action in pipeline.actions:
+            # Those of one order begin together on AWS, and know nothing of one another.
+            if begun != (begins := (action.stage, action.run_order)):
+                self._known |= said
+                begun, said = begins, {}
             outcome = await self._run(action, source)
             done.append(Done(stage=action.stage, name=action.name, outcome=outcome))
             took = f"after {outcome.seconds:.1f} s"
             why = f": {outcome.why}" if outcome.why else ""
-            self._site.say(action.stage, f"{outcome.status} {took}{why}")
+            self._site.say(action.name, f"{outcome.status} {took}{why}")
             if outcome.status not in (SUCCEEDED, SKIPPED):
                 return Result(status=outcome.status, actions=tuple(done))
             if action.namespace:
-                self._known[action.namespace] = outcome.exported
+                said[action.namespace] = outcome.exported
         return Result(status=SUCCEEDED, actions=tuple(done))
 
     async def _run(self, action: Action, source: Source) -> Outcome:
@@ -118,7 +124,7 @@ class Execution:
         spec = buildspec.read(place / project.buildspec, project.buildspec)
         environment = self._environment(action, project, source, folder)
         build = Build(
-            site.procs, project.name, folder / "state", lambda line: site.say(action.stage, line)
+            site.procs, project.name, folder / "state", lambda line: site.say(action.name, line)
         )
         began = time.time()
         outcome = await build.run(spec, place, environment, project.timeout_minutes * site.minute_s)
@@ -126,7 +132,7 @@ class Execution:
         refused = await asyncio.to_thread(_refused, site.recording, project.role_arn, calls)
         if refused:
             for each in refused:
-                site.say(action.stage, f"AWS would have refused {each}")
+                site.say(action.name, f"AWS would have refused {each}")
             why = f"its role may not do all that it did: {refused[0]}"
             return Outcome(status=FAILED, why=why, seconds=outcome.seconds)
         return outcome

@@ -18,6 +18,8 @@ def site(
     """Where the builds of a cloud's pipeline run; `told` is what they are told beside the rest."""
     options = cloud.options
     machine = {
+        # Others use this machine, too.
+        "PUSH_TEST_LIMIT_S": "",
         # The canary's minutes.
         "TLFIF_SECONDS_PER_MINUTE": str(options.seconds_per_minute),
         # The router's functions run here, not on Lambda.

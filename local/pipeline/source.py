@@ -1,9 +1,9 @@
 """What the pipeline delivers: a commit of a repository, cloned for each build."""
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from recording import git
 from recording.model import ROOT
 
 # Shared with every build, as a cache would be: installed packages, and what is downloaded.
@@ -46,10 +46,8 @@ class Source:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    # A checkout may belong to another user than the one who runs this.
-    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = git.run(folder, *arguments)
     if done.returncode:
-        lines = done.stderr.strip().splitlines()
+        lines = done.stderr.decode().strip().splitlines()
         raise SourceError(f"git {arguments[0]} in {folder}: {lines[-1] if lines else 'failed'}")
-    return done.stdout
+    return done.stdout.decode()

@@ -39,9 +39,9 @@ def piped() -> Recording:
 
 
 def stages(recording: Recording) -> dict[str, dict[str, Any]]:
-    """Each stage's only action, by the stage's name."""
+    """Each action, by its own name."""
     found = recording.one(PIPELINE).inputs["stages"]
-    return {stage["name"]: action for stage in found for action in stage["actions"]}
+    return {action["name"]: action for stage in found for action in stage["actions"]}
 
 
 def variables(recording: Recording, stage: str) -> dict[str, str]:
@@ -68,6 +68,11 @@ def test_a_push_is_tested_baked_deployed_and_tried_in_this_order(piped: Recordin
     assert (pipeline["pipelineType"], pipeline["executionMode"]) == ("V2", "QUEUED")
     found = stages(piped)
     assert list(found) == ["Source", "Test", "Bake", "Deploy", "Smoke"]
+    # One stage, which one commit has at a time: none deploys while another is being proved.
+    stage = pipeline["stages"][-1]
+    ordered = [(each["name"], each["runOrder"]) for each in stage["actions"]]
+    assert (stage["name"], ordered) == ("Deploy", [("Deploy", 1), ("Smoke", 2)])
+    assert all(len(each["actions"]) == 1 for each in pipeline["stages"][:-1])
     assert found["Source"]["configuration"] == {
         "ConnectionArn": CONNECTION,
         "FullRepositoryId": "example/tl-fif",
@@ -157,7 +162,7 @@ def test_the_routers_code_versions_and_alias_are_the_pipelines(
     assert router.inputs["publish"] is False
     assert router.ignore_changes == ["code", "sourceCodeHash"]
     assert alias.inputs["functionVersion"] == "$LATEST", "until the first deployment"
-    assert alias.ignore_changes == ["functionVersion", "routingConfig"]
+    assert alias.ignore_changes == ["description", "functionVersion", "routingConfig"]
     others = [each for each in piped.of_type(FUNCTION) if each.name != "router-function"]
     assert [each.name for each in others if each.ignore_changes] == []
     assert dev.one(FUNCTION, "router-function").ignore_changes == []
@@ -268,7 +273,7 @@ def test_people_hear_how_a_run_ended_in_words(piped: Recording, dev: Recording) 
     rule = piped.one(kinds.monitoring.EVENT_RULE.token, "delivery-ended").inputs
     assert json.loads(rule["eventPattern"])["detail"] == {
         "pipeline": ["tl-fif-dev"],
-        "state": ["FAILED", "SUCCEEDED"],
+        "state": ["FAILED", "STOPPED", "SUCCEEDED", "SUPERSEDED"],
     }
     target = piped.one(kinds.monitoring.EVENT_TARGET.token, "delivery-ended-target").inputs
     assert target["arn"] == piped.outputs["alerts_topic_arn"]

@@ -323,7 +323,7 @@ def test_what_is_deployed_serves_unless_a_pipeline_decides(dev: Recording) -> No
     assert dev.one(alias).ignore_changes == []
     assert dev.one(FUNCTION, "router-function").urn in dev.one(alias).dependencies
     piped = evaluate("dev", config=PIPED)
-    assert piped.one(alias).ignore_changes == ["functionVersion", "routingConfig"]
+    assert piped.one(alias).ignore_changes == ["description", "functionVersion", "routingConfig"]
     permission = [each.one(PERMISSION, "router-from-api").inputs for each in (dev, piped)]
     assert permission[0] == permission[1]
 

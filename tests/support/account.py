@@ -16,7 +16,8 @@ from recording import kinds
 from recording.model import ACCOUNT_ID
 from tlfif import names
 
-EXECUTION = "00000000-0000-4000-8000-000000000001"
+EXECUTION, WAITING = (f"00000000-0000-4000-8000-00000000000{each}" for each in (1, 2))
+BUILD = "tl-fif-dev-smoke:00000000-0000-4000-8000-000000000003"
 Facts = Mapping[str, Any]
 PIPELINE, RECIPE = kinds.imagebuilder.PIPELINE.token, kinds.imagebuilder.RECIPE.token
 
@@ -33,6 +34,8 @@ class Account:
         self._answers("service-quotas", self._quotas)
         self._answers("codeconnections", self._connections)
         self._answers("codepipeline", self._executions)
+        self.stopped_builds: list[str] = []
+        self._answers("codebuild", {"StopBuild": self._stop_build})
         cloud.endpoint.answers["ec2", "DeregisterImage"] = self._deregister
 
     def _answers(self, service: str, answers: Mapping[str, Callable[[Facts], Facts]]) -> None:
@@ -112,16 +115,39 @@ class Account:
     @property
     def _executions(self) -> Mapping[str, Callable[[Facts], Facts]]:
         run = {"pipelineExecutionId": EXECUTION}
-        hanging = {"stageName": "Test", "latestExecution": {**run, "status": "InProgress"}}
-        return {
-            "GetPipelineState": lambda _: {"stageStates": [hanging]},
-            "ListPipelineExecutions": lambda _: {
-                "pipelineExecutionSummaries": [{**run, "status": "InProgress"}]
+        # A later one waits before the stage that hangs: it is not the one to be ended.
+        done = {"pipelineExecutionId": WAITING, "status": "Succeeded"}
+        build = {"status": "InProgress", "externalExecutionId": BUILD}
+        stages = [
+            {"stageName": "Test", "latestExecution": done},
+            {
+                "stageName": "Deploy",
+                "latestExecution": {**run, "status": "InProgress"},
+                "actionStates": [
+                    {"actionName": "Deploy", "latestExecution": {"status": "Succeeded"}},
+                    {"actionName": "Smoke", "latestExecution": build},
+                ],
             },
-            "StopPipelineExecution": lambda _: run,
-            "RetryStageExecution": lambda _: run,
+        ]
+        return {
+            "GetPipelineState": lambda _: {"stageStates": stages},
+            "StopPipelineExecution": self._stopped,
+            "RetryStageExecution": self._stopped,
             "StartPipelineExecution": lambda _: run,
         }
+
+    def _stopped(self, asked: Facts) -> Facts:
+        """Ends, or runs again, the execution that hangs."""
+        wrong = asked["pipelineExecutionId"] != EXECUTION
+        if wrong or asked.get("stageName", "Deploy") != "Deploy":
+            raise AwsError(400, "PipelineExecutionNotFoundException", "it does not hang there")
+        return {"pipelineExecutionId": EXECUTION}
+
+    def _stop_build(self, asked: Facts) -> Facts:
+        if asked["id"] != BUILD:
+            raise AwsError(400, "ResourceNotFoundException", "no such build")
+        self.stopped_builds.append(asked["id"])
+        return {"build": {"id": BUILD, "buildStatus": "STOPPED"}}
 
     # --- quotas and connections
 

@@ -1,12 +1,12 @@
 """What a test delivers: a copy of this repository, with commits of the test's own."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 from support.repositories import committed, git
 
 from local.pipeline.source import Source
+from recording import git as asked
 from recording.model import ROOT
 
 # A stage of seconds: one file of tests, and one whose coverage is measured.
@@ -19,11 +19,10 @@ class Repository:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # A checkout may belong to another user than the one who tests.
-        git = ["git", "-c", "safe.directory=*", "-C", str(ROOT)]
-        listed = [*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        done = subprocess.run(listed, capture_output=True, text=True, check=True)
-        for name in filter(None, done.stdout.split("\0")):
+        chosen = ("--cached", "--others", "--exclude-standard")
+        listed = asked.run(ROOT, "ls-files", "-z", *chosen)
+        assert not listed.returncode, listed.stderr
+        for name in filter(None, listed.stdout.decode().split("\0")):
             path = ROOT / name
             if path.is_file() and not path.is_symlink():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ class ImageBuilder:
             "ListImagePipelineImages": self._list,
             "StartImagePipelineExecution": self._start,
             "GetImage": self._get,
+            "DeleteImage": self._delete,
             "ListWorkflowExecutions": self._executions,
             "ListWorkflowStepExecutions": self._steps,
         }
@@ -67,6 +68,11 @@ class ImageBuilder:
     async def _get(self, request: AwsRequest, ask: Ask) -> Answer:
         arn = request.params["imageBuildVersionArn"]
         return json_answer({"image": next(each for each in self.images if each["arn"] == arn)})
+
+    async def _delete(self, request: AwsRequest, ask: Ask) -> Answer:
+        arn = request.params["imageBuildVersionArn"]
+        self.images = [each for each in self.images if each["arn"] != arn]
+        return json_answer({"imageBuildVersionArn": arn})
 
     async def _executions(self, request: AwsRequest, ask: Ask) -> Answer:
         execution = {

@@ -51,6 +51,16 @@ def stage(name: str, **told: str) -> dict[str, Any]:
     }
 
 
+def together(*stages: dict[str, Any], apart: bool = True) -> dict[str, Any]:
+    """The first stage, with the actions of all: one after the other, or all at once."""
+    actions = [
+        {**action, "runOrder": order if apart else 1}
+        for order, each in enumerate(stages, 1)
+        for action in each["actions"]
+    ]
+    return {"name": stages[0]["name"], "actions": actions}
+
+
 def project(name: str, **environment: str) -> Resource:
     """The project of a stage, which runs delivery/<name>.yml."""
     variables = [{"name": key, "value": value} for key, value in environment.items()]

@@ -18,12 +18,13 @@ JOB = "11111111-2222-4333-8444-555555555555"
 @dataclass
 class ScriptedApi:
     """`first` answers the client's post, `statuses` those that are traced, in their order, the
-    last of them for all that follow; the reply is there `reply_after_s` after the first post, and
-    ends as `ends`.
+    last of them for all that follow; `code` is the error of those that are one. The reply is there
+    `reply_after_s` after the first post, and ends as `ends`.
     """
 
     url: str = ""
     first: int = 202
+    code: str = "no"
     statuses: list[int] = field(default_factory=lambda: [202])
     reply_after_s: float = 0.0
     ends: str = "done"
@@ -43,7 +44,7 @@ class ScriptedApi:
             count = sum("x-amzn-trace-id" in each for each in self.posts)
             status = self.statuses[min(count, len(self.statuses)) - 1]
         if status >= 400:
-            return status, {"error": "no", "message": f"says {status}"}
+            return status, {"error": self.code, "message": f"says {status}"}
         expires_at = int((time.time() + 300) * 1000)
         return status, {"id": JOB, "status": "queued", "expires_at": expires_at}
 

@@ -46,5 +46,7 @@ def test_the_mirror_is_where_the_steps_that_follow_look(
 
 def test_its_shell_is_in_order() -> None:
     shellcheck = Path(sys.executable).parent / "shellcheck"
+    if not shellcheck.exists():
+        pytest.skip("no shellcheck in this environment: it has a wheel for x86_64 alone")
     done = subprocess.run([str(shellcheck), str(SCRIPT)], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")

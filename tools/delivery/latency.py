@@ -2,7 +2,7 @@
 X-Ray's traces of the last minutes. LAM-005: p95 at most 60 ms.
 
 A trace counts if it is of a POST /infer that was accepted, by a function that did not have to
-start. Fewer than ten are not judged: `make smoke` leaves enough.
+start. Fewer than ten are not judged, which is a warning and no failure: `make smoke` leaves enough.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ _COLD, _INVOCATION = ("Initialization", "Init"), "Invocation"
 
 
 def main() -> int:
-    """0 when p95 is within the limit, 1 with one line of error."""
+    """0 when p95 is within the limit or cannot be judged, 1 with one line of error."""
     parser = argparse.ArgumentParser(prog="python -m tools.delivery.latency", description=__doc__)
     parser.add_argument("--stack", default="dev", help="whose router (default: %(default)s)")
     parser.add_argument(
@@ -37,6 +37,12 @@ def main() -> int:
     )
     parser.add_argument(
         "--minutes", type=float, default=MINUTES, help="how far back (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--since", type=float, help="epoch s before which nothing counts (default: --minutes ago)"
+    )
+    parser.add_argument(
+        "--version", help="traces that name another version do not count (default: all do)"
     )
     parser.add_argument(
         "--limit", type=float, default=LIMIT_MS, help="ms of the p95 (default: %(default)g)"
@@ -55,14 +61,19 @@ def _judge(given: argparse.Namespace) -> int:
     outputs = stack_outputs(given.stack, given.outputs, NEEDED, "make latency")
     arn = outputs["router_arn"]
     xray, until = client("xray", region_of(arn)), time.monotonic() + given.wait
-    while len(found := warm(xray, arn, given.minutes)) < LEAST and time.monotonic() < until:
+    since = given.since or time.time() - given.minutes * 60
+    while len(found := warm(xray, arn, since, given.version)) < LEAST:
+        if time.monotonic() >= until:
+            break
         time.sleep(POLL_S)
     if len(found) < LEAST:
-        raise StageError(
-            f"X-Ray has {len(found)} traces of prompts to the warm router in the last "
-            f"{given.minutes:g} minutes, and fewer than {LEAST} say nothing: make smoke "
-            f"STACK={given.stack} leaves some"
+        print(
+            f"tl-fif: warning: X-Ray has {len(found)} traces of prompts to the warm router in the "
+            f"last {(time.time() - since) / 60:.0f} minutes, and fewer than {LEAST} say nothing: "
+            f"how long it takes was not judged; make smoke STACK={given.stack} leaves some",
+            file=sys.stderr,
         )
+        return 0
     p95 = percentile(found, 95)
     said = (
         f"the router took p50 {percentile(found, 50):.1f} ms, p95 {p95:.1f} ms, at most "
@@ -80,20 +91,32 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-def warm(xray: Any, arn: str, minutes: float) -> list[float]:
-    """How long the router took for each prompt that it accepted without having to start, in ms."""
+def warm(xray: Any, arn: str, since: float, version: str | None = None) -> list[float]:
+    """How long the router took, in ms, for each prompt since then (epoch s) that it accepted
+    without having to start; not those of which a trace says that another version had them.
+    """
     return [
-        took for trace in _traces(xray, arn, minutes) if (took := _took(trace, arn)) is not None
+        took
+        for trace in _traces(xray, arn, since)
+        if (took := _took(trace, arn)) is not None
+        and (version is None or _versions(trace, arn) <= {version})
     ]
 
 
-def _traces(xray: Any, arn: str, minutes: float) -> Iterator[list[dict[str, Any]]]:
+def _versions(segments: Sequence[dict[str, Any]], arn: str) -> set[str]:
+    """The router's versions that a trace names: of most an alias is all that is known."""
+    named = (str(value) for each in segments for value in each.get("aws", {}).values())
+    ends = (each.removeprefix(f"{arn}:") for each in named if each.startswith(f"{arn}:"))
+    return {each for each in ends if each.isdigit()}
+
+
+def _traces(xray: Any, arn: str, since: float) -> Iterator[list[dict[str, Any]]]:
     """The segments of each trace that met the router."""
-    name, now = arn.split(":")[6], datetime.now(UTC)
+    name = arn.split(":")[6]
     met = f'service(id(name: "{name}", type: "{_FUNCTION}"))'
     pages = xray.get_paginator("get_trace_summaries").paginate(
-        StartTime=now - timedelta(minutes=minutes),
-        EndTime=now,
+        StartTime=datetime.fromtimestamp(since, UTC),
+        EndTime=datetime.now(UTC),
         FilterExpression=f'{met} AND http.method = "POST"',
     )
     ids = sorted(each["Id"] for page in pages for each in page["TraceSummaries"])

@@ -13,6 +13,18 @@ from tools.delivery.stage import StageError
 
 # So many answers of 5xx in a row, and nobody need wait for the reply (CI-005).
 MAX_SERVER_ERRORS = 3
+# What a router answers that is in order: no money, no nodes to be had, too many prompts.
+NOT_ITS_FAULT = frozenset(
+    {
+        "backlog_full",
+        "budget_exhausted",
+        "lane_unavailable",
+        "no_capacity",
+        "no_node",
+        "nodes_broken",
+        "rate_limited",
+    }
+)
 TIMEOUT_S = 15.0
 
 
@@ -57,13 +69,23 @@ class Posting:
             answer = httpx.post(
                 self._url, json={"prompt": self._prompt}, headers=headers, timeout=TIMEOUT_S
             )
-            status = answer.status_code
+            status, code = answer.status_code, _code(answer)
         except httpx.TransportError:
-            status = 0
+            status, code = 0, ""
         took_ms = round((time.monotonic() - began) * 1000)
         at_s = round(began - self._began, 1)
         self.posts.append({"at_s": at_s, "status": status, "ms": took_ms, "trace": trace})
-        self._errors = self._errors + 1 if status == 0 or status >= 500 else 0
+        bad = (status == 0 or status >= 500) and code not in NOT_ITS_FAULT
+        self._errors = self._errors + 1 if bad else 0
         if self._errors >= MAX_SERVER_ERRORS:
             said = ", ".join(str(each["status"]) for each in self.posts[-MAX_SERVER_ERRORS:])
             raise StageError(f"{MAX_SERVER_ERRORS} server errors in a row ({said}; 0: no answer)")
+
+
+def _code(answer: httpx.Response) -> str:
+    """Which error the API says it is; empty where it says none."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return ""
+    return str(body.get("error", "")) if isinstance(body, dict) else ""

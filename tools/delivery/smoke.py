@@ -2,11 +2,16 @@
 
 What it says and got is left in dist/smoke, and in the pipeline's bucket where there is one, also
 when it failed. A reply that took longer than 90 s makes the stack unstable and is no failure.
+
+0: there was a reply in time; 1: there was none; 3: nobody can say, by no fault of the router's, as
+when the budget is spent, there is no capacity, or nobody could sign in. With `--version` nothing is
+tried unless callers get that version alone.
 """
 
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,9 +29,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from components.naming import stack_name
 from recording.model import ROOT
 from tlfif.names import METRIC_SMOKE_UNSTABLE, NAMESPACE_DELIVERY, SMOKE_PARAMETER
+from tools.calling import region_of
+from tools.delivery import proved
 from tools.delivery import summary as slack
-from tools.delivery.posting import Posting
-from tools.delivery.stage import StageError, client, ended, parameter
+from tools.delivery.posting import NOT_ITS_FAULT, Posting
+from tools.delivery.stage import CANNOT_SAY, StageError, UnjudgedError, client, ended, parameter
 from tools.delivery.store import upload
 from tools.outputs import stack_outputs
 
@@ -35,8 +42,11 @@ PROMPT = "What is the capital of France? Answer in one sentence."
 FOLDER = ROOT / "dist/smoke"
 # CI-005's limits: seconds from the first post to the whole reply.
 LIMIT_S, UNSTABLE_S = 120.0, 90.0
-PASSED, UNSTABLE, FAILED = "passed", "unstable", "failed"
+PASSED, UNSTABLE, FAILED, UNJUDGED = "passed", "unstable", "failed", "unjudged"
+_CODES = {PASSED: 0, UNSTABLE: 0, FAILED: 1, UNJUDGED: CANNOT_SAY}
 POLL_S = 0.1
+# How the client says what the API answered.
+_REFUSAL = re.compile(r"\d{3} (\w+):")
 _CLIENT_ENDS = {1: "the job did not end as done", 2: "the API refused"}
 
 
@@ -63,7 +73,7 @@ class Summary:
 
 
 def main() -> int:
-    """0 when there was a reply in time, 1 with one line of error."""
+    """0 when there was a reply in time, 1 with one line of error, 3 when nobody can say."""
     # As when a person interrupts it: whoever stops a build sends this.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return ended(lambda: _smoke(parse()))
@@ -76,6 +86,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
     )
+    parser.add_argument("--version", help="the router's version that is tried (default: any)")
     parser.add_argument("--prompt", default=PROMPT)
     seconds = "s until there must be the reply (default and most: %(default)g)"
     parser.add_argument("--limit", type=float, default=LIMIT_S, help=seconds)
@@ -96,7 +107,8 @@ def parse() -> argparse.Namespace:
 
 
 def _smoke(given: argparse.Namespace) -> int:
-    outputs = stack_outputs(given.stack, given.outputs, NEEDED, "make smoke")
+    needed = (*NEEDED, "router_arn") if given.version else NEEDED
+    outputs = stack_outputs(given.stack, given.outputs, needed, "make smoke")
     FOLDER.mkdir(parents=True, exist_ok=True)
     for left in FOLDER.iterdir():
         left.unlink()
@@ -108,15 +120,45 @@ def _smoke(given: argparse.Namespace) -> int:
         prompt=given.prompt,
     )
     try:
+        _require(given.version, outputs)
         _run(given, outputs, summary)
-    except (StageError, BotoCoreError, ClientError, KeyboardInterrupt) as error:
+        _require(given.version, outputs)
+    # AWS is asked who signs in and what serves; the router by the client alone.
+    except (UnjudgedError, BotoCoreError, ClientError) as error:
+        summary.outcome, summary.why = UNJUDGED, str(error)
+    except (StageError, KeyboardInterrupt) as error:
         summary.outcome, summary.why = FAILED, str(error) or "interrupted"
     (FOLDER / "summary.json").write_text(json.dumps(asdict(summary), indent=2) + "\n")
     stored = _stored(outputs, f"smoke/{summary.commit}-{now:%Y%m%dT%H%M%SZ}")
     print(f"tl-fif: {summary.line}\ntl-fif: {stored}", flush=True)
     if summary.outcome == UNSTABLE:
         _say_unstable(outputs, summary, stored)
-    return 0 if summary.outcome in (PASSED, UNSTABLE) else 1
+    if given.version and summary.outcome in (PASSED, UNSTABLE):
+        _remember(outputs["router_arn"], given.version)
+    return _CODES[summary.outcome]
+
+
+def _remember(arn: str, version: str) -> None:
+    """That it is not written is no failure: the next deployment asks for a test too many."""
+    try:
+        proved.remember(arn, version)
+    except (BotoCoreError, ClientError) as error:
+        print(f"tl-fif: that version {version} passed was not written: {error}", file=sys.stderr)
+
+
+def _require(version: str | None, outputs: Mapping[str, Any]) -> None:
+    """Raises UnjudgedError unless callers get this version alone: of another this says nothing."""
+    if version is None:
+        return
+    arn = outputs["router_arn"]
+    found = client("lambda", region_of(arn)).get_alias(FunctionName=arn, Name=proved.ALIAS)
+    weights = (found.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    if found["FunctionVersion"] != version or weights:
+        shares = "".join(f", {each} with {weight:.0%}" for each, weight in weights.items())
+        raise UnjudgedError(
+            f"callers get version {found['FunctionVersion']}{shares}, and version {version} was "
+            "to be tried: deliver the commit anew"
+        )
 
 
 def _run(given: argparse.Namespace, outputs: Mapping[str, Any], summary: Summary) -> None:
@@ -141,7 +183,10 @@ def _run(given: argparse.Namespace, outputs: Mapping[str, Any], summary: Summary
     seconds = time.monotonic() - began
     if child.returncode:
         ending = _CLIENT_ENDS.get(child.returncode, f"the client ended with {child.returncode}")
-        raise StageError(f"{ending}: {_last_line(FOLDER / 'client.log')}")
+        said = _last_line(FOLDER / "client.log")
+        refusal = _REFUSAL.match(said)
+        passes = refusal is not None and refusal[1] in NOT_ITS_FAULT
+        raise (UnjudgedError if passes else StageError)(f"{ending}: {said}")
     reply = json.loads((FOLDER / "reply.json").read_text())
     summary.job, summary.seconds = reply.get("id", ""), round(seconds, 1)
     if seconds > given.limit:
@@ -153,17 +198,17 @@ def _run(given: argparse.Namespace, outputs: Mapping[str, Any], summary: Summary
 
 
 def _sign_in(stack: str, outputs: Mapping[str, Any]) -> str:
-    """An access token of the user whom `make smoke-user` has made. Raises StageError."""
+    """An access token of the user whom `make smoke-user` has made. Raises UnjudgedError."""
     region, name = outputs["user_pool_id"].partition("_")[0], stack_name(SMOKE_PARAMETER, stack)
     text = parameter(client("ssm", region), name)
     if text is None:
-        raise StageError(f"there is no SSM parameter {name}: make smoke-user STACK={stack}")
+        raise UnjudgedError(f"there is no SSM parameter {name}: make smoke-user STACK={stack}")
     try:
         user = json.loads(text)
         secrets = {"USERNAME": user["email"], "PASSWORD": user["password"]}
     except (ValueError, KeyError, TypeError):
         renew = f"make smoke-user STACK={stack} writes it anew"
-        raise StageError(
+        raise UnjudgedError(
             f"the SSM parameter {name} is no JSON of email and password: {renew}"
         ) from None
     # As anybody signs in: without AWS's credentials.
@@ -176,7 +221,7 @@ def _sign_in(stack: str, outputs: Mapping[str, Any]) -> str:
         )
     except ClientError as error:
         said = error.response["Error"].get("Message", "")
-        raise StageError(
+        raise UnjudgedError(
             f"Cognito refuses {user['email']} ({said}): make smoke-user STACK={stack}"
         ) from error
     return answer["AuthenticationResult"]["AccessToken"]

@@ -13,8 +13,16 @@ from tools.outputs import OutputsError
 _CALLS = Config(connect_timeout=10, read_timeout=30, retries={"total_max_attempts": 4})
 
 
+# The exit codes of a stage's command: it failed; and nobody can say, so that nothing is undone.
+FAILED, CANNOT_SAY = 1, 3
+
+
 class StageError(RuntimeError):
     """The stage fails; the message says why and what to do."""
+
+
+class UnjudgedError(StageError):
+    """What was to be judged could not be, by no fault of its own."""
 
 
 def client(service: str, region: str | None, config: Config | None = None) -> Any:
@@ -24,9 +32,12 @@ def client(service: str, region: str | None, config: Config | None = None) -> An
 
 
 def ended(run: Callable[[], int]) -> int:
-    """What a command returns, or 1 with one line of error."""
+    """What a command returns, or 1 with one line of error; 3 of what could not be judged."""
     try:
         return run()
+    except UnjudgedError as error:
+        print(f"tl-fif: {error}", file=sys.stderr)
+        return CANNOT_SAY
     except (StageError, OutputsError) as error:
         print(f"tl-fif: {error}", file=sys.stderr)
     except ClientError as error:
@@ -36,7 +47,7 @@ def ended(run: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("tl-fif: interrupted", file=sys.stderr)
         return 130
-    return 1
+    return FAILED
 
 
 def parameter(ssm: Any, name: str) -> str | None:

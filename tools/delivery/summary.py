@@ -1,7 +1,6 @@
 """What a deployment says when it is over, on stdout and to Slack."""
 
 import json
-import subprocess
 import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components.naming import stack_name
+from recording import git
 from recording.model import ROOT
 from tlfif.names import SLACK_PARAMETER
 from tools.delivery.shifting import Outcome
@@ -134,8 +134,8 @@ def commit() -> tuple[str, str]:
 
 
 def _git(*arguments: str) -> str:
-    git = ["git", "-c", "safe.directory=*", "-C", str(ROOT), *arguments]
     try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+        done = git.run(ROOT, *arguments)
+    except OSError:
         return ""
+    return "" if done.returncode else done.stdout.decode().strip()

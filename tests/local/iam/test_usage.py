@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.program import PIPED
 from support.recordings import evaluate
 
 from local.aws.records import Call
@@ -14,6 +15,7 @@ from local.iam.policy import PolicyError
 from local.iam.usage import PLATFORM, grants, judge, requests
 from recording import kinds
 from recording.model import Recording
+from tlfif.names import IMAGE_TAG
 
 NODE = "i-0123456789abcdef0"
 NODE_ARN = f"arn:aws:ec2:us-east-1:123456789012:instance/{NODE}"
@@ -50,6 +52,21 @@ def called(
 
 def refused(recording: Recording, *calls: Call) -> list[str]:
     return judge(grants(recording), calls).refused
+
+
+@pytest.mark.story("CI-003")
+def test_a_bake_may_remove_this_stacks_images_and_no_other() -> None:
+    piped = evaluate("dev", config=PIPED)
+    bake = role(piped, "delivery-bake-role")
+    image = "ami-0123456789abcdef0"
+    for stack, count in (("dev", 0), ("prod", 1)):
+        asked = called(
+            "ec2:DeregisterImage",
+            bake,
+            params={"ImageId": image, "DeleteAssociatedSnapshots": True},
+            resource_tags={image: {IMAGE_TAG: stack}},
+        )
+        assert len(refused(piped, asked)) == count
 
 
 # --- who may start and stop which node

@@ -75,10 +75,7 @@ SERVICES = {
 NOT_REACHED = {
     "delivery-policy/KeepArtifacts: s3:PutObject",
     "delivery-bake-policy/FindImages: ec2:DescribeInstances",
-    "delivery-bake-policy/RemoveImages: ec2:DeregisterImage",
     "delivery-bake-policy/RemoveTheirSnapshots: ec2:DeleteSnapshot",
-    "delivery-bake-policy/WatchBakes: imagebuilder:DeleteImage",
-    "delivery-deploy-policy/PruneVersions: lambda:DeleteFunction",
 }
 # What has to run before it can be said that a role uses what it may.
 WITH_THEM = {
@@ -155,7 +152,7 @@ async def delivery(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[De
 
 
 def outcomes(result: Result) -> list[tuple[str, str]]:
-    return [(each.stage, each.outcome.status) for each in result.actions]
+    return [(each.name, each.outcome.status) for each in result.actions]
 
 
 def up_to(stage: str) -> list[tuple[str, str]]:

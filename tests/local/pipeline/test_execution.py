@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.pipelines import SOURCE, project, recording, role, stage
+from support.pipelines import SOURCE, project, recording, role, stage, together
 from support.repositories import committed, git
 
 from local.aws.answers import json_answer
@@ -124,6 +124,25 @@ async def test_the_first_failure_ends_it(
     assert result.of("Deploy").why == "build: `exit 3` ended with 3"
     assert result.of("Smoke") is None
     assert said(lines, "Smoke") == []
+
+
+async def test_actions_of_one_stage_run_by_their_order(
+    run: Any, repository: Any, lines: list[tuple[str, str]]
+) -> None:
+    source = repository(deploy="export SAID=7", smoke="echo tries $HEARD")
+    both = stage("Deploy"), stage("Smoke", HEARD="#{Deploy.SAID}")
+    projects = project("deploy"), project("smoke")
+    ordered = together(*both)
+    ordered["actions"].reverse()
+    result = await run(recording([SOURCE, ordered], *projects), source)
+    assert [(each.stage, each.name) for each in result.actions][1:] == [
+        ("Deploy", "Deploy"),
+        ("Deploy", "Smoke"),
+    ]
+    assert said(lines, "Smoke") == ["tries 7"]
+    # Of two that begin together none knows what the other says.
+    with pytest.raises(PipelineError, match=r"^Deploy/Smoke: no action has set #\{Deploy\.SAID\}$"):
+        await run(recording([SOURCE, together(*both, apart=False)], *projects), source)
 
 
 @pytest.mark.parametrize("granted", [True, False])

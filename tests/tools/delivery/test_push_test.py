@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from local.pipeline import buildspec
 from recording.model import ROOT
 from tools.delivery import push_test
 
@@ -111,3 +112,34 @@ def test_coverage_below_ninety_percent_fails(covered: int, code: int, tmp_path: 
     assert done.returncode == code, done.stdout + done.stderr
     assert (tmp_path / "dist/coverage/index.html").exists()
     assert (tmp_path / "dist/junit.xml").exists()
+
+
+def test_what_takes_too_long_fails_where_there_is_a_limit(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """With what had been taken before it: the set-up of a build."""
+    assert push_test.run(python(tests=PASSES), limit_s=300, before_s=10) == 0
+    assert " s with 10 s before it, " in capfd.readouterr().out
+    assert push_test.run(python(tests=PASSES), limit_s=300, before_s=300) == 1
+    out, err = capfd.readouterr()
+    assert out.splitlines()[-1].endswith(" of processors: a test stage has 300 s")
+    assert err == "push test: it took too long\n"
+    # Nobody's own machine is held against it.
+    assert push_test.run(python(tests=PASSES), before_s=301) == 0
+    assert "a test stage has 300 s" in capfd.readouterr().out
+
+
+def test_the_limit_is_told_by_the_environment() -> None:
+    assert push_test.told_limit({}, 1000) == (None, 0)
+    told = {"PUSH_TEST_LIMIT_S": "300", "PUSH_TEST_BEGAN": "960"}
+    assert push_test.told_limit(told, 1000) == (300, 40)
+    assert push_test.told_limit({**told, "PUSH_TEST_LIMIT_S": ""}, 1000) == (None, 40)
+    with pytest.raises(ValueError, match=r"^PUSH_TEST_BEGAN = 'now': it is a number of seconds$"):
+        push_test.told_limit({"PUSH_TEST_BEGAN": "now"}, 1000)
+
+
+def test_the_pipelines_test_stage_has_the_limit_from_its_first_command() -> None:
+    spec = buildspec.read(ROOT / "delivery/test.yml", "delivery/test.yml")
+    assert spec.env.variables == {"PUSH_TEST_LIMIT_S": str(int(push_test.LIMIT_S))}
+    assert spec.phases.install is not None
+    assert spec.phases.install.commands[0].startswith("export PUSH_TEST_BEGAN=")

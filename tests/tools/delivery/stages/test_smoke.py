@@ -2,17 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from support.scripted_api import JOB, ScriptedApi
 
-from tools.delivery import smoke, smoke_user
+from tools.delivery import proved, smoke, smoke_user
 
 pytestmark = [pytest.mark.story("CI-005"), pytest.mark.integration]
 
 BUCKET = "artifacts"
+ROUTER = "arn:aws:lambda:us-east-1:123456789012:function:tl-fif-dev-router"
 QUICK = ("--posts", "3", "--every", "0.2")
 
 
@@ -130,11 +132,141 @@ def test_two_server_errors_in_a_row_do_not(run: Any, outputs: Path, api: Scripte
 
 @pytest.mark.usefixtures("user")
 def test_a_refusal_and_a_failed_job_fail(run: Any, outputs: Path, api: ScriptedApi) -> None:
-    api.first = 402
+    api.first = 422
     assert run(smoke.main, "--outputs", outputs, *QUICK) == 1
-    assert summary()["why"] == "the API refused: 402 no: says 402"
+    assert summary()["why"] == "the API refused: 422 no: says 422"
     api.first, api.ends = 202, "failed"
     assert run(smoke.main, "--outputs", outputs, *QUICK) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (402, "budget_exhausted"),
+        (503, "no_capacity"),
+        (503, "nodes_broken"),
+        (503, "lane_unavailable"),
+    ],
+)
+@pytest.mark.usefixtures("user")
+def test_what_is_not_the_routers_fault_is_no_failure_of_its(
+    run: Any, outputs: Path, api: ScriptedApi, status: int, code: str
+) -> None:
+    api.first, api.code, api.statuses = status, code, [status]
+    assert run(smoke.main, "--outputs", outputs, "--posts", "9", "--every", "0.2") == 3
+    assert summary()["outcome"] == "unjudged"
+    assert summary()["why"] == f"the API refused: {status} {code}: says {status}"
+
+
+@pytest.mark.usefixtures("user")
+def test_such_answers_to_its_own_posts_are_no_server_errors(
+    run: Any, outputs: Path, api: ScriptedApi
+) -> None:
+    api.code, api.statuses = "no_capacity", [status := 503]
+    assert run(smoke.main, "--outputs", outputs, *QUICK) == 0
+    assert len(found := summary()["posts"]) >= 3
+    assert {each["status"] for each in found} == {status}
+
+
+@pytest.fixture
+def serving(account: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the alias names, as Lambda would say; an error of AWS's where it is one."""
+    said: dict[str, Any] = {"FunctionVersion": "7"}
+    real = smoke.client
+
+    class Lambda:
+        def get_alias(self, **asked: str) -> dict[str, Any]:
+            assert asked == {"FunctionName": ROUTER, "Name": "prod"}
+            return said
+
+        def update_alias(self, **asked: str) -> None:
+            assert asked.keys() == {"FunctionName", "Name", "Description"}
+            said["Description"] = asked["Description"]
+
+    def client(service: str, *more: Any) -> Any:
+        return Lambda() if service == "lambda" else real(service, *more)
+
+    monkeypatch.setattr(smoke, "client", client)
+    monkeypatch.setattr(proved, "client", client)
+    return said
+
+
+@pytest.mark.usefixtures("user")
+def test_a_version_is_tried_while_callers_get_it_alone(
+    run: Any, outputs: Path, api: ScriptedApi, serving: dict[str, Any]
+) -> None:
+    assert run(smoke.main, "--outputs", outputs, *QUICK, "--version", "7") == 0
+    posted = len(api.posts)
+    serving["RoutingConfig"] = {"AdditionalVersionWeights": {"8": 0.1}}
+    for tried, says in (
+        ("8", "callers get version 7, 8 with 10%, and version 8 was to be tried"),
+        ("7", "callers get version 7, 8 with 10%, and version 7 was to be tried"),
+    ):
+        assert run(smoke.main, "--outputs", outputs, *QUICK, "--version", tried) == 3
+        assert summary()["why"].startswith(says)
+    assert len(api.posts) == posted, "of another version nothing is asked"
+
+
+@pytest.mark.usefixtures("user", "webhook")
+def test_a_version_that_serves_untried_is_told_of_by_the_next_deployment(
+    run: Any,
+    outputs: Path,
+    api: ScriptedApi,
+    serving: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(proved.main, "--outputs", outputs) == 0
+    untried = "tl-fif dev: version 7 serves, and no smoke test has passed with it"
+    assert untried in capsys.readouterr().out
+    assert api.told[0].startswith(untried)
+    assert run(smoke.main, "--outputs", outputs, *QUICK, "--version", "7") == 0
+    serving["FunctionVersion"] = "8"
+    assert run(smoke.main, "--outputs", outputs, *QUICK, "--version", "8") == 0
+    assert serving["Description"] == "Smoke tests passed with versions 7, 8"
+    for each in ("7", "8", "$LATEST"):
+        serving["FunctionVersion"] = each
+        capsys.readouterr()
+        assert run(proved.main, "--outputs", outputs) == 0
+        assert capsys.readouterr().out == ""
+    assert len(api.told) == 1
+
+
+@pytest.mark.usefixtures("user")
+def test_a_version_that_goes_while_it_is_tried_was_not_judged(
+    run: Any,
+    outputs: Path,
+    serving: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = smoke.Posting.until
+
+    def until(posting: Any, count: int) -> None:
+        real(posting, count)
+        serving["FunctionVersion"] = "6"
+
+    monkeypatch.setattr(smoke.Posting, "until", until)
+    assert run(smoke.main, "--outputs", outputs, *QUICK, "--version", "7") == 3
+    assert (summary()["outcome"], summary()["seconds"] is None) == ("unjudged", False)
+
+
+@pytest.mark.usefixtures("user")
+def test_who_is_throttled_by_cognito_judges_nothing(
+    run: Any, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = {"Error": {"Code": "TooManyRequestsException", "Message": "Rate exceeded"}}
+
+    class Cognito:
+        def initiate_auth(self, **_: Any) -> Any:
+            raise ClientError(cast("Any", error), "InitiateAuth")
+
+    real = smoke.client
+    monkeypatch.setattr(
+        smoke,
+        "client",
+        lambda service, *more: Cognito() if service == "cognito-idp" else real(service, *more),
+    )
+    assert run(smoke.main, "--outputs", outputs, *QUICK) == 3
+    assert "Rate exceeded" in summary()["why"]
 
 
 @pytest.mark.usefixtures("user")
@@ -166,7 +298,7 @@ def test_who_cannot_sign_in_is_one_line(
     if value:
         name = "/tl-fif-secrets/smoke_user-dev"
         boto3.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString")
-    assert run(smoke.main, "--outputs", outputs, *QUICK) == 1
+    assert run(smoke.main, "--outputs", outputs, *QUICK) == 3
     assert says in summary()["why"]
     assert "\n" not in summary()["why"]
 
