@@ -69,6 +69,25 @@ def test_aws_vault_hands_out_what_iam_accepts() -> None:
     assert [line for line in vault if not accepted.search(line)] == []
 
 
+def test_every_program_that_a_command_needs_is_asked_for_first() -> None:
+    page = (ROOT / "docs" / EXECUTED[0]).read_text()
+    needs = page[page.index("## 1. What you need") : page.index("```")]
+    used = {
+        name
+        for block in BLOCKS
+        for name in re.findall(r"(?:^|[(|]) *(make|git|curl|openssl|jq|docker)\b", block.text, re.M)
+    }
+    assert used == {"make", "git", "curl", "openssl"}
+    assert [name for name in used if f"`{name}`" not in needs] == []
+
+
+def test_a_python_on_a_page_is_the_project_s_own() -> None:
+    """The system's has none of what the modules import."""
+    told = [line for page in readme.pages() for line in page.read_text().splitlines()]
+    assert [line for line in told if re.match(r" *python3? -m", line)] == []
+    assert any(line.startswith(".venv/bin/python -m tools.github_roles") for line in told)
+
+
 # --- waiting for the node
 
 _READY = '{"nodes":{"node":"ready"}} 200'
