@@ -4,7 +4,9 @@ each `pulumi up`, which are thousands.
 
 import asyncio
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from support import pages
@@ -18,38 +20,42 @@ BUCKET = "tl-fif-state-000000000000"
 KEYS, VERSIONS = 375, 3
 
 
-@pytest.mark.integration
-@pytest.mark.story("CI-004")
-async def test_a_state_of_fifteen_hundred_versions_goes(moto: Moto, endpoint: Endpoint) -> None:
+@pytest.fixture(scope="module")
+def cli() -> str:
+    """The folder that has AWS's CLI."""
     try:
-        path = await asyncio.to_thread(prepare)
+        return str(prepare())
     except NoCliError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.integration
+@pytest.mark.story("CI-004")
+async def test_a_state_of_fifteen_hundred_versions_goes(
+    moto: Moto, endpoint: Endpoint, cli: str
+) -> None:
     await asyncio.to_thread(_fill, moto)
-    *_, block = pages.section("procedures.md", "Tear down")
-    loop = block.text[block.text.index("while versions") :]
-    code, said = await _bash(loop, endpoint, str(path))
+    code, said = await _bash(_loop(), endpoint, cli)
     assert (code, said) == (0, f"remove_bucket: {BUCKET}\n")
     assert moto.client("s3").list_buckets()["Buckets"] == []
 
 
 @pytest.mark.integration
-async def test_a_refusal_ends_it(moto: Moto, endpoint: Endpoint) -> None:
-    try:
-        path = await asyncio.to_thread(prepare)
-    except NoCliError as error:
-        pytest.skip(str(error))
+async def test_a_refusal_ends_it(moto: Moto, endpoint: Endpoint, cli: str) -> None:
     s3 = moto.client("s3")
     await asyncio.to_thread(s3.create_bucket, Bucket=BUCKET)
     await asyncio.to_thread(s3.put_object, Bucket=BUCKET, Key="kept", Body=b"")
-    *_, block = pages.section("procedures.md", "Tear down")
-    loop = block.text[block.text.index("while versions") :]
     refused = (
         'aws() { [ $2 != delete-objects ] || { echo \'[{"Code": "AccessDenied"}]\'; return; }; '
     )
-    code, said = await _bash(f'{refused} command aws "$@"; }}\n{loop}', endpoint, str(path))
+    code, said = await _bash(f'{refused} command aws "$@"; }}\n{_loop()}', endpoint, cli)
     assert code
     assert "BucketNotEmpty" in said
+
+
+def _loop() -> str:
+    *_, block = pages.section("procedures.md", "Tear down")
+    return block.text[block.text.index("while versions") :]
 
 
 def _fill(moto: Moto) -> None:
@@ -84,11 +90,12 @@ async def _bash(script: str, endpoint: Endpoint, path: str) -> tuple[int, str]:
         },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
         async with asyncio.timeout(90):
             output, _ = await process.communicate()
     finally:
-        if process.returncode is None:
-            process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     return process.returncode or 0, output.decode()
