@@ -7,6 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import botocore.session
+import jmespath
 import pytest
 from support import pages
 from support.pages import Block
@@ -86,6 +88,21 @@ def test_a_python_on_a_page_is_the_project_s_own() -> None:
     told = [line for page in readme.pages() for line in page.read_text().splitlines()]
     assert [line for line in told if re.match(r" *python3? -m", line)] == []
     assert any(line.startswith(".venv/bin/python -m tools.github_roles") for line in told)
+
+
+def test_a_bake_that_runs_is_waited_for_before_the_tear_down() -> None:
+    """The page's query against all states that Image Builder's API knows."""
+    (block,) = [each for each in BLOCKS if "list-image-pipeline-images" in each.text]
+    query = re.search(r"--query '(.*)'", block.text)
+    assert query
+    images = (
+        botocore.session.get_session().get_service_model("imagebuilder").shape_for("ImageState")
+    )
+    states = images.members["status"].enum
+    bakes = {"imageSummaryList": [{"arn": each, "state": {"status": each}} for each in states]}
+    assert {arn for arn, _ in jmespath.search(query[1], bakes)} == {
+        "PENDING", "CREATING", "BUILDING", "TESTING", "DISTRIBUTING", "INTEGRATING",
+    }  # fmt: skip
 
 
 # --- waiting for the node
