@@ -19,7 +19,7 @@ from local.cloud import LocalCloud, Options
 from recording import kinds
 from recording.model import ACCOUNT_ID
 from tools.aws_cli import NoCliError, prepare
-from tools.pages.bills_when import WHEN
+from tools.pages.bills_when import STATE_DAYS, WHEN
 
 FIRST, PROCEDURES = "first-deployment.md", "procedures.md"
 # What the person pastes where a command asks for it.
@@ -65,6 +65,7 @@ async def test_an_operator_gets_from_an_empty_account_to_an_answer_and_back() ->
         async with terminal(cloud, "dev", cloud.machine_config) as here:
             await _deploys(here)
             await _has_a_pipeline(here, account)
+            await _has_a_node(here, account)
             await _operates(here)
             await _tears_down(here)
         assert inventory(cloud.moto) - before == set()
@@ -88,6 +89,7 @@ async def _deploys(here: Terminal) -> None:
     cloud = here.cloud
     for heading in ("1. What you need", "2. Where the state is kept"):
         await _run(here, FIRST, heading)
+    assert _state_is_kept_for(cloud.moto) == STATE_DAYS
     *_, asked = await _run(here, FIRST, "3. What it is told")
     assert '"Status": "PENDING"' in asked
     *_, said = await _run(here, FIRST, "4. The first `pulumi up`")
@@ -96,9 +98,6 @@ async def _deploys(here: Terminal) -> None:
 
     await _run(here, FIRST, "5. A user, and the first prompt")
     assert _engines(cloud) == ["llama.cpp-lambda"]
-    baked, *_ = await _run(here, FIRST, "6. The first bake, and a node")
-    assert "Nothing: the stack is complete." in baked
-    assert _engines(cloud)[-1] == "llama.cpp", "the node has answered"
 
 
 async def _has_a_pipeline(here: Terminal, account: Account) -> None:
@@ -114,12 +113,33 @@ async def _has_a_pipeline(here: Terminal, account: Account) -> None:
     assert await _served(here) == version, "a pipeline that comes later keeps what serves"
 
 
+async def _has_a_node(here: Terminal, account: Account) -> None:
+    """A new account's quota comes last; before, a node would have been refused."""
+    quota, *others = [
+        each for each in pages.section(FIRST, "6. The first bake, and a node") if each.runs
+    ]
+    assert (await _do(here, quota)).strip() == "0.0"
+    account.grant()
+    assert (await _do(here, quota)).strip() == "4.0"
+    baked, *_ = [await _do(here, each) for each in others]
+    assert "Nothing: the stack is complete." in baked
+    assert _engines(here.cloud)[-1] == "llama.cpp", "the node has answered"
+
+
 async def _served(here: Terminal) -> str:
     """The version that the alias names."""
     return await here.answer(
         'aws lambda get-alias --function-name "$(pulumi stack output router_arn)" --name prod '
         "--query FunctionVersion --output text"
     )
+
+
+def _state_is_kept_for(moto: Moto) -> int:
+    """Days after which an old version of Pulumi's state goes."""
+    s3 = moto.client("s3")
+    (name,) = [each["Name"] for each in s3.list_buckets()["Buckets"] if _is_no_stacks(each)]
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    return rule["NoncurrentVersionExpiration"]["NoncurrentDays"]
 
 
 def _engines(cloud: LocalCloud) -> list[str]:
@@ -155,8 +175,9 @@ async def _operates(here: Terminal) -> None:
 
 async def _tears_down(here: Terminal) -> None:
     cloud = here.cloud
-    destroys, commanded, logs, tagged, account = pages.section(PROCEDURES, "Tear down")
+    bakes, destroys, commanded, logs, tagged, account = pages.section(PROCEDURES, "Tear down")
     nodes = set(cloud.nodes)
+    assert (await _do(here, bakes)).strip() == "", "no bake runs"
     await _do(here, destroys)
     await here.catch_up()
     images = cloud.moto.client("ec2").describe_images(Owners=["self"])["Images"]

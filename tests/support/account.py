@@ -26,7 +26,9 @@ class Account:
     """The doubles of one cloud, and what was asked of them."""
 
     def __init__(self, cloud: LocalCloud) -> None:
-        self.vcpus = 0.0
+        # EC2's quota of vCPUs with GPUs: none, as of a new account, until AWS grants what it was
+        # asked for.
+        self.vcpus, self.asked_for = 0.0, 0.0
         self.connections: dict[str, dict[str, str]] = {}
         self.images: list[dict[str, Any]] = []
         self._cloud = cloud
@@ -161,8 +163,16 @@ class Account:
         }
 
     def _more(self, asked: Facts) -> Facts:
-        self.vcpus = asked["DesiredValue"]
-        return {"RequestedQuota": {"Status": "PENDING", "DesiredValue": self.vcpus}}
+        self.asked_for = asked["DesiredValue"]
+        return {"RequestedQuota": {"Status": "PENDING", "DesiredValue": self.asked_for}}
+
+    def grant(self) -> None:
+        """What AWS does hours or days after it was asked; until then EC2 would have refused each
+        instance, so none may have been asked for.
+        """
+        made = self._cloud.moto.client("ec2").describe_instances()["Reservations"]
+        assert made == [], "VcpuLimitExceeded"
+        self.vcpus = self.asked_for
 
     @property
     def _connections(self) -> Mapping[str, Callable[[Facts], Facts]]:

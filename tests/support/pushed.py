@@ -19,6 +19,7 @@ LATER = {
     f"{LIFE}[prod]": EVALUATES,
     "tests/bench/test_router.py::test_the_router_keeps_to_it_on_this_machine": CLOUD,
     "tests/engine/": "runs Pulumi's own engine, which is built from its source",
+    "tests/tools/test_tear_down.py": "runs AWS's CLI, which is installed for it",
     "tests/recording/test_terraform.py": PROVIDER,
     "tests/recording/test_applying.py": PROVIDER,
     "tests/recording/test_replaced_by.py": PROVIDER,

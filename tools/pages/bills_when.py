@@ -56,6 +56,11 @@ WHEN: dict[str, tuple[str, str]] = {
     billed.BUILD: ("its builds", "each minute of a build"),
 }
 
+# Pulumi's state is no stack's resource. How long its bucket keeps old versions is what the page
+# sets; how much that is, by estimate: 0.4 MB and its copy at each step of a dozen ups a month.
+STATE_DAYS = 90
+_STATE_MONTHLY = {"S3 storage": 0.5, "S3 write": 2000}
+
 
 @cache
 def table() -> str:
@@ -76,6 +81,7 @@ def table() -> str:
         for line in recordings[0].bill
         if line["per"] == "month" and not line["resource"]
     ]
+    rows.append(_state())
     head = "| resource | what it is here | in dev | it costs | by | $ a month in dev |"
     free = [f"| {kinds} | {why} |" for why, kinds in _free(recordings).items()]
     nothing = "| resource | costs nothing |"
@@ -107,6 +113,13 @@ def _billed(recordings: Sequence[Recording]) -> dict[str, list[str]]:
             if all_ := frozenset[str]().union(*items):
                 found[kind] = sorted(all_)
     return found
+
+
+def _state() -> str:
+    usd = sum(prices.PRICES[item][REGION].usd * n for item, n in _STATE_MONTHLY.items())
+    when = f"each write, and what is kept, old versions for {STATE_DAYS} days, until it is removed"
+    paid_by = _prices(list(_STATE_MONTHLY))
+    return f"| none | Pulumi's state, in section 2's bucket | 1 | {when} | {paid_by} | {usd:.2f} |"
 
 
 def _prices(items: Sequence[str]) -> str:
