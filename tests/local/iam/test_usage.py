@@ -10,8 +10,8 @@ import pytest
 from support.recordings import evaluate
 
 from local.aws.records import Call
-from local.iam.policy import PolicyError
-from local.iam.usage import PLATFORM, grants, judge, requests
+from local.iam.policy import PolicyError, Statement
+from local.iam.usage import PLATFORM, Grant, grants, judge, requests
 from recording import kinds
 from recording.model import Recording
 
@@ -203,7 +203,7 @@ def policy(**changes: Any) -> Recording:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"Effect": "Deny"},
+        {"Effect": "Deny", "Condition": {"StringEquals": {"aws:ResourceTag/env": "1"}}},
         {"Action": "ec2:*"},
         {"NotResource": "x"},
         {"Principal": "*"},
@@ -214,6 +214,20 @@ def policy(**changes: Any) -> Recording:
 def test_a_policy_that_is_not_understood_is_an_error(changes: dict[str, Any]) -> None:
     with pytest.raises(PolicyError, match=r"router-policy/S: .* understood"):
         grants(policy(**changes))
+
+
+def test_what_is_denied_is_refused_whatever_is_allowed_and_is_no_right(dev: Recording) -> None:
+    """Nodes may read parameters, but none of the pipeline's secrets."""
+    node, name = role(dev, "gpu-node-role"), "/tl-fif-secrets/smoke_user"
+    asked = called("ssm:GetParameter", node, params={"Name": name})
+    everything = {"Effect": "Allow", "Action": "ssm:GetParameter", "Resource": "*"}
+    given = Grant(role_arn=node, policy="all", statement=Statement.parse(everything))
+    found = judge([*grants(dev), given], [asked])
+    assert len(found.refused) == 1
+    assert "parameter/tl-fif-secrets/smoke_user" in found.refused[0]
+    allowed = judge([*grants(dev), given], [replace(asked, params={"Name": "/other"})])
+    assert allowed.refused == []
+    assert not [text for text in allowed.unused if "LeaveSecrets" in text]
 
 
 def test_an_action_whose_resources_are_unknown_is_an_error(dev: Recording) -> None:
