@@ -68,9 +68,12 @@ def test_the_router_may_start_this_stacks_node_and_no_other(dev: Recording) -> N
         assert len(refused(dev, called("ec2:StartInstances", router, tags=tags))) == 1, tags
 
 
-def test_a_latched_node_may_still_be_stopped(dev: Recording) -> None:
-    latched = {**TAGS, "tlfif-budget-latch": "2026-11"}
-    assert refused(dev, called("ec2:StopInstances", role(dev, "router-role"), tags=latched)) == []
+@pytest.mark.parametrize("who", ["router-role", "guardrails-killer-role", "guardian-role"])
+def test_a_latched_node_may_still_be_stopped(who: str, dev: Recording) -> None:
+    latched, caller = {**TAGS, "tlfif-budget-latch": "2026-11"}, role(dev, who)
+    assert refused(dev, called("ec2:StopInstances", caller, tags=latched)) == []
+    for foreign in ({**latched, "stack": "prod"}, {**latched, "env": "other"}):
+        assert len(refused(dev, called("ec2:StopInstances", caller, tags=foreign))) == 1
 
 
 @pytest.mark.story("EC2-004")
@@ -106,20 +109,21 @@ def test_every_instance_of_a_call_is_judged(dev: Recording) -> None:
 # --- replies and metrics
 
 
-def test_replies_are_reached_below_their_prefix_only(dev: Recording) -> None:
-    router, bucket = role(dev, "router-role"), dev.outputs["replies_bucket"]
-    for key, count in (("replies/ada/1.json", 0), ("other/1.json", 1)):
+@pytest.mark.parametrize(
+    "who", ["router-role", "gpu-node-role", "cpu-worker-role", "guardian-role"]
+)
+def test_replies_are_reached_below_their_prefix_only(who: str, dev: Recording) -> None:
+    caller, bucket = role(dev, who), dev.outputs["replies_bucket"]
+    for key, count in (("replies/ada/1.json", 0), ("other/1.json", 1), ("models/weights", 1)):
         params = {"Bucket": bucket, "Key": key}
-        assert len(refused(dev, called("s3:PutObject", router, params=params))) == count, key
-    assert (
-        len(
-            refused(
-                dev,
-                called("s3:GetObject", router, params={"Bucket": "foreign", "Key": "replies/x"}),
-            )
-        )
-        == 1
-    )
+        assert len(refused(dev, called("s3:PutObject", caller, params=params))) == count, key
+        assert len(refused(dev, called("s3:DeleteObject", caller, params=params))) == 1, key
+    for key, count in (("replies/ada/1.json", 0), ("other/1.json", 1)):
+        for name in (bucket, "foreign"):
+            params = {"Bucket": name, "Key": key}
+            expected = count if name == bucket else 1
+            asked = called("s3:GetObject", caller, params=params)
+            assert len(refused(dev, asked)) == expected, (name, key)
 
 
 def test_a_missing_reply_needs_the_right_to_see_that_it_is_missing(dev: Recording) -> None:

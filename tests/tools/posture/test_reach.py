@@ -15,6 +15,7 @@ from recording.model import Recording, Resource
 from tools.posture import reach
 
 POLICY = kinds.iam.ROLE_POLICY.token
+TOPIC = kinds.monitoring.TOPIC.token
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,10 @@ def test_nobody_may(deed: str, found: dict[str, list[str]]) -> None:
         ("start a node", ["guardian", "router"]),
         ("lift the latch of a node", ["guardian"]),
         ("replace the lane's weights", ["model fetch"]),
+        ("close the API's stage", ["cost publisher", "meter"]),
+        ("have everything stopped", ["cost publisher"]),
+        ("write what the meter counted", ["meter"]),
+        ("read what a function logged", ["API Gateway's logs"]),
         ("read prompts' replies", ["API Gateway", "guardian", "instant lane", "node", "router"]),
     ],
 )
@@ -137,6 +142,37 @@ def test_a_policy_of_aws_without_its_text_is_an_error(literal: Recording) -> Non
 def test_who_tests_a_commit_may_store_coverage_and_no_more(found: dict[str, list[str]]) -> None:
     """The test stage runs whatever a commit says."""
     assert [deed for deed, who in found.items() if "test stage" in who] == ["store coverage"]
+
+
+@pytest.mark.parametrize(("who", "stops"), [("meter-role", False), ("cost-publisher-role", True)])
+def test_who_counts_throttles_the_one_stage_and_asks_one_topic_to_stop(
+    who: str, stops: bool, literal: Recording
+) -> None:
+    arn = literal.one(kinds.iam.ROLE.token, who).outputs["arn"]
+    given = [each for each in [*grants(literal), *attached(literal)] if each.role_arn == arn]
+    api = literal.one(kinds.apigateway.REST_API.token, "gateway-api").id
+    topics = {each.name: each.outputs["arn"] for each in literal.of_type(TOPIC)}
+
+    def may(action: str, resource: str) -> bool:
+        return (
+            allowing(AccessRequest(action=action, resource=resource, context={}), given) is not None
+        )
+
+    apis = "arn:aws:apigateway:us-east-1::/restapis"
+    assert may("apigateway:PATCH", f"{apis}/{api}/stages/v1")
+    for other in (
+        f"{api}/stages/v2",
+        f"{api}/resources/x",
+        f"{api}/deployments",
+        "other/stages/v1",
+    ):
+        assert not may("apigateway:PATCH", f"{apis}/{other}"), other
+    for action in ("POST", "PUT", "DELETE"):
+        assert not may(f"apigateway:{action}", f"{apis}/{api}/stages/v1"), action
+    assert {name for name, topic in topics.items() if may("sns:Publish", topic)} == (
+        {"alerts-stop"} if stops else set()
+    )
+    assert not may("cloudwatch:PutMetricData", "*")
 
 
 def test_the_authorizer_and_the_probes_may_none_of_it(found: dict[str, list[str]]) -> None:
