@@ -254,6 +254,13 @@ def test_what_pulumi_says_is_handed_on_as_a_block_of_text(fails: str, tmp_path: 
     assert (tmp_path / "summary.md").read_text() == (tmp_path / "preview.md").read_text()
 
 
+def test_each_variable_and_secret_is_among_the_pages_settings() -> None:
+    text = "".join(path.read_text() for path in WORKFLOWS)
+    used = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", text))
+    settings = PAGE.partition("## The repository's settings")[2]
+    assert used == set(re.findall(r"`((?:AWS|PULUMI)_\w+)`", settings))
+
+
 def test_no_workflow_has_a_key_of_aws() -> None:
     for path in WORKFLOWS:
         assert not re.search(r"AWS_SECRET|aws-secret|ACCESS_KEY|access-key", path.read_text())
