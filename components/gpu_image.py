@@ -135,6 +135,7 @@ class GpuImage(Component):
             "ec2.amazonaws.com",
             iam.read_software(bucket),
             iam.see_missing(bucket),
+            iam.leave_secrets(),
             managed={
                 # Get its component, and write its log.
                 "baking": f"{_AWS}/EC2InstanceProfileForImageBuilder",

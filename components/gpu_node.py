@@ -117,6 +117,7 @@ class GpuNodes(Component):
             iam.write_replies(bucket),
             iam.see_missing(bucket),
             iam.put_metrics(NAMESPACE_GPU),
+            iam.leave_secrets(),
             # Session Manager is the only way in; there is no key pair and no open port.
             managed={"ssm": "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"},
         )

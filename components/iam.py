@@ -20,6 +20,7 @@ from tlfif.names import (
     LATCH_TAG,
     MODELS,
     REPLIES,
+    SECRETS,
     SOFTWARE,
     STACK_TAG,
     image_pipeline,
@@ -48,6 +49,11 @@ def allow(
     """One Allow statement."""
     statement = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resources}
     return {**statement, "Condition": condition} if condition else statement
+
+
+def deny(sid: str, actions: Sequence[str], resources: Text | Sequence[Text]) -> Statement:
+    """One Deny statement: it counts before whatever else the role is allowed."""
+    return {"Sid": sid, "Effect": "Deny", "Action": list(actions), "Resource": resources}
 
 
 def trust(service: str, condition: Mapping[str, Any] | None = None) -> Statement:
@@ -150,6 +156,22 @@ def latch_nodes(region: str, account_id: str, stack: str, *, lift: bool) -> Stat
 
 def read_parameter(parameter_arn: Text) -> Statement:
     return allow("ReadParameter", ["ssm:GetParameter"], parameter_arn)
+
+
+def leave_secrets() -> Statement:
+    """For who has AWS's own AmazonSSMManagedInstanceCore, which lets it read every parameter: not
+    the pipeline's secrets, of whatever stack and by whatever call.
+    """
+    return deny(
+        "LeaveSecrets",
+        [
+            "ssm:GetParameter",
+            "ssm:GetParameterHistory",
+            "ssm:GetParameters",
+            "ssm:GetParametersByPath",
+        ],
+        f"arn:aws:ssm:*:*:parameter{SECRETS}*",
+    )
 
 
 def put_metrics(namespace: str) -> Statement:

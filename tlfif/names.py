@@ -15,8 +15,9 @@ IMAGE_TAG, IMAGE_VERSION_TAG, IMAGE_DATE_TAG = "tl-fif:gpu-node", "tl-fif:versio
 # Parameters of the delivery pipeline, encrypted: who signs in for the smoke test (JSON: email,
 # password), and the webhook that hears of deployments. Not below /tl-fif: who may ask for that
 # path, to find the image, may read whatever is below it, and AWS's own key decrypts for them.
-SMOKE_PARAMETER = "/tl-fif-secrets/smoke_user"
-SLACK_PARAMETER = "/tl-fif-secrets/slack_webhook"
+SECRETS = "/tl-fif-secrets"
+SMOKE_PARAMETER = f"{SECRETS}/smoke_user"
+SLACK_PARAMETER = f"{SECRETS}/slack_webhook"
 # The alias by which callers reach the router: which version it names is who deploys' decision.
 ALIAS = "prod"
 ACCESS_LOG_GROUP = "/apigw/tl-fif"

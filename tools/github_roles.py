@@ -36,7 +36,9 @@ def trust(account: str, subject: str) -> Json:
 
 
 def preview_subject(repository: str) -> str:
-    """What GitHub says of a job in the preview's environment."""
+    """What GitHub says of a job in the preview's environment; `repository` as it is in `sub`: of
+    repositories that are new since July 2026 each name has `@` and its number after it.
+    """
     return f"repo:{repository}:environment:{PREVIEW_ENVIRONMENT}"
 
 
@@ -103,7 +105,10 @@ def _document(*statements: Json) -> Json:
 _FORMS = {
     "account": (r"\d{12}", "twelve digits"),
     "region": (r"[a-z]{2}(-[a-z]+)+-\d", "as in us-east-1"),
-    "repository": (r"[\w.-]+/[\w.-]+", "OWNER/NAME, as GitHub spells it"),
+    "repository": (
+        r"[\w.-]+/[\w.-]+|[\w.-]+@\d+/[\w.-]+@\d+",
+        "OWNER/NAME or OWNER@ID/NAME@ID, as GitHub spells it",
+    ),
     "branch": (r"[\w./-]+", "a branch's name"),
     "pipeline": (r"[\w.@-]{1,100}", "the stack's output pipeline_name"),
     "state_bucket": (r"([a-z0-9][a-z0-9.-]{2,62})?", "a bucket's name, without s3://"),
@@ -116,7 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("role", choices=["preview", "pipeline"])
     parser.add_argument("document", choices=["trust", "rights"])
     parser.add_argument("--account", required=True, help="the account's twelve digits")
-    parser.add_argument("--repository", default="", help="OWNER/NAME, for trust")
+    repository = "OWNER/NAME, or OWNER@ID/NAME@ID where GitHub's tokens have numbers; for trust"
+    parser.add_argument("--repository", default="", help=repository)
     parser.add_argument("--branch", default="main", help="the branch that the pipeline watches")
     parser.add_argument("--region", default="us-east-1", help="the stack's region")
     parser.add_argument("--pipeline", default="", help="the stack's output pipeline_name")

@@ -168,6 +168,12 @@ def _all_equal(given: Given, wanted: tuple[str, ...]) -> bool:
     return set(values) <= set(wanted)
 
 
+def _any_equal(given: Given, wanted: tuple[str, ...]) -> bool:
+    """One of several values at least; never without a value."""
+    values = (given,) if isinstance(given, str) else given or ()
+    return not set(values).isdisjoint(wanted)
+
+
 def _null(given: Given, wanted: tuple[str, ...]) -> bool:
     """`Null: {key: "true"}` holds when the key is absent."""
     return wanted == (str(given is None).lower(),)
@@ -200,6 +206,7 @@ def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 OPERATORS: dict[str, Operator] = {
     "ArnEquals": _any(_like),
     "ForAllValues:StringEquals": _all_equal,
+    "ForAnyValue:StringEquals": _any_equal,
     "IpAddress": _any(_within),
     "NotIpAddress": _none(_within),
     "Null": _null,

@@ -1,8 +1,8 @@
 """Permissions proved by running: the AWS calls each role made, held against the policies that the
 program gives it.
 
-Only Allow of exact actions is accepted of a role's policy: what a wildcard grants cannot be
-compared with what was used.
+Only exact actions are accepted of a role's policy: what a wildcard grants cannot be compared with
+what was used. AWS's own policies are apart (local/iam/managed.py): nobody here uses their rights.
 """
 
 import json
@@ -237,7 +237,7 @@ _RESOURCES: dict[str, Callable[[Call, str], Resources]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """One Allow statement of one role's policy; `policy` is the resource's name."""
+    """One statement of one role's policy; `policy` is the resource's name."""
 
     role_arn: str
     policy: str
@@ -247,14 +247,29 @@ class Grant:
         return f"{self.policy}/{self.statement.sid}"
 
     def allows(self, request: AccessRequest) -> bool:
-        """Whether the statement covers the request."""
+        """Whether the statement is an Allow that covers the request."""
+        return self.statement.effect == "Allow" and self._covers(request)
+
+    def denies(self, request: AccessRequest) -> bool:
+        """Whether the statement is a Deny that covers the request: no Allow counts then."""
+        return self.statement.effect == "Deny" and self._covers(request)
+
+    def _covers(self, request: AccessRequest) -> bool:
         return self.statement.applies(request.action, request.resource, request.context)
+
+
+def allowing(request: AccessRequest, given: Iterable[Grant]) -> Grant | None:
+    """The first of one role's statements that allows the request, unless one denies it."""
+    known = list(given)
+    if any(grant.denies(request) for grant in known):
+        return None
+    return next((grant for grant in known if grant.allows(request)), None)
 
 
 def grants(recording: Recording) -> list[Grant]:
     """Every statement of every role's own policies.
 
-    Raises PolicyError for what is not a plain Allow.
+    Raises PolicyError for what is neither a plain Allow nor a Deny without conditions.
     """
     arns = {role.outputs["name"]: role.outputs["arn"] for role in recording.of_type(_ROLE)}
     return [
@@ -271,8 +286,11 @@ def _grant(role_arn: str, policy: str, raw: Mapping[str, Any]) -> Grant:
     except PolicyError as error:
         raise PolicyError(f"{place}: not understood: {error}") from error
     inexact = any("*" in action or "?" in action for action in statement.actions)
-    if statement.effect != "Allow" or statement.has_principal or inexact:
-        raise PolicyError(f"{place}: only Allow of exact actions is understood: {raw}")
+    conditional = statement.effect == "Deny" and statement.conditions
+    if statement.has_principal or inexact or conditional:
+        raise PolicyError(
+            f"{place}: only exact actions, and a Deny without conditions, are understood: {raw}"
+        )
     return Grant(role_arn=role_arn, policy=policy, statement=statement)
 
 
@@ -300,7 +318,7 @@ def judge(given: Iterable[Grant], calls: Iterable[Call]) -> Findings:
     refused: set[str] = set()
     for call in calls:
         for request in requests(call) if call.role_arn in roles else ():
-            grant = _allowing(request, (each for each in known if each.role_arn == call.role_arn))
+            grant = allowing(request, (each for each in known if each.role_arn == call.role_arn))
             if grant is None:
                 refused.add(f"{call.role_arn}: {request}")
             else:
@@ -312,13 +330,8 @@ def judge(given: Iterable[Grant], calls: Iterable[Call]) -> Findings:
     )
 
 
-def _allowing(request: AccessRequest, given: Iterable[Grant]) -> Grant | None:
-    """The first grant that allows the request."""
-    return next((grant for grant in given if grant.allows(request)), None)
-
-
 def _unused(given: list[Grant], used: set[tuple[str, str]]) -> Iterable[str]:
-    for grant in given:
+    for grant in (each for each in given if each.statement.effect == "Allow"):
         for action in set(grant.statement.actions) - PLATFORM.keys():
             if (str(grant), action) not in used:
                 yield f"{grant}: {action}"

@@ -184,7 +184,9 @@ def test_the_builder_may_read_the_software_and_no_reply(recording: Recording) ->
     assert {sid: each["Resource"] for sid, each in granted.items()} == {
         "ReadSoftware": f"{bucket}/image/*",
         "SeeMissing": bucket,
+        "LeaveSecrets": "arn:aws:ssm:*:*:parameter/tl-fif-secrets*",
     }
+    assert granted["LeaveSecrets"]["Effect"] == "Deny"
     role = recording.one(POLICY, "gpu-image-policy").inputs["role"]
     attached = recording.of_type(kinds.iam.ROLE_POLICY_ATTACHMENT.token)
     assert {a.inputs["policyArn"] for a in attached if a.inputs["role"] == role} == {

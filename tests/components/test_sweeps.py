@@ -130,6 +130,7 @@ FAULTS: dict[str, list[tuple[str, Change, str]]] = {
     ],
     "roles_name_no_more_than_their_own_statements": [
         ("router-policy", statement(NotAction="x"), "router-policy"),
+        ("router-policy", statement(Effect="Deny", Condition={}), "no plain statement"),
         ("gpu-node-ssm", with_inputs(policyArn="arn:x"), "arn:x"),
     ],
     "roles_are_taken_by_one_service_and_used": [

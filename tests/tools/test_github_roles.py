@@ -52,6 +52,26 @@ def test_a_role_is_taken_by_one_repository_in_one_place_of_it(
     assert taken(document(capsys, "pipeline", *given, "--branch", "main"), subject) is pipeline
 
 
+@pytest.mark.parametrize(
+    ("subject", "preview", "pipeline"),
+    [
+        ("repo:example@12/tl-fif@345:environment:preview", True, False),
+        ("repo:example@12/tl-fif@345:ref:refs/heads/main", False, True),
+        # Somebody who has taken the names when they were free.
+        ("repo:example@13/tl-fif@345:environment:preview", False, False),
+        ("repo:example@12/tl-fif@346:ref:refs/heads/main", False, False),
+        ("repo:example/tl-fif:environment:preview", False, False),
+        ("repo:example/tl-fif:ref:refs/heads/main", False, False),
+    ],
+)
+def test_a_repository_may_be_known_by_its_number(
+    subject: str, preview: bool, pipeline: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("trust", "--account", ACCOUNT, "--repository", "example@12/tl-fif@345")
+    assert taken(document(capsys, "preview", *given), subject) is preview
+    assert taken(document(capsys, "pipeline", *given, "--branch", "main"), subject) is pipeline
+
+
 def test_a_token_for_another_audience_takes_nothing() -> None:
     trust = github_roles.trust(ACCOUNT, "repo:example/tl-fif:ref:refs/heads/main")
     assert taken(trust, "repo:example/tl-fif:ref:refs/heads/main")
@@ -84,11 +104,19 @@ def test_a_state_in_pulumis_cloud_needs_no_bucket() -> None:
         (("preview", "trust", "--account", "12"), "--account = '12': must be twelve digits"),
         (
             ("pipeline", "trust", "--account", ACCOUNT),
-            "--repository = '': must be OWNER/NAME, as GitHub spells it",
+            "--repository = '': must be OWNER/NAME or OWNER@ID/NAME@ID, as GitHub spells it",
         ),
         (
             ("preview", "trust", "--account", ACCOUNT, "--repository", "a/b:*"),
             "--repository = 'a/b:*': must be",
+        ),
+        (
+            ("preview", "trust", "--account", ACCOUNT, "--repository", "a@1/b"),
+            "--repository = 'a@1/b': must be",
+        ),
+        (
+            ("preview", "trust", "--account", ACCOUNT, "--repository", "a@1/b@x"),
+            "--repository = 'a@1/b@x': must be",
         ),
         (
             ("pipeline", "rights", "--account", ACCOUNT),

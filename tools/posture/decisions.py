@@ -125,7 +125,8 @@ DECISIONS = (
         "CKV_AWS_144",
         "a copy in another region",
         (_BUCKET, _ARTIFACTS),
-        "replies and artefacts are gone within two weeks, and weights can be had again",
+        "replies and artefacts are gone within two weeks; weights can be had again, and what was "
+        "counted (`money/`) is of use to this region's stack alone",
     ),
     _decided("CKV_AWS_145", "a key of ours for buckets", (_BUCKET, _ARTIFACTS), _OWN_KEY),
     _decided(
@@ -140,7 +141,8 @@ DECISIONS = (
         "versions of objects",
         (_BUCKET, _ARTIFACTS),
         "what is overwritten or has expired must be gone: prompts and replies are people's own; "
-        "artefacts are never written twice",
+        "artefacts are a commit's, written again only when its stage is tried again; of the rest "
+        "the newest counts",
     ),
     # --- nodes and their image
     _decided(
@@ -232,8 +234,8 @@ DECISIONS = (
         "CKV_AWS_338",
         "logs kept for a year",
         _GROUP,
-        "two weeks are enough to find a fault, a day for samples; what is kept longer costs, and "
-        "is somebody's",
+        "14 days are enough to find a fault, 30 to see who called, what was built and what was "
+        "baked, and 1 for samples; what is kept longer costs, and is somebody's",
     ),
 )
 

@@ -1,13 +1,14 @@
-"""Who may do what: each deed that matters is asked of each role's policies, as IAM would decide;
-the table of docs/security.md.
+"""Who may do what: each deed that matters is asked of each role's policies, its own and those of
+AWS's that it has, as IAM would decide; the table of docs/security.md.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from components.naming import stack_name
+from local.iam.managed import attached
 from local.iam.policy import Context
-from local.iam.usage import Grant, grants
+from local.iam.usage import AccessRequest, Grant, allowing, grants
 from recording import kinds
 from recording.evaluate import evaluate
 from recording.model import ACCOUNT_ID, Recording
@@ -137,6 +138,7 @@ def deeds(recording: Recording) -> Iterator[Deed]:
     for name, what in secrets.items():
         secret = parameter + stack_name(name, stack)
         yield deed(f"read {what}", "ssm:GetParameter", secret)
+        yield deed(f"read {what} among others", "ssm:GetParameters", secret)
         # Who may ask for a path may read whatever is below it.
         folder = secret.rpartition("/")[0]
         yield deed(f"read {what} by its path", "ssm:GetParametersByPath", folder)
@@ -149,6 +151,8 @@ def deeds(recording: Recording) -> Iterator[Deed]:
     yield deed("store coverage", "s3:PutObject", f"{artifacts}/coverage/index.html")
     yield deed("store a smoke test's findings", "s3:PutObject", f"{artifacts}/smoke/reply.json")
     pool = recording.of_type(kinds.cognito.USER_POOL.token)[0].outputs["arn"]
+    log = f"arn:aws:logs:{_REGION}:{ACCOUNT_ID}:log-group:/aws/lambda/tl-fif-{stack}-router"
+    yield deed("read what a function logged", "logs:GetLogEvents", f"{log}:log-stream:any")
     yield deed("make a user, or see one", "cognito-idp:AdminCreateUser", pool)
     yield deed("give a right, or pass one on", "iam:PutRolePolicy", role)
     yield deed("hand a role to something", "iam:PassRole", role)
@@ -169,15 +173,19 @@ def roles(recording: Recording) -> dict[str, str]:
 
 def reach(recording: Recording) -> dict[str, list[str]]:
     """Each deed to those who may do it."""
-    owners, given = roles(recording), grants(recording)
+    owners = roles(recording)
+    given: dict[str, list[Grant]] = {role_arn: [] for role_arn in owners}
+    for grant in [*grants(recording), *attached(recording)]:
+        given[grant.role_arn].append(grant)
     return {
-        each.what: sorted({owners[grant.role_arn] for grant in given if _allows(grant, each)})
+        each.what: sorted(owners[arn] for arn, known in given.items() if _may(known, each))
         for each in deeds(recording)
     }
 
 
-def _allows(grant: Grant, deed: Deed) -> bool:
-    return grant.statement.applies(deed.action, deed.resource, deed.context)
+def _may(given: list[Grant], deed: Deed) -> bool:
+    asked = AccessRequest(action=deed.action, resource=deed.resource, context=deed.context)
+    return allowing(asked, given) is not None
 
 
 def queue_clients(recording: Recording) -> list[str]:

@@ -11,8 +11,8 @@ from support.program import PIPED
 from support.recordings import evaluate
 
 from local.aws.records import Call
-from local.iam.policy import PolicyError
-from local.iam.usage import PLATFORM, grants, judge, requests
+from local.iam.policy import PolicyError, Statement
+from local.iam.usage import PLATFORM, Grant, grants, judge, requests
 from recording import kinds
 from recording.model import Recording
 from tlfif.names import IMAGE_TAG
@@ -85,9 +85,12 @@ def test_the_router_may_start_this_stacks_node_and_no_other(dev: Recording) -> N
         assert len(refused(dev, called("ec2:StartInstances", router, tags=tags))) == 1, tags
 
 
-def test_a_latched_node_may_still_be_stopped(dev: Recording) -> None:
-    latched = {**TAGS, "tlfif-budget-latch": "2026-11"}
-    assert refused(dev, called("ec2:StopInstances", role(dev, "router-role"), tags=latched)) == []
+@pytest.mark.parametrize("who", ["router-role", "guardrails-killer-role", "guardian-role"])
+def test_a_latched_node_may_still_be_stopped(who: str, dev: Recording) -> None:
+    latched, caller = {**TAGS, "tlfif-budget-latch": "2026-11"}, role(dev, who)
+    assert refused(dev, called("ec2:StopInstances", caller, tags=latched)) == []
+    for foreign in ({**latched, "stack": "prod"}, {**latched, "env": "other"}):
+        assert len(refused(dev, called("ec2:StopInstances", caller, tags=foreign))) == 1
 
 
 @pytest.mark.story("EC2-004")
@@ -123,20 +126,21 @@ def test_every_instance_of_a_call_is_judged(dev: Recording) -> None:
 # --- replies and metrics
 
 
-def test_replies_are_reached_below_their_prefix_only(dev: Recording) -> None:
-    router, bucket = role(dev, "router-role"), dev.outputs["replies_bucket"]
-    for key, count in (("replies/ada/1.json", 0), ("other/1.json", 1)):
+@pytest.mark.parametrize(
+    "who", ["router-role", "gpu-node-role", "cpu-worker-role", "guardian-role"]
+)
+def test_replies_are_reached_below_their_prefix_only(who: str, dev: Recording) -> None:
+    caller, bucket = role(dev, who), dev.outputs["replies_bucket"]
+    for key, count in (("replies/ada/1.json", 0), ("other/1.json", 1), ("models/weights", 1)):
         params = {"Bucket": bucket, "Key": key}
-        assert len(refused(dev, called("s3:PutObject", router, params=params))) == count, key
-    assert (
-        len(
-            refused(
-                dev,
-                called("s3:GetObject", router, params={"Bucket": "foreign", "Key": "replies/x"}),
-            )
-        )
-        == 1
-    )
+        assert len(refused(dev, called("s3:PutObject", caller, params=params))) == count, key
+        assert len(refused(dev, called("s3:DeleteObject", caller, params=params))) == 1, key
+    for key, count in (("replies/ada/1.json", 0), ("other/1.json", 1)):
+        for name in (bucket, "foreign"):
+            params = {"Bucket": name, "Key": key}
+            expected = count if name == bucket else 1
+            asked = called("s3:GetObject", caller, params=params)
+            assert len(refused(dev, asked)) == expected, (name, key)
 
 
 def test_a_missing_reply_needs_the_right_to_see_that_it_is_missing(dev: Recording) -> None:
@@ -220,7 +224,7 @@ def policy(**changes: Any) -> Recording:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"Effect": "Deny"},
+        {"Effect": "Deny", "Condition": {"StringEquals": {"aws:ResourceTag/env": "1"}}},
         {"Action": "ec2:*"},
         {"NotResource": "x"},
         {"Principal": "*"},
@@ -231,6 +235,20 @@ def policy(**changes: Any) -> Recording:
 def test_a_policy_that_is_not_understood_is_an_error(changes: dict[str, Any]) -> None:
     with pytest.raises(PolicyError, match=r"router-policy/S: .* understood"):
         grants(policy(**changes))
+
+
+def test_what_is_denied_is_refused_whatever_is_allowed_and_is_no_right(dev: Recording) -> None:
+    """Nodes may read parameters, but none of the pipeline's secrets."""
+    node, name = role(dev, "gpu-node-role"), "/tl-fif-secrets/smoke_user"
+    asked = called("ssm:GetParameter", node, params={"Name": name})
+    everything = {"Effect": "Allow", "Action": "ssm:GetParameter", "Resource": "*"}
+    given = Grant(role_arn=node, policy="all", statement=Statement.parse(everything))
+    found = judge([*grants(dev), given], [asked])
+    assert len(found.refused) == 1
+    assert "parameter/tl-fif-secrets/smoke_user" in found.refused[0]
+    allowed = judge([*grants(dev), given], [replace(asked, params={"Name": "/other"})])
+    assert allowed.refused == []
+    assert not [text for text in allowed.unused if "LeaveSecrets" in text]
 
 
 def test_an_action_whose_resources_are_unknown_is_an_error(dev: Recording) -> None:

@@ -19,6 +19,8 @@ ROLE_POLICY = kinds.iam.ROLE_POLICY.token
 ATTACHMENT = kinds.iam.ROLE_POLICY_ATTACHMENT.token
 PERMISSION = kinds.lambda_.PERMISSION.token
 _AWS = "arn:aws:iam::aws:policy"
+# A statement's effect, and whether it has a condition: a Deny holds always.
+PLAIN = {("Allow", False), ("Allow", True), ("Deny", False)}
 # AWS's own policies: their stars are AWS's, and each stands for what we cannot write more narrowly.
 MANAGED_POLICIES = {
     f"{_AWS}/AmazonSSMManagedInstanceCore": "Session Manager, the only way into a node",
@@ -95,13 +97,15 @@ def who_reads_objects_sees_that_one_is_missing(recording: Recording) -> list[str
 
 @sweep
 def roles_name_no_more_than_their_own_statements(recording: Recording) -> list[str]:
-    """Only Allow statements with an id and without Not…; managed policies only from the reasoned
-    list.
+    """Only Allow statements, and Deny without a condition, with an id and without Not…; managed
+    policies only from the reasoned list.
     """
     found = [
-        f"{name}: {s.get('Sid')} is no plain Allow with an id"
+        f"{name}: {s.get('Sid')} is no plain statement with an id"
         for name, s in policies(recording)
-        if s.get("Effect") != "Allow" or "Sid" not in s or any(key.startswith("Not") for key in s)
+        if (s.get("Effect"), "Condition" in s) not in PLAIN
+        or "Sid" not in s
+        or any(key.startswith("Not") for key in s)
     ]
     attached = recording.of_type(ATTACHMENT)
     found += [

@@ -1,10 +1,13 @@
 """What checkov finds: each decided on, for the resources it was decided for and no others."""
 
 import json
+import re
 from typing import Any
 
 import pytest
+from support.recordings import evaluate
 
+from recording import kinds
 from tools.posture import __main__ as command
 from tools.posture import checkov, plans
 from tools.posture.decisions import DECISIONS, table
@@ -140,3 +143,19 @@ def test_the_stacks_have_only_findings_that_were_decided_on() -> None:
     found = findings(checkov.judge(program, planned))
     assert {each.stack for each in found} == {"prod", "literal"}
     assert verdict(found, DECISIONS) == []
+
+
+def test_the_reasons_days_are_those_for_which_logs_are_kept() -> None:
+    [decision] = [each for each in DECISIONS if each.check == "CKV_AWS_338"]
+    groups = evaluate("literal").of_type(kinds.monitoring.LOG_GROUP.token)
+    kept = {each.name: each.inputs["retentionInDays"] for each in groups}
+    said = [int(days) for days in re.findall(r"\b\d+\b", decision.why)]
+    assert set(said) == set(kept.values())
+    assert {name for name, days in kept.items() if days == said[1]} == {
+        "gateway-access-logs",
+        "delivery-logs",
+        "gpu-image-logs",
+    }
+    assert [name for name, days in kept.items() if days == said[2]] == [
+        "router-payload-samples-logs"
+    ]

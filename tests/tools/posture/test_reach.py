@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 from support.recordings import evaluate
 
+from local.iam.managed import attached
+from local.iam.policy import PolicyError, Statement
+from local.iam.usage import AccessRequest, Grant, allowing, grants
 from recording import kinds
-from recording.model import Recording
+from recording.model import Recording, Resource
 from tools.posture import reach
 
 POLICY = kinds.iam.ROLE_POLICY.token
+TOPIC = kinds.monitoring.TOPIC.token
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,8 @@ NOBODYS = [
     "put code into another function",
     "read Slack's webhook by its path",
     "read the smoke user's password by its path",
+    "read Slack's webhook among others",
+    "read the smoke user's password among others",
     "make a user, or see one",
     "give a right, or pass one on",
     "hand a role to something",
@@ -61,6 +67,10 @@ def test_nobody_may(deed: str, found: dict[str, list[str]]) -> None:
         ("start a node", ["guardian", "router"]),
         ("lift the latch of a node", ["guardian"]),
         ("replace the lane's weights", ["model fetch"]),
+        ("close the API's stage", ["cost publisher", "meter"]),
+        ("have everything stopped", ["cost publisher"]),
+        ("write what the meter counted", ["meter"]),
+        ("read what a function logged", ["API Gateway's logs"]),
         ("read prompts' replies", ["API Gateway", "guardian", "instant lane", "node", "router"]),
     ],
 )
@@ -68,9 +78,101 @@ def test_these_alone_may(deed: str, who: list[str], found: dict[str, list[str]])
     assert found[deed] == who
 
 
+MANAGED = "arn:aws:iam::aws:policy"
+
+
+def without_the_deny(recording: Recording) -> Recording:
+    """The recording with roles that are not kept from the secrets."""
+
+    def less(resource: Resource) -> Resource:
+        if resource.type != POLICY:
+            return resource
+        document = json.loads(resource.inputs["policy"])
+        kept = [each for each in document["Statement"] if each["Effect"] == "Allow"]
+        policy = json.dumps({**document, "Statement": kept})
+        return replace(resource, inputs={**resource.inputs, "policy": policy})
+
+    return replace(recording, resources=[less(each) for each in recording.resources])
+
+
+@pytest.mark.parametrize("call", ["", " among others"])
+def test_aws_own_policies_count_and_what_is_denied_is_not_allowed(
+    call: str, literal: Recording, found: dict[str, list[str]]
+) -> None:
+    """AmazonSSMManagedInstanceCore reads every parameter of the account."""
+    for what in ("read Slack's webhook", "read the smoke user's password"):
+        assert {"node", "image's builder"}.isdisjoint(found[what + call])
+        open_ = reach.reach(without_the_deny(literal))[what + call]
+        assert {"node", "image's builder"} <= set(open_)
+
+
+@pytest.mark.parametrize(
+    "action", ["GetParameter", "GetParameters", "GetParametersByPath", "GetParameterHistory"]
+)
+@pytest.mark.parametrize("role", ["gpu-node-role", "gpu-image-role"])
+@pytest.mark.parametrize("parameter", ["", "/smoke_user", "/slack_webhook-other"])
+def test_no_call_reads_a_secret_of_any_stack_from_a_node(
+    role: str, action: str, parameter: str, literal: Recording
+) -> None:
+    arn = literal.one(kinds.iam.ROLE.token, role).outputs["arn"]
+    given = [each for each in [*grants(literal), *attached(literal)] if each.role_arn == arn]
+    everything = Statement.parse({"Effect": "Allow", "Action": "ssm:*", "Resource": "*"})
+    given.append(Grant(role_arn=arn, policy="", statement=everything))
+    secret = f"arn:aws:ssm:us-east-1:123456789012:parameter/tl-fif-secrets{parameter}"
+
+    def allowed(resource: str) -> bool:
+        asked = AccessRequest(action=f"ssm:{action}", resource=resource, context={})
+        return allowing(asked, given) is not None
+
+    assert not allowed(secret)
+    assert allowed(secret.replace("-secrets", ""))
+
+
+def test_a_policy_of_aws_without_its_text_is_an_error(literal: Recording) -> None:
+    resources = [
+        replace(each, inputs={**each.inputs, "policyArn": f"{MANAGED}/ReadOnlyAccess"})
+        if each.type == kinds.iam.ROLE_POLICY_ATTACHMENT.token
+        else each
+        for each in literal.resources
+    ]
+    with pytest.raises(PolicyError, match=r"policy/ReadOnlyAccess: .* does not have its text"):
+        reach.reach(replace(literal, resources=resources))
+
+
 def test_who_tests_a_commit_may_store_coverage_and_no_more(found: dict[str, list[str]]) -> None:
     """The test stage runs whatever a commit says."""
     assert [deed for deed, who in found.items() if "test stage" in who] == ["store coverage"]
+
+
+@pytest.mark.parametrize(("who", "stops"), [("meter-role", False), ("cost-publisher-role", True)])
+def test_who_counts_throttles_the_one_stage_and_asks_one_topic_to_stop(
+    who: str, stops: bool, literal: Recording
+) -> None:
+    arn = literal.one(kinds.iam.ROLE.token, who).outputs["arn"]
+    given = [each for each in [*grants(literal), *attached(literal)] if each.role_arn == arn]
+    api = literal.one(kinds.apigateway.REST_API.token, "gateway-api").id
+    topics = {each.name: each.outputs["arn"] for each in literal.of_type(TOPIC)}
+
+    def may(action: str, resource: str) -> bool:
+        return (
+            allowing(AccessRequest(action=action, resource=resource, context={}), given) is not None
+        )
+
+    apis = "arn:aws:apigateway:us-east-1::/restapis"
+    assert may("apigateway:PATCH", f"{apis}/{api}/stages/v1")
+    for other in (
+        f"{api}/stages/v2",
+        f"{api}/resources/x",
+        f"{api}/deployments",
+        "other/stages/v1",
+    ):
+        assert not may("apigateway:PATCH", f"{apis}/{other}"), other
+    for action in ("POST", "PUT", "DELETE"):
+        assert not may(f"apigateway:{action}", f"{apis}/{api}/stages/v1"), action
+    assert {name for name, topic in topics.items() if may("sns:Publish", topic)} == (
+        {"alerts-stop"} if stops else set()
+    )
+    assert not may("cloudwatch:PutMetricData", "*")
 
 
 def test_the_authorizer_and_the_probes_may_none_of_it(found: dict[str, list[str]]) -> None:

@@ -40,6 +40,19 @@ def test_each_path_has_a_proof_that_exists(row: list[str]) -> None:
     assert [f"{file}::{test}" for file, test in found if test not in functions_of(file)] == []
 
 
+def test_the_files_of_packages_without_hashes_are_named(tracked: list[str]) -> None:
+    pinned = {
+        path
+        for path in tracked
+        if re.fullmatch(r"(requirements.*|constraints)\.txt", path.rpartition("/")[2])
+        and "==" in (text := (ROOT / path).read_text())
+        and "--hash=" not in text
+    }
+    [risk] = [line for line in PAGE.split("\n- ") if line.startswith("**Most Python packages")]
+    said = set(re.findall(r"`([\w/-]+\.txt)`", risk.partition("PyPI")[0]))
+    assert said == pinned
+
+
 def test_every_caller_has_a_path() -> None:
     named = ", ".join(row[0] for row in ROWS)
     assert [caller for caller in CALLERS if caller not in named] == []
