@@ -22,6 +22,7 @@ from recording import encrypted
 from recording.engine import Backend, Engine, Monitor
 from recording.invented import RecordingBackend
 from recording.model import ROOT, Recording
+from recording.shipped import stack_file, stacks
 
 DEFAULT_REGION = "us-east-1"
 STOOD_IN = "encrypted, and without the passphrase a stand-in was taken"
@@ -78,11 +79,6 @@ def _collecting_no_garbage() -> Iterator[None]:
             gc.enable()
 
 
-def stacks(project_dir: Path = ROOT) -> list[str]:
-    """The names of the stacks that have a configuration file."""
-    return sorted(path.name.split(".")[1] for path in project_dir.glob("Pulumi.*.yaml"))
-
-
 def stack_region(
     stack: str, *, project_dir: Path = ROOT, config: Mapping[str, Any] | None = None
 ) -> str:
@@ -103,7 +99,7 @@ def configuration(
 
 def _file(project_dir: Path, stack: str) -> dict[str, Any]:
     """The configuration in the stack's file. Raises FileNotFoundError and SettingsError."""
-    path = project_dir / f"Pulumi.{stack}.yaml"
+    path = stack_file(stack, project_dir)
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no stack {stack!r}; there are: {', '.join(stacks(project_dir))}"

@@ -14,6 +14,7 @@ from typing import Any
 
 from recording import git
 from recording.model import ROOT, Recording, Resource
+from recording.shipped import stack_file
 
 # Runs in another revision's folder.
 DRIVER = """
@@ -57,7 +58,8 @@ class Evaluation:
 
     def _is_new(self) -> bool:
         """Whether there was no such stack then: all of it is an addition."""
-        return not (self._folder / f"Pulumi.{self._stack}.yaml").exists()
+        there = self._folder / stack_file(self._stack).relative_to(ROOT)
+        return not (there if there.parent.is_dir() else self._folder / there.name).exists()
 
     def _start(self) -> "subprocess.Popen[str]":
         command = [sys.executable, "-B", "-c", DRIVER]

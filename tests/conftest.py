@@ -25,6 +25,7 @@ from local.aws.principals import Credentials
 from local.cloud import LocalCloud, Options
 from local.machine.processes import Processes
 from local.machine.valkey import Valkey, start_valkey
+from recording import shipped
 
 # The tests of these folders run what is deployed in their own process; to trace the others, which
 # start processes or evaluate the program, would take a fifth of the run and find nothing.
@@ -35,6 +36,8 @@ TESTS = Path(__file__).parent
 # Pulumi's classes and AWS's would take each of them seconds more.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# An operator's own stacks are nothing that the tests, or a page that they hold, could know.
+shipped.show()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

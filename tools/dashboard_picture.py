@@ -15,6 +15,7 @@ import httpx
 from local.aws.ec2 import Delays
 from local.cloud import LocalCloud, Options
 from local.users import login
+from recording import shipped
 from recording.model import ROOT
 from tools import drawing
 
@@ -32,6 +33,7 @@ ABSENT = {
 
 async def picture() -> None:
     """Runs the cloud and draws what came of it."""
+    shipped.show()
     options = Options(
         stack=STACK,
         lane=False,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from components.billed import ALARM, DASHBOARD
-from recording import kinds
+from recording import kinds, shipped
 from recording.evaluate import evaluate
 from recording.model import ACCOUNT_ID, ROOT, Recording, Resource
 from recording.references import Linked, link
@@ -115,6 +115,7 @@ def _said(match: Any) -> str:
 
 def main() -> None:
     """Writes what has changed, and ends with 1 if cfn-lint finds fault with it."""
+    shipped.show()
     recording = evaluate(STACK)
     _write(BODY, text(body(recording)))
     program, plugins = find_terraform(), find_plugins()

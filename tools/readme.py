@@ -10,8 +10,10 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from components.settings import Settings
-from recording.evaluate import evaluate, stacks
+from recording import shipped
+from recording.evaluate import evaluate
 from recording.model import ROOT
+from recording.shipped import stacks
 from tools.pages import (
     bills_when,
     fleet_costs,
@@ -163,6 +165,7 @@ def rendered(text: str) -> str:
 
 def main() -> None:
     """Rewrites every page whose blocks have changed, and names it."""
+    shipped.show()
     for page in pages():
         text = page.read_text()
         if (current := rendered(text)) != text:

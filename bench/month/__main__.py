@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.month.plot import picture
 from bench.month.rows import failures, priced, table
-from recording import kinds
+from recording import kinds, shipped
 from recording.evaluate import evaluate
 from recording.model import Recording
 from tlfif.money.documents import Tariff
@@ -31,6 +31,8 @@ SEEDS, SHOWN, STACK = 12, 6, "dev"
 def main(count: int, *, write: bool) -> int:
     """Prints the table, and what it took."""
     began = time.perf_counter()
+    if write:
+        shipped.show()
     tariff, seeds = priced(tariff_of(evaluate(STACK))), range(count)
     text, records = table(tariff, seeds)
     print(text)

@@ -20,6 +20,7 @@ from local.engine import language_host
 from local.engine.recovery import is_pending, known, recover
 from recording.evaluate import configuration
 from recording.model import ROOT
+from recording.shipped import stack_file
 
 # Where tools/engine/build.py leaves the CLI, and what runs a Python program for it.
 BUILT = ROOT / ".cache" / "engine" / "current"
@@ -135,7 +136,7 @@ class Workspace:
         file = self.copy / f"Pulumi.{stack}.yaml"
         kept = _salt(file)
         settings = dict(config or {})
-        if (self.project / file.name).exists():
+        if stack_file(stack, self.project).exists():
             # Without the project's own salt: the copy's secrets are under another passphrase.
             settings = configuration(stack, project_dir=self.project, config=config)
         file.write_text(yaml.safe_dump({"config": settings, **kept}, sort_keys=False))

@@ -20,12 +20,13 @@ from local.pipeline.build import FAILED, SUCCEEDED, Build, Outcome
 from local.pipeline.declared import Action, Pipeline, PipelineError, Project
 from local.pipeline.source import Source
 from recording.model import Recording
+from recording.shipped import STACKS
 
 SKIPPED = "Skipped"
 BAKE_STAGE = "Bake"
 _NO_BUILDER = "there is no Image Builder on this machine"
 # Of this machine's own environment a build gets these alone.
-_HANDED_ON = ("PATH", "LANG", "TMPDIR", "TZ")
+_HANDED_ON = ("PATH", "LANG", "TMPDIR", "TZ", STACKS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from components.deployed import READ_OUTPUTS
 from components.pricing import bill, line, total_usd
 from components.settings import Settings
 from recording.invented import RecordingBackend
-from recording.model import ROOT
+from recording.shipped import stack_file
 from tools.pages import literal_costs
 
 REGION = "us-east-1"
@@ -333,7 +333,7 @@ def test_the_table_says_what_the_lane_would_cost_at_worst() -> None:
 def test_every_literal_key_is_a_row_of_the_table_and_differs_from_its_default() -> None:
     known = frozenset().union(*(keys for _, _, keys in literal_costs.CRITERIA))
     assert literal_costs.literal_keys() <= known
-    config = yaml.safe_load((ROOT / "Pulumi.literal.yaml").read_text())["config"]
+    config = yaml.safe_load(stack_file("literal").read_text())["config"]
     literal = Settings.parse(config)
     same = [key for key in literal_costs.literal_keys() - {"gpu:domain"} if literal.is_default(key)]
     assert same == []

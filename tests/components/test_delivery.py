@@ -22,7 +22,8 @@ from components.settings import Settings, SettingsError
 from recording import kinds
 from recording.engine import SECRET
 from recording.invented import RecordingBackend
-from recording.model import ROOT, Recording
+from recording.model import Recording
+from recording.shipped import stack_file
 from tlfif import names
 from tools.delivery.shifting import SETTLING_MINUTES
 
@@ -385,5 +386,5 @@ def test_a_mistake_is_one_line_with_the_key_and_the_fix(values: dict[str, Any], 
 
 def test_the_literal_stack_has_a_pipeline_of_its_own(literal: Recording) -> None:
     assert list(stages(literal)) == ["Source", "Test", "Bake", "Deploy", "Smoke"]
-    text = (ROOT / "Pulumi.literal.yaml").read_text()
+    text = stack_file("literal").read_text()
     assert CONNECTION in text

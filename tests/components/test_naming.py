@@ -15,6 +15,7 @@ from recording import evaluate as program
 from recording import kinds
 from recording.kinds import KINDS
 from recording.model import ROOT, Recording
+from recording.shipped import stack_file
 
 LIMIT = 21
 
@@ -52,7 +53,7 @@ def named(folder: Path, stack: str, like: str) -> Recording:
     """The program's recording for a stack of this name, with every option of another on."""
     for name in ("__main__.py", "Pulumi.yaml"):
         shutil.copy(ROOT / name, folder)
-    config: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{like}.yaml").read_text())
+    config: dict[str, Any] = yaml.safe_load(stack_file(like).read_text())
     (folder / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump(config))
     return program.evaluate(stack, project_dir=folder, config=OPTIONS[like])
 

@@ -9,9 +9,9 @@ from support.program import INSTANCE, evaluate, strings
 
 from components.settings import SettingsError
 from recording import kinds
-from recording.evaluate import stacks
 from recording.invented import RecordingBackend
 from recording.model import ROOT, Recording
+from recording.shipped import stacks
 
 
 def test_the_stacks_are_those_tested() -> None:

@@ -13,8 +13,8 @@ from support import sweeps
 from support.recordings import evaluate
 
 from recording import kinds
-from recording.evaluate import stacks
 from recording.model import Recording, Resource
+from recording.shipped import stacks
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from support.recordings import evaluate
 from local.engine.cli import QUIET
 from local.engine.deployment import read_state
 from recording import kinds
-from recording.evaluate import stacks
+from recording.shipped import stacks
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, needs_engine]
 

@@ -7,6 +7,7 @@ from support.engine import needs_engine, site
 
 from local.engine.cli import QUIET
 from recording.model import ROOT
+from recording.shipped import stack_file
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, needs_engine]
 
@@ -29,8 +30,8 @@ aws.sns.Topic("later")
 async def test_a_resource_leaves_the_state_and_nothing_is_deleted(tmp_path: Path) -> None:
     project = tmp_path / "program"
     project.mkdir()
-    for name in ("Pulumi.yaml", "Pulumi.dev.yaml"):
-        (project / name).write_text((ROOT / name).read_text())
+    for file in (ROOT / "Pulumi.yaml", stack_file("dev")):
+        (project / file.name).write_text(file.read_text())
     (project / ".venv").symlink_to(ROOT / ".venv")
     (project / "__main__.py").write_text(BESIDE)
     async with site("dev", tmp_path / "site", project=project) as here:

@@ -5,9 +5,9 @@ import re
 import pytest
 from support.recordings import evaluate
 
-from recording.evaluate import stacks
 from recording.kinds import KINDS, SERVICES
 from recording.kinds.kind import Kind
+from recording.shipped import stacks
 
 ENTRIES = [each for module in SERVICES for each in vars(module).values() if isinstance(each, Kind)]
 

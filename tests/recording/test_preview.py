@@ -13,7 +13,7 @@ import pytest
 from support.recordings import evaluate
 from support.repositories import committed, git
 
-from recording import preview, revision
+from recording import preview, revision, shipped
 from recording.model import ROOT
 
 pytestmark = pytest.mark.integration
@@ -49,6 +49,7 @@ def recorded(folder: Path, stack: str, seed: str, result: Path) -> bytes:
         "PATH": os.environ["PATH"],
         "PYTHONHASHSEED": seed,
         "PYTHONDONTWRITEBYTECODE": "1",
+        shipped.STACKS: shipped.SHIPPED,
     }
     command = [sys.executable, "-c", revision.DRIVER, stack, str(result), revision.EVALUATORS[0]]
     subprocess.run(command, cwd=folder, env=environment, check=True)
@@ -58,8 +59,9 @@ def recorded(folder: Path, stack: str, seed: str, result: Path) -> bytes:
 def test_a_preview_needs_neither_credentials_nor_the_cli_and_takes_seconds() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "recording.preview", "--stack", "prod"]
+    environment = {"PATH": "", shipped.STACKS: shipped.SHIPPED}
     done = subprocess.run(
-        command, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, check=True
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Processor time, because other tests may be running beside this one.
@@ -104,7 +106,7 @@ def test_one_key_shows_exactly_the_load_balancer_and_its_price(clone: Path) -> N
 def test_a_stack_that_did_not_exist_is_all_new(clone: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     git(tmp_path, "clone", "-q", str(clone), str(copy))
-    git(copy, "rm", "-q", "Pulumi.literal.yaml")
+    git(copy, "rm", "-q", "Pulumi.literal.yaml", f"{shipped.SHIPPED}/Pulumi.literal.yaml")
     committed(copy, "no literal stack")
     said = preview.preview("literal", against="HEAD", root=copy)
     assert " 0 changed, 0 replaced, 0 removed; +" in said

@@ -12,11 +12,11 @@ import pytest
 from support.recordings import evaluate
 
 from recording import kinds
-from recording.evaluate import stacks
 from recording.kinds import KINDS
 from recording.kinds.kind import Kind
 from recording.model import Resource
 from recording.replacing import Pair, available, replaced
+from recording.shipped import stacks
 from recording.terraform import Terraform, find_plugins, find_terraform
 from recording.translation import terraform_type
 

@@ -9,9 +9,9 @@ import botocore.session
 import pytest
 
 from recording import kinds
-from recording.evaluate import stacks
 from recording.model import Resource
 from recording.references import Linked, link
+from recording.shipped import stacks
 from recording.terraform import Terraform, find_plugins, find_terraform
 from recording.translation import NEWER, NewerProperty, TranslationError, translate
 

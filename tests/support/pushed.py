@@ -28,6 +28,7 @@ LATER = {
     "tests/recording/test_differences.py::test_what_the_provider_refuses": PROVIDER,
     "tests/recording/test_differences.py::test_a_change_is_shown": EVALUATES,
     "tests/recording/test_preview.py::test_two_evaluations": EVALUATES,
+    "tests/recording/test_shipped.py::test_an_operators_own": EVALUATES,
     "tests/recording/test_preview.py::test_one_key": EVALUATES,
     "tests/recording/test_preview.py::test_a_pull_request": EVALUATES,
     "tests/components/test_gpu_node.py::test_no_setting_power_cycles": EVALUATES,

@@ -21,6 +21,7 @@ from local.cloud import LocalCloud
 from local.engine.cli import Workspace
 from local.engine.deployment import read_state
 from recording.model import Recording
+from recording.shipped import stack_file
 from tools import aws_cli
 
 # No command of a page takes so long here.
@@ -147,7 +148,7 @@ async def terminal(
         workspace = Workspace(folder=folder / "pulumi", cloud=file)
         workspace.prepare()
         fork(workspace)
-        own = workspace.project / f"Pulumi.{stack}.yaml"
+        own = stack_file(stack, workspace.project)
         settings = yaml.safe_load(own.read_text())
         settings["config"] |= config
         (workspace.copy / own.name).write_text(yaml.safe_dump(settings, sort_keys=False))

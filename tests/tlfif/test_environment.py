@@ -7,8 +7,8 @@ import pytest
 from support.recordings import evaluate
 
 from recording import kinds
-from recording.evaluate import stacks
 from recording.model import Recording, Resource
+from recording.shipped import stacks
 from tlfif import environment
 from tlfif.environment import Environment, PingProbe, variable
 

@@ -54,6 +54,12 @@ def test_a_block_can_be_copied_as_it_stands(block: Block) -> None:
     assert not checked.returncode, checked.stderr
 
 
+def test_a_stack_that_is_forgotten_leaves_its_file_which_is_in_git() -> None:
+    removed = [line for each in BLOCKS for line in each.text.splitlines() if "stack rm" in line]
+    assert removed
+    assert [line for line in removed if "--preserve-config" not in line] == []
+
+
 def test_pulumi_is_the_last_of_a_block_that_needs_the_stack_afterwards() -> None:
     """The test's local cloud runs what was deployed when the block has ended."""
     uses = re.compile(

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from recording.evaluate import stacks
 from recording.model import ROOT
+from recording.shipped import stacks
 from tools import github_roles
 from tools.workflows import __main__ as judges
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from functools import cache
 
 from components import billed, prices
-from recording.evaluate import evaluate, stacks
+from recording.evaluate import evaluate
 from recording.model import Recording
+from recording.shipped import stacks
 
 REGION = "us-east-1"
 # A stack as the page leaves it, whatever its connection is called.

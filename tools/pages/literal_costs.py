@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from recording.evaluate import evaluate
-from recording.model import ROOT, Recording
+from recording.model import Recording
+from recording.shipped import stack_file
 
 # Story, criterion and the keys that set it; every key of Pulumi.literal.yaml is here.
 CRITERIA: list[tuple[str, str, frozenset[str]]] = [
@@ -54,7 +55,7 @@ def _total_shown(recording: Recording) -> str:
 
 def literal_keys() -> set[str]:
     """The keys that Pulumi.literal.yaml sets, such as `queue:engine`."""
-    config = yaml.safe_load((ROOT / "Pulumi.literal.yaml").read_text())["config"]
+    config = yaml.safe_load(stack_file("literal").read_text())["config"]
     groups = {
         group.removeprefix("tl-fif:"): keys
         for group, keys in config.items()

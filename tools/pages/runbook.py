@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.billed import ALARM
-from recording.evaluate import evaluate, stacks
+from recording.evaluate import evaluate
+from recording.shipped import stacks
 
 # By the alarm's logical name; queue nodes are numbered, and one line is for all of them.
 TO_DO = {

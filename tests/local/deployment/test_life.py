@@ -13,8 +13,8 @@ from local.aws.moto import Moto
 from local.deployment.kinds import CHANGERS, MAKERS, READERS, REMOVERS
 from local.deployment.kinds.spelling import told
 from recording import kinds
-from recording.evaluate import stacks
 from recording.model import Resource
+from recording.shipped import stacks
 from tlfif.names import AMI_PARAMETER
 
 pytestmark = pytest.mark.integration
