@@ -16,6 +16,7 @@ from support.forgeries import SUB, forged, mutations, private_key
 from support.surface import Surface, problem
 
 from local.aws.faults import Fault
+from tlfif import names
 
 pytestmark = pytest.mark.integration
 
@@ -94,7 +95,9 @@ def invoke(surface: Surface) -> Any:
     def invoke(source: str, event: dict[str, Any]) -> tuple[str | None, Any]:
         """The error, if the function failed, and what it answered."""
         name = surface.cloud.function(source).name
-        answer = client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        # Callers reach the router by its alias.
+        called = f"{name}:{names.ALIAS}" if source == "router" else name
+        answer = client.invoke(FunctionName=called, Payload=json.dumps(event).encode())
         return answer.get("FunctionError"), json.load(answer["Payload"])
 
     return invoke

@@ -74,7 +74,6 @@ SERVICES = {
 # What a run meets only where images or versions are old; and what CodePipeline itself writes.
 NOT_REACHED = {
     "delivery-policy/KeepArtifacts: s3:PutObject",
-    "delivery-bake-policy/FindImages: ec2:DescribeInstances",
     "delivery-bake-policy/RemoveTheirSnapshots: ec2:DeleteSnapshot",
 }
 # What has to run before it can be said that a role uses what it may.
