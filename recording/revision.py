@@ -12,7 +12,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from recording import git
 from recording.model import ROOT, Recording, Resource
 from recording.shipped import stack_file
 
@@ -110,7 +109,19 @@ def loaded(data: Mapping[str, Any]) -> Recording:
 
 
 def _git(root: Path, *arguments: str) -> bytes:
-    done = git.run(root, *arguments)
+    done = git_run(root, *arguments)
     if done.returncode:
         raise RevisionError(f"git {arguments[0]}: {done.stderr.decode().strip()}")
     return done.stdout
+
+
+def git_command(folder: Path, *arguments: str) -> list[str]:
+    """The git command in a folder. A checkout may belong to another user than the one who runs
+    this, in a build's container for instance, and git refuses such a one unless it is told.
+    """
+    return ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
+
+
+def git_run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    """What git says. Raises OSError where there is no git; whether it failed is the return code."""
+    return subprocess.run(git_command(folder, *arguments), capture_output=True, check=False)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from recording import git
+from recording import revision
 from recording.model import ROOT
 
 # Shared with every build, as a cache would be: installed packages, and what is downloaded.
@@ -46,7 +46,7 @@ class Source:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = git.run(folder, *arguments)
+    done = revision.git_run(folder, *arguments)
     if done.returncode:
         lines = done.stderr.decode().strip().splitlines()
         raise SourceError(f"git {arguments[0]} in {folder}: {lines[-1] if lines else 'failed'}")

@@ -7,7 +7,7 @@ import pytest
 from support.repositories import committed
 
 from local.pipeline.source import Source
-from recording import git, revision
+from recording import revision
 
 pytestmark = pytest.mark.integration
 
@@ -25,6 +25,6 @@ def anothers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_repository_of_another_user_is_read(anothers: Path) -> None:
-    assert git.run(anothers, "ls-files").stdout == b"file\n"
+    assert revision.git_run(anothers, "ls-files").stdout == b"file\n"
     assert len(Source.of(anothers).commit) == 40
     assert b"text" in revision._git(anothers, "archive", "--format=tar", "HEAD")

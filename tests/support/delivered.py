@@ -6,7 +6,7 @@ from pathlib import Path
 from support.repositories import committed, git
 
 from local.pipeline.source import Source
-from recording import git as asked
+from recording import revision
 from recording.model import ROOT
 
 # A stage of seconds: one file of tests, and one whose coverage is measured.
@@ -20,7 +20,7 @@ class Repository:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         chosen = ("--cached", "--others", "--exclude-standard")
-        listed = asked.run(ROOT, "ls-files", "-z", *chosen)
+        listed = revision.git_run(ROOT, "ls-files", "-z", *chosen)
         assert not listed.returncode, listed.stderr
         for name in filter(None, listed.stdout.decode().split("\0")):
             path = ROOT / name

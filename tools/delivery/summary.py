@@ -10,7 +10,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components.naming import stack_name
-from recording import git
+from recording import revision
 from recording.model import ROOT
 from tlfif.names import SLACK_PARAMETER
 from tools.delivery.shifting import Outcome
@@ -135,7 +135,7 @@ def commit() -> tuple[str, str]:
 
 def _git(*arguments: str) -> str:
     try:
-        done = git.run(ROOT, *arguments)
+        done = revision.git_run(ROOT, *arguments)
     except OSError:
         return ""
     return "" if done.returncode else done.stdout.decode().strip()
