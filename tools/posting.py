@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tools.delivery.stage import StageError
+from tools.stage import StageError
 
 # So many answers of 5xx in a row, and nobody need wait for the reply (CI-005).
 MAX_SERVER_ERRORS = 3

@@ -12,8 +12,8 @@ from components.settings_errors import SettingsError
 from recording import kinds
 from recording.evaluate import evaluate
 from recording.model import Recording
-from tools.delivery.stage import StageError, ended
 from tools.outputs import stack_outputs
+from tools.stage import StageError, ended
 
 RECIPE = kinds.imagebuilder.RECIPE.token
 NEEDED = ("image_recipe_version",)

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.bake.pipeline import Clock
-from tools.delivery.stage import StageError, client, ended
+from tools.stage import StageError, client, ended
 
 POLL_S = 15.0
 RUNNING, SUCCEEDED = ("InProgress", "Stopping"), "Succeeded"

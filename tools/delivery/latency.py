@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.calling import region_of
-from tools.delivery.stage import StageError, client, ended
 from tools.outputs import stack_outputs
+from tools.stage import StageError, client, ended
 
 NEEDED = ("router_arn",)
 LIMIT_MS, LEAST, MINUTES = 60.0, 10, 10.0

@@ -14,8 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.calling import region_of
 from tools.delivery import summary as slack
-from tools.delivery.stage import client, ended
 from tools.outputs import stack_outputs
+from tools.stage import client, ended
 
 NEEDED = ("router_arn",)
 ALIAS = "prod"

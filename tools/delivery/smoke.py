@@ -32,10 +32,10 @@ from tlfif.names import METRIC_SMOKE_UNSTABLE, NAMESPACE_DELIVERY, SMOKE_PARAMET
 from tools.calling import region_of
 from tools.delivery import proved
 from tools.delivery import summary as slack
-from tools.delivery.stage import CANNOT_SAY, StageError, UnjudgedError, client, ended, parameter
 from tools.delivery.store import upload
 from tools.outputs import stack_outputs
 from tools.posting import NOT_ITS_FAULT, Posting
+from tools.stage import CANNOT_SAY, StageError, UnjudgedError, client, ended, parameter
 
 NEEDED = ("api_url", "user_pool_id", "user_pool_client_id")
 PROMPT = "What is the capital of France? Answer in one sentence."

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from components.naming import stack_name
 from tlfif.names import SMOKE_PARAMETER
-from tools.delivery.stage import client, ended
 from tools.outputs import stack_outputs
+from tools.stage import client, ended
 from tools.user import new_password
 
 NEEDED = ("user_pool_id",)

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.delivery.stage import StageError, client, ended
+from tools.stage import StageError, client, ended
 
 
 def main() -> int:

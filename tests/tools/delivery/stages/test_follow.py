@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 
 from tools.bake.pipeline import Clock
 from tools.delivery.follow import Follower
-from tools.delivery.stage import StageError
+from tools.stage import StageError
 
 pytestmark = pytest.mark.story("CI-001")
 
