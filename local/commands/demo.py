@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -10,7 +11,8 @@ from local.aws.ec2 import Delays
 from local.cloud import LocalCloud, Options
 from local.commands.shared import SECONDS_PER_MINUTE, CommandError
 from local.users import login
-from tlfif import names
+from recording import kinds
+from tlfif import environment, names
 
 USER = "ada@example.com"
 IDLE_MINUTES = 1
@@ -210,7 +212,9 @@ def summary(
     """What the answers cost on AWS: the lane's seconds, and the GPU's price from its start to its
     idle stop.
     """
-    price = float(cloud.function("router").environment["TLFIF_GPU_EUR_PER_HOUR"])
+    settings = cloud.recording.one(kinds.ssm.PARAMETER.token, "gpu-node-settings")
+    told = environment.Node.read(json.loads(settings.inputs["insecureValue"]))
+    price = told.gpu_eur_per_hour
     boot_s, idle_min = names.BOOT_ETA_S, names.DEFAULT_IDLE_MINUTES
     first, last = replies
     if first["engine"] == names.LANE_ENGINE:
