@@ -91,7 +91,7 @@ class Delivery(Component):
         )
         self._create_webhook()
         self.pipeline = self._create_pipeline(
-            [self._create_build(each) for each in self._stages()],
+            {each.name: self._create_build(each) for each in self._stages()}
         )
         self._tell_how_it_ended()
         self._bill(*cost_lines(args.settings))
@@ -181,19 +181,20 @@ class Delivery(Component):
 
     # --- the pipeline
 
-    def _create_pipeline(self, builds: Sequence[BuildProject]) -> aws.codepipeline.Pipeline:
+    def _create_pipeline(self, builds: Mapping[str, BuildProject]) -> aws.codepipeline.Pipeline:
+        """Runs the builds of these stages, in their order."""
         args, bucket = self._args, self.artifacts.bucket.arn
         connection = args.settings.delivery.connection_arn or ""
         granted = self._role(
             "codepipeline.amazonaws.com",
             iam_delivery.use_connection(connection),
-            iam_delivery.run_builds([each.project.arn for each in builds]),
+            iam_delivery.run_builds([each.project.arn for each in builds.values()]),
             *iam_delivery.keep_artifacts(bucket, self.pipeline_name),
         )
         actions: dict[str, list[aws.codepipeline.PipelineStageActionArgsDict]] = {}
-        for stage, build in zip(self._stages(), builds, strict=True):
-            of_stage = actions.setdefault(_WITHIN.get(stage.name, stage.name).capitalize(), [])
-            of_stage.append(_build(stage.name, build, len(of_stage) + 1))
+        for stage, build in builds.items():
+            of_stage = actions.setdefault(_WITHIN.get(stage, stage).capitalize(), [])
+            of_stage.append(_build(stage, build, len(of_stage) + 1))
         return aws.codepipeline.Pipeline(
             f"{self._name}-pipeline",
             name=self.pipeline_name,

@@ -16,6 +16,7 @@ from local.aws.moto import Moto, start_moto
 from local.deployment.backend import LocalBackend, bake
 from local.deployment.provider.cloud import CloudFile
 from local.engine.deployment import Deployment
+from local.functions import LANE, build_bundles
 from local.lambda_.host import FunctionHost
 from local.lambda_.model import FunctionSpec
 from local.machine.hub import local_model_config, model_hub
@@ -27,7 +28,8 @@ from local.monitoring.platform import Platform
 from local.node import model_file
 from local.node.model_server import THREADS
 from local.node.node import LocalNode
-from local.running import LANE, Options, Running, Site, build_bundles
+from local.running import Running
+from local.site import Options, Site
 from recording import kinds
 from recording.evaluate import evaluate, stack_region
 from recording.model import Recording

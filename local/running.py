@@ -18,12 +18,10 @@ from local.lambda_.model import InvokeResult, LambdaApiError
 from local.monitoring.platform import Platform
 from local.monitoring.stage import StageControl
 from local.node.node import LocalNode
-from local.site import Options, Site
+from local.site import Site
 from recording import kinds
 from recording.model import Recording
 from tlfif import environment
-
-__all__ = ["LANE", "Front", "Options", "Running", "Site", "build_bundles"]
 
 INSTANCE = kinds.ec2.INSTANCE.token
 PARAMETER = kinds.ssm.PARAMETER.token

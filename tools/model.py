@@ -5,7 +5,6 @@ A file is only carried to the bucket here. The stack's own function, which alone
 weights, checks what has arrived, as it does with what comes from the hub.
 """
 
-import argparse
 import hashlib
 import re
 import sys
@@ -17,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tlfif import names
 from tools.calling import CallError, call, region_of
-from tools.outputs import OutputsError, stack_outputs
+from tools.outputs import OutputsError, stack_outputs, stack_parser
 
 NEEDED = ("replies_bucket", "model_status")
 # The function may take Lambda's 15 minutes.
@@ -33,11 +32,7 @@ class ModelError(RuntimeError):
 
 def main() -> int:
     """Brings them and prints the function's line; 0 when they are there, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m tools.model", description=__doc__)
-    parser.add_argument("--stack", default="dev", help="whose weights (default: %(default)s)")
-    parser.add_argument(
-        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
-    )
+    parser = stack_parser("python -m tools.model", __doc__, "whose weights")
     parser.add_argument("--file", type=Path, help="the weights, instead of the hub's")
     arguments = parser.parse_args()
     try:

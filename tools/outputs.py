@@ -1,5 +1,6 @@
 """The outputs of a deployed stack, for the commands that act on it."""
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -10,6 +11,19 @@ from typing import Any
 
 class OutputsError(RuntimeError):
     """There are no outputs to act on; the message says why and what to do."""
+
+
+def stack_parser(prog: str, description: str | None, whose: str) -> argparse.ArgumentParser:
+    """The command line of what acts on a deployed stack: `stack`, and `outputs` (a file, or None).
+
+    `whose` begins the help of the first.
+    """
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument("--stack", default="dev", help=f"{whose} (default: %(default)s)")
+    parser.add_argument(
+        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
+    )
+    return parser
 
 
 def stack_outputs(

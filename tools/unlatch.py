@@ -5,14 +5,12 @@ The stack's guardian does it, which alone may: it knows what the month has cost,
 it would latch again at once.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.calling import CallError, call
-from tools.outputs import OutputsError, stack_outputs
+from tools.outputs import OutputsError, stack_outputs, stack_parser
 
 NEEDED = ("guardian_arn",)
 # The guardian waits for a run that is under way.
@@ -21,11 +19,7 @@ _WITHIN_S = 60.0
 
 def main() -> int:
     """Calls the guardian and prints its line; 0 when it did it, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m tools.unlatch", description=__doc__)
-    parser.add_argument("--stack", default="dev", help="whose latch (default: %(default)s)")
-    parser.add_argument(
-        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
-    )
+    parser = stack_parser("python -m tools.unlatch", __doc__, "whose latch")
     parser.add_argument("--breaker", action="store_true", help="forget failed boots instead")
     arguments = parser.parse_args()
     command = "reset_breaker" if arguments.breaker else "unlatch"

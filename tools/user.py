@@ -2,18 +2,17 @@
 it next.
 """
 
-import argparse
 import re
 import secrets
 import string
 import sys
-from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.outputs import OutputsError, stack_outputs
+from tools.outputs import OutputsError, stack_outputs, stack_parser
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 NEEDED = ("api_url", "user_pool_id", "user_pool_client_id")
@@ -25,11 +24,7 @@ class UserError(RuntimeError):
 
 def main() -> int:
     """Makes the user and prints how to sign in; 0, or 1 with one line of error."""
-    parser = argparse.ArgumentParser(prog="python -m tools.user", description=__doc__)
-    parser.add_argument("--stack", default="dev", help="whose user (default: %(default)s)")
-    parser.add_argument(
-        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
-    )
+    parser = stack_parser("python -m tools.user", __doc__, "whose user")
     parser.add_argument("email")
     arguments = parser.parse_args()
     try:
@@ -53,21 +48,31 @@ def create(email: str, pool_id: str) -> str:
         cognito = boto3.client(
             "cognito-idp", region_name=pool_id.partition("_")[0], config=Config(connect_timeout=5)
         )
-        attributes = [
-            {"Name": "email", "Value": email},
-            {"Name": "email_verified", "Value": "true"},
-        ]
-        cognito.admin_create_user(
-            UserPoolId=pool_id, Username=email, UserAttributes=attributes, MessageAction="SUPPRESS"
-        )
-        cognito.admin_set_user_password(
-            UserPoolId=pool_id, Username=email, Password=password, Permanent=True
-        )
+        add(cognito, pool_id, email)
+        confirm(cognito, pool_id, email, password)
     except ClientError as error:
         raise UserError(_refusal(error, email, pool_id)) from error
     except BotoCoreError as error:
         raise UserError(f"AWS cannot be asked: {error}") from error
     return password
+
+
+def add(cognito: Any, pool_id: str, email: str) -> None:
+    """A new user, to whom Cognito writes nothing. Raises ClientError."""
+    attributes = [
+        {"Name": "email", "Value": email},
+        {"Name": "email_verified", "Value": "true"},
+    ]
+    cognito.admin_create_user(
+        UserPoolId=pool_id, Username=email, UserAttributes=attributes, MessageAction="SUPPRESS"
+    )
+
+
+def confirm(cognito: Any, pool_id: str, email: str, password: str) -> None:
+    """Has a user sign in with this password from now on. Raises ClientError."""
+    cognito.admin_set_user_password(
+        UserPoolId=pool_id, Username=email, Password=password, Permanent=True
+    )
 
 
 def _refusal(error: ClientError, email: str, pool_id: str) -> str:

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components import iam, prices
@@ -26,12 +24,12 @@ from recording.evaluate import configuration, stack_region
 from tools.bake import images, outcome
 from tools.bake.outcome import BakeError
 from tools.bake.pipeline import Clock, Pipeline, Step, ami_of, log_of
+from tools.stage import client
 
 POLICY = "docs/operating.md, What who bakes may do"
 REAL = Clock()
 # At once, whoever reads it: a bake's log in CI is a pipe.
 _said = partial(print, flush=True)
-_CALLS = Config(connect_timeout=10, read_timeout=30, retries={"total_max_attempts": 4})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +59,12 @@ class Aws:
 
     @classmethod
     def connect(cls, region: str) -> "Aws":
-        def client(service: str) -> Any:
-            return boto3.client(service, region_name=region, config=_CALLS)
-
-        account_id = client("sts").get_caller_identity()["Account"]
+        account_id = client("sts", region).get_caller_identity()["Account"]
         return cls(
             account_id=account_id,
-            imagebuilder=client("imagebuilder"),
-            ec2=client("ec2"),
-            ssm=client("ssm"),
+            imagebuilder=client("imagebuilder", region),
+            ec2=client("ec2", region),
+            ssm=client("ssm", region),
         )
 
 

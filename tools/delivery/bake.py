@@ -4,7 +4,6 @@ Image Builder bakes the recipe that is deployed, and `pulumi up` deploys it. Whe
 for this commit, the nodes would get an older one: the stage fails, and nothing after it runs.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from components.settings_errors import SettingsError
 from recording import kinds
 from recording.evaluate import evaluate
 from recording.model import Recording
-from tools.outputs import stack_outputs
+from tools.outputs import stack_outputs, stack_parser
 from tools.stage import StageError, ended
 
 RECIPE = kinds.imagebuilder.RECIPE.token
@@ -21,11 +20,7 @@ NEEDED = ("image_recipe_version",)
 
 def main() -> int:
     """0 when a bake is of this commit's software, 1 with one line of error."""
-    parser = argparse.ArgumentParser(prog="python -m tools.delivery.bake", description=__doc__)
-    parser.add_argument("--stack", default="dev", help="whose image (default: %(default)s)")
-    parser.add_argument(
-        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
-    )
+    parser = stack_parser("python -m tools.delivery.bake", __doc__, "whose image")
     given = parser.parse_args()
     return ended(lambda: _check(given.stack, given.outputs))
 

@@ -17,11 +17,12 @@ from components import bundle
 from components.packages import BundleError
 from components.settings_groups import DeliverySettings
 from recording.model import ROOT
+from recording.shipped import stack_file
 from tools.calling import region_of
 from tools.delivery import summary
 from tools.delivery.shifting import Deployment, Outcome, Pace, Plan, Stopped, deaf, stoppable
 from tools.delivery.versions import CONFIG, DeliveryError, Router
-from tools.outputs import OutputsError, stack_outputs
+from tools.outputs import OutputsError, stack_outputs, stack_parser
 
 NEEDED = ("router_arn", "probe_arn", "pipeline_name")
 # `KEY=value`, for the stages that follow.
@@ -31,11 +32,7 @@ _MOST_PERCENT, _MOST_MINUTES = 50.0, 30.0
 
 def main() -> int:
     """Deploys and prints the summary; 0 if the version serves, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m tools.delivery.deploy", description=__doc__)
-    parser.add_argument("--stack", default="dev", help="whose router (default: %(default)s)")
-    parser.add_argument(
-        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
-    )
+    parser = stack_parser("python -m tools.delivery.deploy", __doc__, "whose router")
     parser.add_argument("--percent", help="of the traffic at first (default: the stack's)")
     parser.add_argument("--minutes", help="for which it has that part (default: the stack's)")
     parser.add_argument("--bundle", type=Path, help="a zip that was built already")
@@ -129,7 +126,7 @@ def _own_settings(stack: str) -> dict[str, Any]:
         "canaryMinutes": fields["canary_minutes"].default,
     }
     try:
-        text = (ROOT / f"Pulumi.{stack}.yaml").read_text()
+        text = stack_file(stack).read_text()
         said = (yaml.safe_load(text).get("config") or {}).get("tl-fif:delivery") or {}
     except (OSError, AttributeError, yaml.YAMLError):
         return usual

@@ -11,11 +11,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from tools.calling import region_of
-from tools.outputs import stack_outputs
+from tools.outputs import stack_outputs, stack_parser
 from tools.stage import StageError, client, ended
 
 NEEDED = ("router_arn",)
@@ -30,11 +29,7 @@ _COLD, _INVOCATION = ("Initialization", "Init"), "Invocation"
 
 def main() -> int:
     """0 when p95 is within the limit or cannot be judged, 1 with one line of error."""
-    parser = argparse.ArgumentParser(prog="python -m tools.delivery.latency", description=__doc__)
-    parser.add_argument("--stack", default="dev", help="whose router (default: %(default)s)")
-    parser.add_argument(
-        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
-    )
+    parser = stack_parser("python -m tools.delivery.latency", __doc__, "whose router")
     parser.add_argument(
         "--minutes", type=float, default=MINUTES, help="how far back (default: %(default)g)"
     )

@@ -4,7 +4,6 @@ A smoke test that was stopped, or ran out of time, rolls nothing back, and nobod
 next deployment begins with `python -m tools.delivery.proved`, which says what serves untried.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tlfif.names import ALIAS
 from tools.calling import region_of
 from tools.delivery import summary as slack
-from tools.outputs import stack_outputs
+from tools.outputs import stack_outputs, stack_parser
 from tools.stage import client, ended
 
 NEEDED = ("router_arn",)
-ALIAS = "prod"
 _SAYS = "Smoke tests passed with versions"
 # Far more than are kept, and far less than the 256 characters that Lambda takes.
 _REMEMBERED = 20
@@ -26,11 +25,7 @@ _REMEMBERED = 20
 
 def main() -> int:
     """Says what serves untried; 0 whatever it is, for the deployment that follows may mend it."""
-    parser = argparse.ArgumentParser(prog="python -m tools.delivery.proved", description=__doc__)
-    parser.add_argument("--stack", default="dev", help="whose router (default: %(default)s)")
-    parser.add_argument(
-        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
-    )
+    parser = stack_parser("python -m tools.delivery.proved", __doc__, "whose router")
     given = parser.parse_args()
     return ended(lambda: _tell(given.stack, given.outputs))
 

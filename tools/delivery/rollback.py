@@ -4,9 +4,7 @@ Of a deployment that was never finished it takes the shift back, and no more. Wh
 must answer a call first.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,7 +13,7 @@ from tools.calling import region_of
 from tools.delivery import summary
 from tools.delivery.shifting import Pace
 from tools.delivery.versions import CONFIG, EVENT, LATEST, TRIES, DeliveryError, Router, Serving
-from tools.outputs import OutputsError, stack_outputs
+from tools.outputs import OutputsError, stack_outputs, stack_parser
 
 NEEDED = ("router_arn",)
 PIPED = "the next deployment shifts on from there"
@@ -27,11 +25,7 @@ UNPIPED = (
 
 def main() -> int:
     """Moves the alias and says what serves; 0, or 1 with one line of error."""
-    parser = argparse.ArgumentParser(prog="python -m tools.delivery.rollback", description=__doc__)
-    parser.add_argument("--stack", default="dev", help="whose router (default: %(default)s)")
-    parser.add_argument(
-        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
-    )
+    parser = stack_parser("python -m tools.delivery.rollback", __doc__, "whose router")
     parser.add_argument("--version", help="which version is to serve (default: the one before)")
     parser.add_argument(
         "--from",

@@ -28,12 +28,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components.naming import stack_name
 from recording.model import ROOT
-from tlfif.names import METRIC_SMOKE_UNSTABLE, NAMESPACE_DELIVERY, SMOKE_PARAMETER
+from tlfif.names import ALIAS, METRIC_SMOKE_UNSTABLE, NAMESPACE_DELIVERY, SMOKE_PARAMETER
 from tools.calling import region_of
 from tools.delivery import proved
 from tools.delivery import summary as slack
 from tools.delivery.store import upload
-from tools.outputs import stack_outputs
+from tools.outputs import stack_outputs, stack_parser
 from tools.posting import NOT_ITS_FAULT, Posting
 from tools.stage import CANNOT_SAY, StageError, UnjudgedError, client, ended, parameter
 
@@ -81,11 +81,7 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     """The command line; argparse ends the process when it is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m tools.delivery.smoke", description=__doc__)
-    parser.add_argument("--stack", default="dev", help="which (default: %(default)s)")
-    parser.add_argument(
-        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
-    )
+    parser = stack_parser("python -m tools.delivery.smoke", __doc__, "which")
     parser.add_argument("--version", help="the router's version that is tried (default: any)")
     parser.add_argument("--prompt", default=PROMPT)
     seconds = "s until there must be the reply (default and most: %(default)g)"
@@ -151,7 +147,7 @@ def _require(version: str | None, outputs: Mapping[str, Any]) -> None:
     if version is None:
         return
     arn = outputs["router_arn"]
-    found = client("lambda", region_of(arn)).get_alias(FunctionName=arn, Name=proved.ALIAS)
+    found = client("lambda", region_of(arn)).get_alias(FunctionName=arn, Name=ALIAS)
     weights = (found.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
     if found["FunctionVersion"] != version or weights:
         shares = "".join(f", {each} with {weight:.0%}" for each, weight in weights.items())

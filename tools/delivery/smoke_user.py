@@ -1,15 +1,14 @@
 """`make smoke-user`: the user who signs in for the smoke test; again, and it has a new password."""
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
 from components.naming import stack_name
 from tlfif.names import SMOKE_PARAMETER
-from tools.outputs import stack_outputs
+from tools.outputs import stack_outputs, stack_parser
 from tools.stage import client, ended
-from tools.user import new_password
+from tools.user import add, confirm, new_password
 
 NEEDED = ("user_pool_id",)
 # Nobody's address: .invalid is reserved (RFC 2606), and the pool sends no mail to it.
@@ -18,13 +17,7 @@ EMAIL = "smoke-test@{stack}.tl-fif.invalid"
 
 def main() -> int:
     """Makes the user and its parameter; 0, or 1 with one line of error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.delivery.smoke_user", description=__doc__
-    )
-    parser.add_argument("--stack", default="dev", help="whose user (default: %(default)s)")
-    parser.add_argument(
-        "--outputs", type=Path, help="the stack's outputs as JSON, instead of asking pulumi"
-    )
+    parser = stack_parser("python -m tools.delivery.smoke_user", __doc__, "whose user")
     arguments = parser.parse_args()
     return ended(lambda: _make(arguments.stack, arguments.outputs))
 
@@ -34,21 +27,11 @@ def _make(stack: str, file: Path | None) -> int:
     region, email, password = pool_id.partition("_")[0], EMAIL.format(stack=stack), new_password()
     cognito = client("cognito-idp", region)
     try:
-        cognito.admin_create_user(
-            UserPoolId=pool_id,
-            Username=email,
-            UserAttributes=[
-                {"Name": "email", "Value": email},
-                {"Name": "email_verified", "Value": "true"},
-            ],
-            MessageAction="SUPPRESS",
-        )
+        add(cognito, pool_id, email)
         done = "is made"
     except cognito.exceptions.UsernameExistsException:
         done = "has a new password"
-    cognito.admin_set_user_password(
-        UserPoolId=pool_id, Username=email, Password=password, Permanent=True
-    )
+    confirm(cognito, pool_id, email, password)
     name = stack_name(SMOKE_PARAMETER, stack)
     # A smoke test that signs in between these two calls fails, and the next one does not.
     client("ssm", region).put_parameter(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components.naming import stack_name
@@ -14,6 +13,7 @@ from recording import revision
 from recording.model import ROOT
 from tlfif.names import SLACK_PARAMETER
 from tools.delivery.shifting import Outcome
+from tools.stage import client, parameter
 
 if TYPE_CHECKING:
     from recording.differences import Change
@@ -92,14 +92,11 @@ def _due(changes: "list[Change]") -> list[str]:
 def tell(stack: str, region: str, text: str) -> str:
     """Posts it to the stack's Slack webhook, if it has one; what was wrong, "" if nothing."""
     name = stack_name(SLACK_PARAMETER, stack)
-    ssm = boto3.client("ssm", region_name=region)
     try:
-        url = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        return ""
+        url = parameter(client("ssm", region), name)
     except (BotoCoreError, ClientError) as error:
         return f"Slack was not told: {name} cannot be read: {error}"
-    return _posted(url, {"text": text})
+    return _posted(url, {"text": text}) if url else ""
 
 
 def _posted(url: str, message: Mapping[str, Any]) -> str:
