@@ -86,6 +86,28 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     return outcome
 
 
+class FailuresAtOnce:
+    """A failed test says its name and why at once: a run that is cut off has no summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = f"{crash.path}:{crash.lineno}: {crash.message}" if crash else report.longreprtext
+            self._terminal.write_line("")
+            self._terminal.write_line(f"{report.when} of {report.nodeid}: {why[:1000]}", red=True)
+
+
+# After the terminal's own reporter, and in the process that has one and its workers' reports.
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(terminal))
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def moto_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Moto]:
     async with Processes(tmp_path_factory.mktemp("moto")) as procs:
