@@ -3,6 +3,7 @@ stands before it.
 """
 
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -93,11 +94,13 @@ class FailuresAtOnce:
         self._terminal = terminal
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            crash = getattr(report.longrepr, "reprcrash", None)
-            why = f"{crash.path}:{crash.lineno}: {crash.message}" if crash else report.longreprtext
-            self._terminal.write_line("")
-            self._terminal.write_line(f"{report.when} of {report.nodeid}: {why[:1000]}", red=True)
+        if not report.failed:
+            return
+        crash = getattr(report.longrepr, "reprcrash", None)
+        why = crash.message if crash else report.longreprtext
+        places = re.findall(r"^(tests/[\w/]+\.py:\d+):", report.longreprtext, re.MULTILINE)
+        said = f"{report.when} of {report.nodeid}: {' '.join(places)}: {why[:1000]}"
+        self._terminal.write_line(f"\n{said}", red=True)
 
 
 # After the terminal's own reporter, and in the process that has one and its workers' reports.

@@ -20,6 +20,9 @@ from tlfif import names
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
 NO_CAPACITY = "InsufficientInstanceCapacity"
+# Instances stay pending here for as long as the lane takes, which on a busy machine is longer than
+# the scaled minutes after which the guardian takes a boot for failed.
+GPU = {"slots": 4, "maxLifetimeHours": 24, "spot": True, "bootAllowanceMinutes": 60}
 
 
 class Gate:
@@ -44,7 +47,7 @@ async def cloud() -> AsyncIterator[LocalCloud]:
     """
     options = Options(
         lane=True,
-        config={"tl-fif:gpu": {"slots": 4, "maxLifetimeHours": 24, "spot": True}},
+        config={"tl-fif:gpu": GPU},
         seconds_per_minute=1.0,
         delays=Delays(pending_s=0.2, stopping_s=0.2),
     )
