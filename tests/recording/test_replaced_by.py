@@ -99,12 +99,12 @@ def _changed(inputs: Inputs, changes: Inputs) -> dict[str, Any]:
 
 
 def _name_of(kind: Kind, schema: Mapping[str, Any]) -> str | None:
-    """The property that names one of the kind, if the provider has it."""
+    """The property that names one of the kind, if the provider lets it be given."""
     type_ = terraform_type(kind.token, dict(schema))
     assert type_ is not None, kind.token
     snake = re.sub(r"(?=[A-Z])", "_", kind.name_property).lower()
-    known = schema[type_]["block"]["attributes"]
-    return kind.name_property if kind.attributes.get("name", snake) in known else None
+    known = schema[type_]["block"]["attributes"].get(kind.attributes.get("name", snake), {})
+    return kind.name_property if known.keys() & {"optional", "required"} else None
 
 
 def _each_changed(resource: Resource, named: str | None) -> Iterator[tuple[str, Inputs, Inputs]]:
