@@ -9,6 +9,7 @@ import pulumi
 
 import components
 from components.component import Component
+from components.private_bucket import PrivateBucket
 from components.rest_api import RestApi
 from recording import kinds
 from recording.model import Recording
@@ -30,7 +31,7 @@ def test_every_component_derives_from_the_base() -> None:
 def test_a_components_type_is_its_class_name(literal: Recording) -> None:
     declared = {r.type for r in literal.resources if not r.custom}
     named = {f"tl-fif:components:{each.__name__}" for each in classes()}
-    bases = {f"tl-fif:components:{each.__name__}" for each in (Component, RestApi)}
+    bases = {f"tl-fif:components:{each.__name__}" for each in (Component, PrivateBucket, RestApi)}
     assert declared - {"pulumi:pulumi:Stack"} == named - bases
 
 

@@ -83,7 +83,9 @@ def test_a_node_may_stop_only_itself(recording: Recording) -> None:
     assert work["PutMetrics"]["Condition"] == {
         "StringEquals": {"cloudwatch:namespace": names.NAMESPACE_GPU}
     }
+    assert work["LeaveSecrets"]["Effect"] == "Deny"
     assert set(work) == {
+        "LeaveSecrets",
         "ReadParameter",
         "ReadReplies",
         "WriteReplies",

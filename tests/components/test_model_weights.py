@@ -10,7 +10,6 @@ from support.program import evaluate
 from components import deployed
 from components.model_weights import STATUS
 from components.settings import ModelSettings
-from components.storage import KEPT_DAYS
 from local.iam.policy import Statement
 from local.lambda_ import invocations
 from recording import kinds
@@ -199,21 +198,28 @@ def test_what_no_role_finishes_is_ended_everywhere(recording: Recording) -> None
 def test_whatever_a_role_writes_expires_or_is_weights(stack: str) -> None:
     recording = evaluate(stack)
     bucket = f"arn:aws:s3:::{recording.outputs['replies_bucket']}/"
+    expiring = [
+        f"arn:aws:s3:::{each.inputs['bucket']}/{rule['filter']['prefix']}"
+        for each in recording.of_type(kinds.s3.BUCKET_LIFECYCLE.token)
+        for rule in each.inputs["rules"]
+        if "expiration" in rule
+    ]
     written = {
-        resource.removeprefix(bucket).removesuffix("/*")
+        resource
         for policy in recording.of_type(kinds.iam.ROLE_POLICY.token)
         for statement in json.loads(policy.inputs["policy"])["Statement"]
-        if "s3:PutObject" in statement["Action"]
+        if "s3:PutObject" in statement["Action"] and statement["Effect"] == "Allow"
         for resource in (
             [statement["Resource"]]
             if isinstance(statement["Resource"], str)
             else statement["Resource"]
         )
     }
-    assert written >= {"replies", "models", "incoming"}
+    assert written >= {f"{bucket}{each}/*" for each in ("replies", "models", "incoming")}
     # One of each, which the next takes the place of.
-    money = {each.KEY for each in (Billed, Latch, Ledger, Metered)}
-    assert written - {"models"} - money <= KEPT_DAYS.keys()
+    money = {f"{bucket}{each.KEY}" for each in (Billed, Latch, Ledger, Metered)}
+    kept = written - {f"{bucket}models/*"} - money
+    assert [each for each in kept if not each.startswith(tuple(expiring))] == []
 
 
 def test_the_bill_has_the_weights(dev: Recording) -> None:
