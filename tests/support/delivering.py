@@ -138,6 +138,19 @@ class Site:
             "the alarms are calm",
         )
 
+    def hear(self, seen: Counter[tuple[int, str]], count: int = 3) -> None:
+        """Waits until the callers have had so many answers more."""
+        enough = seen.total() + count
+        self.until(lambda: seen.total() >= enough, f"{count} answers", 120)
+
+    def hear_from_now(self, seen: Counter[tuple[int, str]]) -> None:
+        """Leaves the answers that callers get of what the alias names by now, and no others."""
+        # It is followed within half a second; then one answer may be under way.
+        time.sleep(0.7)
+        self.hear(seen, 1)
+        seen.clear()
+        self.hear(seen)
+
     @contextmanager
     def callers(self) -> Iterator[Counter[tuple[int, str]]]:
         """Somebody asks again and again for as long as the block lasts; counts what they got."""
@@ -146,7 +159,7 @@ class Site:
         headers = {"Authorization": pool_of(self.cloud).token()}
 
         def ask() -> None:
-            with httpx.Client(base_url=self.cloud.api_url, headers=headers) as client:
+            with httpx.Client(base_url=self.cloud.api_url, headers=headers, timeout=60) as client:
                 while not over.wait(0.08):
                     answer = client.get("/status")
                     seen[answer.status_code, answer.text[:12]] += 1

@@ -65,7 +65,7 @@ def test_this_commits_router_is_deployed_once(site: Site) -> None:
     assert (code, site.serving) == (0, (version, {}))
     assert f"tl-fif dev: version {version} serves; nothing to deploy" in said
     with site.callers() as seen:
-        time.sleep(0.5)
+        site.hear(seen)
     assert {status for status, _ in seen} == {200}
 
 
@@ -76,9 +76,7 @@ def test_a_good_version_gets_a_part_then_all_and_everybody_hears_of_it(site: Sit
         code, said = site.deploy((ANSWERS % "new").replace("    return", TRACED + "    return"))
         assert code == 0, said
         new, weights = site.serving
-        time.sleep(0.7)
-        seen.clear()
-        time.sleep(0.5)
+        site.hear_from_now(seen)
     assert (int(new), weights) == (int(old) + 1, {})
     # Nobody's request failed, and by now all get the new one.
     assert set(seen) == {(200, "new")}
@@ -107,10 +105,8 @@ def test_one_that_fails_its_callers_loses_them_again(site: Site, code: str, alar
         assert site.serving == old
         assert "deployment FAILED" in said
         assert alarm in said
-        time.sleep(0.7)
         during = dict(seen)
-        seen.clear()
-        time.sleep(0.5)
+        site.hear_from_now(seen)
     assert {status // 100 for status, _ in during} == {2, 5}
     assert set(seen) == {(200, "old")}
     # The alarms calm down before the next.
@@ -150,7 +146,7 @@ def test_an_alias_that_anybody_moved_is_followed_within_a_second(site: Site) -> 
     )
     time.sleep(0.6)
     with site.callers() as seen:
-        time.sleep(1.5)
+        site.hear(seen, 16)
     # Evenly spread, as it is in the long run.
     assert {answer for _, answer in seen} == {"one", "two"}
     assert seen[200, "two"] == pytest.approx(seen.total() / 4, abs=2)
@@ -173,7 +169,7 @@ def test_ten_deployments_leave_five_versions_and_the_one_in_use(site: Site) -> N
     assert site.rollback()[0] == 0
     assert site.serving == (str(int(version) - 1), {})
     with site.callers() as seen:
-        time.sleep(0.5)
+        site.hear(seen)
     assert set(seen) == {(200, "v8")}
     site.rollback("--version", version)
     assert site.serving == (version, {})
@@ -305,5 +301,5 @@ def test_a_signal_during_the_summary_ends_nothing(
     code, said = site.deploy(ANSWERS % "interrupted", *QUICK)
     assert code == 0, said
     with site.callers() as seen:
-        time.sleep(0.5)
+        site.hear(seen)
     assert (200, "interrupted") in seen
