@@ -124,17 +124,17 @@ async def start_provider(procs: Processes, plugins: Path, url: str, folder: Path
     """
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "TF_"))}
     env = {**kept, "AWS_ENDPOINT_URL": url, "GOGC": "400"}
-    found: list[str] = []
+    name = f"provider-{folder.name}"
+    log = procs.log_dir / f"{name}.log"
 
-    def hear(line: str) -> None:
-        found.extend(re.findall(rf"{REATTACH}='(.+)'", line))
+    def said() -> list[str]:
+        return re.findall(rf"{REATTACH}='(.+)'\n", log.read_text())
 
     async def ready() -> bool:
-        return bool(found)
+        return bool(said())
 
+    # Its log is a file: while tests run, nobody would read a pipe, and it would wait for ever.
     argv = [str(find_provider(plugins)), "-debug"]
-    name = f"provider-{folder.name}"
     # Paths to bundles are relative.
-    options: Any = {"cwd": folder, "ready": ready, "timeout": 120, "on_line": hear}
-    await procs.start(name, argv, env=env, **options)
-    return found[0]
+    await procs.start(name, argv, env=env, cwd=folder, ready=ready, timeout=120)
+    return said()[0]
