@@ -14,6 +14,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi import checks
 from support.surface import Surface, problem
 
@@ -42,8 +43,8 @@ INFER, REPLY, CANCEL = (
 @API.hook
 def map_case(context: schemathesis.HookContext, case: schemathesis.Case) -> schemathesis.Case:
     """Makes a body that the schema allows one that the API takes; one that it forbids stays."""
-    is_good = case.meta is None or case.meta.generation.mode.is_positive
-    if case.operation.label == INFER.label and is_good and isinstance(case.body, dict):
+    made = case.meta.components.get(ParameterLocation.BODY) if case.meta else None
+    if case.operation.label == INFER.label and made and made.mode.is_positive:
         case.body = taken(case.body)
     return case
 
