@@ -34,10 +34,10 @@ from tlfif.queue.conversation import Message
 pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
 
 
-ADA: list[Message] = [
-    {"role": "user", "content": "My name is Ada."},
-    {"role": "assistant", "content": "Hello Ada."},
-    {"role": "user", "content": "What is my name? One word."},
+MINKA: list[Message] = [
+    {"role": "user", "content": "My cat is called Minka."},
+    {"role": "assistant", "content": "Minka is a nice name for a cat."},
+    {"role": "user", "content": "What is the name of my cat?"},
 ]
 
 
@@ -142,7 +142,7 @@ async def test_the_lambda_bundle_itself_answers_here(
     try:
         with contextlib.closing(scripts.connect("127.0.0.1", valkey.port)) as queue:
             for cold in (True, False):
-                asked = {"prompt": "What is the capital of France?"} if cold else {"messages": ADA}
+                asked = {"prompt": "What is the capital of France?"} if cold else {"messages": MINKA}
                 job = jobs.new_job(options={"max_tokens": 4, "temperature": 0}, **asked)
                 jobs.accept(queue, job)
                 result = await host.invoke(b'{"token": "test"}')
@@ -153,7 +153,7 @@ async def test_the_lambda_bundle_itself_answers_here(
                 assert (reply["status"], reply["engine"]) == ("done", names.LANE_ENGINE)
                 assert reply["text"]
                 assert reply["completion_tokens"] == 4
-                assert cold or "Ada" in reply["text"]
+                assert cold or "Minka" in reply["text"]
     finally:
         await host.stop()
 
