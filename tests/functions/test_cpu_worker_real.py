@@ -142,7 +142,9 @@ async def test_the_lambda_bundle_itself_answers_here(
     try:
         with contextlib.closing(scripts.connect("127.0.0.1", valkey.port)) as queue:
             for cold in (True, False):
-                asked = {"prompt": "What is the capital of France?"} if cold else {"messages": MINKA}
+                asked = (
+                    {"prompt": "What is the capital of France?"} if cold else {"messages": MINKA}
+                )
                 job = jobs.new_job(options={"max_tokens": 4, "temperature": 0}, **asked)
                 jobs.accept(queue, job)
                 result = await host.invoke(b'{"token": "test"}')

@@ -88,18 +88,14 @@ async def test_it_remembers_what_was_said_before(model: Model) -> None:
     assert "Minka" not in forgetful
 
 
-@pytest.mark.parametrize(
-    "messages",
-    [
+async def test_whoever_spoke_before_it_answers(model: Model) -> None:
+    for messages in (
         turns("system: Be brief.", "user: Hi"),
         turns("assistant: Hello.", "user: Hi"),
         turns("user: Hi", "user: Are you there?"),
         turns("system: Be brief.", "assistant: Hello.", "assistant: Well?", "user: Hi"),
-        turns(*["user: Hi", "assistant: Hello."] * 4, "user: Hi"),
-    ],
-)
-async def test_whoever_spoke_before_it_answers(model: Model, messages: list[Message]) -> None:
-    assert (await answer(model, messages, max_tokens=2))[1] > 0
+    ):
+        assert (await answer(model, messages, max_tokens=2))[1] > 0, messages
 
 
 async def test_streams_counts_and_keeps_to_the_options(model: Model) -> None:
