@@ -226,9 +226,10 @@ class Running:
     async def _invoke(self, arn: str, event: dict[str, Any]) -> Any:
         """The gateway's way to a function."""
         try:
-            result = await self._call(arn, json.dumps(event).encode())
+            # Escaped no more than API Gateway does it: its size counts.
+            result = await self._call(arn, json.dumps(event, ensure_ascii=False).encode())
         except LambdaApiError as error:
-            raise InvocationRefused(str(error)) from error
+            raise InvocationRefused(str(error), error.status) from error
         answer = json.loads(result.payload or b"null")
         if result.error:
             raise FunctionError(answer.get("errorMessage", ""))

@@ -75,6 +75,8 @@ AGENT_METRICS = (
 
 # Limits of the HTTP surface (API-003, LAM-002, EC2-004).
 MAX_PROMPT_BYTES = 6_000
+# Of a conversation, whose contents have as many bytes together as a prompt may.
+MAX_MESSAGES = 100
 MAX_TOKENS = 1_024
 # What prompt and answer may have together, unless model:contextLength says otherwise. How many
 # tokens a prompt has only the engine knows, so the worker lowers max_tokens to what is left.

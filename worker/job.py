@@ -7,6 +7,7 @@ from enum import Enum
 
 from tlfif import names
 from tlfif.log import log
+from tlfif.queue import conversation
 from worker.backoff import Backoff
 from worker.completions import JobRefusedError, ModelAwayError, ModelError
 from worker.gate import Gate, Verdict
@@ -212,8 +213,8 @@ class Job:
         return answer in ("kept", "gone")
 
     async def _generate(self) -> None:
-        prompt, progress = (self._claimed.values or {})["prompt"], self._progress
-        async with contextlib.aclosing(self._at.model.stream(prompt, progress.options)) as chunks:
+        messages, progress = conversation.of(self._claimed.values or {}), self._progress
+        async with contextlib.aclosing(self._at.model.stream(messages, progress.options)) as chunks:
             async for chunk in chunks:
                 progress.usage = chunk.usage or progress.usage
                 progress.finish_reason = chunk.finish_reason or progress.finish_reason

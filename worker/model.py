@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from tlfif import names
+from tlfif.queue.conversation import Message
 from worker import completions
 from worker.completions import (
     Chunk,
@@ -23,7 +24,7 @@ from worker.completions import (
 
 CONNECT_TIMEOUT_S = 2.0
 # One real token: the engine may say that it is healthy and be unable to generate.
-PROBE = "Hi"
+PROBE = [Message(role="user", content="Hi")]
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,11 @@ class Model:
             async for _ in chunks:
                 pass
 
-    async def stream(self, prompt: str, options: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
-        """Generates; leaving the iteration early closes the connection, and so ends the generation.
+    async def stream(
+        self, messages: Sequence[Message], options: Mapping[str, Any]
+    ) -> AsyncGenerator[Chunk, None]:
+        """Generates what follows `messages`, which the engine's own template makes a prompt of;
+        leaving the iteration early closes the connection, and so ends the generation.
 
         An engine that refuses `max_tokens` because prompt and answer together would be too long is
         asked again without: then it takes what the prompt has left, which is less.
@@ -98,7 +102,7 @@ class Model:
         generated, or ModelBrokeError.
         """
         try:
-            async with contextlib.aclosing(self._generate(prompt, options)) as chunks:
+            async with contextlib.aclosing(self._generate(messages, options)) as chunks:
                 async for chunk in chunks:
                     self.heard_at = time.monotonic()
                     yield chunk
@@ -107,21 +111,22 @@ class Model:
                 raise
             if "max_tokens" not in options:
                 shared = f"prompt and answer share {self.context_tokens} tokens"
-                raise JobRefusedError(f"{error}; {shared}: send a shorter prompt") from error
+                fix = "a shorter prompt" if len(messages) == 1 else "fewer or shorter messages"
+                raise JobRefusedError(f"{error}; {shared}: send {fix}") from error
         else:
             return
         unbounded = {name: value for name, value in options.items() if name != "max_tokens"}
-        async with contextlib.aclosing(self.stream(prompt, unbounded)) as chunks:
+        async with contextlib.aclosing(self.stream(messages, unbounded)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     async def _generate(
-        self, prompt: str, options: Mapping[str, Any]
+        self, messages: Sequence[Message], options: Mapping[str, Any]
     ) -> AsyncGenerator[Chunk, None]:
         request = {
             **options,
             "model": self._name,
-            "messages": [{"role": "user", "content": prompt}],
+            "messages": messages,
             "stream": True,
             "stream_options": {"include_usage": True},
         }

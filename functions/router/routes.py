@@ -69,7 +69,8 @@ def infer(services: Services, event: Event, sub: str) -> Response:
     job = accepting.NewJob(
         id=str(uuid.uuid4()),
         sub=sub,
-        prompt=request.prompt,
+        prompt=request.prompt or "",
+        messages=request.conversation(),
         idle_minutes=request.idle_minutes or settings.idle_minutes,
         options=request.options(),
         idempotency_key=_idempotency_key(event),

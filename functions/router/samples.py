@@ -8,6 +8,7 @@ import redis
 
 from tlfif.log import log
 from tlfif.queue import accepting, scripts
+from tlfif.queue.conversation import dump
 
 INTERVAL_S = 10.0
 
@@ -41,12 +42,13 @@ class Sampler:
             self._next = self._next if wanted else float("inf")
 
     def _redacted(self, job: accepting.NewJob, state: str) -> dict[str, object]:
-        prompt = job.prompt.encode()
+        asked = (dump(job.messages) if job.messages else job.prompt).encode()
         return {
             "jobId": job.id,
             "version": self._version,
-            "promptBytes": len(prompt),
-            "promptHash": hashlib.blake2b(prompt, key=self._key, digest_size=8).hexdigest(),
+            "messages": len(job.messages),
+            "promptBytes": job.prompt_bytes,
+            "promptHash": hashlib.blake2b(asked, key=self._key, digest_size=8).hexdigest(),
             "idleMinutes": job.idle_minutes,
             "options": job.options,
             "idempotent": bool(job.idempotency_key),

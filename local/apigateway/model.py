@@ -87,7 +87,11 @@ class FunctionError(Exception):
 
 
 class InvocationRefused(Exception):
-    """Lambda itself refused to run the function (throttled, unknown, payload too large)."""
+    """Lambda itself refused to run the function (throttled, unknown), with this HTTP status."""
+
+    def __init__(self, message: str, status: int = 500) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 # `invoke(function ARN, event)` returns what the function returned, or raises FunctionError or

@@ -15,6 +15,7 @@ from local.apigateway.model import (
 )
 from local.apigateway.responses import JSON, integration_response
 
+TOO_LARGE = 413
 KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
 
 
@@ -26,6 +27,9 @@ async def run(call: ApiCall, integration: Integration, invoke: Invoke) -> Respon
         reason = f"function error: {error.message}"
         raise GatewayError("DEFAULT_5XX", status=502, reason=reason) from error
     except InvocationRefused as error:
+        if error.status == TOO_LARGE:
+            # What API Gateway takes, of up to 10 MB, and Lambda does not, of more than 6.
+            raise GatewayError("REQUEST_TOO_LARGE", reason=f"Lambda refused: {error}") from error
         raise GatewayError("DEFAULT_5XX", reason=f"Lambda refused: {error}") from error
     call.integration_status = 200
     return response(call, result)

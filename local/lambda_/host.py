@@ -12,7 +12,7 @@ from pathlib import Path
 from components import packages
 from local.lambda_.model import (
     INIT_TIMEOUT_S,
-    MAX_PAYLOAD_BYTES,
+    MAX_REQUEST_BYTES,
     FunctionSpec,
     Invocation,
     InvokeResult,
@@ -158,8 +158,8 @@ class FunctionHost:
         qualifier: str,
         trace: str | None = None,
     ) -> Invocation:
-        if len(payload) > MAX_PAYLOAD_BYTES:
-            limit = f"the limit is {MAX_PAYLOAD_BYTES} bytes"
+        if len(payload) > MAX_REQUEST_BYTES:
+            limit = f"the limit is {MAX_REQUEST_BYTES} bytes"
             message = f"{len(payload)} byte payload is too large: {limit}"
             raise LambdaApiError(413, "RequestTooLargeException", message)
         return Invocation(self.function, payload, client_context, qualifier, trace)

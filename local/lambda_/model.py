@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 # Gets (function name, line) of what a function writes.
 OnLog = Callable[[str, str], None]
 
-# Bytes of a synchronous request or answer; seconds of the init phase.
-MAX_PAYLOAD_BYTES = 6_291_556
+# Bytes of a synchronous request, and of an answer; seconds of the init phase.
+MAX_REQUEST_BYTES, MAX_ANSWER_BYTES = 6_291_456, 6_291_556
 INIT_TIMEOUT_S = 10.0
 # What a function is that no version froze, and whose place an alias takes.
 LATEST = "$LATEST"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from local.lambda_.model import (
-    MAX_PAYLOAD_BYTES,
+    MAX_ANSWER_BYTES,
     FunctionSpec,
     Invocation,
     Outcome,
@@ -144,13 +144,13 @@ class Worker:
             self._poller = None
 
     def _take_response(self, connection: Connection, body: bytes) -> None:
-        if len(body) <= MAX_PAYLOAD_BYTES:
+        if len(body) <= MAX_ANSWER_BYTES:
             connection.respond(202)
             self._finish(Outcome(body))
             return
         connection.respond(413)
         # The runtime client does not survive a refused answer.
-        limit = f"maximum allowed payload size ({MAX_PAYLOAD_BYTES} bytes)."
+        limit = f"maximum allowed payload size ({MAX_ANSWER_BYTES} bytes)."
         message = f"Response payload size exceeded {limit}"
         self._finish(Outcome.failure("Function.ResponseSizeTooLarge", message))
 

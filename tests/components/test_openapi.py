@@ -2,14 +2,14 @@
 its schemas.
 """
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from components.openapi import OPENAPI, render
 from local.apigateway.template_values import Input
 from local.apigateway.templates import Rendered, Template
-from router.body import InferRequest
+from router.body import InferRequest, Turn
 from tlfif import names
 from tlfif import proxy as http
 
@@ -87,10 +87,19 @@ def test_the_documented_request_is_the_one_the_router_accepts() -> None:
     documented = SPEC["components"]["schemas"]["InferRequest"]
     assert list(documented["properties"]) == list(InferRequest.model_fields)
     assert documented["properties"]["prompt"]["maxLength"] == names.MAX_PROMPT_BYTES
+    assert documented["properties"]["messages"]["maxItems"] == names.MAX_MESSAGES
     assert documented["properties"]["max_tokens"]["maximum"] == names.MAX_TOKENS
     assert documented["properties"]["top_p"]["minimum"] == names.MIN_TOP_P
     idle = documented["properties"]["idle_minutes"]
     assert (idle["minimum"], idle["maximum"]) == (names.MIN_IDLE_MINUTES, names.MAX_IDLE_MINUTES)
+
+
+def test_the_documented_message_is_the_one_the_router_accepts() -> None:
+    documented = SPEC["components"]["schemas"]["Message"]
+    assert list(documented["properties"]) == documented["required"] == list(Turn.model_fields)
+    assert documented["properties"]["content"]["maxLength"] == names.MAX_PROMPT_BYTES
+    roles = documented["properties"]["role"]["enum"]
+    assert tuple(roles) == get_args(Turn.model_fields["role"].annotation)
 
 
 def test_a_preflight_allows_what_the_clients_send() -> None:

@@ -2,9 +2,12 @@
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from router import body as requests
 from tlfif import names
@@ -20,44 +23,84 @@ def event(body: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.story("LAM-002")
-@pytest.mark.parametrize(
-    ("body", "field", "says"),
-    [
-        (None, "body", "is not JSON"),
-        ("{", "body", "is not JSON"),
-        ("[" * 100_000, "body", "is not JSON"),
-        ("[]", "body", "must be a JSON object"),
-        ({}, "prompt", "is missing"),
-        ({"prompt": None}, "prompt", "valid string"),
-        ({"prompt": 5}, "prompt", "valid string"),
-        ({"prompt": ""}, "prompt", "is blank"),
-        ({"prompt": " \n"}, "prompt", "is blank"),
-        ({"prompt": "x" * 7000}, "prompt", "7000 bytes long in UTF-8; send at most 6000"),
-        ({"prompt": "é" * 3001}, "prompt", "6002 bytes"),
-        ('{"prompt": "\\ud800"}', "prompt", ""),
-        ({"prompt": "x", "idle_minutes": 0}, "idle_minutes", "greater than or equal to 1"),
-        ({"prompt": "x", "idle_minutes": 31}, "idle_minutes", "less than or equal to 30"),
-        ({"prompt": "x", "idle_minutes": "5"}, "idle_minutes", "valid integer"),
-        ({"prompt": "x", "idle_minutes": True}, "idle_minutes", "valid integer"),
-        ({"prompt": "x", "max_tokens": 0}, "max_tokens", "greater"),
-        ({"prompt": "x", "max_tokens": 10**30}, "max_tokens", ""),
-        ('{"prompt": "x", "temperature": NaN}', "temperature", ""),
-        ('{"prompt": "x", "temperature": 1e999}', "temperature", ""),
-        ({"prompt": "x", "top_p": 0}, "top_p", "greater than or equal to 0.01"),
-        *(
-            ({"prompt": "x", name: None}, name, "send a number, or leave it out")
-            for name in NUMBERS
-        ),
-        ({"prompt": "x", "model": "gpt"}, "model", "use prompt, idle_minutes"),
-    ],
+USER, ASSISTANT, SYSTEM = (
+    {"role": role, "content": "Hi"} for role in ("user", "assistant", "system")
 )
+WHOLE = "whole number from"
+ARRAY = "an array of 1 to 100 messages"
+
+
+def said(content: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": content}]}
+
+
+BAD_BODIES = [
+    (None, "body", "is not JSON"),
+    ("{", "body", "is not JSON from line 1, column 2"),
+    ("[" * 100_000, "body", "is not JSON"),
+    ("[]", "body", "must be a JSON object"),
+    ({}, "prompt", "is missing; send prompt or messages"),
+    ({"prompt": None}, "prompt", "is null; send text, or leave it out"),
+    ({"prompt": 5}, "prompt", "must be text"),
+    ({"prompt": ""}, "prompt", "is blank"),
+    ({"prompt": " \n"}, "prompt", "is blank"),
+    ({"prompt": "x" * 7000}, "prompt", "7000 bytes long in UTF-8; send at most 6000"),
+    ({"prompt": "é" * 3001}, "prompt", "6002 bytes"),
+    ('{"prompt": "\\ud800"}', "prompt", "surrogate pair"),
+    ('{"prompt": "x", "\\ud800": 1}', "\\ud800", "is not a field"),
+    ({"prompt": "x", "idle_minutes": 0}, "idle_minutes", f"{WHOLE} 1 to 30"),
+    ({"prompt": "x", "idle_minutes": 31}, "idle_minutes", f"{WHOLE} 1 to 30"),
+    ({"prompt": "x", "idle_minutes": "5"}, "idle_minutes", f"{WHOLE} 1 to 30"),
+    ({"prompt": "x", "idle_minutes": True}, "idle_minutes", f"{WHOLE} 1 to 30"),
+    ({"prompt": "x", "max_tokens": 0}, "max_tokens", f"{WHOLE} 1 to 1024"),
+    ({"prompt": "x", "max_tokens": 10**30}, "max_tokens", f"{WHOLE} 1 to 1024"),
+    ({"prompt": "x", "seed": 1.5}, "seed", f"{WHOLE} 0 to 2147483647"),
+    ('{"prompt": "x", "seed": ' + "9" * 5000 + "}", "body", "too long a number"),
+    ('{"prompt": "x", "temperature": NaN}', "temperature", "a number from 0 to 2"),
+    ('{"prompt": "x", "temperature": 1e999}', "temperature", "a number from 0 to 2"),
+    ({"prompt": "x", "top_p": 0}, "top_p", "a number from 0.01 to 1"),
+    *(({"prompt": "x", name: None}, name, ", or leave it out") for name in NUMBERS),
+    ({"prompt": "x", "model": "gpt"}, "model", "use prompt, messages, idle_minutes"),
+]
+BAD_CONVERSATIONS = [
+    ({"prompt": "x", "messages": [USER]}, "messages", "cannot be sent beside prompt"),
+    ({"prompt": None, "messages": [USER]}, "prompt", "leave it out"),
+    *(({"messages": bad}, "messages", ARRAY) for bad in (None, [], "x", 5, {"0": USER}, True)),
+    ({"messages": [USER] * 101}, "messages", ARRAY),
+    ({"messages": [5] * 300_000}, "messages", ARRAY),
+    *(({"messages": [USER, bad]}, "messages.1", "an object such as") for bad in (None, 5, "x", [])),
+    ({"messages": [{}]}, "messages.0.role", "is missing; send system, user or assistant"),
+    ({"messages": [{"role": "user"}]}, "messages.0.content", "is missing; send text"),
+    *(
+        ({"messages": [{**USER, "role": bad}]}, "messages.0.role", "system, user or assistant")
+        for bad in ("tool", "User", "", None, 5, ["user"], True)
+    ),
+    *((said(bad), "messages.0.content", "text") for bad in (None, 5, [], {}, True, "", " \t")),
+    (said([{"type": "text", "text": "Hi"}]), "messages.0.content", "must be text"),
+    (
+        '{"messages": [{"role": "user", "content": "\\udfff"}]}',
+        "messages.0.content",
+        "surrogate pair",
+    ),
+    ({"messages": [USER, {**USER, "name": "Ada"}]}, "messages.1.name", "use role, content"),
+    ({"messages": [USER, SYSTEM, USER]}, "messages.1.role", "only the first message may be"),
+    ({"messages": [SYSTEM, SYSTEM, USER]}, "messages.1.role", "only the first message may be"),
+    ({"messages": [USER, ASSISTANT]}, "messages.1.role", "the last message must be the user's"),
+    ({"messages": [SYSTEM]}, "messages.0.role", "the last message must be the user's"),
+    (said("é" * 3001), "messages", "6002 bytes in UTF-8 together; send at most 6000"),
+    ({"messages": [{**USER, "content": "x" * 61}] * 100}, "messages", "6100 bytes"),
+]
+
+
+@pytest.mark.story("LAM-002")
+@pytest.mark.parametrize(("body", "field", "says"), BAD_BODIES + BAD_CONVERSATIONS)
 def test_a_bad_body_is_refused_naming_field_value_and_fix(body: Any, field: str, says: str) -> None:
     with pytest.raises(Problem) as refusal:
         requests.parse(event(body))
     assert refusal.value.status == 400
     assert refusal.value.details["field"] == field
     assert says in refusal.value.message
+    assert refusal.value.message.startswith(f"{field} ")
     assert len(str(refusal.value.details["value"])) <= requests.MAX_SHOWN + 1
     json.dumps(refusal.value.details).encode()
 
@@ -68,7 +111,7 @@ def test_the_name_of_an_unknown_field_is_shown_by_its_beginning() -> None:
         requests.parse(event({"prompt": "x", "k" * 1_000_000: 1}))
     assert refusal.value.details["field"] == "k" * requests.MAX_SHOWN + "…"
     assert len(refusal.value.message) < 300
-    assert "use prompt, idle_minutes" in refusal.value.message
+    assert "use prompt, messages, idle_minutes" in refusal.value.message
 
 
 @pytest.mark.story("LAM-002")
@@ -77,6 +120,78 @@ def test_the_name_of_an_unknown_field_is_shown_by_its_beginning() -> None:
 )
 def test_prompts_up_to_six_thousand_bytes_are_accepted(prompt: str) -> None:
     assert requests.parse(event({"prompt": prompt})).prompt == prompt
+
+
+@pytest.mark.story("LAM-002")
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [USER],
+        [SYSTEM, USER],
+        [ASSISTANT, USER],
+        [USER, USER],
+        [USER, ASSISTANT, USER],
+        [{**USER, "content": "x" * 60}] * 100,
+        [SYSTEM, {**USER, "content": "é" * 2999}],
+    ],
+)
+def test_a_conversation_of_up_to_six_thousand_bytes_is_accepted(messages: Any) -> None:
+    request = requests.parse(event({"messages": messages, "seed": 4}))
+    assert (request.prompt, request.conversation()) == (None, messages)
+    assert request.options() == {"seed": 4}
+
+
+@pytest.mark.parametrize("body", [{"x": 1}, {"messages": [{**USER, "x": 1}]}])
+def test_what_is_no_field_is_refused_before_the_model_collects_a_million(
+    body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests.InferRequest, "model_validate", None)
+    with pytest.raises(Problem, match="is not a field"):
+        requests.parse(event(body))
+
+
+# What Python calls things, and pydantic; JSON has none of them.
+PYTHONS_WORDS = re.compile(
+    r"\b(valid|input|str|string|int|integer|float|bool|boolean|dict|dictionary|list|tuple|None|"
+    r"NoneType|instance|class|literal|type|parse|unable|finite|extra|forbidden|permitted|value|"
+    r"error|exception|recursion|codec|encode|decode|sys|pydantic|python|model|length|items?)\b",
+    re.IGNORECASE,
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+# Names of no letters, so that no word of a refusal is the caller's.
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("0_\ud800é", max_size=3), inner)
+    ),
+    max_leaves=5,
+)
+MESSAGE = st.fixed_dictionaries(
+    {}, optional={"role": ANYTHING | st.sampled_from(["system", "user"]), "content": ANYTHING}
+)
+REQUEST = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt": ANYTHING,
+        "messages": ANYTHING | st.lists(ANYTHING | MESSAGE, max_size=4),
+        "0": ANYTHING,
+        **dict.fromkeys(NUMBERS, ANYTHING),
+    },
+)
+
+
+@pytest.mark.story("LAM-002")
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(body=REQUEST.map(json.dumps) | ANYTHING.map(json.dumps) | st.text(max_size=20))
+def test_a_refusal_never_speaks_of_python(body: str) -> None:
+    try:
+        requests.parse(event(body))
+    except Problem as refusal:
+        answer = refusal.response(event(body), "r-1")
+        assert answer["statusCode"] == 400
+        told = json.loads(answer["body"].encode())
+        assert told["message"].startswith(f"{told['field']} ")
+        assert PYTHONS_WORDS.search(told["message"]) is None, told
 
 
 @pytest.mark.story("LAM-002")

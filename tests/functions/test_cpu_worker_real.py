@@ -29,8 +29,16 @@ from local.node import model_file
 from tlfif import environment as environments
 from tlfif import names
 from tlfif.queue import scripts
+from tlfif.queue.conversation import Message
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
+
+
+MINKA: list[Message] = [
+    {"role": "user", "content": "My cat is called Minka."},
+    {"role": "assistant", "content": "Minka is a nice name for a cat."},
+    {"role": "user", "content": "What is the name of my cat?"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +142,10 @@ async def test_the_lambda_bundle_itself_answers_here(
     try:
         with contextlib.closing(scripts.connect("127.0.0.1", valkey.port)) as queue:
             for cold in (True, False):
-                job = jobs.new_job(
-                    prompt="What is the capital of France?", options={"max_tokens": 4}
+                asked = (
+                    {"prompt": "What is the capital of France?"} if cold else {"messages": MINKA}
                 )
+                job = jobs.new_job(options={"max_tokens": 4, "temperature": 0}, **asked)
                 jobs.accept(queue, job)
                 result = await host.invoke(b'{"token": "test"}')
                 assert json.loads(result.payload) == {"outcome": "left"}, result.log_tail
@@ -146,6 +155,7 @@ async def test_the_lambda_bundle_itself_answers_here(
                 assert (reply["status"], reply["engine"]) == ("done", names.LANE_ENGINE)
                 assert reply["text"]
                 assert reply["completion_tokens"] == 4
+                assert cold or "Minka" in reply["text"]
     finally:
         await host.stop()
 

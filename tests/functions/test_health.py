@@ -236,13 +236,25 @@ def test_an_api_that_cannot_be_reached_over_ipv6_is_not_well(
 
 
 @pytest.mark.story("LAM-005")
+@pytest.mark.parametrize(
+    ("asked", "messages"),
+    [
+        ({"prompt": "My secret"}, 0),
+        ({"messages": [{"role": "user", "content": text} for text in ("My s", "ecret")]}, 2),
+    ],
+    ids=["prompt", "conversation"],
+)
 async def test_payloads_are_sampled_without_their_text_for_a_day_after_a_deployment(
-    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    asked: dict[str, Any],
+    messages: int,
 ) -> None:
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_VERSION", "7")
     payload_samples.client.cache_clear()
     scripts.run(world.queue, working.heartbeat("i-1", "b1", "ready", 0, {}))
-    job = (await world.send("POST", "/infer", {"prompt": "My secret", "max_tokens": 5})).body["id"]
+    job = (await world.send("POST", "/infer", {**asked, "max_tokens": 5})).body["id"]
     await world.infer("Another")
     capsys.readouterr()
     payload_samples.handler({}, None)
@@ -250,7 +262,8 @@ async def test_payloads_are_sampled_without_their_text_for_a_day_after_a_deploym
     payload_samples.client().close()
     [line] = capsys.readouterr().out.splitlines()
     sample = json.loads(line)
-    assert "secret" not in line
+    assert "ecret" not in line
+    assert sample["messages"] == messages
     assert (sample["event"], sample["jobId"], sample["version"]) == ("payload sample", job, 7)
     assert (sample["promptBytes"], sample["options"], len(sample["promptHash"])) == (
         9,

@@ -11,6 +11,7 @@ from support.world import World, unsigned
 
 from tlfif import names
 from tlfif.queue import scripts, working
+from tlfif.queue.conversation import of
 
 pytestmark = pytest.mark.integration
 
@@ -47,6 +48,25 @@ async def test_a_job_is_queued_to_a_node_that_is_up(
     assert uuid.UUID(job).version == 4
     assert list(world.endpoint.calls) == [], "a warm path that asks EC2 would not be one"
     assert "Hi" not in capsys.readouterr().out, "no log has a prompt in it"
+
+
+@pytest.mark.story("LAM-002", "LAM-003")
+async def test_a_conversation_is_queued_as_it_was_sent(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.heartbeat()
+    messages = [
+        {"role": "user", "content": "My secret is 7."},
+        {"role": "assistant", "content": "I see."},
+        {"role": "user", "content": "What is it?"},
+    ]
+    answer = await world.send("POST", "/infer", {"messages": messages, "seed": 1})
+    documented("Accepted", answer.body)
+    [claimed] = world.claim()
+    assert claimed.values is not None
+    assert of(claimed.values) == messages
+    assert claimed.values["options"] == '{"seed": 1}'
+    assert "secret" not in capsys.readouterr().out, "no log has a conversation in it"
 
 
 @pytest.mark.story("LAM-003")
@@ -185,6 +205,8 @@ async def test_a_bad_body_is_a_400_that_names_the_field(world: World) -> None:
         ({"prompt": "é" * 3001}, "prompt"),
         ({"prompt": "x", "idle_minutes": 31}, "idle_minutes"),
         ({"prompt": "x", "n": 1}, "n"),
+        ({"prompt": "x", "messages": [{"role": "user", "content": "x"}]}, "messages"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
         ("{", "body"),
         ("null", "body"),
         (None, "body"),

@@ -14,11 +14,15 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi import checks
 from support.surface import Surface, problem
 
 from components.openapi import OPENAPI, render
 from local.aws.faults import Fault
+from router.body import parse
+from tlfif import names
+from tlfif.queue.conversation import size
 
 pytestmark = pytest.mark.integration
 
@@ -34,6 +38,40 @@ OPERATIONS = {
 INFER, REPLY, CANCEL = (
     OPERATIONS[each] for each in ("POST /infer", "GET /infer/{id}", "DELETE /infer/{id}")
 )
+
+
+@API.hook
+def map_case(context: schemathesis.HookContext, case: schemathesis.Case) -> schemathesis.Case:
+    """Makes a body that the schema allows one that the API takes; one that it forbids stays."""
+    made = case.meta.components.get(ParameterLocation.BODY) if case.meta else None
+    if case.operation.label == INFER.label and made and made.mode.is_positive:
+        case.body = taken(case.body)
+    return case
+
+
+def taken(body: dict[str, Any]) -> dict[str, Any]:
+    """What API Gateway's schemas cannot say: either prompt or messages; of messages, the system's
+    first only, the user's last, and all contents within the bytes that a prompt may have.
+    """
+    body = dict(body)
+    if "messages" not in body:
+        return body | {"prompt": cut(body.get("prompt", "Hello"))}
+    body.pop("prompt", None)
+    messages = [dict(each) for each in body["messages"]]
+    for message in messages[1:]:
+        message["role"] = message["role"].replace("system", "assistant")
+    messages[-1]["role"] = "user"
+    while size(messages) > names.MAX_PROMPT_BYTES and len(messages) > 1:
+        del messages[0]
+    messages[-1]["content"] = cut(messages[-1]["content"])
+    return body | {"messages": messages}
+
+
+def cut(text: str) -> str:
+    """As many of its bytes as a prompt may have; the schema counts characters."""
+    kept = text.encode()[: names.MAX_PROMPT_BYTES].decode(errors="ignore")
+    return kept if kept.strip(" \t\r\n") else "Hello"
+
 
 DOCUMENTED = [
     checks.status_code_conformance, checks.content_type_conformance,
@@ -78,6 +116,20 @@ def example(operation: schemathesis.APIOperation) -> schemathesis.Case:
 
 
 # --- generated
+
+
+@pytest.mark.story("LAM-002")
+def test_both_forms_of_a_request_are_generated_and_are_what_the_router_takes() -> None:
+    forms = set[str]()
+
+    @fuzzed
+    @given(case=INFER.as_strategy())
+    def generated(case: schemathesis.Case) -> None:
+        parse({"body": json.dumps(case.body)})
+        forms.update({"prompt", "messages"} & case.body.keys())
+
+    generated()
+    assert forms == {"prompt", "messages"}
 
 
 @pytest.mark.story("API-001", "LAM-002")
@@ -151,6 +203,7 @@ def test_nothing_around_a_request_upsets_it(surface: Surface, route: str) -> Non
 
 # --- by hand
 
+HI, SYSTEM = {"role": "user", "content": "Hi"}, {"role": "system"}
 BODIES = {
     "nothing": b"",
     "blank": b"  ",
@@ -178,6 +231,20 @@ BODIES = {
     "too long a prompt in bytes": json.dumps({"prompt": "\u00e9" * 3001}).encode(),
     "a megabyte": json.dumps({"prompt": "x" * 2**20}).encode(),
     "prototype": b'{"prompt": "x", "__proto__": {"admin": true}}',
+    "neither prompt nor messages": b'{"seed": 1}',
+    "both": json.dumps({"prompt": "x", "messages": [HI]}).encode(),
+    "a conversation of nothing": b'{"messages": []}',
+    "a conversation that the system ends": json.dumps({"messages": [HI, HI | SYSTEM]}).encode(),
+    "a system in the middle": json.dumps({"messages": [HI, HI | SYSTEM, HI]}).encode(),
+    "too many messages": json.dumps({"messages": [HI] * 101}).encode(),
+    "a million messages": json.dumps({"messages": [0] * 1_000_000}).encode(),
+    "too long a conversation": json.dumps({"messages": [HI | {"content": "x" * 99}] * 61}).encode(),
+    "a wide message": json.dumps(
+        {"messages": [HI | {f"f{n}": n for n in range(200_000)}]}
+    ).encode(),
+    "half a surrogate pair in a message": (
+        b'{"messages": [{"role": "user", "content": "\\udfff"}]}'
+    ),
     "the fields of a job": b'{"prompt": "x", "sub": "admin", "reply_key": "replies/admin/x.json"}',
 }
 
@@ -198,14 +265,20 @@ def test_a_hostile_body_is_a_400_and_leaves_nothing(
     assert {"field", "value"} <= problem(answer).keys()
 
 
-def test_eleven_megabytes_are_a_413(surface: Surface) -> None:
+# API Gateway takes 10 MB and Lambda 6, of the event that the body is a text of.
+@pytest.mark.parametrize(
+    "body",
+    [b"x" * 11 * 2**20, b"x" * 10 * 2**20, b"x" * 6 * 2**20, b'"' * 4 * 2**20],
+    ids=["11 MB", "10 MB", "6 MB", "4 MB of quotes"],
+)
+def test_more_than_lambda_takes_is_a_413(surface: Surface, body: bytes) -> None:
     sub = surface.new_user()
     with surface.watched(sub):
-        body = b'{"prompt": "' + b"x" * 11 * 2**20
         answer = surface.http.post(
             f"{surface.cloud.api_url}/infer", data=body, headers=surface.headers(sub)
         )
-    assert answer.status_code == 413
+    assert (answer.status_code, problem(answer)["error"]) == (413, "too_large")
+    assert "6 MB" in problem(answer)["message"]
 
 
 IDS = [

@@ -1,7 +1,7 @@
 """An OpenAI-compatible engine that does what the prompt says, for failures that a real one does not
 produce to order: in this process, or as one of its own (`python -m support.scripted_model`).
 
-A prompt is `key=value` words:
+A prompt, the last message of a conversation, is `key=value` words:
 
 - `tokens` how many, `every` seconds between them, `first` seconds before the first, `prompt` how
   many tokens it has itself
@@ -63,7 +63,7 @@ class ScriptedModel:
     200 and silence, "aborting" ends with that reason after a token.
 
     `running` counts generations, `aborted` those whose client left, `asked` holds the prompts of
-    all that are scripts.
+    all that are scripts, `conversations` the messages that each came with.
     """
 
     def __init__(self) -> None:
@@ -72,6 +72,7 @@ class ScriptedModel:
         self.running = self.aborted = 0
         self.released = asyncio.Event()
         self.asked: list[str] = []
+        self.conversations: list[list[dict[str, str]]] = []
         self._tries = Counter[str]()
         self._streams: set[Request] = set()
         self.app = Starlette(
@@ -80,11 +81,12 @@ class ScriptedModel:
 
     async def _complete(self, request: Request) -> Response:
         body = await request.json()
-        prompt = body["messages"][0]["content"]
+        prompt = body["messages"][-1]["content"]
         script = dict(word.split("=", 1) for word in prompt.split() if "=" in word)
         if not script:
             script = {"tokens": "1", "finish": "length"}
         else:
+            self.conversations.append(body["messages"])
             if self._count(prompt, script) > int(script.get("faults", 10**9)):
                 script = {key: value for key, value in script.items() if key not in FAULTS}
                 script.pop("finish", None)

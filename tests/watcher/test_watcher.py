@@ -4,12 +4,13 @@ import asyncio
 import itertools
 
 import pytest
-from support import calm
+from support import calm, jobs
 from support.scripted_model import WORD, away
-from support.watchers import BUCKET, LEASE_IDLE_S, Bench, until
+from support.watchers import BUCKET, LEASE_IDLE_S, LIMITS, Bench, until
 
 from tlfif import names, replies
 from tlfif.queue import accepting, guarding, scripts, working
+from tlfif.queue.conversation import Message, of
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
 
@@ -125,6 +126,23 @@ async def test_what_the_model_refuses_fails_with_its_words(bench: Bench) -> None
     assert "exceeds the available context size (2048 tokens)" in reply["error"]
     assert reply["error"].endswith("share 2048 tokens: send a shorter prompt")
     assert (len(bench.model.asked), bench.redis.xlen(names.DEAD_STREAM)) == (1, 0)
+
+
+@pytest.mark.story("LAM-003")
+async def test_a_conversation_reaches_the_engine_as_it_is(bench: Bench) -> None:
+    messages: list[Message] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "tokens=9"},
+        {"role": "assistant", "content": "tok "},
+        {"role": "user", "content": "tokens=2"},
+    ]
+    job = jobs.new_job(messages=messages)
+    async with bench.watcher():
+        jobs.accept(bench.redis, job, LIMITS)
+        reply = await bench.final(job)
+        plain = await bench.final(bench.submit("tokens=1"))
+    assert (reply["status"], reply["text"], plain["status"]) == ("done", "tok tok ", "done")
+    assert bench.model.conversations == [messages, of({"prompt": "tokens=1"})]
 
 
 async def test_an_answer_gets_what_its_prompt_leaves_and_says_so(bench: Bench) -> None:

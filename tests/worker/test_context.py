@@ -21,3 +21,4 @@ def test_pages_name_the_limits_in_force(page: str) -> None:
     assert f"{names.DEFAULT_CONTEXT_TOKENS} tokens" in text
     assert f"{names.MAX_TOKENS}" in text
     assert f"{names.MAX_PROMPT_BYTES} bytes" in text
+    assert f"1 to {names.MAX_MESSAGES} " in text

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tlfif.queue.conversation import Message, of
 from worker.completions import (
     Chunk,
     JobRefusedError,
@@ -22,6 +23,13 @@ from worker.model import Model
 
 pytestmark = pytest.mark.story("EC2-003")
 
+HI = of({"prompt": "Hi"})
+CONVERSATION: list[Message] = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "I am Ada."},
+    {"role": "assistant", "content": "Hello Ada."},
+    {"role": "user", "content": "Who am I?"},
+]
 DONE = b"data: [DONE]\n\n"
 
 
@@ -66,7 +74,7 @@ def model_streaming(*pieces: bytes | Exception) -> Model:
 
 
 async def chunks(model: Model) -> list[Chunk]:
-    return [chunk async for chunk in model.stream("Hi", {})]
+    return [chunk async for chunk in model.stream(HI, {})]
 
 
 async def test_the_request_is_openai_s_and_the_options_cannot_bend_it() -> None:
@@ -77,13 +85,13 @@ async def test_the_request_is_openai_s_and_the_options_cannot_bend_it() -> None:
         return httpx.Response(200, stream=Stream(STOP, DONE))
 
     options = {"temperature": 0.2, "max_tokens": 9, "model": "other", "stream": False}
-    assert [chunk async for chunk in model_that(answer).stream("Hello", options)] == [
+    assert [chunk async for chunk in model_that(answer).stream(CONVERSATION, options)] == [
         Chunk(finish_reason="stop")
     ]
     assert seen == {
         "path": "/v1/chat/completions",
         "model": "tinyllama",
-        "messages": [{"role": "user", "content": "Hello"}],
+        "messages": CONVERSATION,
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": 0.2,
@@ -127,7 +135,7 @@ async def test_carriage_returns_end_lines_too() -> None:
 async def test_a_stream_that_fails_is_the_models_fault_perhaps_the_jobs(
     pieces: tuple[bytes | Exception, ...],
 ) -> None:
-    stream = model_streaming(*pieces).stream("Hi", {})
+    stream = model_streaming(*pieces).stream(HI, {})
     assert (await anext(stream)).text == "a"
     with pytest.raises(ModelBrokeError):
         await anext(stream)
@@ -183,7 +191,20 @@ async def test_a_server_that_is_down_is_away(failure: Exception) -> None:
 async def test_leaving_early_closes_the_stream() -> None:
     body = Stream(text("a"), text("b"), DONE)
     model = model_that(lambda request: httpx.Response(200, stream=body))
-    async with contextlib.aclosing(model.stream("Hi", {})) as stream:
+    async with contextlib.aclosing(model.stream(HI, {})) as stream:
         async for _ in stream:
             break
     assert body.closed
+
+
+@pytest.mark.parametrize(
+    ("messages", "fix"),
+    [(HI, "send a shorter prompt"), (CONVERSATION, "send fewer or shorter messages")],
+)
+async def test_what_is_too_long_for_the_model_is_refused_with_the_fix(
+    messages: list[Message], fix: str
+) -> None:
+    told = '{"error":{"message":"This model\'s maximum context length is 2048 tokens"}}'
+    model = model_that(lambda request: httpx.Response(400, text=told))
+    with pytest.raises(JobRefusedError, match=f"share 2048 tokens: {fix}"):
+        await anext(model.stream(messages, {}))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tlfif import names
+from tlfif.queue.conversation import Message, dump, size, transcript
 from tlfif.queue.lane import Lane, policy
 from tlfif.queue.scripts import Call, pairs
 
@@ -15,12 +16,14 @@ from tlfif.queue.scripts import Call, pairs
 class NewJob:
     """What the router asks the queue to accept.
 
-    `options` are the model's sampling options; `deadline_ms` (epoch) is when the caller gives up.
+    Either a `prompt` or `messages`, a conversation. `options` are the model's sampling options;
+    `deadline_ms` (epoch) is when the caller gives up.
     """
 
     id: str
     sub: str
-    prompt: str
+    prompt: str = ""
+    messages: Sequence[Message] = ()
     idle_minutes: int
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     idempotency_key: str = ""
@@ -30,6 +33,11 @@ class NewJob:
     def reply_key(self) -> str:
         """Where its reply will be in S3."""
         return names.reply_key(self.sub, self.id)
+
+    @property
+    def prompt_bytes(self) -> int:
+        """How much there is to read, in UTF-8."""
+        return size(self.messages) if self.messages else len(self.prompt.encode())
 
     def keys(self) -> tuple[str, str, str]:
         """The job's, the rate limit's and the idempotency key in Redis ('' = none asked for)."""
@@ -42,7 +50,8 @@ class NewJob:
 
         The same Idempotency-Key with another body is a mistake of the caller's.
         """
-        body = json.dumps([self.prompt, self.idle_minutes, self.options], sort_keys=True)
+        asked = list(self.messages) or self.prompt
+        body = json.dumps([asked, self.idle_minutes, self.options], sort_keys=True)
         return hashlib.sha256(body.encode()).hexdigest()
 
 
@@ -98,7 +107,7 @@ def accept(job: NewJob, limits: Limits) -> Call[Accepted | Refused]:
     new = {
         "id": job.id,
         "sub": job.sub,
-        "prompt": job.prompt,
+        **_asked(job),
         "idle_minutes": job.idle_minutes,
         "reply_key": job.reply_key,
         "options": json.dumps(job.options),
@@ -111,6 +120,17 @@ def accept(job: NewJob, limits: Limits) -> Call[Accepted | Refused]:
     return Call(
         "accepting/accept", job.keys(), [json.dumps(new)], lambda answer: _accepted(job.id, answer)
     )
+
+
+def _asked(job: NewJob) -> dict[str, Any]:
+    """What is to be answered; of a conversation, also how long it is without its roles."""
+    if not job.messages:
+        return {"prompt": job.prompt}
+    return {
+        "prompt": transcript(job.messages),
+        "messages": dump(job.messages),
+        "bytes": job.prompt_bytes,
+    }
 
 
 def _accepted(job_id: str, answer: list[Any]) -> Accepted | Refused:

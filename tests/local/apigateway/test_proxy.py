@@ -196,7 +196,7 @@ async def test_malformed_proxy_answers_are_502(
     ("result", "status", "kind"),
     [
         (FunctionError("boom"), 502, "DEFAULT_5XX"),
-        (InvocationRefused("429 TooManyRequestsException"), 500, "DEFAULT_5XX"),
+        (InvocationRefused("429 TooManyRequestsException", 429), 500, "DEFAULT_5XX"),
         (ValueError("a bug of ours"), 500, "DEFAULT_5XX"),
         (0.2, 504, "INTEGRATION_TIMEOUT"),
     ],
@@ -207,3 +207,9 @@ async def test_functions_that_fail(
     cloud.router = result
     response = await api.post("/open")
     assert (response.status_code, response.json()["error"]) == (status, kind)
+
+
+async def test_what_lambda_finds_too_large_is_a_413(api: httpx.AsyncClient, cloud: Cloud) -> None:
+    cloud.router = InvocationRefused("RequestTooLargeException", 413)
+    response = await api.post("/open")
+    assert (response.status_code, response.json()) == (413, {"message": "Request Too Long"})

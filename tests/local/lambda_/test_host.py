@@ -295,7 +295,7 @@ async def test_payloads_up_to_lambdas_limit_pass_and_larger_ones_do_not(make_hos
     )
     assert await call(host, "y" * 6_000_000) == "y" * 6_000_000
     with pytest.raises(LambdaApiError) as caught:
-        await host.invoke(b'"' + b"y" * 6_291_556 + b'"')
+        await host.invoke(b'"' + b"y" * 6_291_455 + b'"')
     assert (caught.value.status, caught.value.code) == (413, "RequestTooLargeException")
     assert failure(await host.invoke(b"6300000"))["errorType"] == "Function.ResponseSizeTooLarge"
     assert await call(host, 1) == "x"

@@ -21,12 +21,14 @@ from local.machine.processes import Process, Processes
 from local.node import model_file
 from local.node.node import ROOT
 from tlfif import names
+from tlfif.queue.conversation import Message, of
 from worker.completions import JobRefusedError
 from worker.model import Model, Patience
 
 pytestmark = [pytest.mark.integration, pytest.mark.story("EC2-003")]
 
 SLOTS = 4
+STORY = of({"prompt": "Write a very long story."})
 # A machine with much else to do reads a whole context for longer than a job waits.
 PATIENCE = Patience(silence_s=240.0)
 
@@ -58,12 +60,42 @@ async def model(procs: Processes) -> AsyncIterator[Model]:
         yield model
 
 
-async def answer(model: Model, prompt: str, **options: object) -> tuple[str, int]:
+async def answer(model: Model, asked: str | list[Message], **options: object) -> tuple[str, int]:
+    messages = of({"prompt": asked}) if isinstance(asked, str) else asked
     text, tokens = "", 0
-    async for chunk in model.stream(prompt, options):
+    async for chunk in model.stream(messages, options):
         text += chunk.text
         tokens = chunk.usage.completion_tokens if chunk.usage else tokens
     return text, tokens
+
+
+def turns(*said: str) -> list[Message]:
+    """A conversation of "role: content" lines."""
+    pairs = (line.split(": ", 1) for line in said)
+    return [Message(role=role, content=content) for role, content in pairs]
+
+
+@pytest.mark.story("LAM-002")
+async def test_it_remembers_what_was_said_before(model: Model) -> None:
+    messages = turns(
+        "user: My cat is called Minka.",
+        "assistant: Minka is a nice name for a cat.",
+        "user: What is the name of my cat?",
+    )
+    text, _ = await answer(model, messages, max_tokens=8, temperature=0)
+    assert "Minka" in text
+    forgetful, _ = await answer(model, messages[-1:], max_tokens=8, temperature=0)
+    assert "Minka" not in forgetful
+
+
+async def test_whoever_spoke_before_it_answers(model: Model) -> None:
+    for messages in (
+        turns("system: Be brief.", "user: Hi"),
+        turns("assistant: Hello.", "user: Hi"),
+        turns("user: Hi", "user: Are you there?"),
+        turns("system: Be brief.", "assistant: Hello.", "assistant: Well?", "user: Hi"),
+    ):
+        assert (await answer(model, messages, max_tokens=2))[1] > 0, messages
 
 
 async def test_streams_counts_and_keeps_to_the_options(model: Model) -> None:
@@ -96,7 +128,7 @@ async def test_an_answer_ends_where_the_context_does(model: Model) -> None:
     usage, reason = None, None
     # Without its end-of-text token, the model would go on for ever.
     options = {"max_tokens": names.MAX_TOKENS, "temperature": 0, "logit_bias": [[2, False]]}
-    async for chunk in model.stream(prompt, options):
+    async for chunk in model.stream(of({"prompt": prompt}), options):
         usage, reason = chunk.usage or usage, chunk.finish_reason or reason
     assert usage is not None
     assert (reason, usage.prompt_tokens + usage.completion_tokens) == (
@@ -116,7 +148,7 @@ async def test_another_context_is_the_engines_limit(procs: Processes) -> None:
 
 async def test_a_client_that_leaves_frees_its_slot(model: Model) -> None:
     for _ in range(2 * SLOTS):
-        async with contextlib.aclosing(model.stream("Write a very long story.", {})) as stream:
+        async with contextlib.aclosing(model.stream(STORY, {})) as stream:
             await anext(stream)
     begun = calm.now()
     await answer(model, "Hi", max_tokens=1)
@@ -125,7 +157,7 @@ async def test_a_client_that_leaves_frees_its_slot(model: Model) -> None:
 
 async def test_sigterm_does_not_wait_for_generations(procs: Processes) -> None:
     async with served(procs) as (model, process):
-        stream = model.stream("Write a very long story.", {})
+        stream = model.stream(STORY, {})
         await anext(stream)
         begun = calm.now()
         assert await process.stop() == 0

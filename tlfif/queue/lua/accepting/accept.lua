@@ -22,7 +22,8 @@ local expected = gpu_expected()
 -- No node may be started, and none is there or coming: the lane is to answer whatever there is.
 local unlit = not expected and startable(new.node_count) == 0
 if lane and unlit then lane.wakes = 'never' end
-local short = not lane or lane.wakes == 'never' or #new.prompt <= lane.prompt_bytes
+local length = new.bytes or #new.prompt
+local short = not lane or lane.wakes == 'never' or length <= lane.prompt_bytes
 local laned = lane and short and ready == 0 and lane_serves()
 local worked_on = ready > 0 or (laned and lane.wakes ~= 'always' and lane_phase() == 'working')
 local state = worked_on and 'queued' or 'starting'
@@ -94,6 +95,7 @@ end
 redis.call('HSET', job, 'id', new.id, 'sub', new.sub, 'prompt', new.prompt,
   'idle_minutes', new.idle_minutes, 'reply_key', new.reply_key, 'created_at', now,
   'options', new.options, 'lane', short and '1' or '0')
+if new.messages then redis.call('HSET', job, 'messages', new.messages) end
 redis.call('EXPIRE', job, new.ttl_s)
 local entry = redis.call('XADD', STREAM, '*', 'id', new.id, 'reply_key', new.reply_key)
 redis.call('HSET', job, 'entry', entry)
