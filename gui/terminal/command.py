@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(given, screen, stops)
         except Stopped as stopped:
             return stopped.code
-        except (UsageError, SettingError) as error:
+        except SettingError as error:
+            parser.exit(USAGE, f"tl-fif: {error}\n")
+        except UsageError as error:
             parser.error(str(error))
 
 
