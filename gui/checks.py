@@ -17,17 +17,18 @@ from gui.answers import SettingError, one_line
 # The authorizer looks at no longer ones.
 MAX_TOKEN_BYTES = 8192
 _TOKEN = re.compile(r"(Bearer )?[!-~]+")
-_ROUTE = re.compile(r"/(infer(/.*)?|status|stop|ping|queue-health)$")
+_ROUTE = re.compile(r"/(infer(/.*)?|status|stop|ping|queue-health)/*$")
 
 
 def checked_url(text: str) -> str:
     """The API's URL without a slash at its end. Raises SettingError."""
-    url = text.strip().rstrip("/")
+    url = text.strip()
     if wrong := _wrong_with(url):
         # Neither a user's password nor a query, which may be as secret.
         shown = one_line(re.sub(r"//.*@", "//…@", re.sub(r"[?#].*", "?…", url, flags=re.DOTALL)))
-        raise SettingError(f"the API's URL {shown or text!r} {wrong}")
-    return url
+        raise SettingError(f"the API's URL {shown!r} {wrong}")
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme.lower()}{separator}{rest}".rstrip("/")
 
 
 def _wrong_with(url: str) -> str:
@@ -62,7 +63,7 @@ def _wrong_parts(parts: SplitResult, port: int | None) -> str:
     if parts.query or parts.fragment or parts.geturl().endswith(("?", "#")):
         return "has a query or fragment; leave it out"
     if route := _ROUTE.search(parts.path):
-        return f"names a route; leave {route[0]} out"
+        return f"names a route; leave {route[0].rstrip('/')} out"
     if parts.scheme == "http" and parts.hostname.endswith(".amazonaws.com"):
         return "would show the token to the network; AWS speaks https:// alone"
     return ""

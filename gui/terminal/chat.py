@@ -50,8 +50,8 @@ class Chat:
             edit_lines()
             self._screen.note("a chat; /help says more, Ctrl-D ends it")
         while True:
-            self._stops.again()
             try:
+                self._stops.again()
                 text = self._read()
             except EOFError:
                 if self._is_typed:

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Stopped as stopped:
             return stopped.code
         except SettingError as error:
-            parser.exit(USAGE, f"tl-fif: {error}\n")
+            parser.exit(USAGE, f"tl-fif: {scrubbed(error)}\n")
         except UsageError as error:
             parser.error(str(error))
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.headless import (
+    EXAMPLES,
     JOB,
     NOT_YET,
     TOKEN,
@@ -279,7 +280,7 @@ ARGUMENTS = st.lists(
 FIXTURE_IS_FINE = [HealthCheck.function_scoped_fixture]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=FIXTURE_IS_FINE)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=FIXTURE_IS_FINE)
 @given(argv=ARGUMENTS, stdin=st.none() | st.binary(max_size=20) | st.just(b"/help\nHello\n"))
 def test_no_argument_makes_a_traceback(
     headless: Headless, argv: list[str], stdin: bytes | None
@@ -335,7 +336,7 @@ def answers(draw: st.DrawFn, *usual: int) -> Any:
     return lambda: httpx.Response(status, headers=headers, content=body)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=FIXTURE_IS_FINE)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=FIXTURE_IS_FINE)
 @given(
     posts=st.lists(answers(202) | st.just(accepted), min_size=1, max_size=3),
     replies=st.lists(answers(200), max_size=4),

@@ -3,6 +3,7 @@
 import io
 import re
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -111,7 +112,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch, width: int, encoding: str = "utf-8", 
     monkeypatch.setattr(Screen, "width", property(lambda _: width))
     transport = httpx.MockTransport(lambda _: answer(200, {"node": "booting", "estimate": 12}))
     now = iter([0.0, 3.0])
-    monkeypatch.setattr("gui.terminal.waiting.time.monotonic", lambda: next(now))
+    clock = SimpleNamespace(monotonic=lambda: next(now))
+    monkeypatch.setattr("gui.terminal.waiting.time", clock)
     with Client("http://api", "token", transport=transport) as client:
         Waiting(client, Job("1", "starting", 1, {"estimate": 12}), Screen())()
     return err.getvalue()

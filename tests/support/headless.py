@@ -29,6 +29,8 @@ JOB = "11111111-2222-4333-8444-555555555555"
 URL = "http://127.0.0.1:8999/v1"
 TOKEN = "eyJraWQiOiJr.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
 LIMIT_S = 60.0
+# Of each property; `make fuzz` looks longer.
+EXAMPLES = int(os.environ.get("TLFIF_FUZZ_EXAMPLES", "50"))
 
 Said = httpx.Response | Exception | Callable[[], httpx.Response]
 
