@@ -75,7 +75,8 @@ class Screen:
         # A file that is closed is a ValueError.
         except (OSError, ValueError) as error:
             self._give_up_stdout()
-            raise OutputError(f"stdout takes no more: {one_line(error)}") from error
+            why = getattr(error, "strerror", None) or error
+            raise OutputError(f"stdout takes no more: {one_line(why)}") from error
         self._within_line = not text.endswith("\n")
 
     def end_line(self) -> None:

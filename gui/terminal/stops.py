@@ -74,7 +74,7 @@ class Stops:
                 number, self._kept = self._kept, None
                 raise Stopped(number)
 
-    def _on(self, number: int, frame: FrameType | None) -> None:
+    def _on(self, number: int, _: FrameType | None) -> None:
         self._count += 1
         if self._count > 1:
             # Whatever comes now ends the process.

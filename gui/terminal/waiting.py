@@ -91,15 +91,18 @@ class Waiting:
         """The fullest line that the terminal has room for."""
         room = max(1, self._screen.width - 1)
         ends = left(elapsed_s, self._estimate_s)
-        if self._estimate_s:
-            for cells in (BAR, NARROW_BAR):
-                if len(self._phase) + cells + len(ends) + 4 <= room:
-                    drawn = self._bar(min(1.0, elapsed_s / self._estimate_s), cells)
-                    return f"{self._phase}  {drawn}  {ends}"
-        for line in (f"{self._phase}, {ends}", ends):
-            if len(line) <= room:
-                return line
-        return ends[:room]
+        # Of whom is waited for, the first.
+        short = self._phase.partition(", ")[0]
+        if self._estimate_s and elapsed_s <= self._estimate_s:
+            for words, cells in (
+                (self._phase, BAR),
+                (self._phase, NARROW_BAR),
+                (short, NARROW_BAR),
+            ):
+                if len(words) + cells + len(ends) + 4 <= room:
+                    return f"{words}  {self._bar(elapsed_s / self._estimate_s, cells)}  {ends}"
+        lines = (f"{self._phase}, {ends}", f"{short}, {ends}", ends)
+        return next((line for line in lines if len(line) <= room), ends[:room])
 
     def _bar(self, share: float, cells: int) -> str:
         full, empty = "█░" if self._screen.has_letters("█░") else "#-"
@@ -139,6 +142,6 @@ def phase(status: dict[str, Any]) -> str:
 
 def number(value: object) -> float | None:
     """A figure that is one, and no smaller than 0."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15:
         return float(value)
     return None

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -148,7 +148,12 @@ def served(api: Scripted) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("do_"):
+                return self._answer
+            raise AttributeError(name)
+
+        def _answer(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
             request = httpx.Request(
                 self.command,
@@ -160,12 +165,12 @@ def served(api: Scripted) -> Iterator[str]:
             self.send_response_only(said.status_code)
             for name, value in said.headers.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(said.content)
+            # Who was interrupted does not read it.
+            with suppress(OSError):
+                self.end_headers()
+                self.wfile.write(said.content)
 
-        do_GET = do_DELETE = do_POST
-
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *_: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
@@ -179,10 +184,14 @@ def served(api: Scripted) -> Iterator[str]:
             thread.join()
 
 
-def started(url: str, *argv: str, **more: Any) -> "subprocess.Popen[bytes]":
-    """`python -m gui.client` as a process, by default with pipes."""
+def started(url: str, *argv: str, **more: Any) -> Any:
+    """`python -m gui.client` as a process (a Popen of bytes), by default with pipes."""
     environment = {**os.environ, "TLFIF_API": url, "TLFIF_TOKEN": TOKEN, "TERM": "xterm"}
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "gui.client", *argv], cwd=ROOT, env=environment, **{**pipes, **more}
     )
