@@ -46,14 +46,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Stops() as stops:
         try:
             given = _parsed(parser, list(sys.argv[1:] if argv is None else argv))
-            screen = Screen(quiet=given.quiet)
-            return _run(given, screen, stops)
+            if given.help:
+                return _helped(parser)
+            return _run(given, Screen(quiet=given.quiet), stops)
         except Stopped as stopped:
             return stopped.code
         except SettingError as error:
             parser.exit(USAGE, f"tl-fif: {scrubbed(error)}\n")
         except UsageError as error:
             parser.error(str(error))
+
+
+def _helped(parser: argparse.ArgumentParser) -> int:
+    """argparse's own would end in a traceback where stdout takes no more."""
+    try:
+        Screen().write(parser.format_help())
+    except OutputError:
+        return FAILED
+    return DONE
 
 
 def _run(given: argparse.Namespace, screen: Screen, stops: Stops) -> int:
@@ -108,6 +118,8 @@ def _ended(reply: Reply, output: Path | None, screen: Screen) -> int:
 def _parsed(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """The command line. Raises UsageError."""
     given, rest = parser.parse_known_args(argv)
+    if given.help:
+        return given
     if unknown := [each for each in rest if each.startswith("-") and each != "--"]:
         name = one_line(unknown[0].partition("=")[0], 30)
         raise UsageError(f"there is no option {name}; a prompt that begins with - goes after --")
@@ -132,8 +144,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        add_help=False,
     )
     add = parser.add_argument
+    add("-h", "--help", action="store_true", help="this")
     add("prompt", nargs="?", help="the prompt, or `chat`; - or nothing: what stdin has")
     add("--api", default=os.environ.get("TLFIF_API"), help="the stack's api_url (or $TLFIF_API)")
     tokens = parser.add_mutually_exclusive_group()

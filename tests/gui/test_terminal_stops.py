@@ -1,10 +1,12 @@
 """The command as a process: Ctrl-C at every moment, SIGTERM, a closed stdout, a terminal."""
 
+import fcntl
 import os
 import pty
 import re
 import signal
 import subprocess
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -29,6 +31,8 @@ from support.headless import (
 )
 
 pytestmark = pytest.mark.integration
+
+CTRL_C, CTRL_D = "\x03", "\x04"
 
 
 @pytest.fixture
@@ -174,9 +178,10 @@ class Person:
 
     def __init__(self, url: str, *argv: str) -> None:
         self.mine, theirs = pty.openpty()
-        self.process = started(
-            url, *argv, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-        )
+        # Its own terminal, whose keys make signals.
+        own = partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0)
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+        self.process = started(url, *argv, **streams, start_new_session=True, preexec_fn=own)
         os.close(theirs)
         self.seen = ""
 
@@ -225,15 +230,15 @@ def test_a_chat_outlives_ctrl_c_and_ends_with_ctrl_d(
     ada.sees("> ")
     ada.types("Two\n")
     ada.sees(r"\d s so far")
-    ada.process.send_signal(signal.SIGINT)
+    ada.types(CTRL_C)
     ada.sees("is cancelled")
     ada.sees("> ")
-    ada.process.send_signal(signal.SIGINT)
+    ada.types(f"half a line{CTRL_C}")
     ada.sees("Ctrl-D or /quit ends the chat")
     api.replies = [partial(reply, "done", "Rome.")]
     ada.types("\x1b[200~Three\nfour\x1b[201~\n")
     ada.sees(r"Rome\.")
-    ada.types("\x04")
+    ada.types(CTRL_D)
     assert ada.leaves() == 0
     first, second, third = api.bodies()
     assert [each["content"] for each in second["messages"]] == ["One", "Paris.", "Two"]
