@@ -1,25 +1,35 @@
-"""The headless client: signs in, posts a prompt, follows its reply.
+"""The headless client as a library: posts a prompt or a conversation, follows the reply, cancels.
 
-The demo, the smoke test and people use it.
+The demo, the smoke test and benches use it, and the command beside it (gui/terminal):
 
-It depends on httpx alone, so that it can be copied anywhere:
+    python -m gui.client --api https://….amazonaws.com/v1 "What is a GPU?"
 
-    python -m gui.client --api https://….amazonaws.com/v1 --token "$TOKEN" "What is a GPU?"
+It depends on httpx alone, so that it can be copied anywhere, with the two files that it imports.
+Every error that leaves it is a ClientError: one line, whatever the server said, without the token.
 """
 
-import argparse
 import json
-import os
+import re
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
+
+from gui.answers import (
+    Answer,
+    AnswerError,
+    ApiError,
+    ClientError,
+    UnreachableError,
+    one_line,
+    without,
+)
+from gui.checks import checked_token, checked_url, is_loopback, why_refused
 
 FINAL = ("done", "failed", "expired", "cancelled")
 # After these the server can no longer answer (design: "the queue lost its memory"), so the client
@@ -30,28 +40,19 @@ GRACE_S, SILENCE_S = 5, 120
 # Should the server send no Date: longer than any job waits.
 LONGEST_WAIT_S = 600
 MAX_SERVER_ERRORS = 3
-# Between two tries of a script's post: shorter than a person would wait.
-RETRY_S = 1.0
+# A pause that a 429 may ask for, and for how long it may go on to; a quota's is hours.
+LONGEST_PAUSE_S, THROTTLED_S = 60, 120
+# Of an answer; a reply has a few kB. Whoever sends more, or drips, is not this API.
+MAX_ANSWER_BYTES, ANSWER_S = 4_000_000, 60
+# No moment of a job's is later, in epoch ms.
+FAR_MS = 1e15
+_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+# The request never left.
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
-
-class ApiError(Exception):
-    """The API refused: `status`, `code`, the server's message, and `retry_after_s` where waiting
-    helps.
-    """
-
-    def __init__(self, response: httpx.Response) -> None:
-        try:
-            body = response.json()
-        except ValueError:
-            body = {}
-        body = body if isinstance(body, dict) else {}
-        self.status = response.status_code
-        self.code = body.get("error", "unknown")
-        self.message = body.get("message") or response.text[:200] or response.reason_phrase
-        wait = response.headers.get("Retry-After", "")
-        self.retry_after_s = int(wait) if wait.isdigit() else None
-        hint = f" (try again in {self.retry_after_s} s)" if self.retry_after_s else ""
-        super().__init__(f"{self.status} {self.code}: {self.message}{hint}")
+Reply = dict[str, Any]
+# {"role": "system" | "user" | "assistant", "content": text}
+Message = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,38 @@ class Job:
 
     id: str
     state: str
-    expires_at: int
+    expires_at: float
     answer: dict[str, Any]
 
 
 class Client:
-    """Talks to one deployed (or local) API as one user."""
+    """Talks to one deployed (or local) API as one user.
 
-    def __init__(self, api_url: str, token: str, *, timeout_s: float = 30) -> None:
-        headers = {"Authorization": token, "Accept": "application/json"}
+    Raises SettingError when the URL or the token cannot be used; each call raises ApiError,
+    AnswerError or UnreachableError. A loopback address is asked without the environment's proxies.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        token: str,
+        *,
+        timeout_s: float = 30,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url = checked_url(api_url)
+        self._token = checked_token(token)
+        self._timeout_s = timeout_s
         self._server_ms: float | None = None
-        self._http = httpx.Client(base_url=api_url.rstrip("/"), headers=headers, timeout=timeout_s)
+        self._proxied = not is_loopback(self.url)
+        headers = {"Authorization": self._token, "Accept": "application/json"}
+        try:
+            self._http = httpx.Client(
+                headers=headers, transport=transport, trust_env=self._proxied, timeout=timeout_s
+            )
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+            why = f"the environment's proxy or certificates cannot be used: {one_line(error)}"
+            raise ClientError(why) from error
 
     def __enter__(self) -> "Client":
         return self
@@ -78,54 +100,68 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         self._http.close()
 
-    def infer(self, prompt: str, *, idempotency_key: str = "", **options: Any) -> Job:
-        """Posts a prompt. `options`: idle_minutes, max_tokens, temperature, top_p, seed.
-
-        Raises ApiError.
+    def infer(
+        self, prompt: str | Sequence[Message], *, idempotency_key: str = "", **options: Any
+    ) -> Job:
+        """Posts a prompt, or a conversation's messages. `options`: idle_minutes, max_tokens,
+        temperature, top_p, seed.
         """
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        answer = self._json("POST", "/infer", json={"prompt": prompt, **options}, headers=headers)
-        return Job(answer["id"], answer["status"], answer["expires_at"], answer)
+        headers = {"Content-Type": "application/json"}
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
+        asked = {"prompt": prompt} if isinstance(prompt, str) else {"messages": list(prompt)}
+        content = json.dumps({**asked, **options}).encode()
+        answer = self._call("POST", "/infer", content=content, headers=headers)
+        match answer:
+            case {"id": str(name), "status": str(state), "expires_at": int() | float() as ends}:
+                if _ID.fullmatch(name) and 0 < ends < FAR_MS:
+                    return Job(name, state, ends, answer)
+        raise AnswerError(f"{self.url}/infer accepted the prompt without id, status or expires_at")
 
-    def reply(self, job_id: str) -> dict[str, Any] | None:
+    def reply(self, job_id: str) -> Reply | None:
         """The reply so far, or None while no worker has the job."""
         try:
-            return self._json("GET", f"/infer/{job_id}")
+            reply = self._call("GET", f"/infer/{job_id}")
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
+        if not isinstance(reply.get("status"), str):
+            raise AnswerError(f"{self.url}/infer/{job_id} answered with a reply without status")
+        return reply
 
-    def cancel(self, job_id: str) -> dict[str, Any]:
+    def cancel(self, job_id: str, *, timeout_s: float | None = None) -> dict[str, Any]:
         """Cancels a job; {"status": "cancelled" | "cancelling" | its final status}."""
-        return self._json("DELETE", f"/infer/{job_id}")
+        return self._call("DELETE", f"/infer/{job_id}", timeout_s)
 
     def stop(self) -> dict[str, Any]:
         """Cancels everything and stops the nodes."""
-        return self._json("POST", "/stop")
+        return self._call("POST", "/stop")
 
-    def status(self) -> dict[str, Any]:
+    def status(self, *, timeout_s: float | None = None) -> dict[str, Any]:
         """Node, queue, estimate, money."""
-        return self._json("GET", "/status")
+        return self._call("GET", "/status", timeout_s)
 
-    def follow(self, job: Job, *, every_s: float = 0.5) -> Iterator[dict[str, Any]]:
-        """Yields the reply each time it changed; the last one is final.
+    def follow(
+        self, job: Job, *, every_s: float = 0.5, waiting: Callable[[], object] = lambda: None
+    ) -> Iterator[Reply]:
+        """Yields the reply each time it changed; the last one is final. `waiting` is called before
+        each pause.
 
-        Three 5xx in a row are raised, no 429 is.
+        Three 5xx in a row are raised; a 429 is when it lasts.
         """
         seen: object = None
         changed_at = time.monotonic()
-        errors = 0
+        failed = _Failed()
         while True:
             try:
                 reply = self.reply(job.id)
-                errors = 0
-            except (ApiError, httpx.TransportError) as error:
+                failed = _Failed()
+            except ClientError as error:
                 # It says nothing about the job.
-                errors += not isinstance(error, ApiError) or error.status >= 500
-                if errors >= MAX_SERVER_ERRORS or not _may_pass(error):
-                    raise
-                time.sleep(getattr(error, "retry_after_s", None) or every_s)
+                pause_s = failed.bear(error, every_s)
+                waiting()
+                time.sleep(pause_s)
                 continue
             if reply is not None and _version(reply) != seen:
                 # Also of a first one, for which a node's boot may have been waited for.
@@ -136,11 +172,10 @@ class Client:
                 yield reply
                 if reply["status"] in FINAL:
                     return
+            waiting()
             time.sleep(every_s)
 
-    def _judge(
-        self, job: Job, reply: dict[str, Any] | None, unchanged_s: float
-    ) -> dict[str, Any] | None:
+    def _judge(self, job: Job, reply: Reply | None, unchanged_s: float) -> Reply | None:
         """What the caller may believe: a job that nobody can finish any more has expired (the
         server can't say so).
         """
@@ -157,138 +192,146 @@ class Client:
             return waited_s > LONGEST_WAIT_S
         return self._server_ms > job.expires_at + GRACE_S * 1000
 
-    def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        response = self._http.request(method, path, **arguments)
-        self._server_ms = _date_ms(response)
-        if response.status_code >= 400:
-            raise ApiError(response)
-        return response.json()
+    def _call(
+        self, method: str, path: str, timeout_s: float | None = None, **arguments: Any
+    ) -> dict[str, Any]:
+        """The JSON object that the API answers. Raises ApiError, AnswerError, UnreachableError."""
+        url = f"{self.url}{path}"
+        arguments["timeout"] = timeout_s or self._timeout_s
+        try:
+            answer = _fetched(self._http, method, url, **arguments)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, OverflowError) as error:
+            via = " through the environment's proxy" if self._is_proxied() else ""
+            why = without(self._token, _why(error, self.url))
+            raise UnreachableError(
+                f"{method} {url}{via}: {why}", may_have_arrived=not isinstance(error, _UNSENT)
+            ) from error
+        self._server_ms = _date_ms(answer.headers)
+        if answer.status >= 400:
+            raise ApiError(answer, self._hint(answer, path), self._token)
+        if answer.status >= 300:
+            to = without(self._token, one_line(answer.headers.get("Location", "nowhere")))
+            why = "which is not followed: the token is for the API alone"
+            raise AnswerError(f"{method} {url} was redirected ({answer.status}) to {to}, {why}")
+        if (found := answer.document) is None:
+            said = without(self._token, answer.words) or "nothing"
+            why = f"answered with no JSON object, so it is not the API; is it a portal? {said}"
+            raise AnswerError(f"{method} {url} {why}")
+        return found
+
+    def _hint(self, answer: Answer, path: str) -> str:
+        """What is probably wrong with the URL or the token."""
+        foreign = "error" not in (answer.document or {})
+        if answer.status in (403, 404) and (foreign or (answer.status == 404 and path == "/infer")):
+            if "/" not in self.url.partition("://")[2]:
+                return f"{self.url} has no stage; is it {self.url}/v1?"
+            return f"is {self.url} the stack's api_url?"
+        if answer.status in (401, 403):
+            return why_refused(self._token, self._server_ms)
+        return ""
+
+    def _is_proxied(self) -> bool:
+        if not self._proxied:
+            return False
+        try:
+            return not {self.url.partition(":")[0], "all"}.isdisjoint(urllib.request.getproxies())
+        except ValueError:
+            return False
 
 
-def _may_pass(error: Exception) -> bool:
-    """Whether asking again may help: the server, the network or too many questions are at fault."""
-    return not isinstance(error, ApiError) or error.status >= 500 or error.status == 429
+@dataclass
+class _Failed:
+    """What failed in a row while a reply was asked for."""
+
+    errors: int = 0
+    throttled_s: float = 0.0
+
+    def bear(self, error: ClientError, every_s: float) -> float:
+        """For how many seconds to pause; raises the error where it is not to be borne."""
+        wait_s = getattr(error, "retry_after_s", None) or every_s
+        if isinstance(error, ApiError) and error.status == 429:
+            self.throttled_s += wait_s
+        else:
+            self.errors += 1
+        if (
+            (isinstance(error, ApiError) and error.status < 500 and error.status != 429)
+            or self.errors >= MAX_SERVER_ERRORS
+            or self.throttled_s > THROTTLED_S
+            or wait_s > LONGEST_PAUSE_S
+        ):
+            raise error
+        return wait_s
 
 
-def _version(reply: dict[str, Any]) -> tuple[object, ...]:
+def _fetched(http: httpx.Client, method: str, url: str, **arguments: Any) -> Answer:
+    """An answer of bounded size and time. Raises httpx's errors."""
+    began = time.monotonic()
+    content = b""
+    with http.stream(method, url, **arguments) as response:
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > MAX_ANSWER_BYTES or time.monotonic() - began > ANSWER_S:
+                raise httpx.ReadError(f"no end after {len(content)} bytes")
+        return Answer(response.status_code, response.headers, content)
+
+
+def _why(error: Exception, url: str) -> str:
+    """Why nobody answered, and what may help."""
+    said = one_line(error) or type(error).__name__
+    match error:
+        case httpx.ConnectTimeout():
+            return "there is no connection in time"
+        case httpx.TimeoutException():
+            return "there is no answer in time"
+        case httpx.ConnectError() if "SSL" in said and "CERTIFICATE" not in said:
+            return f"it speaks no TLS there ({said}); is it {url.replace('https:', 'http:', 1)}?"
+        case httpx.RemoteProtocolError() | httpx.ReadError() if url.startswith("http:"):
+            return f"it broke off ({said}); does it want https?"
+        case httpx.DecodingError():
+            return f"its answer is not what it says it is ({said})"
+        case httpx.ConnectError():
+            return f"cannot be reached ({said})"
+    return f"it broke off ({said})"
+
+
+def _version(reply: Reply) -> tuple[object, ...]:
     return reply.get("sequence"), reply["status"], reply.get("updated_at")
 
 
-def _date_ms(response: httpx.Response) -> float | None:
+def _date_ms(headers: Mapping[str, str]) -> float | None:
     """The server's clock in epoch ms, whatever this machine's says; None when it does not tell."""
     try:
-        return parsedate_to_datetime(response.headers["Date"]).timestamp() * 1000
-    except (KeyError, ValueError):
+        return parsedate_to_datetime(headers["Date"]).timestamp() * 1000
+    except (KeyError, IndexError, OverflowError, TypeError, ValueError):
         return None
 
 
 def sign_in(cognito_url: str, client_id: str, username: str, password: str) -> str:
     """An access token of Cognito's, by USER_PASSWORD_AUTH (for scripts; people sign in by SRP).
 
-    Raises ApiError.
+    Raises ApiError, AnswerError, UnreachableError.
     """
-    response = httpx.post(
-        cognito_url,
-        headers={
-            "X-Amz-Target": "AWSCognitoIdentityProviderService.InitiateAuth",
-            "Content-Type": "application/x-amz-json-1.1",
-        },
-        json={
-            "AuthFlow": "USER_PASSWORD_AUTH",
-            "ClientId": client_id,
-            "AuthParameters": {"USERNAME": username, "PASSWORD": password},
-        },
-    )
-    if response.status_code >= 400:
-        raise ApiError(response)
-    return response.json()["AuthenticationResult"]["AccessToken"]
-
-
-def _print_stream(
-    replies: Iterator[dict[str, Any]], write: Callable[[str], object]
-) -> dict[str, Any]:
-    shown = 0
-    last: dict[str, Any] = {}
-    for last in replies:
-        text = last.get("text", "")
-        if len(text) < shown:  # another worker began again
-            write("\n")
-            shown = 0
-        write(text[shown:])
-        shown = len(text)
-    write("\n")
-    return last
-
-
-def post(client: Client, prompt: str, *, key: str, tries: int, **options: Any) -> Job:
-    """Posts a prompt; a server's error is borne `tries` - 1 times, and the key makes one job of
-    all.
-
-    Raises ApiError and httpx's errors.
-    """
-    for left in reversed(range(tries)):
-        try:
-            return client.infer(prompt, idempotency_key=key, **options)
-        except (ApiError, httpx.TransportError) as error:
-            passes = not isinstance(error, ApiError) or error.status >= 500
-            if not left or not passes:
-                raise
-            print(f"tl-fif: {error}; posted again", file=sys.stderr)
-            time.sleep(RETRY_S)
-    raise ValueError(f"tries = {tries}: at least 1")
-
-
-def parse() -> argparse.Namespace:
-    """The command line; argparse ends the process when it is wrong."""
-    parser = argparse.ArgumentParser(
-        description="Post one prompt and print its reply as it is generated."
-    )
-    parser.add_argument("prompt")
-    parser.add_argument(
-        "--api", default=os.environ.get("TLFIF_API"), help="the stack's api_url (or $TLFIF_API)"
-    )
-    parser.add_argument(
-        "--token", default=os.environ.get("TLFIF_TOKEN"), help="an access token (or $TLFIF_TOKEN)"
-    )
-    parser.add_argument(
-        "--idle-minutes", type=int, help="keep the node up this long afterwards (1-30)"
-    )
-    parser.add_argument(
-        "--idempotency-key", default="", help="one job, however often the prompt is posted with it"
-    )
-    parser.add_argument(
-        "--tries",
-        type=int,
-        choices=range(1, MAX_SERVER_ERRORS + 1),
-        default=1,
-        help="how often to post while the server fails (default: %(default)s)",
-    )
-    parser.add_argument("--output", type=Path, help="a file for the reply as JSON")
-    arguments = parser.parse_args()
-    if not arguments.api or not arguments.token:
-        parser.error("--api and --token are needed; `make local` prints both")
-    return arguments
-
-
-def main() -> int:
-    """0: done; 1: failed, expired or cancelled; 2: the API refused."""
-    arguments = parse()
-    options = {"idle_minutes": arguments.idle_minutes} if arguments.idle_minutes else {}
-    key = arguments.idempotency_key or str(uuid.uuid4())
+    secrets = {"USERNAME": username, "PASSWORD": password}
+    asked = {"AuthFlow": "USER_PASSWORD_AUTH", "ClientId": client_id, "AuthParameters": secrets}
+    headers = {
+        "X-Amz-Target": "AWSCognitoIdentityProviderService.InitiateAuth",
+        "Content-Type": "application/x-amz-json-1.1",
+    }
     try:
-        with Client(arguments.api, arguments.token) as client:
-            job = post(client, arguments.prompt, key=key, tries=arguments.tries, **options)
-            print(f"{job.state} {job.id}", file=sys.stderr)
-            last = _print_stream(client.follow(job), lambda text: print(text, end="", flush=True))
-    except (ApiError, httpx.HTTPError) as error:
-        print(f"tl-fif: {error}", file=sys.stderr)
-        return 2
-    if arguments.output:
-        arguments.output.write_text(json.dumps(last, indent=2, ensure_ascii=False) + "\n")
-    if last["status"] != "done":
-        print(f"{last['status']}: {last.get('error') or last.get('reason', '')}", file=sys.stderr)
-    return 0 if last["status"] == "done" else 1
+        said = httpx.post(cognito_url, headers=headers, content=json.dumps(asked).encode())
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        why = f"{cognito_url}: {_why(error, cognito_url)}"
+        raise UnreachableError(why, may_have_arrived=True) from error
+    answer = Answer(said.status_code, said.headers, said.content)
+    if answer.status >= 400:
+        raise ApiError(answer, secret=password)
+    match answer.document:
+        case {"AuthenticationResult": {"AccessToken": str(token)}}:
+            return token
+    raise AnswerError(f"{cognito_url} gave no token: has {username} a password of their own yet?")
 
 
 if __name__ == "__main__":
+    from gui.terminal import main
+
     sys.exit(main())

@@ -2,6 +2,7 @@
 expired.
 """
 
+import json
 from collections.abc import Iterator
 from email.utils import formatdate
 from types import SimpleNamespace
@@ -9,9 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+from support.headless import Scripted
 
 from gui import client as client_module
-from gui.client import ApiError, Client, Job, post
+from gui.client import AnswerError, ApiError, Client, Job, UnreachableError
 
 NOW_S = 1_800_000_000
 DATE = {"Date": formatdate(NOW_S, usegmt=True)}
@@ -43,28 +45,32 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-def _said(answer: httpx.Response | Exception) -> httpx.Response:
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+def connected(api: Scripted) -> Client:
+    return Client("http://api", "token", transport=httpx.MockTransport(api))
 
 
-def follow(
-    monkeypatch: pytest.MonkeyPatch, job: Job, *answers: httpx.Response | Exception
-) -> Iterator[dict[str, Any]]:
+def follow(job: Job, *answers: httpx.Response | Exception) -> Iterator[dict[str, Any]]:
     """Follows a job on a server with these answers."""
     script = iter(answers)
-    with Client("http://api", "token") as client:
-        monkeypatch.setattr(client._http, "request", lambda *_, **__: _said(next(script)))
+
+    def said(_: httpx.Request) -> httpx.Response:
+        each = next(script)
+        if isinstance(each, Exception):
+            raise each
+        # One that is sent twice is read twice.
+        return httpx.Response(each.status_code, headers=each.headers, content=each.content)
+
+    with Client("http://api", "token", transport=httpx.MockTransport(said)) as client:
         yield from client.follow(job, every_s=0.5)
 
 
-def statuses(monkeypatch: pytest.MonkeyPatch, job: Job, *answers: Any) -> list[str]:
-    return [each["status"] for each in follow(monkeypatch, job, *answers)]
+def statuses(job: Job, *answers: Any) -> list[str]:
+    return [each["status"] for each in follow(job, *answers)]
 
 
+@pytest.mark.usefixtures("slept")
 def test_a_reply_is_yielded_when_it_has_changed_and_the_final_one_ends_it(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+    slept: list[float],
 ) -> None:
     answers = [
         refusal(404),
@@ -73,121 +79,125 @@ def test_a_reply_is_yielded_when_it_has_changed_and_the_final_one_ends_it(
         reply("running", 2),
         reply("done", 3),
     ]
-    assert statuses(monkeypatch, JOB, *answers) == ["running", "running", "done"]
+    assert statuses(JOB, *answers) == ["running", "running", "done"]
     assert slept == [0.5] * 4
 
 
-def test_a_throttled_client_waits_as_long_as_it_is_told_and_goes_on(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
-) -> None:
-    assert statuses(monkeypatch, JOB, *[refusal(429, "1")] * 5, reply("done")) == ["done"]
+def test_a_throttled_client_waits_as_long_as_it_is_told_and_goes_on(slept: list[float]) -> None:
+    assert statuses(JOB, *[refusal(429, "1")] * 5, reply("done")) == ["done"]
     assert slept == [1] * 5
 
 
-def test_two_failures_in_a_row_are_borne_and_a_third_is_raised(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+@pytest.mark.parametrize(("wait", "answers"), [("3600", 1), ("1", 200), ("²", 400)])
+def test_a_quota_is_not_waited_for_nor_a_throttle_without_end(
+    slept: list[float], wait: str, answers: int
 ) -> None:
-    assert (
-        statuses(
-            monkeypatch, JOB, *[refusal(503), refusal(502), reply("running")] * 3, reply("done", 2)
-        )[-1]
-        == "done"
-    )
+    headers = httpx.Headers(DATE | {"Retry-After": wait}, "latin-1")
+    throttled = httpx.Response(429, content=b'{"error": "no"}', headers=headers)
+    with pytest.raises(ApiError, match=r"^429"):
+        statuses(JOB, *[throttled] * answers)
+    assert sum(slept) <= 120
+
+
+@pytest.mark.usefixtures("slept")
+def test_two_failures_in_a_row_are_borne_and_a_third_is_raised() -> None:
+    answers = [*[refusal(503), refusal(502), reply("running")] * 3, reply("done", 2)]
+    assert statuses(JOB, *answers)[-1] == "done"
     with pytest.raises(ApiError, match=r"^503 no: not now"):
-        statuses(monkeypatch, JOB, *[refusal(503)] * 3)
+        statuses(JOB, *[refusal(503)] * 3)
 
 
-def test_a_refusal_for_good_is_raised_at_once(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
-) -> None:
+@pytest.mark.usefixtures("slept")
+def test_a_refusal_for_good_is_raised_at_once() -> None:
     with pytest.raises(ApiError):
-        statuses(monkeypatch, JOB, refusal(403))
+        statuses(JOB, refusal(403))
 
 
-def test_a_job_nobody_took_has_expired_but_not_because_the_server_failed(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
-) -> None:
-    assert statuses(monkeypatch, LATE, refusal(404)) == ["expired"]
-    assert statuses(monkeypatch, LATE, refusal(503), reply("done")) == ["done"]
+@pytest.mark.usefixtures("slept")
+def test_a_job_nobody_took_has_expired_but_not_because_the_server_failed() -> None:
+    assert statuses(LATE, refusal(404)) == ["expired"]
+    assert statuses(LATE, refusal(503), reply("done")) == ["done"]
 
 
-def test_a_reply_that_fell_silent_has_expired(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
-) -> None:
+@pytest.mark.usefixtures("slept")
+def test_a_reply_that_fell_silent_has_expired() -> None:
     silent = [reply("running")] * 243
-    assert statuses(monkeypatch, JOB, *silent) == ["running", "expired"]
-    assert statuses(monkeypatch, JOB, *silent[:240], reply("done", 2)) == ["running", "done"]
+    assert statuses(JOB, *silent) == ["running", "expired"]
+    assert statuses(JOB, *silent[:240], reply("done", 2)) == ["running", "done"]
 
 
-def test_a_running_job_is_no_matter_of_clocks(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
-) -> None:
+@pytest.mark.usefixtures("slept")
+def test_a_running_job_is_no_matter_of_clocks() -> None:
     """Neither of the node's, which stamps replies, nor of the client's, which nobody asks."""
     for off_s in (-3600, 121, 3600):
         answers = [reply("running", 1, off_s), reply("running", 2, off_s), reply("done", 3, off_s)]
-        assert statuses(monkeypatch, JOB, *answers) == ["running", "running", "done"]
+        assert statuses(JOB, *answers) == ["running", "running", "done"]
 
 
 def test_without_a_date_a_job_nobody_took_is_waited_for_longer_than_any_waits(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
+    slept: list[float],
 ) -> None:
     nothing = httpx.Response(404, json={"error": "not_found", "message": "not yet"})
-    assert statuses(monkeypatch, LATE, *[nothing] * 10, reply("done")) == ["done"]
+    assert statuses(LATE, *[nothing] * 10, reply("done")) == ["done"]
     slept.clear()
-    assert statuses(monkeypatch, LATE, *[nothing] * 1300) == ["expired"]
+    assert statuses(LATE, *[nothing] * 1300) == ["expired"]
     assert 600 < sum(slept) < 610
 
 
-def test_a_network_that_fails_says_nothing_about_the_job(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
-) -> None:
-    gone = httpx.ConnectError("no route")
-    assert statuses(monkeypatch, LATE, gone, gone, reply("done")) == ["done"]
-    with pytest.raises(httpx.ConnectError):
-        statuses(monkeypatch, LATE, gone, gone, gone)
+@pytest.mark.usefixtures("slept")
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        (httpx.ConnectError("no route"), UnreachableError),
+        (httpx.Response(200, text="<h1>Welcome to the hotel</h1>"), AnswerError),
+        (httpx.Response(302, headers={"Location": "http://portal/"}), AnswerError),
+        (httpx.Response(200, json={"text": "no status"}), AnswerError),
+    ],
+)
+def test_a_network_that_fails_says_nothing_about_the_job(failure: Any, error: Any) -> None:
+    assert statuses(LATE, failure, failure, reply("done")) == ["done"]
+    with pytest.raises(error):
+        statuses(LATE, failure, failure, failure)
 
 
-def test_a_first_reply_that_a_boot_was_waited_for_is_not_silent(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
-) -> None:
+@pytest.mark.usefixtures("slept")
+def test_a_first_reply_that_a_boot_was_waited_for_is_not_silent() -> None:
     boot = [refusal(404)] * 300
-    assert statuses(monkeypatch, JOB, *boot, reply("running"), reply("done", 2)) == [
-        "running",
-        "done",
-    ]
+    assert statuses(JOB, *boot, reply("running"), reply("done", 2)) == ["running", "done"]
 
 
-@pytest.mark.story("CI-005")
-@pytest.mark.parametrize("errors", [0, 1, 2, 3])
-def test_a_script_bears_two_errors_of_the_server_and_posts_one_job(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float], errors: int
-) -> None:
-    accepted = {"id": "1", "status": "queued", "expires_at": 1}
-    answers = iter([refusal(503)] * errors + [httpx.Response(202, json=accepted)])
-    keys: list[str] = []
-
-    def answer(*_: object, headers: dict[str, str], **__: object) -> httpx.Response:
-        keys.append(headers["Idempotency-Key"])
-        return next(answers)
-
-    with Client("http://api", "token") as client:
-        monkeypatch.setattr(client._http, "request", answer)
-        if errors == 3:
-            with pytest.raises(ApiError, match="503"):
-                post(client, "Hello", key="k", tries=3)
-        else:
-            assert post(client, "Hello", key="k", tries=3).id == "1"
-    assert keys == ["k"] * min(errors + 1, 3)
-    assert slept == [1.0] * min(errors, 2)
+def test_each_pause_is_told_of(slept: list[float]) -> None:
+    told: list[float] = []
+    api = Scripted(replies=[refusal(404), refusal(503), reply("running"), reply("done", 2)])
+    with connected(api) as client:
+        list(client.follow(JOB, waiting=lambda: told.append(sum(slept))))
+    assert told == [0, 0.5, 1.0]
 
 
-@pytest.mark.story("CI-005")
-def test_a_script_does_not_repeat_what_is_refused(
-    monkeypatch: pytest.MonkeyPatch, slept: list[float]
-) -> None:
-    answers = iter([refusal(402)])
-    with Client("http://api", "token") as client:
-        monkeypatch.setattr(client._http, "request", lambda *_, **__: next(answers))
-        with pytest.raises(ApiError, match="402"):
-            post(client, "Hello", key="k", tries=3)
-    assert slept == []
+def test_a_prompt_and_a_conversation_are_posted_with_their_options() -> None:
+    api = Scripted()
+    said = [{"role": "user", "content": "Hello \ud800"}]
+    with connected(api) as client:
+        assert client.infer("Hello", idempotency_key="k", seed=1).expires_at == 4e12
+        client.infer(said)
+    assert api.bodies() == [{"prompt": "Hello", "seed": 1}, {"messages": said}]
+    first, second = api.asked
+    assert first.headers["Idempotency-Key"] == "k"
+    assert "Idempotency-Key" not in second.headers
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"id": "../stop", "status": "queued", "expires_at": 1},
+        {"id": "1", "status": None, "expires_at": 1},
+        {"id": "1", "status": "queued", "expires_at": float("nan")},
+        {"id": "1", "status": "queued", "expires_at": "soon"},
+    ],
+)
+def test_an_acceptance_that_names_no_job_is_none(said: dict[str, Any]) -> None:
+    content = json.dumps(said).encode()
+    api = Scripted(posts=[httpx.Response(202, content=content)])
+    with connected(api) as client, pytest.raises(AnswerError, match="without id, status or exp"):
+        client.infer("Hello")

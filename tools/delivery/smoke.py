@@ -47,7 +47,13 @@ _CODES = {PASSED: 0, UNSTABLE: 0, FAILED: 1, UNJUDGED: CANNOT_SAY}
 POLL_S = 0.1
 # How the client says what the API answered.
 _REFUSAL = re.compile(r"\d{3} (\w+):")
-_CLIENT_ENDS = {1: "the job did not end as done", 2: "the API refused"}
+# Its exit codes (docs/api.md).
+_CLIENT_ENDS = {
+    1: "the job did not end as done",
+    2: "the client cannot use what it was told",
+    3: "the API refused",
+}
+_NOBODY = "nobody answered as the API does"
 
 
 @dataclass(kw_only=True)
@@ -181,6 +187,8 @@ def _run(given: argparse.Namespace, outputs: Mapping[str, Any], summary: Summary
         ending = _CLIENT_ENDS.get(child.returncode, f"the client ended with {child.returncode}")
         said = _last_line(FOLDER / "client.log")
         refusal = _REFUSAL.match(said)
+        if child.returncode == 3 and refusal is None:
+            ending = _NOBODY
         passes = refusal is not None and refusal[1] in NOT_ITS_FAULT
         raise (UnjudgedError if passes else StageError)(f"{ending}: {said}")
     reply = json.loads((FOLDER / "reply.json").read_text())
@@ -228,7 +236,8 @@ def _client(
 ) -> "subprocess.Popen[bytes]":
     """The headless client, as anybody runs it."""
     argv = [sys.executable, "-m", "gui.client", "--tries", "3", "--idempotency-key", key]
-    argv += ["--output", str(FOLDER / "reply.json"), given.prompt]
+    # Whom the API throttles judges nothing, and is not to wait until the limit has passed.
+    argv += ["--max-wait", "0", "--output", str(FOLDER / "reply.json"), "--", given.prompt]
     environment = {**os.environ, "TLFIF_API": outputs["api_url"], "TLFIF_TOKEN": token}
     return subprocess.Popen(
         argv, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -137,6 +137,18 @@ def test_a_refusal_and_a_failed_job_fail(run: Any, outputs: Path, api: ScriptedA
     assert summary()["why"] == "the API refused: 422 no: says 422"
     api.first, api.ends = 202, "failed"
     assert run(smoke.main, "--outputs", outputs, *QUICK) == 1
+    assert summary()["why"] == "the job did not end as done: failed: out of memory"
+
+
+@pytest.mark.usefixtures("user")
+def test_an_address_without_an_api_fails_and_is_named(
+    run: Any, outputs: Path, api: ScriptedApi
+) -> None:
+    told = json.loads(outputs.read_text())
+    outputs.write_text(json.dumps({**told, "api_url": "http://127.0.0.1:1/v1"}))
+    assert run(smoke.main, "--outputs", outputs, "--posts", "1", "--every", "60") == 1
+    why = "nobody answered as the API does: POST http://127.0.0.1:1/v1/infer: cannot be reached"
+    assert summary()["why"].startswith(why)
 
 
 @pytest.mark.parametrize(
