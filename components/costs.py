@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from typing import Any
 
 import pulumi
@@ -242,7 +243,7 @@ def summarise(settings: Settings, parts: Iterable[Component | None]) -> Summary:
         gpu_hours_left=hours,
         spot_hours_left=spot_hours,
         lane_answers_left=answers,
-        warning=_warning(settings, rows, hours, answers),
+        warning=_closed(settings, rows) or _warning(settings, rows, hours, answers),
         gpu_types=_gpu_types(settings, fixed),
         engine=_engine(settings),
     )
@@ -292,8 +293,24 @@ def _lane_answers(settings: Settings, every: Iterable[CostLine]) -> int:
     return max(0, bisect_right(range(MOST_ANSWERS), settings.cap_usd, key=usd) - 1)
 
 
+def _closed(settings: Settings, rows: Sequence[BillRow]) -> str | None:
+    """What to say of a cap that what is always there exceeds alone."""
+    rate, cap = settings.costs.usd_per_eur, settings.budget.cap_eur
+    fixed = pricing.total_usd(rows) / rate
+    if fixed < cap:
+        return None
+    hourly = settings.gpu_eur_per_hour if settings.gpu.has_nodes else 0.0
+    enough = ceil(fixed + max(1.0, settings.costs.min_gpu_hours * hourly))
+    change = _change(settings, rows)
+    return (
+        f"budget:capEur = {cap:g} is below the fixed cost of €{fixed:.2f} a month: from a month's "
+        f"first minute on every prompt is refused (402). {change} it with: "
+        f"pulumi config set --path 'tl-fif:budget.capEur' {enough}"
+    )
+
+
 def _warning(
-    settings: Settings, rows: Iterable[BillRow], hours: float | None, answers: int | None
+    settings: Settings, rows: Sequence[BillRow], hours: float | None, answers: int | None
 ) -> str | None:
     cap = f"The cap of €{settings.budget.cap_eur:g} leaves"
     wanted, expected = settings.costs.min_gpu_hours, settings.cpu.answers_per_month
@@ -303,9 +320,13 @@ def _warning(
         few = f"{answers:,} answers of the instant lane a month, fewer than {COST_KEY} = {expected}"
     else:
         return None
+    return f"{cap} {few}. {_change(settings, rows)} budget:capEur."
+
+
+def _change(settings: Settings, rows: Iterable[BillRow]) -> str:
+    """The keys that could be changed back, if any, or else raise the cap."""
     changed = [key for key in _dear_keys(rows) if not settings.is_default(key)]
-    change = f"Change back {', '.join(changed)}, or raise" if changed else "Raise"
-    return f"{cap} {few}. {change} budget:capEur."
+    return f"Change back {', '.join(changed)}, or raise" if changed else "Raise"
 
 
 def _dear_keys(rows: Iterable[BillRow]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import pulumi
 from pydantic import ValidationError
 
-from components import fit, prices, pricing
+from components import fit, prices, pricing, settings_keys
 from components.gpus import needs_own_image
 from components.naming import check_stack
 from components.settings_errors import (
@@ -71,17 +71,19 @@ class Settings(Group):
         for the stack's own name.
         """
         check_stack(pulumi.get_stack())
-        return cls.parse(_stack_config(), pulumi.runtime.get_config_secret_keys_env())
+        return cls.parse(*_stack_config())
 
     @classmethod
     def parse(cls, config: Mapping[str, Any], secret: Collection[str] = ()) -> Self:
         """Settings from full keys (`tl-fif:gpu`, `aws:region`) to objects or their JSON text;
         raises SettingsError, which shows no value of the keys in `secret`.
         """
+        decoded = {key: _decode(value) for key, value in config.items()}
+        settings_keys.check(cls, decoded, secret)
         prefix = f"{PROJECT}:"
         groups = {
-            key.removeprefix(prefix): _decode(value)
-            for key, value in config.items()
+            key.removeprefix(prefix): value
+            for key, value in decoded.items()
             if key.startswith(prefix)
         }
         region = config.get("aws:region")
@@ -97,6 +99,7 @@ class Settings(Group):
             settings = cls.model_validate({**groups, "region": region})
         except ValidationError as error:
             raise explained(cls, error.errors(), hidden) from None
+        settings_keys.in_clear(cls, groups, hidden)
         settings._check_priced()
         settings._check_together()
         settings._check_model()
@@ -265,9 +268,13 @@ class Settings(Group):
         return self.budget.cap_eur * self.costs.usd_per_eur
 
 
-def _stack_config() -> dict[str, Any]:
-    """Every configured key: the CLI passes them in the environment, a recording in the context."""
-    return {**pulumi.runtime.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
+def _stack_config() -> tuple[dict[str, Any], list[str]]:
+    """Every configured key, and those that are secrets: the CLI passes them in the environment, a
+    recording in the context.
+    """
+    passed = {**pulumi.runtime.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
+    secret = [each for each in passed if pulumi.runtime.is_config_secret(each)]
+    return passed, [*pulumi.runtime.get_config_secret_keys_env(), *secret]
 
 
 def _decode(value: Any) -> Any:
