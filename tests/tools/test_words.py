@@ -57,5 +57,5 @@ def test_the_module_gets_them_after_its_own(monkeypatch: pytest.MonkeyPatch) -> 
 def test_without_a_module_or_words_it_is_one_line(
     own: list[str], given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit, match="^tl-fif: [^\n]*$"):
+    with pytest.raises(SystemExit, match=r"^tl-fif: [^\n]*$"):
         run(monkeypatch, *own, given=given)
