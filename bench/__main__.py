@@ -7,6 +7,8 @@ import argparse
 import subprocess
 import sys
 
+from bench.arguments import count
+
 # What each counts, and how many of it make a brief run.
 BENCHES = {
     "worker": ("rounds", 2),
@@ -27,11 +29,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", choices=BENCHES, help="all of them without it")
     parser.add_argument(
-        "how_many", nargs="?", type=int, help="rounds, stops, calls, jobs, repeats, seeds, weeks"
+        "how_many", nargs="?", type=count, help="rounds, stops, calls, jobs, repeats, seeds, weeks"
     )
     parser.add_argument("more", nargs="*", help="what else the bench takes, options too")
     args, options = parser.parse_known_args()
     more = [*args.more, *options]
+    if more and not args.name:
+        parser.error(f"{' '.join(more)}: name the bench that takes it (BENCH=…) first")
     failed = 0
     for name in [args.name] if args.name else BENCHES:
         what, brief = BENCHES[name]

@@ -2,13 +2,13 @@
 
 import argparse
 import json
+import math
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
 
 ANEW = "write them anew: pulumi stack output --json > outputs.json"
 _SHOWN = 80
@@ -37,6 +37,24 @@ def stack_parser(prog: str, description: str | None, whose: str) -> argparse.Arg
     return parser
 
 
+def amount(text: str) -> float:
+    """A number from 0 on, of an option; raises argparse's error for anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no number from 0 on")
+    return number
+
+
+def whole(text: str) -> int:
+    """A whole number from 1 on, of an option; raises argparse's error for anything else."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no whole number from 1 on")
+    return int(text)
+
+
 def stack_outputs(
     stack: str, file: Path | None, needed: Sequence[str], command: str
 ) -> Mapping[str, Any]:
@@ -55,10 +73,10 @@ def stack_outputs(
     if not isinstance(outputs, dict):
         kind = f"a {type(outputs).__name__}, and no map from names to values"
         raise OutputsError(f"{source} gave no stack outputs: it is {kind}; {ANEW}")
+    for name in (each for each in needed if not outputs.get(each)):
+        deploy = f"is it deployed? (pulumi up --stack {stack})"
+        raise OutputsError(f"stack {stack} has no output {name}; {deploy}")
     for name in needed:
-        if not outputs.get(name):
-            deploy = f"is it deployed? (pulumi up --stack {stack})"
-            raise OutputsError(f"stack {stack} has no output {name}; {deploy}")
         if form := _lacks(name, outputs[name]):
             shown = repr(outputs[name])[:_SHOWN]
             raise OutputsError(f"{name} = {shown}, from {source}, is no {form}; {ANEW}")
