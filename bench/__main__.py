@@ -40,9 +40,9 @@ def main() -> int:
     for name in [args.name] if args.name else BENCHES:
         what, brief = BENCHES[name]
         # One that is named runs as its figures are published, unless told otherwise.
-        count = args.how_many or (None if args.name else brief)
-        print(f"== {name}" + (f", {count} {what}" if count else ""), flush=True)
-        argv = [sys.executable, "-m", f"bench.{name}", *([str(count)] if count else []), *more]
+        number = args.how_many or (None if args.name else brief)
+        print(f"== {name}" + (f", {number} {what}" if number else ""), flush=True)
+        argv = [sys.executable, "-m", f"bench.{name}", *([str(number)] if number else []), *more]
         failed += subprocess.run(argv).returncode != 0
     return 1 if failed else 0
 
