@@ -74,12 +74,14 @@ class Settings(Group):
         return cls.parse(*_stack_config())
 
     @classmethod
-    def parse(cls, config: Mapping[str, Any], secret: Collection[str] = ()) -> Self:
-        """Settings from full keys (`tl-fif:gpu`, `aws:region`) to objects or their JSON text;
-        raises SettingsError, which shows no value of the keys in `secret`.
+    def parse(cls, config: Mapping[str, Any], secret: Collection[str] | None = None) -> Self:
+        """Settings from full keys (`tl-fif:gpu`, `aws:region`) to objects or their JSON text.
+
+        `secret` are the full keys that are encrypted where they stand, None if nobody knows.
+        Raises SettingsError, which shows no value of theirs.
         """
         decoded = {key: _decode(value) for key, value in config.items()}
-        settings_keys.check(cls, decoded, secret)
+        settings_keys.check(cls, decoded, secret or ())
         prefix = f"{PROJECT}:"
         groups = {
             key.removeprefix(prefix): value
@@ -94,18 +96,19 @@ class Settings(Group):
                 f"region is no key of {PROJECT}; the region is aws:region. Remove it with: "
                 f"pulumi config rm '{prefix}region'"
             )
-        hidden = {key.removeprefix(prefix) for key in secret}
+        hidden = {key.removeprefix(prefix) for key in secret or ()}
         try:
             settings = cls.model_validate({**groups, "region": region})
         except ValidationError as error:
             raise explained(cls, error.errors(), hidden) from None
-        settings_keys.in_clear(cls, groups, hidden)
         settings._check_priced()
         settings._check_together()
         settings._check_model()
         settings._check_nodes()
         settings._check_lane()
         settings._check_delivery()
+        if secret is not None:
+            settings_keys.in_clear(cls, groups, hidden)
         return settings
 
     def _check_priced(self) -> None:

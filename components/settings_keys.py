@@ -40,7 +40,7 @@ def check(
         for key, value in config.items()
         for said in _refusals(settings, key, HIDDEN if key in secret else value)
     ]
-    wrong += [no_secret(settings, each) for each in secret if not may_be_secret(settings, each)]
+    wrong += [no_secret(each) for each in secret if not may_be_secret(settings, each)]
     if wrong:
         raise SettingsError("\n".join(wrong))
 
@@ -63,18 +63,22 @@ def _is_personal(field: Any) -> bool:
     return is_secret(field) or bool(field.examples)
 
 
-def no_secret(settings: type[BaseModel], key: str) -> str:
+def no_secret(key: str) -> str:
     """What to say of a key that is set as a secret, and is none."""
     namespace, _, name = key.partition(":")
-    whole = namespace == PROJECT and "." not in name
-    path = f"{key}.<key>" if whole else key
-    flag = "" if namespace == PROVIDER else "--path "
-    short = name.replace(".", ":") if namespace == PROJECT else key
-    what = "none of its keys is a secret" if whole else "it is no secret"
+    open_ = "in the open in the stack's resources and outputs"
+    unread = "without the passphrase `make preview` and `make local` read nothing of it"
+    if namespace == PROJECT and "." not in name:
+        return (
+            f"{name} = {HIDDEN}: it is set as a secret, and none of its keys is one: they stand "
+            f"{open_}, and {unread}. Remove it with: pulumi config rm '{key}', and set each key "
+            f"without --secret: pulumi config set --path '{key}.<key>' <value>"
+        )
+    said = name.replace(".", ":") if namespace == PROJECT else key
+    flag = "--path " if namespace == PROJECT else ""
     return (
-        f"{short} = {HIDDEN}: {what}, and stands in the open in the stack's resources and "
-        "outputs; without the passphrase nobody here can read it. Set it without --secret: "
-        f"pulumi config set {flag}'{path}' <value>"
+        f"{said} = {HIDDEN}: it is set as a secret, and is none: it stands {open_}, and {unread}. "
+        f"Set it without --secret: pulumi config set {flag}'{key}' <value>"
     )
 
 

@@ -50,6 +50,9 @@ def evaluate(
     project = yaml.safe_load((project_dir / "Pulumi.yaml").read_text())["name"]
     written = stack_file.read(stack, project_dir)
     settings, secret = _opened(written, config or {})
+    if project == PROJECT:
+        # At once: what the program imports before it reads them takes seconds.
+        Settings.parse(settings, secret)
     if encrypted_keys := encrypted.keys(written):
         _log.warning("%s: %s", STOOD_IN, ", ".join(encrypted_keys))
     monitor = Monitor(
