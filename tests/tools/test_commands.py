@@ -57,7 +57,9 @@ def test_an_option_that_there_is_not_is_refused(
     source = ROOT / Path(*module.split("."))
     text = (source / "__main__.py" if source.is_dir() else source.with_suffix(".py")).read_text()
     # Otherwise it would begin.
-    assert re.search(r"parse_args\(|stack_parser\(|how_many\(|\bparse\(\)|in SETS", text), module
+    assert re.search(
+        r"parse_(known_)?args\(|stack_parser\(|how_many\(|\bparse\(\)|in SETS", text
+    ), module
     code = ended(module, "--no-such-option")
     assert code not in (0, None)
     last = code if isinstance(code, str) else capsys.readouterr().err.splitlines()[-1]
@@ -84,7 +86,7 @@ def parsers(module: str, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentPa
     return asked[0]
 
 
-@pytest.mark.parametrize("module", sorted({*COMMANDS} - {"tools.setup", "tools.words"}))
+@pytest.mark.parametrize("module", sorted({*COMMANDS} - HANDS_ON - {"tools.setup"}))
 def test_no_option_takes_a_number_that_is_none(
     module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
