@@ -5,9 +5,15 @@ for a switch, `1:30` for a number, the second of two equal keys, and a structure
 import codecs
 import math
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.parser import Parser
+from yaml.reader import Reader, ReaderError
+from yaml.resolver import BaseResolver
+from yaml.scanner import Scanner
 
 from components.settings_errors import LONGEST
 
@@ -16,7 +22,6 @@ MOST_VALUES = 20_000
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LONGEST_NUMBER = 40
 _TAG = "tag:yaml.org,2002:"
-_TAGS = [f"{_TAG}{name}" for name in ("null", "bool", "str", "seq", "map")]
 
 
 class DocumentError(ValueError):
@@ -30,8 +35,8 @@ def parse(content: bytes) -> Any:
     """
     text = _text(content)
     try:
-        value = yaml.load(text, _Loader)
-    except yaml.reader.ReaderError as error:
+        value = _Loader(text).get_single_data()
+    except ReaderError as error:
         raise DocumentError(f"{error.reason}: #x{error.character:04x}; remove it") from None
     except yaml.MarkedYAMLError as error:
         raise DocumentError(_where(error)) from None
@@ -77,13 +82,16 @@ def _is_endless(value: Any) -> bool:
     return count > MOST_VALUES
 
 
-class _Loader(yaml.SafeLoader):
-    """What is plain text there is text here: dates, `yes`, `1:30`."""
+class _Loader(Reader, Scanner, Parser, Composer, SafeConstructor, BaseResolver):
+    """PyYAML's own loader without its rules for what is no text, which are those of YAML 1.1."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-    yaml_constructors: ClassVar[dict[str | None, Any]] = {
-        tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (None, *_TAGS)
-    }
+    def __init__(self, text: str) -> None:
+        Reader.__init__(self, text)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+        Composer.__init__(self)
+        SafeConstructor.__init__(self)
+        BaseResolver.__init__(self)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A map whose keys are text, and different ones."""
@@ -109,7 +117,7 @@ def _shown(key: yaml.Node) -> str:
     return text[:80]
 
 
-def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float | str:
+def _number(_: Any, node: yaml.ScalarNode) -> int | float | str:
     text = node.value.replace("_", "")
     if len(text) > _LONGEST_NUMBER:
         return node.value
@@ -122,17 +130,23 @@ def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float | str
         return sign * float(digits)
 
 
-def _fraction(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+def _fraction(_: Any, node: yaml.ScalarNode) -> float:
     text = node.value.lower()
     if text.endswith((".inf", ".nan")):
         return math.nan if text == ".nan" else float(text.replace(".", ""))
     return float(text)
 
 
+def _undefined(loader: Any, node: yaml.Node) -> Any:
+    return loader.construct_undefined(node)
+
+
 def _implied(name: str, pattern: str, first: str) -> None:
     _Loader.add_implicit_resolver(f"{_TAG}{name}", re.compile(f"(?:{pattern})$"), list(first))
 
 
+for _name in ("binary", "omap", "pairs", "set", "timestamp"):
+    _Loader.add_constructor(f"{_TAG}{_name}", _undefined)
 _implied("bool", "true|True|TRUE|false|False|FALSE", "tTfF")
 _implied("null", "~|null|Null|NULL", "~nN")
 _Loader.add_implicit_resolver(f"{_TAG}null", re.compile("$"), [""])

@@ -34,6 +34,8 @@ COMMANDS = sorted(
     }
     - INTERNAL
 )
+# What asks for arguments before it begins.
+ASKS = re.compile(r"parse_(known_)?args\(|stack_parser\(|how_many\(|\bparse\(\)|in SETS")
 RUBBISH = ["x", "", " ", "nan", "inf", "-1", "1e999", "9" * 5000, "0x10", "\udcff", "\n"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -56,10 +58,7 @@ def test_an_option_that_there_is_not_is_refused(
 ) -> None:
     source = ROOT / Path(*module.split("."))
     text = (source / "__main__.py" if source.is_dir() else source.with_suffix(".py")).read_text()
-    # Otherwise it would begin.
-    assert re.search(
-        r"parse_(known_)?args\(|stack_parser\(|how_many\(|\bparse\(\)|in SETS", text
-    ), module
+    assert ASKS.search(text), f"{module} would begin"
     code = ended(module, "--no-such-option")
     assert code not in (0, None)
     last = code if isinstance(code, str) else capsys.readouterr().err.splitlines()[-1]
