@@ -7,6 +7,8 @@ import argparse
 import subprocess
 import sys
 
+from bench.arguments import count
+
 # What each counts, and how many of it make a brief run.
 BENCHES = {
     "worker": ("rounds", 2),
@@ -27,18 +29,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", choices=BENCHES, help="all of them without it")
     parser.add_argument(
-        "how_many", nargs="?", type=int, help="rounds, stops, calls, jobs, repeats, seeds, weeks"
+        "how_many", nargs="?", type=count, help="rounds, stops, calls, jobs, repeats, seeds, weeks"
     )
     parser.add_argument("more", nargs="*", help="what else the bench takes, options too")
     args, options = parser.parse_known_args()
     more = [*args.more, *options]
+    if more and not args.name:
+        parser.error(f"{' '.join(more)}: name the bench that takes it (BENCH=…) first")
     failed = 0
     for name in [args.name] if args.name else BENCHES:
         what, brief = BENCHES[name]
         # One that is named runs as its figures are published, unless told otherwise.
-        count = args.how_many or (None if args.name else brief)
-        print(f"== {name}" + (f", {count} {what}" if count else ""), flush=True)
-        argv = [sys.executable, "-m", f"bench.{name}", *([str(count)] if count else []), *more]
+        number = args.how_many or (None if args.name else brief)
+        print(f"== {name}" + (f", {number} {what}" if number else ""), flush=True)
+        argv = [sys.executable, "-m", f"bench.{name}", *([str(number)] if number else []), *more]
         failed += subprocess.run(argv).returncode != 0
     return 1 if failed else 0
 

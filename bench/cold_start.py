@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from bench.arguments import how_many
 from components import bundle
 from local.lambda_.host import runtime_dir
 
@@ -93,4 +94,4 @@ def main(repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(how_many(__doc__, "repeats", 5))

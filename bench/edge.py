@@ -7,7 +7,6 @@ The client's own time is in the figures, a network is not.
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 from jose import jwk, jwt
 
+from bench.arguments import how_many
 from bench.figures import percentiles, table
 from local.aws.moto import signing_key
 from local.cloud import LocalCloud, Options
@@ -102,4 +102,4 @@ async def main(calls: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 500))
+    asyncio.run(main(how_many(__doc__, "calls", 500)))

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.arguments import how_many
 from bench.nodes import Node, Nodes, nodes, serve_script
 
 AT_ONCE = 10
@@ -77,4 +78,4 @@ async def main(stops: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else STOPS))
+    asyncio.run(main(how_many(__doc__, "stops", STOPS)))

@@ -9,16 +9,17 @@ is in no figure.
     python -m bench.lane [rounds [memoryMb]]
 """
 
+import argparse
 import asyncio
 import json
 import statistics
-import sys
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.arguments import count
 from components import bundle
 from gui.client import Client
 from local.aws.ec2 import Delays
@@ -190,5 +191,8 @@ async def main(rounds: int, memory_mb: int | None) -> None:
 
 
 if __name__ == "__main__":
-    told = [int(each) for each in sys.argv[1:3]]
-    asyncio.run(main(told[0] if told else 5, told[1] if len(told) > 1 else None))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rounds", nargs="?", type=count, default=5)
+    parser.add_argument("memory_mb", nargs="?", type=count)
+    given = parser.parse_args()
+    asyncio.run(main(given.rounds, given.memory_mb))

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+from bench.arguments import how_many
 from bench.figures import percentiles, table
 from components import bundle
 from local.lambda_.host import runtime_dir
@@ -175,4 +176,4 @@ def main(calls: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else CALLS))
+    sys.exit(main(how_many(__doc__, "calls", CALLS)))

@@ -7,7 +7,6 @@ Jobs go in, nobody takes them, they expire, and the guardian's own code answers 
 """
 
 import asyncio
-import sys
 import tempfile
 import time
 import uuid
@@ -18,6 +17,7 @@ from typing import Any
 import boto3
 import redis
 
+from bench.arguments import how_many
 from local.aws.moto import start_moto
 from local.machine.processes import Processes
 from local.machine.valkey import start_valkey
@@ -134,4 +134,4 @@ def used(client: "redis.Redis") -> int:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000))
+    asyncio.run(main(how_many(__doc__, "jobs", 10_000)))

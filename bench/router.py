@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from bench.arguments import count
 from bench.figures import percentiles, table
 from local.cloud import LocalCloud, Options
 from local.lambda_.model import InvokeResult
@@ -153,7 +154,7 @@ def _payload(token: str) -> bytes:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench.router", description=__doc__)
-    parser.add_argument("calls", nargs="?", type=int, default=1000, help="%(default)s")
+    parser.add_argument("calls", nargs="?", type=count, default=1000, help="%(default)s")
     parser.add_argument("--limit", action="store_true", help="hold it against LAM-005")
     arguments = parser.parse_args()
     found = asyncio.run(main(arguments.calls))

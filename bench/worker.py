@@ -12,6 +12,7 @@ S3, by the records of the local endpoint, and CPU seconds per 1,000 tokens.
     python -m bench.worker [rounds] [local | paced]
 """
 
+import argparse
 import asyncio
 import json
 import os
@@ -23,6 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.arguments import count
 from bench.nodes import Node, Nodes, ended, nodes, serve_script
 from local.machine.ports import free_port
 from local.machine.processes import Processes
@@ -225,9 +227,8 @@ async def main(rounds: int, engine: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(
-        main(
-            int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS,
-            sys.argv[2] if len(sys.argv) > 2 else "local",
-        )
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rounds", nargs="?", type=count, default=ROUNDS)
+    parser.add_argument("engine", nargs="?", choices=["local", "paced"], default="local")
+    given = parser.parse_args()
+    asyncio.run(main(given.rounds, given.engine))

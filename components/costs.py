@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from typing import Any
 
 import pulumi
@@ -242,7 +243,7 @@ def summarise(settings: Settings, parts: Iterable[Component | None]) -> Summary:
         gpu_hours_left=hours,
         spot_hours_left=spot_hours,
         lane_answers_left=answers,
-        warning=_warning(settings, rows, hours, answers),
+        warning=_closed(settings, rows) or _warning(settings, rows, hours),
         gpu_types=_gpu_types(settings, fixed),
         engine=_engine(settings),
     )
@@ -292,20 +293,40 @@ def _lane_answers(settings: Settings, every: Iterable[CostLine]) -> int:
     return max(0, bisect_right(range(MOST_ANSWERS), settings.cap_usd, key=usd) - 1)
 
 
-def _warning(
-    settings: Settings, rows: Iterable[BillRow], hours: float | None, answers: int | None
-) -> str | None:
-    cap = f"The cap of €{settings.budget.cap_eur:g} leaves"
-    wanted, expected = settings.costs.min_gpu_hours, settings.cpu.answers_per_month
-    if hours is not None and hours < wanted:
-        few = f"{hours:.1f} GPU-hours a month, fewer than costs:minGpuHours = {wanted:g}"
-    elif hours is None and answers is not None and answers < expected:
-        few = f"{answers:,} answers of the instant lane a month, fewer than {COST_KEY} = {expected}"
-    else:
+def _closed(settings: Settings, rows: Sequence[BillRow]) -> str | None:
+    """What to say of a cap that is not above the fixed cost: what is there all the time, and the
+    use that the estimate assumes, the instant lane's answers too.
+    """
+    rate, cap = settings.costs.usd_per_eur, settings.budget.cap_eur
+    fixed = pricing.total_usd(rows) / rate
+    if fixed < cap:
         return None
+    always = pricing.total_usd([each for each in rows if each.line.item not in surfaces.COUNTED])
+    spent = "from a month's first minute on" if always / rate >= cap else "before a month is over"
+    hourly = settings.gpu_eur_per_hour if settings.gpu.has_nodes else 0.0
+    enough = ceil(fixed + max(1.0, settings.costs.min_gpu_hours * hourly))
+    change = _change(settings, rows)
+    return (
+        f"budget:capEur = {cap:g} is below the fixed cost of €{fixed:.2f} a month: {spent} "
+        f"every prompt is refused (402). {change} it with: pulumi "
+        f"config set --path 'tl-fif:budget.capEur' {enough}"
+    )
+
+
+def _warning(settings: Settings, rows: Sequence[BillRow], hours: float | None) -> str | None:
+    """What to say of a cap that leaves few GPU-hours, where there are nodes."""
+    wanted = settings.costs.min_gpu_hours
+    if hours is None or hours >= wanted:
+        return None
+    cap = f"The cap of €{settings.budget.cap_eur:g} leaves {hours:.1f} GPU-hours a month"
+    fewer = f"fewer than costs:minGpuHours = {wanted:g}"
+    return f"{cap}, {fewer}. {_change(settings, rows)} budget:capEur."
+
+
+def _change(settings: Settings, rows: Iterable[BillRow]) -> str:
+    """The keys that could be changed back, if any, or else raise the cap."""
     changed = [key for key in _dear_keys(rows) if not settings.is_default(key)]
-    change = f"Change back {', '.join(changed)}, or raise" if changed else "Raise"
-    return f"{cap} {few}. {change} budget:capEur."
+    return f"Change back {', '.join(changed)}, or raise" if changed else "Raise"
 
 
 def _dear_keys(rows: Iterable[BillRow]) -> list[str]:

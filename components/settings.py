@@ -9,7 +9,7 @@ from typing import Any, Self
 import pulumi
 from pydantic import ValidationError
 
-from components import fit, prices, pricing
+from components import fit, prices, pricing, settings_keys
 from components.gpus import needs_own_image
 from components.naming import check_stack
 from components.settings_errors import (
@@ -71,17 +71,21 @@ class Settings(Group):
         for the stack's own name.
         """
         check_stack(pulumi.get_stack())
-        return cls.parse(_stack_config(), pulumi.runtime.get_config_secret_keys_env())
+        return cls.parse(*_stack_config())
 
     @classmethod
-    def parse(cls, config: Mapping[str, Any], secret: Collection[str] = ()) -> Self:
-        """Settings from full keys (`tl-fif:gpu`, `aws:region`) to objects or their JSON text;
-        raises SettingsError, which shows no value of the keys in `secret`.
+    def parse(cls, config: Mapping[str, Any], secret: Collection[str] | None = None) -> Self:
+        """Settings from full keys (`tl-fif:gpu`, `aws:region`) to objects or their JSON text.
+
+        `secret` are the full keys that are encrypted where they stand, None if nobody knows.
+        Raises SettingsError, which shows no value of theirs.
         """
+        decoded = {key: _decode(value) for key, value in config.items()}
+        settings_keys.check(cls, decoded, secret or ())
         prefix = f"{PROJECT}:"
         groups = {
-            key.removeprefix(prefix): _decode(value)
-            for key, value in config.items()
+            key.removeprefix(prefix): value
+            for key, value in decoded.items()
             if key.startswith(prefix)
         }
         region = config.get("aws:region")
@@ -92,7 +96,7 @@ class Settings(Group):
                 f"region is no key of {PROJECT}; the region is aws:region. Remove it with: "
                 f"pulumi config rm '{prefix}region'"
             )
-        hidden = {key.removeprefix(prefix) for key in secret}
+        hidden = {key.removeprefix(prefix) for key in secret or ()}
         try:
             settings = cls.model_validate({**groups, "region": region})
         except ValidationError as error:
@@ -103,6 +107,8 @@ class Settings(Group):
         settings._check_nodes()
         settings._check_lane()
         settings._check_delivery()
+        if secret is not None:
+            settings_keys.in_clear(cls, groups, hidden)
         return settings
 
     def _check_priced(self) -> None:
@@ -265,9 +271,13 @@ class Settings(Group):
         return self.budget.cap_eur * self.costs.usd_per_eur
 
 
-def _stack_config() -> dict[str, Any]:
-    """Every configured key: the CLI passes them in the environment, a recording in the context."""
-    return {**pulumi.runtime.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
+def _stack_config() -> tuple[dict[str, Any], list[str]]:
+    """Every configured key, and those that are secrets: the CLI passes them in the environment, a
+    recording in the context.
+    """
+    passed = {**pulumi.runtime.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
+    secret = [each for each in passed if pulumi.runtime.is_config_secret(each)]
+    return passed, [*pulumi.runtime.get_config_secret_keys_env(), *secret]
 
 
 def _decode(value: Any) -> Any:

@@ -35,7 +35,7 @@ def explained(
 def no_price(key: str, value: str, priced: Iterable[str]) -> SettingsError:
     """The error for a key whose value is not in the price list, but these are."""
     return SettingsError(
-        f"{key} = {_shown(value)} has no price. Choose one of {', '.join(priced)}, or add it to "
+        f"{key} = {shown(value)} has no price. Choose one of {', '.join(priced)}, or add it to "
         "components/prices.py: the spending cap needs its price. Set it with: "
         f"pulumi config set --path '{PROJECT}:{key.replace(':', '.')}' <value>"
     )
@@ -44,7 +44,7 @@ def no_price(key: str, value: str, priced: Iterable[str]) -> SettingsError:
 def no_offer(key: str, value: str, region: str, offered: Iterable[str]) -> SettingsError:
     """The error for an instance type that the region has not, but these."""
     return SettingsError(
-        f"{key} = {_shown(value)} is not to be had in {region}. Choose one of "
+        f"{key} = {shown(value)} is not to be had in {region}. Choose one of "
         f"{', '.join(offered)}, or another aws:region. Set it with: "
         f"pulumi config set --path '{PROJECT}:{key.replace(':', '.')}' <value>"
     )
@@ -62,11 +62,13 @@ def needed(key: str, why: str, otherwise: str = "") -> SettingsError:
 
 
 def no_region(region: Any, priced: Iterable[str]) -> SettingsError:
-    """The error for a region without prices."""
-    return SettingsError(
-        f"aws:region = {_shown(region)} has no prices. Choose one of {', '.join(priced)} "
-        "(pulumi config set aws:region us-east-1), or add the region to components/prices.py."
-    )
+    """The error for a region without prices, or for none at all."""
+    choose = f"Choose one of {', '.join(priced)} (pulumi config set aws:region us-east-1)"
+    if region is None:
+        below = "It stands below `config:` in the stack's file"
+        return SettingsError(f"aws:region = None: it is not set. {choose}. {below}")
+    more = "or add the region to components/prices.py."
+    return SettingsError(f"aws:region = {shown(region)} has no prices. {choose}, {more}")
 
 
 def together(values: Mapping[str, Any], why: str, assignment: str) -> SettingsError:
@@ -85,7 +87,7 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value in one line of bearable length."""
     try:
         text = repr(value)
@@ -98,23 +100,24 @@ def _shown(value: Any) -> str:
 def _explain(settings: type[BaseModel], error: Mapping[str, Any], hidden: Collection[str]) -> str:
     """One pydantic error as `group:key = value: what is wrong; what it means; how to set it`."""
     path = [repr(str(part))[1:-1][:LONGEST] for part in error["loc"]]
-    group = _group(settings, path[0])
+    group = group_of(settings, path[0])
     field = next((f for f in group.model_fields.values() if path[1:2] == [f.alias]), None)
     # What is unknown in a group with a secret may be the secret, under a misspelt key.
     suspects = [field] if field else group.model_fields.values()
-    secret = path[0] in hidden or any(map(_is_secret, suspects))
-    value = "[hidden]" if secret else _shown(error["input"])
+    secret = path[0] in hidden or any(map(is_secret, suspects))
+    value = "[hidden]" if secret else shown(error["input"])
     return f"{':'.join(path[:2])} = {value}: {_fault(path, group, field, error)}"
 
 
-def _group(settings: type[BaseModel], name: str) -> type[BaseModel]:
+def group_of(settings: type[BaseModel], name: str) -> type[BaseModel]:
     """The model of a group, or `settings` itself where there is no such group."""
     field = settings.model_fields.get(name)
     kind = field.annotation if field else None
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else settings
 
 
-def _is_secret(field: FieldInfo) -> bool:
+def is_secret(field: FieldInfo) -> bool:
+    """Whether what a key says is kept from every eye."""
     return "SecretStr" in repr(field.annotation)
 
 
@@ -124,10 +127,12 @@ def _fault(
     if error["type"] == "extra_forbidden":
         return _unknown(path, group)
     key = ".".join([*path, "<key>"][:2])
-    flags = "--path --secret" if field and _is_secret(field) else "--path"
+    flags = "--path --secret" if field and is_secret(field) else "--path"
     command = f"pulumi config set {flags} '{PROJECT}:{key}' <value>"
     if field is None:
-        return f"{path[0]} is a group of keys. Set one of them with: {command}"
+        remove = f"pulumi config rm '{PROJECT}:{path[0]}'"
+        said = f"{path[0]} is a group of keys. Set one of them with: {command}"
+        return f"{said}, after removing what is there with: {remove}"
     said = error["msg"].removeprefix("Value error, ")
     wrong = f"{said[0].lower()}{said[1:]}"
     meaning = f"It is {field.description}; the default is {field.default!r}"

@@ -47,6 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
         "pipeline": partial(pipeline.run, began=BEGAN),
     }
     try:
+        shared.require_stack(arguments.stack, whole=arguments.command != "deploy")
         return asyncio.run(_until_told(commands[arguments.command](arguments)))
     except shared.EXPECTED as error:
         print(f"tl-fif: {error}", file=sys.stderr)
@@ -63,7 +64,7 @@ def parse() -> argparse.Namespace:
         command.add_argument("--stack", default="dev", help=config)
         if name in ("demo", "up"):
             any_port = "of the API (default: any free one)"
-            command.add_argument("--port", type=int, default=0, help=any_port)
+            command.add_argument("--port", type=_port, default=0, help=any_port)
             who = "who deploys: a recording of the program, or Pulumi's own engine"
             engines = ("recording", "pulumi")
             command.add_argument("--engine", choices=engines, default=engines[0], help=who)
@@ -84,6 +85,13 @@ def parse() -> argparse.Namespace:
             token = "a JSON file; {{token}} in it becomes a user's access token"
             command.add_argument("event", type=Path, help=token)
     return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    """A port's number; 0 is any."""
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no port: a number from 0 to 65535")
+    return int(text)
 
 
 async def _until_told(run: Coroutine[Any, Any, int]) -> int:

@@ -16,13 +16,15 @@ import pulumi
 import yaml
 from pulumi.runtime.mocks import MockSettings
 
-from components import bundle, costs
-from components.settings import SettingsError
+from components import bundle, costs, settings_keys
+from components.naming import check_stack
+from components.settings import Settings
+from components.settings_errors import PROJECT
 from recording import encrypted
 from recording.engine import Backend, Engine, Monitor
 from recording.invented import RecordingBackend
 from recording.model import ROOT, Recording
-from recording.shipped import stack_file, stacks
+from recording.reading import stack_file
 
 DEFAULT_REGION = "us-east-1"
 STOOD_IN = "encrypted, and without the passphrase a stand-in was taken"
@@ -46,8 +48,12 @@ def evaluate(
     it again, or from a running event loop.
     """
     project = yaml.safe_load((project_dir / "Pulumi.yaml").read_text())["name"]
-    settings = configuration(stack, project_dir=project_dir, config=config)
-    if encrypted_keys := encrypted.keys(_file(project_dir, stack)):
+    written = stack_file.read(stack, project_dir)
+    settings, secret = _opened(written, config or {})
+    if project == PROJECT:
+        # At once: what the program imports before it reads them takes seconds.
+        Settings.parse(settings, secret)
+    if encrypted_keys := encrypted.keys(written):
         _log.warning("%s: %s", STOOD_IN, ", ".join(encrypted_keys))
     monitor = Monitor(
         backend or RecordingBackend(stack, settings.get("aws:region", DEFAULT_REGION))
@@ -55,7 +61,8 @@ def evaluate(
 
     def run() -> dict[str, Any]:
         bundle.BUILDS.set(False)
-        return asyncio.run(_run(project_dir, project, stack, settings, monitor))
+        pulumi.runtime.set_all_config(_as_text(settings), secret)
+        return asyncio.run(_run(project_dir, project, stack, monitor))
 
     with _collecting_no_garbage(), ThreadPoolExecutor(1, thread_name_prefix="pulumi") as pool:
         program = pool.submit(contextvars.Context().run, run).result()
@@ -82,9 +89,13 @@ def _collecting_no_garbage() -> Iterator[None]:
 def stack_region(
     stack: str, *, project_dir: Path = ROOT, config: Mapping[str, Any] | None = None
 ) -> str:
-    """The AWS region of a stack, as its file or `config` says."""
-    settings = configuration(stack, project_dir=project_dir, config=config)
-    return settings.get("aws:region", DEFAULT_REGION)
+    """The AWS region of a stack, as its file or `config` says.
+
+    Raises FileNotFoundError, and SettingsError for whatever is wrong with the configuration.
+    """
+    opened = _opened(stack_file.read(stack, project_dir), config or {})
+    check_stack(stack)
+    return Settings.parse(*opened).region
 
 
 def configuration(
@@ -94,22 +105,21 @@ def configuration(
 
     Raises FileNotFoundError and SettingsError.
     """
-    return merged(encrypted.with_stand_ins(_file(project_dir, stack)), config or {})
+    return _opened(stack_file.read(stack, project_dir), config or {})[0]
 
 
-def _file(project_dir: Path, stack: str) -> dict[str, Any]:
-    """The configuration in the stack's file. Raises FileNotFoundError and SettingsError."""
-    path = stack_file(stack, project_dir)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no stack {stack!r}; there are: {', '.join(stacks(project_dir))}"
-        )
-    try:
-        config = (yaml.safe_load(path.read_text()) or {}).get("config") or {}
-        return dict(config)
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        what = " ".join(str(error).split())
-        raise SettingsError(f"{path.name} is no stack file with a map `config`: {what}") from None
+def _opened(
+    written: Mapping[str, Any], config: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """The configuration with stand-ins and keys of `config`, and which of its full keys are
+    secrets: what is encrypted, and what `config` sets for this once.
+    """
+    settings_keys.check(Settings, written, encrypted.keys(written))
+    settings = merged(encrypted.with_stand_ins(written), config)
+    prefix = f"{PROJECT}:"
+    given = {key.removeprefix(prefix): value for key, value in config.items()}
+    once = [f"{prefix}{group}" for group, *_ in settings_keys.secrets_of(Settings, given)]
+    return settings, [*(key for key in written if encrypted.keys({key: written[key]})), *once]
 
 
 def merged(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,9 +140,7 @@ def _as_text(config: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-async def _run(
-    project_dir: Path, project: str, stack: str, config: Mapping[str, Any], monitor: Monitor
-) -> dict[str, Any]:
+async def _run(project_dir: Path, project: str, stack: str, monitor: Monitor) -> dict[str, Any]:
     """Does what the Pulumi language host does, with a monitor in this process in place of the
     engine's; returns the program's globals.
     """
@@ -148,7 +156,6 @@ async def _run(
         engine=Engine(),
         dry_run=False,
     )
-    pulumi.runtime.set_all_config(_as_text(config))
     program: dict[str, Any] = {}
 
     def run() -> None:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
 
 from components import costs
+from components.settings_errors import PROJECT
 from recording import replacing
 from recording.differences import Change, differences
 from recording.evaluate import evaluate
 from recording.model import ROOT, Recording, Resource
+from recording.reading import document
 from recording.revision import RevisionError, evaluating
 
 _SIGNS = {"added": "+", "changed": "~", "replaced": "±", "removed": "-"}
@@ -230,16 +231,24 @@ def preview(
 
 
 def overrides(config: Sequence[str]) -> dict[str, Any]:
-    """`gpu:count=2` as {"tl-fif:gpu": {"count": 2}}. Raises SettingError for what has another
-    form.
+    """`gpu:count=2` as {"tl-fif:gpu": {"count": 2}}, and `aws:region=…` as it is.
+
+    Raises SettingError for what has another form.
     """
     result: dict[str, Any] = {}
     for each in config:
-        key, equals, value = each.partition("=")
+        key, equals, text = each.removeprefix(f"{PROJECT}:").partition("=")
         group, colon, name = key.partition(":")
         if not (equals and colon and name):
             raise SettingError(f"{each!r} is no group:key=value, such as gpu:tlsIngress=true")
-        result.setdefault(f"tl-fif:{group}", {})[name] = yaml.safe_load(value)
+        try:
+            value = document.parse(text.encode(errors="surrogateescape"))
+        except document.DocumentError as error:
+            raise SettingError(f"{key} = {text!r} is no value: {error}") from None
+        if group == "aws":
+            result[key] = value
+        else:
+            result.setdefault(f"{PROJECT}:{group}", {})[name] = value
     return result
 
 

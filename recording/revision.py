@@ -36,6 +36,9 @@ def evaluating(stack: str, ref: str, root: Path = ROOT) -> Iterator["Evaluation"
 
     Raises RevisionError.
     """
+    if ref.startswith("-"):
+        # Git would take it for an option, and some of those run programs.
+        raise RevisionError(f"{ref!r} is no revision; name a branch, a tag or a commit")
     with tempfile.TemporaryDirectory(prefix="tl-fif-") as folder:
         tree = _git(root, "archive", "--format=tar", ref)
         with tarfile.open(fileobj=BytesIO(tree)) as archive:
@@ -90,7 +93,7 @@ class Evaluation:
             return Recording(stack=self._stack, resources=[], outputs={})
         _, errors = self._process.communicate()
         if self._process.returncode:
-            last = errors.strip().splitlines()[-1]
+            last = (errors.strip().splitlines() or [f"exit code {self._process.returncode}"])[-1]
             raise RevisionError(f"{self._stack} at {self._ref} cannot be evaluated: {last}")
         return loaded(json.loads(self._result.read_text()))
 
@@ -111,7 +114,8 @@ def loaded(data: Mapping[str, Any]) -> Recording:
 def _git(root: Path, *arguments: str) -> bytes:
     done = git_run(root, *arguments)
     if done.returncode:
-        raise RevisionError(f"git {arguments[0]}: {done.stderr.decode().strip()}")
+        said = " ".join(done.stderr.decode(errors="replace").split())
+        raise RevisionError(f"git {arguments[0]}: {said}")
     return done.stdout
 
 

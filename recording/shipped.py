@@ -29,4 +29,5 @@ def stack_file(stack: str, project_dir: Path = ROOT) -> Path:
 def stacks(project_dir: Path = ROOT) -> list[str]:
     """The names of the stacks that have a file."""
     files = stack_file("*", project_dir)
-    return sorted(path.name.split(".")[1] for path in files.parent.glob(files.name))
+    found = files.parent.glob(files.name)
+    return sorted(path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in found)

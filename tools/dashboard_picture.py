@@ -5,6 +5,7 @@ too many, cancelled ones, a node that boots twice and rests in between. What Clo
 meanwhile is drawn as the deployed dashboard says.
 """
 
+import argparse
 import asyncio
 import json
 import sys
@@ -85,4 +86,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     asyncio.run(picture())

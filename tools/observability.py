@@ -1,5 +1,6 @@
 """What `observability/` has of the program, and cfn-lint's verdict on it (`make dashboard`)."""
 
+import argparse
 import json
 import sys
 from collections.abc import Mapping
@@ -138,4 +139,5 @@ def _write(path: Any, content: str) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

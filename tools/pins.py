@@ -4,9 +4,11 @@ python -m tools.pins NAME [BEFORE]: NAME.txt from NAME.in, for Python 3.10 on Li
 was published before BEFORE (YYYY-MM-DD).
 """
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,13 @@ TARGET = ["--python-version", "3.10", "--python-platform", "x86_64-manylinux_2_3
 
 def main() -> None:
     """Rewrites the file that the command line names."""
-    name, before = sys.argv[1], sys.argv[2:]
+    parser = argparse.ArgumentParser(prog="python -m tools.pins", description=__doc__)
+    parser.add_argument("name", help="of the files, without its ending")
+    parser.add_argument("before", nargs="?", type=date.fromisoformat, help="YYYY-MM-DD")
+    given = parser.parse_args()
+    name, before = given.name, [str(given.before)] if given.before else []
+    if not Path(f"{name}.in").is_file():
+        sys.exit(f"NAME = {name}: there is no {name}.in")
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--format", "pylock.toml"]
     command += [*TARGET, *(["--exclude-newer", *before] if before else []), f"{name}.in"]
     lock = tomllib.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -1,5 +1,6 @@
 """The generated tables of README and docs/, out of the program itself (`make docs`)."""
 
+import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -174,4 +175,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

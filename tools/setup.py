@@ -25,7 +25,9 @@ SETS = {
 
 def main():
     """Installs the set named on the command line, unless this very set is installed already."""
-    kind = sys.argv[1]
+    kind = sys.argv[1] if len(sys.argv) == 2 else ""
+    if kind not in SETS:
+        fail("%r is no set to install: it is %s" % (" ".join(sys.argv[1:]), " or ".join(SETS)))
     if sys.version_info < MINIMUM:
         found = "%d.%d" % sys.version_info[:2]
         fail(

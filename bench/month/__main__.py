@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from bench.arguments import count
 from bench.month.plot import picture
 from bench.month.rows import failures, priced, table
 from recording import kinds, shipped
@@ -62,7 +63,7 @@ def written(page: str, text: str) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("seeds", nargs="?", type=int, default=SEEDS)
+    parser.add_argument("seeds", nargs="?", type=count, default=SEEDS)
     parser.add_argument("write", nargs="?", choices=["write"])
     args = parser.parse_args()
     sys.exit(main(args.seeds, write=args.write == "write"))

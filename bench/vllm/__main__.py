@@ -6,6 +6,7 @@ most of them vLLM's four starts on a CPU. Both run under supervisord with the no
     python -m bench.vllm [check ...]
 """
 
+import argparse
 import asyncio
 import contextlib
 import os
@@ -186,19 +187,22 @@ async def checking(folder: Path) -> AsyncIterator[Check]:
             await machine.close()
 
 
+# In this order: each leaves the engine as the next one takes it.
+CHECKS: list[Callable[[Check], Awaitable[Seen]]] = [
+    Check.answers, Check.length, Check.cancel, Check.too_long, Check.lowered, Check.refused,
+    Check.core_killed, Check.server_killed, Check.core_hangs,
+]  # fmt: skip
+
+
 async def main(wanted: Sequence[str]) -> bool:
     """Prints check → seen, of those that are wanted, or of all; whether all was well."""
     await asyncio.to_thread(setup.prepare)
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         async with checking(Path(folder)) as check:
-            checks: list[Callable[[], Awaitable[Seen]]] = [
-                check.answers, check.length, check.cancel, check.too_long, check.lowered,
-                check.refused, check.core_killed, check.server_killed, check.core_hangs,
-            ]  # fmt: skip
-            checks = [each for each in checks if not wanted or each.__name__ in wanted]
+            checks = [each for each in CHECKS if not wanted or each.__name__ in wanted]
             for each in checks:
-                good, seen = await _tried(each)
+                good, seen = await _tried(lambda each=each: each(check))
                 bad += not good
                 print(f"{'ok ' if good else 'BAD'} {each.__name__:14} {seen}", flush=True)
     print(f"{len(checks) - bad} passed, {bad} failed")
@@ -226,4 +230,10 @@ def _say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if asyncio.run(main(sys.argv[1:])) else 1)
+    known = [each.__name__ for each in CHECKS]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"of {', '.join(known)}")
+    wanted = parser.parse_args().checks
+    if unknown := [each for each in wanted if each not in known]:
+        parser.error(f"{unknown[0]!r} is no check; there are {', '.join(known)}")
+    sys.exit(0 if asyncio.run(main(wanted)) else 1)

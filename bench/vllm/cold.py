@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 
+from bench.arguments import how_many
 from bench.vllm import server, setup
 from bench.vllm.disk import FOLDER, Disk, slowed
 from local.machine.ports import free_port
@@ -156,8 +157,9 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["once"]:
         start(slow=False)
     elif sys.argv[1:2] == ["apart"]:
-        main(int(sys.argv[2]))
+        del sys.argv[1]
+        main(how_many(__doc__, "rounds", 3))
     else:
-        rounds = sys.argv[1] if sys.argv[1:] else "3"
+        rounds = str(how_many(__doc__, "rounds", 3))
         again = [sys.executable, "-m", "bench.vllm.cold", "apart", rounds]
         os.execvp("unshare", ["unshare", "--mount", *again])

@@ -15,6 +15,7 @@ import sys
 import time
 from typing import Any
 
+from bench.arguments import how_many
 from bench.lane import ANSWER, SHORT
 from bench.vllm import server, setup
 from gui.client import Client, Job
@@ -136,4 +137,4 @@ async def main(rounds: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if asyncio.run(main(int(sys.argv[1]) if sys.argv[1:] else 1)) else 1)
+    sys.exit(0 if asyncio.run(main(how_many(__doc__, "rounds", 1))) else 1)

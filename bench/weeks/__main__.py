@@ -22,6 +22,7 @@ from pathlib import Path
 
 import redis
 
+from bench.arguments import count
 from bench.weeks import load
 from bench.weeks.record import Record
 from bench.weeks.world import POLICIES, Policy, World
@@ -132,7 +133,7 @@ def _row(cells: Sequence[str]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weeks", nargs="?", type=int, default=WEEKS)
+    parser.add_argument("weeks", nargs="?", type=count, default=WEEKS)
     parser.add_argument("write", nargs="?", choices=["write"])
     args = parser.parse_args()
     asyncio.run(main(args.weeks, write=args.write == "write"))

@@ -18,6 +18,7 @@ USER = "ada@example.com"
 IDLE_MINUTES = 1
 # Greedy and bounded: how long the demo takes is no matter of luck.
 OPTIONS: dict[str, Any] = {"idle_minutes": IDLE_MINUTES, "max_tokens": 256, "temperature": 0}
+_SHOWN = 60
 STOP_TIMEOUT_S = READY_TIMEOUT_S = 60.0
 POLL_S = 0.1
 # EC2 takes 20 to 30 s; what follows takes the node's processors here, which the lane has too.
@@ -59,6 +60,7 @@ async def answer(arguments: argparse.Namespace, began: float) -> int:
 
     `began` is when the command was given, in s of the monotonic clock.
     """
+    require_prompt(arguments.prompt)
     show = Timeline(began)
     options = Options(
         stack=arguments.stack,
@@ -85,6 +87,20 @@ async def answer(arguments: argparse.Namespace, began: float) -> int:
         summary(cloud, replies, lane, show)
     show.say("end", "everything is stopped again")
     return 0
+
+
+def require_prompt(text: str) -> None:
+    """Raises DemoError for a prompt that the API would refuse, before anything is started."""
+    shown, fix = f"PROMPT = {text[:_SHOWN]!r}", "make demo PROMPT='What is a GPU?'"
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise DemoError(f"{shown}: it is no text in UTF-8; ask as in {fix}") from None
+    if not text.strip(" \t\r\n"):
+        raise DemoError(f"{shown}: it is blank; ask something, as in {fix}")
+    if size > names.MAX_PROMPT_BYTES:
+        most = f"a prompt has at most {names.MAX_PROMPT_BYTES}; make it shorter"
+        raise DemoError(f"{shown}…: it is {size} bytes long in UTF-8, and {most}")
 
 
 async def prompts(

@@ -4,9 +4,11 @@ event from a file.
 
 import argparse
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 
+from components import bundle
 from local.aws.ec2 import Delays
 from local.cloud import LocalCloud, Options
 from local.commands.shared import CommandError
@@ -24,6 +26,8 @@ class InvokeError(CommandError):
 async def invoke(arguments: argparse.Namespace) -> int:
     """Prints the function's answer and what it logged; 0 when it answered, 1 when it failed."""
     text = read(arguments.event)
+    if arguments.function not in (known := bundle.functions()):
+        raise InvokeError(f"FUNCTION = {arguments.function!r}: there are {', '.join(known)}")
     # An instance that is woken stays pending: the call is what is of interest, and no model has to
     # be loaded for it.
     options = Options(stack=arguments.stack, workers=1, delays=Delays(pending_s=3600))
@@ -53,7 +57,7 @@ def read(path: Path) -> str:
     except OSError as error:
         fix = "docs/events has some to start from"
         raise InvokeError(f"{path}: {error.strerror}; {fix}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvokeError(f"{path} is not JSON: {error}") from error
     return text
 
@@ -62,7 +66,8 @@ def show(function: str, result: InvokeResult, lines: list[str]) -> None:
     """The answer with its body unfolded, then the log."""
     answer = json.loads(result.payload or b"null")
     if isinstance(answer, dict) and isinstance(answer.get("body"), str):
-        answer["body"] = json.loads(answer["body"])
+        with contextlib.suppress(ValueError):
+            answer["body"] = json.loads(answer["body"])
     how = "failed" if result.error else "answered"
     print(f"{function} {how} after {result.duration_ms:.1f} ms:")
     print(json.dumps(answer, indent=2, ensure_ascii=False))

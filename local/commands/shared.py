@@ -7,6 +7,7 @@ from local.engine.cli import DeploymentError, EngineMissingError
 from local.machine.ports import PortTakenError
 from local.machine.processes import ProcessError
 from local.node.model_file import ModelMissingError
+from recording.evaluate import configuration, stack_region
 
 # A minute of the commands that run to their end: the node rests after two seconds instead of sixty.
 SECONDS_PER_MINUTE = 2.0
@@ -31,6 +32,17 @@ EXPECTED = (
     SettingsError,
     TimeoutError,
 )
+
+
+def require_stack(stack: str, *, whole: bool) -> None:
+    """Raises FileNotFoundError for a stack without a file, and SettingsError for a file that cannot
+    be read, before anything is started; `whole`: also for whatever is wrong in it.
+    """
+    if whole:
+        stack_region(stack)
+    else:
+        # What is deployed can be destroyed, whatever is wrong in its settings by now.
+        configuration(stack)
 
 
 def say(text: str) -> None:

@@ -14,6 +14,9 @@ from typing import Any
 
 import yaml
 
+from components import settings_keys
+from components.settings import Settings
+from components.settings_errors import PROJECT
 from local.deployment.provider.cloud import CloudFile, journal_of
 from local.deployment.provider.journal import remove_orphans
 from local.engine import language_host
@@ -25,6 +28,7 @@ from recording.shipped import stack_file
 # Where tools/engine/build.py leaves the CLI, and what runs a Python program for it.
 BUILT = ROOT / ".cache" / "engine" / "current"
 QUIET = ("--yes", "--skip-preview")
+SET_SECRET = ("config", "set", "--path", "--secret")
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
 CLOUD = "TLFIF_CLOUD"
 _PROVIDER, _LANGUAGE = "pulumi-resource-aws", "pulumi-language-python"
@@ -139,9 +143,13 @@ class Workspace:
         if stack_file(stack, self.project).exists():
             # Without the project's own salt: the copy's secrets are under another passphrase.
             settings = configuration(stack, project_dir=self.project, config=config)
+        settings, secrets = _apart(settings)
         file.write_text(yaml.safe_dump({"config": settings, **kept}, sort_keys=False))
         if not kept:
             self._must("stack", "init", "--stack", stack)
+        for key, value in secrets.items():
+            # Encrypted, as the program wants it; by its input, which no list of processes shows.
+            self._must(*SET_SECRET, "--stack", stack, key, given=value)
         self._settle(stack)
 
     def _settle(self, stack: str) -> None:
@@ -152,27 +160,34 @@ class Workspace:
         if is_pending(self.state, self.name, stack):
             self._must("refresh", "--stack", stack, *QUIET, "--clear-pending-creates")
 
-    def _must(self, *words: str) -> None:
-        done = self.run(*words)
+    def _must(self, *words: str, given: str | None = None) -> None:
+        done = self.run(*words, given=given)
         if done.code:
             raise DeploymentError(f"pulumi {' '.join(words[:2])} failed: {done.output.strip()}")
 
-    def run(self, *arguments: str, cwd: Path | None = None) -> Done:
-        """Runs a command of the CLI to its end, its output and errors together."""
+    def run(self, *arguments: str, cwd: Path | None = None, given: str | None = None) -> Done:
+        """Runs a command of the CLI to its end, its output and errors together; `given` is its
+        input.
+        """
         began = time.monotonic()
-        with self.start(*arguments, cwd=cwd) as process:
-            output, _ = process.communicate()
+        stdin = subprocess.DEVNULL if given is None else subprocess.PIPE
+        with self.start(*arguments, cwd=cwd, stdin=stdin) as process:
+            output, _ = process.communicate(given)
         return Done(code=process.returncode, output=output, seconds=time.monotonic() - began)
 
     def start(
-        self, *arguments: str, cwd: Path | None = None, stdout: int | None = subprocess.PIPE
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int | None = subprocess.PIPE,
     ) -> "subprocess.Popen[str]":
-        """Starts a command of the CLI without input."""
+        """Starts a command of the CLI, by default without input."""
         return subprocess.Popen(
             [self.engine.pulumi, "--non-interactive", "--color=never", *arguments],
             cwd=cwd or self.copy,
             env=self.environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=subprocess.STDOUT if stdout else None,
             text=True,
@@ -207,6 +222,19 @@ def _required(engine: Engine | None) -> Engine:
 
 def _is_stack_file(path: Path) -> bool:
     return path.name.startswith("Pulumi.") and path.suffix == ".yaml" and path.stem != "Pulumi"
+
+
+def _apart(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The configuration without its secrets, and these by their paths."""
+    left, secrets = dict(settings), dict[str, str]()
+    groups = {key.removeprefix(f"{PROJECT}:"): value for key, value in settings.items()}
+    for group, key, value in settings_keys.secrets_of(Settings, groups):
+        # Anything else is refused by the program, with the fix.
+        if isinstance(value, str):
+            full = f"{PROJECT}:{group}"
+            secrets[f"{full}.{key}"] = value
+            left[full] = {name: each for name, each in left[full].items() if name != key}
+    return left, secrets
 
 
 def _salt(file: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A stack that Pulumi's own engine deploys into a local cloud, and what it has deployed there."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from local.deployment.provider.values import SIGNATURE
 from local.engine.cli import QUIET, DeploymentError, Done, Workspace
 from recording.engine import STACK_TYPE
 from recording.model import Recording, Resource
+
+_log = logging.getLogger(__name__)
 
 PROVIDERS = "pulumi:providers:"
 # What marks an archive and a single file (sdk/go/common/resource).
@@ -49,6 +52,10 @@ class Deployment:
         done = self.workspace(config).run("up", "--stack", self.stack, *QUIET)
         if done.code:
             raise DeploymentError(f"pulumi up failed:\n{done.output.strip()}")
+        for line in done.output.splitlines():
+            # Of what the program said in a deployment that worked, nobody sees anything else.
+            if line.strip().startswith("warning: "):
+                _log.warning(line.strip().removeprefix("warning: "))
         return self.recording()
 
     def recording(self) -> Recording:

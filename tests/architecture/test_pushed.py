@@ -63,8 +63,8 @@ def test_make_test_leaves_nothing_out() -> None:
     recipe = re.search(r"^test: .*\n\t@(.*)$", makefile, re.MULTILINE)
     assert recipe
     assert recipe[1] == (
-        '$(RUN) -m pytest -n "$(WORKERS)" --cov --cov-report=term:skip-covered '
-        "$(if $(ARGS),--cov-fail-under=0) $(ARGS)"
+        '$(WITH_ARGS) pytest -n "$$WORKERS" --cov --cov-report=term:skip-covered '
+        "$${ARGS:+--cov-fail-under=0}"
     )
 
 

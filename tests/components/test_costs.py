@@ -237,11 +237,48 @@ def test_too_few_hours_are_a_warning_that_names_the_keys_to_change(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        evaluate("dev", config={"tl-fif:queue": {"nodeType": "cache.t4g.small"}})
+        evaluate("dev", config={"tl-fif:gateway": {"privateEndpoint": True}})
     assert [record.message for record in caplog.records] == [
-        "The cap of €20 leaves 0.0 GPU-hours a month, fewer than costs:minGpuHours = 10. "
-        "Change back queue:nodeType, or raise budget:capEur."
+        "The cap of €20 leaves 2.7 GPU-hours a month, fewer than costs:minGpuHours = 10. "
+        "Change back gateway:privateEndpoint, or raise budget:capEur."
     ]
+
+
+@pytest.mark.story("OPS-003")
+@pytest.mark.parametrize(
+    ("stack", "config", "warning"),
+    [
+        (
+            "dev",
+            {"tl-fif:budget": {"capEur": 10}},
+            "budget:capEur = 10 is below the fixed cost of €12.42 a month: from a month's first "
+            "minute on every prompt is refused (402). Raise it with: "
+            "pulumi config set --path 'tl-fif:budget.capEur' 18",
+        ),
+        (
+            "dev",
+            {"tl-fif:queue": {"nodeType": "cache.t4g.small"}, "tl-fif:costs": {"minGpuHours": 0}},
+            "budget:capEur = 20 is below the fixed cost of €20.55 a month: before a month is over "
+            "every prompt is refused (402). Change back queue:nodeType, or raise it with: "
+            "pulumi config set --path 'tl-fif:budget.capEur' 22",
+        ),
+        (
+            "dev",
+            {"tl-fif:cpu": {"answersPerMonth": 100_000}},
+            "budget:capEur = 20 is below the fixed cost of €",
+        ),
+        ("literal", {}, "budget:capEur = 20 is below the fixed cost of €"),
+    ],
+)
+def test_a_cap_below_the_fixed_cost_is_a_warning_with_both_and_the_fix(
+    stack: str, config: dict[str, Any], warning: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        evaluate(stack, config=config)
+    (said,) = [record.message for record in caplog.records]
+    assert said.startswith(warning)
+    assert said.count("every prompt is refused (402)") == 1
+    assert len(said.splitlines()) == 1
 
 
 def test_the_threshold_is_a_key(caplog: pytest.LogCaptureFixture) -> None:
@@ -306,10 +343,9 @@ def test_a_cap_that_leaves_fewer_answers_than_expected_is_a_warning_without_node
     with caplog.at_level(logging.WARNING):
         outputs = evaluate("dev", config=config).outputs
     assert outputs["cost_lane_answers_left"] == 0
-    assert [record.message for record in caplog.records] == [
-        "The cap of €9 leaves 0 answers of the instant lane a month, fewer than "
-        "cpu:answersPerMonth = 5000. Raise budget:capEur."
-    ]
+    (said,) = [record.message for record in caplog.records]
+    assert said.startswith("budget:capEur = 9 is below the fixed cost of €9.67 a month: ")
+    assert said.endswith("pulumi config set --path 'tl-fif:budget.capEur' 11")
 
 
 def test_the_other_functions_leave_nearly_all_of_the_free_tier() -> None:

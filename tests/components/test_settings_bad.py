@@ -3,6 +3,7 @@ exception.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ NEVER = [{"a": 1}, {}, [{}], [[]], DEEP, HUGE, "", "\x00\n", "ü\ud800", 10**500
 NEVER += [float("inf"), "1e999"]
 
 
-def refused(config: dict[str, Any], secret: tuple[str, ...] = ()) -> str | None:
+def refused(config: Mapping[str, Any], secret: tuple[str, ...] = ()) -> str | None:
     try:
         Settings.parse({**REGION, **config}, secret)
     except SettingsError as error:
@@ -204,11 +205,63 @@ def test_there_are_secret_keys() -> None:
 
 
 def test_a_group_that_is_a_secret_as_a_whole_works_and_is_never_shown() -> None:
-    secret = ("tl-fif:budget", "tl-fif:alerts")
-    config = {"tl-fif:budget": '{"capEur": 7}', "tl-fif:alerts": '{"email": "me@example.com"}'}
-    settings = Settings.parse({**REGION, **config}, secret)
-    assert (settings.budget.cap_eur, settings.alerts.email) == (7, "me@example.com")
-    said = refused({"tl-fif:budget": '{"capEur": "hunter2"}'}, secret)
+    secret = ("tl-fif:alerts",)
+    settings = Settings.parse({**REGION, "tl-fif:alerts": '{"email": "me@example.com"}'}, secret)
+    assert settings.alerts.email == "me@example.com"
+    said = refused({"tl-fif:alerts": '{"email": "hunter2"}'}, secret)
     assert said is not None
-    assert said.startswith("budget:capEur = [hidden]: ")
+    assert said.startswith("alerts:email = [hidden]: ")
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("group", ["gpu", "cpu", "model", "queue", "gateway", "budget", "costs"])
+def test_a_group_without_a_secret_is_none_as_a_whole(group: str) -> None:
+    said = refused({f"tl-fif:{group}": '{"hunter2": "hunter2"}'}, (f"tl-fif:{group}",))
+    assert said is not None
+    assert said.startswith(f"{group} = [hidden]: it is set as a secret, and none of its keys is ")
+    assert f"pulumi config rm 'tl-fif:{group}'" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("key", SECRET_KEYS)
+def test_a_secret_as_plain_text_is_refused_and_not_shown(key: str) -> None:
+    group, name = key.split(":")
+    piped = {
+        "connectionArn": f"arn:aws:codeconnections:us-east-1:123456789012:connection/{'0' * 36}",
+        "repository": "example/tl-fif",
+    }
+    more = piped if group == "delivery" else {}
+    config = {f"tl-fif:{group}": {name: "https://hunter2.example.com", **more}}
+    said = refused(config)
+    assert said is not None
+    assert said.startswith(f"{key} = [hidden]: it is a secret, and stands in the stack's file as ")
+    assert said.endswith(f"pulumi config set --path --secret 'tl-fif:{group}.{name}' <value>")
+    assert "hunter2" not in said
+    assert refused(config, (f"tl-fif:{group}",)) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"other:key": 1, "pulumi:tags": {}, "aws:profile": "me"}, None),
+        ({"tlfif:gpu": {}}, "tlfif:gpu = {}: nothing reads the namespace tlfif"),
+        ({"tl-fif:gpu.count": "2"}, "tl-fif:gpu.count = 2: it is one key, and no path"),
+        ({'tl-fif:gpu["count"]': 2}, """tl-fif:gpu["count"] = 2: it is one key, and no path"""),
+        ({"tl-fif:gpu:count": 2}, "tl-fif:gpu:count = 2: it is one key, and no path"),
+        ({"tl-fif:gpu.'": 10**5000}, "tl-fif:gpu.' = a int of 16610 bits: "),
+        ({"tl-fif:ü\n.x": HUGE}, "tl-fif:ü\\n.x = 'xxx"),
+        ({"aws:": 1}, "aws: = 1: AWS's provider has no such key."),
+        ({"aws:defaultTags.tags": {}}, "aws:defaultTags.tags = {}: AWS's provider has no such key"),
+    ],
+)
+def test_a_key_that_nothing_reads_is_refused_unless_it_is_somebody_elses(
+    config: dict[str, Any], said: str | None
+) -> None:
+    found = refused(config)
+    if said is None:
+        assert found is None
+        return
+    assert found is not None
+    (line,) = found.splitlines()
+    assert line.startswith(said)
+    assert len(line) < 8 * LONGEST

@@ -30,13 +30,6 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
         {"tl-fif:alerts": {"pagerDutyUrl": EXAMPLE, "email": "secret@secret.invalid"}},
         ["tl-fif:alerts"],
     ),
-    ({"tl-fif:gpu": SECURE}, {"tl-fif:gpu": {}}, ["tl-fif:gpu"]),
-    ({"tl-fif:gpu": {"count": SECURE}}, {"tl-fif:gpu": {}}, ["tl-fif:gpu.count"]),
-    (
-        {"tl-fif:gateway": {"extraPingCidrs": ["10.0.0.0/8", SECURE]}},
-        {"tl-fif:gateway": {}},
-        ["tl-fif:gateway.extraPingCidrs"],
-    ),
     ({"aws:secretKey": SECURE}, {}, ["aws:secretKey"]),
 ]
 
@@ -48,6 +41,24 @@ def test_what_is_encrypted_gets_a_value_that_the_settings_take(
     assert encrypted.with_stand_ins(given) == opened
     assert encrypted.keys(given) == keys
     Settings.parse({"aws:region": "us-east-1", **opened})
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ({"tl-fif:gpu": SECURE}, "tl-fif:gpu"),
+        ({"tl-fif:gpu": {"count": SECURE}}, "tl-fif:gpu.count"),
+        ({"gateway": {"extraPingCidrs": ["::/0", SECURE]}}, "tl-fif:gateway.extraPingCidrs"),
+        ({"tl-fif:alerts": {"email": "a@b"}, "tl-fif:gpu": {"count": SECURE}}, "tl-fif:gpu.count"),
+    ],
+)
+def test_what_is_encrypted_and_no_secret_is_refused_with_the_fix(
+    given: dict[str, Any], key: str, tmp_path: Path
+) -> None:
+    text = yaml.safe_dump({"config": {"aws:region": "us-east-1", **given}})
+    with pytest.raises(SettingsError, match=r"^[^\n]* = \[hidden\]: [^\n]*$") as refused:
+        evaluate("dev", project_dir=project(tmp_path, text))
+    assert f"'{key}" in str(refused.value)
 
 
 @pytest.mark.parametrize("given", [{"tl-fif:gpus": SECURE}, {"tl-fif:gpu": {"cuont": SECURE}}])
@@ -70,16 +81,12 @@ def test_the_program_runs_on_an_encrypted_file_and_a_preview_shows_no_secret(
     config = {
         "aws:region": "us-east-1",
         "tl-fif:alerts": {"pagerDutyUrl": SECURE},
-        "tl-fif:budget": SECURE,
     }
     text = yaml.safe_dump({"encryptionsalt": "v1:salt", "config": config})
     on_file = partial(evaluate, project_dir=project(tmp_path, text))
     with caplog.at_level(logging.WARNING):
         recording = on_file("dev")
-    said = (
-        "encrypted, and without the passphrase a stand-in was taken: "
-        "tl-fif:alerts.pagerDutyUrl, tl-fif:budget"
-    )
+    said = "encrypted, and without the passphrase a stand-in was taken: tl-fif:alerts.pagerDutyUrl"
     assert [each.getMessage() for each in caplog.records] == [said]
     subscription = recording.one(SUBSCRIPTION, "alerts-pagerduty")
     assert subscription.inputs["endpoint"] == subscription.outputs["endpoint"] == SECRET

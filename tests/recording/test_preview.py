@@ -100,7 +100,7 @@ def test_one_key_shows_exactly_the_load_balancer_and_its_price(clone: Path) -> N
     assert changed == ["~ tariff-document  s3:BucketObjectv2"]
     assert "   +16.43 $/month  TLS balancer" in said
     assert "10 added, 1 changed, 0 replaced, 0 removed; +16.43 $/month (+14.28 €)" in said[-1]
-    assert said[-2].startswith("warning: The cap of €20 leaves 0.0 GPU-hours")
+    assert said[-2].startswith("warning: budget:capEur = 20 is below the fixed cost of €2")
 
 
 def test_a_stack_that_did_not_exist_is_all_new(clone: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_pull_requests_comment_has_the_changes_and_folds_the_rest(clone: Path)
         "dev", against="HEAD", config=["gpu:tlsIngress=true"], markdown=True, root=clone
     )
     assert said.startswith("### dev: ")
-    assert "\n> **Warning:** The cap of €20 leaves" in said
+    assert "\n> **Warning:** budget:capEur = 20 is below the fixed cost" in said
     assert "```diff\n+ network-balancer-group  ec2:SecurityGroup\n" in said
     assert "| 16.43 | TLS balancer | 730 hours at $0.0225 | (gpu:tlsIngress) |" in said
     assert said.count("<details>") == said.count("</details>") == 2

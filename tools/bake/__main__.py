@@ -24,6 +24,7 @@ from recording.evaluate import configuration, stack_region
 from tools.bake import images, outcome
 from tools.bake.outcome import BakeError
 from tools.bake.pipeline import Clock, Pipeline, Step, ami_of, log_of
+from tools.outputs import amount
 from tools.stage import client
 
 POLICY = "docs/operating.md, What who bakes may do"
@@ -82,10 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--keep", type=int, default=1, help="images that stay, used or not (default: %(default)s)"
     )
     parser.add_argument(
-        "--timeout", type=float, default=60, help="minutes to wait (default: %(default)s)"
+        "--timeout", type=amount, default=60, help="minutes to wait (default: %(default)s)"
     )
     parser.add_argument(
-        "--most-eur", type=float, help="what a bake may cost: with more, it is not published"
+        "--most-eur", type=amount, help="what a bake may cost: with more, it is not published"
     )
     parser.add_argument(
         "--policy", action="store_true", help="print what who bakes may do, and bake nothing"

@@ -23,6 +23,7 @@ from tlfif import serving
 from tools.bake_check import document, hub, namespaces, services
 from tools.bake_check.root import Root, RootError, make
 from tools.bake_check.steps import Instead, Outcome, Runner, StepError
+from tools.outputs import amount
 
 CACHE = ROOT / ".cache" / "bake-check"
 REVISION, BASE_REVISION = "a" * 40, "b" * 40
@@ -37,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.bake_check", description=__doc__)
     parser.add_argument("--vllm", action="store_true", help="install the real vLLM too (10 GB)")
     parser.add_argument(
-        "--slower", type=float, default=1, help="by how much this machine is slower than a builder"
+        "--slower", type=amount, default=1, help="by how much this machine is slower than a builder"
     )
     parser.add_argument("--stage", choices=["bake", "serve"], help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components import bundle
 from components.packages import BundleError
+from components.settings_errors import SettingsError
 from components.settings_groups import DeliverySettings
 from recording.model import ROOT
-from recording.shipped import stack_file
+from recording.reading import stack_file
 from tools.calling import region_of
 from tools.delivery import summary
 from tools.delivery.shifting import Deployment, Outcome, Pace, Plan, Stopped, deaf, stoppable
@@ -126,11 +126,13 @@ def _own_settings(stack: str) -> dict[str, Any]:
         "canaryMinutes": fields["canary_minutes"].default,
     }
     try:
-        text = stack_file(stack).read_text()
-        said = (yaml.safe_load(text).get("config") or {}).get("tl-fif:delivery") or {}
-    except (OSError, AttributeError, yaml.YAMLError):
+        said = stack_file.read(stack, ROOT).get("tl-fif:delivery")
+    except FileNotFoundError:
         return usual
-    return {name: said.get(name, value) for name, value in usual.items()}
+    except SettingsError as error:
+        raise DeliveryError(str(error)) from error
+    own = said if isinstance(said, Mapping) else {}
+    return {name: own.get(name, value) for name, value in usual.items()}
 
 
 def _number(name: str, value: object, least: float, most: float) -> float:

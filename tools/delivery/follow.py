@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.bake.pipeline import Clock
+from tools.outputs import amount
 from tools.stage import StageError, client, ended
 
 POLL_S = 15.0
@@ -97,8 +98,8 @@ def main() -> int:
     parser.add_argument("--commit", required=True, help="its full id")
     parser.add_argument("--name", required=True, help="the stack's output pipeline_name")
     parser.add_argument("--region", help="where, instead of the environment's region")
-    parser.add_argument("--begins", type=float, default=BEGINS_MINUTES, help="minutes to wait")
-    parser.add_argument("--ends", type=float, default=ENDS_MINUTES, help="minutes to wait")
+    parser.add_argument("--begins", type=amount, default=BEGINS_MINUTES, help="minutes to wait")
+    parser.add_argument("--ends", type=amount, default=ENDS_MINUTES, help="minutes to wait")
     given = parser.parse_args()
     return ended(lambda: _follow(given))
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tools.calling import region_of
-from tools.outputs import stack_outputs, stack_parser
+from tools.outputs import amount, stack_outputs, stack_parser
 from tools.stage import StageError, client, ended
 
 NEEDED = ("router_arn",)
@@ -31,20 +31,20 @@ def main() -> int:
     """0 when p95 is within the limit or cannot be judged, 1 with one line of error."""
     parser = stack_parser("python -m tools.delivery.latency", __doc__, "whose router")
     parser.add_argument(
-        "--minutes", type=float, default=MINUTES, help="how far back (default: %(default)g)"
+        "--minutes", type=amount, default=MINUTES, help="how far back (default: %(default)g)"
     )
     parser.add_argument(
-        "--since", type=float, help="epoch s before which nothing counts (default: --minutes ago)"
+        "--since", type=amount, help="epoch s before which nothing counts (default: --minutes ago)"
     )
     parser.add_argument(
         "--version", help="traces that name another version do not count (default: all do)"
     )
     parser.add_argument(
-        "--limit", type=float, default=LIMIT_MS, help="ms of the p95 (default: %(default)g)"
+        "--limit", type=amount, default=LIMIT_MS, help="ms of the p95 (default: %(default)g)"
     )
     parser.add_argument(
         "--wait",
-        type=float,
+        type=amount,
         default=60,
         help=f"s to wait for {LEAST} traces: X-Ray has them a little later (default: %(default)g)",
     )

@@ -33,7 +33,7 @@ from tools.calling import region_of
 from tools.delivery import proved
 from tools.delivery import summary as slack
 from tools.delivery.store import upload
-from tools.outputs import stack_outputs, stack_parser
+from tools.outputs import amount, stack_outputs, stack_parser, whole
 from tools.posting import NOT_ITS_FAULT, Posting
 from tools.stage import CANNOT_SAY, StageError, UnjudgedError, client, ended, parameter
 
@@ -91,14 +91,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--version", help="the router's version that is tried (default: any)")
     parser.add_argument("--prompt", default=PROMPT)
     seconds = "s until there must be the reply (default and most: %(default)g)"
-    parser.add_argument("--limit", type=float, default=LIMIT_S, help=seconds)
+    parser.add_argument("--limit", type=amount, default=LIMIT_S, help=seconds)
     late = "s after which it was too slow, and no failure (default: %(default)g)"
-    parser.add_argument("--unstable", type=float, default=UNSTABLE_S, help=late)
+    parser.add_argument("--unstable", type=amount, default=UNSTABLE_S, help=late)
     posts = "how often the prompt is posted, for traces of a warm router (default: %(default)s)"
     # Of fewer than twenty, one outlier is the p95.
-    parser.add_argument("--posts", type=int, default=20, help=posts)
+    parser.add_argument("--posts", type=whole, default=20, help=posts)
     every = "s between two posts; a user may post 20 times a minute (default: %(default)g)"
-    parser.add_argument("--every", type=float, default=3.2, help=every)
+    parser.add_argument("--every", type=amount, default=3.2, help=every)
     given = parser.parse_args()
     if not 0 < given.unstable < given.limit <= LIMIT_S:
         parser.error(

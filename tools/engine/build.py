@@ -5,6 +5,7 @@
 nothing. Plain Python, because nothing of ours is needed.
 """
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -87,4 +88,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sys.exit(main())

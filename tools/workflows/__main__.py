@@ -1,5 +1,6 @@
 """`make workflows`: what actionlint and zizmor find in .github/, without asking anybody."""
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -64,4 +65,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sys.exit(main())
