@@ -113,12 +113,13 @@ def _check(given: argparse.Namespace) -> None:
 def _check_url(name: str, url: str) -> None:
     try:
         split = urlsplit(url)
-        host, _ = split.hostname, split.port
+        # The port is judged when it is asked for.
+        scheme, host, _ = split.scheme, split.hostname, split.port
     except ValueError:
-        host = None
-    if not host or split.scheme not in ("http", "https"):
+        scheme, host = "", None
+    if not host or scheme not in ("http", "https"):
         raise CommandError(f"{name} {url} is no URL: https://…")
-    if split.scheme == "http" and not _is_loopback(host):
+    if scheme == "http" and not _is_loopback(host):
         # The token is sent there, or the password.
         raise CommandError(f"{name} {url} is not encrypted: https://, or an address on loopback")
 
@@ -147,7 +148,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = (error.strerror or type(error).__name__).partition(" (")[0]
         raise CommandError(f"--host {host} --port {port}: {why}; choose another") from error
 
 

@@ -72,7 +72,7 @@ class KeyGuard:
 
 def _name(host: str) -> str:
     """The Host's name or address, without its port."""
-    if host.startswith("["):
+    if host.startswith("[") and "]" in host:
         return host.partition("]")[0].lower() + "]"
     return host.partition(":")[0].lower()
 

@@ -6,6 +6,7 @@ import socket
 import httpx
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 from support.bridges import KEY
 from support.users import WAIT_S
 
@@ -18,7 +19,7 @@ from local.node.node import LocalNode
 from local.users import create_user
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
-CONVERSATION: list[openai.types.chat.ChatCompletionMessageParam] = [
+CONVERSATION: list[ChatCompletionMessageParam] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Hello"},
     {"role": "assistant", "content": "Hello. How can I help?"},

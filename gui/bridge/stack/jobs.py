@@ -60,7 +60,7 @@ class Jobs:
                         return await asyncio.shield(post)
                     except UPSTREAM as error:
                         doubtful = doubtful or _may_have_been_accepted(error)
-                        pause_s = self._pause_s(error, tries, deadline)
+                        pause_s = self._retry_s(error, tries, deadline)
                 await asyncio.sleep(pause_s)
         except BaseException:
             if post is not None and (doubtful or _may_bring_a_job(post)):
@@ -122,7 +122,7 @@ class Jobs:
         finally:
             self._line.release()
 
-    def _pause_s(self, error: Exception, tries: int, deadline: float) -> float:
+    def _retry_s(self, error: Exception, tries: int, deadline: float) -> float:
         """How long to wait before it is posted again; raises OpenAIError when it is not."""
         if not isinstance(error, ApiError):
             if tries >= TRIES or isinstance(error, SignInError):

@@ -6,8 +6,9 @@ import time
 from gui.bridge.errors import UPSTREAM
 from gui.bridge.stack.api import Api, Job
 
-# One look at /status for all who wait; each is a call of a function.
-LOOK_EVERY_S = 3.0
+# One look at /status for all who wait; each is a call of a function. What one saw is good for so
+# long.
+LOOK_EVERY_S, GOOD_S = 3.0, 10.0
 
 
 class Outlook:
@@ -16,7 +17,7 @@ class Outlook:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._phases = ""
-        self._looked_at = float("-inf")
+        self._looked_at = self._seen_at = float("-inf")
         self._look: asyncio.Task[None] | None = None
 
     def words(self, job: Job) -> str:
@@ -26,7 +27,9 @@ class Outlook:
             # Nobody waits for it: the words are of the look before.
             self._looked_at = now
             self._look = asyncio.create_task(self._see())
-        return ", ".join(filter(None, (self._phases or "queued", _eta(job, now))))
+        phases = self._phases if now - self._seen_at < GOOD_S else ""
+        accepted_as = "queued" if job.estimate_s is None else "starting"
+        return ", ".join(filter(None, (phases or accepted_as, _eta(job, now))))
 
     def close(self) -> None:
         """Looks no more."""
@@ -42,6 +45,7 @@ class Outlook:
         phase = lane.get("phase") if isinstance(lane, dict) else None
         told = {"node": status.get("node"), "lane": phase}
         self._phases = ", ".join(f"{what} {_word(it)}" for what, it in told.items() if it)
+        self._seen_at = time.monotonic()
 
 
 def _eta(job: Job, now: float) -> str:

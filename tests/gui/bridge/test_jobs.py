@@ -4,22 +4,23 @@ client goes away.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 from support.bridges import KEY, Running, request
 from support.calls import eventually
-from support.scripted_stack import ScriptedStack, done, refusal
+from support.scripted_stack import Look, ScriptedStack, done, refusal
 
 from gui.bridge.stack import jobs
 
 pytestmark = pytest.mark.integration
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 
 
 @asynccontextmanager
-async def connection(running: Running) -> AsyncIterator[tuple[Reader, Writer]]:
+async def connection(
+    running: Running,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     host, _, port = running.url.removeprefix("http://").removesuffix("/v1").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -48,27 +49,28 @@ async def so(condition: Callable[[], bool]) -> None:
 # --- clients that leave
 
 
-async def before_the_whole_request(stack: ScriptedStack, reader: Reader) -> None:
+async def before_the_whole_request(stack: ScriptedStack, reader: asyncio.StreamReader) -> None:
     """It has not all been sent."""
 
 
-async def before_the_post_is_answered(stack: ScriptedStack, reader: Reader) -> None:
+async def before_the_post_is_answered(stack: ScriptedStack, reader: asyncio.StreamReader) -> None:
     await so(lambda: bool(stack.posts))
 
 
-async def while_it_waits(stack: ScriptedStack, reader: Reader) -> None:
+async def while_it_waits(stack: ScriptedStack, reader: asyncio.StreamReader) -> None:
     await so(lambda: bool(stack.looks))
 
 
-async def in_the_middle(stack: ScriptedStack, reader: Reader) -> None:
+async def in_the_middle(stack: ScriptedStack, reader: asyncio.StreamReader) -> None:
     await reader.readuntil(b"words")
 
 
-async def in_line(stack: ScriptedStack, reader: Reader) -> None:
+async def in_line(stack: ScriptedStack, reader: asyncio.StreamReader) -> None:
     await so(lambda: len(stack.posts) == 1 and not stack.refusals)
 
 
-LEAVES = {
+Leaves = Callable[[ScriptedStack, asyncio.StreamReader], Awaitable[None]]
+LEAVES: dict[str, tuple[Leaves, Sequence[Look]]] = {
     "before the whole request": (before_the_whole_request, [None]),
     "before the post is answered": (before_the_post_is_answered, [None]),
     "while it waits": (while_it_waits, [None]),
@@ -81,8 +83,8 @@ LEAVES = {
 async def test_whoever_leaves_takes_the_job_with_them(
     running: Running, stack: ScriptedStack, moment: str
 ) -> None:
-    leaves: Callable[[ScriptedStack, Reader], Awaitable[None]]
-    leaves, stack.script = LEAVES[moment]
+    leaves, script = LEAVES[moment]
+    stack.script = [*script]
     if leaves is before_the_post_is_answered:
         stack.gate.clear()
     if leaves is in_line:

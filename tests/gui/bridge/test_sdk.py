@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 import openai
 import pytest
 import pytest_asyncio
+from openai.types.chat import ChatCompletionMessageParam
 from support.bridges import KEY, Running
 from support.calls import eventually
 from support.scripted_stack import ScriptedStack, done, ended, refusal
 
 pytestmark = pytest.mark.integration
 
-HELLO: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
 
 
 @pytest_asyncio.fixture
