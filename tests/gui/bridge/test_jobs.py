@@ -15,12 +15,13 @@ from support.scripted_stack import Look, ScriptedStack, done, refusal
 from gui.bridge.stack import jobs
 
 pytestmark = pytest.mark.integration
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
 async def connection(
     running: Running,
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+) -> AsyncIterator[Connection]:
     host, _, port = running.url.removeprefix("http://").removesuffix("/v1").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -178,8 +179,8 @@ async def test_a_job_that_nobody_took_in_time_has_expired_by_the_servers_clock(
     running: Running, stack: ScriptedStack
 ) -> None:
     """Whatever this machine's says; the next look is an hour later there."""
-    began, stack.script = 0.0, [None]
-    stack.server_ms = lambda: began + 3_600_000 * len(stack.looks)
+    stack.script = [None]
+    stack.server_ms = lambda: 3_600_000 * sum(stack.looks.values(), start=len(stack.looks))
     answer = await running.chat()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "expired")
 
