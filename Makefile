@@ -29,7 +29,7 @@ ON_OUTPUTS := --stack="$$STACK" $${OUTPUTS:+--outputs="$$OUTPUTS"}
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo budget-drill local engine up refresh destroy test bench month vllm-check bake-check fuzz chaos postman invoke user model bake unlatch reset-breaker check preview format pins lambda-package dashboard dashboard-picture docs push-test deploy rollback smoke latency smoke-user pipeline posture workflows clean setup-local setup-dev
+.PHONY: help demo budget-drill local engine up refresh destroy test bench month vllm-check bake-check fuzz chaos postman invoke user bridge model bake unlatch reset-breaker check preview format pins lambda-package dashboard dashboard-picture docs push-test deploy rollback smoke latency smoke-user pipeline posture workflows clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ destroy: setup-local ## Pulumi's own CLI destroys what it deployed into a runnin
 test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0 for this process alone)
 	@$(WITH_ARGS) pytest -n "$$WORKERS" --cov --cov-report=term:skip-covered $${ARGS:+--cov-fail-under=0}
 
-bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, publisher, month, weeks)
+bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, bridge, idle_stops, edge, router, queue, cold_start, publisher, month, weeks)
 	@$(WITH_ARGS) bench $${BENCH:+"$$BENCH"} $${ROUNDS:+"$$ROUNDS"}
 
 month: setup-dev ## Simulate months of money, with all guards and with one alone (SEEDS=…, ARGS=write for the page and its picture)
@@ -84,6 +84,9 @@ invoke: setup-local ## Call one function with an event, from its bundle (FUNCTIO
 
 user: setup-local ## Make a user of a deployed stack (EMAIL=…, STACK=…)
 	@$(RUN) -m tools.user $(ON_OUTPUTS) -- "$$EMAIL"
+
+bridge: setup-local ## OpenAI's API on loopback, answered by a deployed stack or by a running make local (EMAIL=…, STACK=…, OUTPUTS=…, ARGS=…)
+	@$(WITH_ARGS) tools.fronts.bridge $(ON_OUTPUTS) $${EMAIL:+--user="$$EMAIL"}
 
 model: setup-local ## Bring the weights of a deployed stack to its bucket now, from the hub or from a file (STACK=…, FILE=…)
 	@$(RUN) -m tools.model $(ON_OUTPUTS) $${FILE:+--file="$$FILE"}

@@ -13,6 +13,7 @@ from bench.arguments import count
 BENCHES = {
     "worker": ("rounds", 2),
     "lane": ("rounds", 1),
+    "bridge": ("rounds", 1),
     "idle_stops": ("stops", 20),
     "edge": ("calls", 200),
     "router": ("calls", 300),

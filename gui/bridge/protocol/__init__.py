@@ -1,0 +1,1 @@
+"""OpenAI's side: requests read, completions and event streams rendered."""

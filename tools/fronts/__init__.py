@@ -1,0 +1,1 @@
+"""The fronts of a deployed stack, or of a running local cloud, set up by its outputs."""
