@@ -20,7 +20,7 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo budget-drill local engine up refresh destroy test bench month vllm-check bake-check fuzz chaos postman invoke user model bake unlatch reset-breaker check preview format pins lambda-package dashboard dashboard-picture docs push-test deploy rollback smoke latency smoke-user pipeline posture workflows clean setup-local setup-dev
+.PHONY: help demo budget-drill local engine up refresh destroy test bench month vllm-check bake-check fuzz chaos postman invoke user console model bake unlatch reset-breaker check preview format pins lambda-package dashboard dashboard-picture console-pictures docs push-test deploy rollback smoke latency smoke-user pipeline posture workflows clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ demo: setup-local ## The whole system on this machine answers a prompt: cold boo
 budget-drill: setup-local ## AWS Budgets at one cent stops a running node of the local cloud, and it stays stopped until it is let go
 	@$(RUN) -m local budget-drill --stack "$(STACK)"
 
-local: setup-local ## Keep the local cloud running; prints its URLs, a token and a curl line (ENGINE=pulumi)
+local: setup-local ## Keep the local cloud running; serves its console, and prints its URLs, a token and a curl line (ENGINE=pulumi)
 	@$(RUN) -m local up --stack "$(STACK)" --engine "$(ENGINE)"
 
 engine: ## Build Pulumi's CLI from its Go module, where there is Go and no pulumi on PATH
@@ -49,7 +49,7 @@ destroy: setup-local ## Pulumi's own CLI destroys what it deployed into a runnin
 test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0 for this process alone)
 	@$(RUN) -m pytest -n "$(WORKERS)" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
-bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, publisher, month, weeks)
+bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, idle_stops, edge, router, queue, cold_start, publisher, console, month, weeks)
 	@$(RUN) -m bench $(BENCH) $(if $(BENCH),$(ROUNDS) $(ARGS))
 
 month: setup-dev ## Simulate months of money, with all guards and with one alone (SEEDS=…, ARGS=write for the page and its picture)
@@ -75,6 +75,9 @@ invoke: setup-local ## Call one function with an event, from its bundle (FUNCTIO
 
 user: setup-local ## Make a user of a deployed stack (EMAIL=…, STACK=…)
 	@$(RUN) -m tools.user --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") "$(EMAIL)"
+
+console: setup-local ## The console of a deployed stack at http://localhost, in your browser (STACK=…, OUTPUTS=…, FOLDER=…, PORT=…, ARGS=--no-open)
+	@$(RUN) -m tools.fronts.console --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(FOLDER),--folder "$(FOLDER)") $(if $(PORT),--port "$(PORT)") $(ARGS)
 
 model: setup-local ## Bring the weights of a deployed stack to its bucket now, from the hub or from a file (STACK=…, FILE=…)
 	@$(RUN) -m tools.model --stack "$(STACK)" $(if $(OUTPUTS),--outputs "$(OUTPUTS)") $(if $(FILE),--file "$(FILE)")
@@ -140,6 +143,9 @@ dashboard: setup-dev ## Write observability/ out of the program, and have cfn-li
 
 dashboard-picture: setup-dev ## Draw the dashboard (docs/dashboard.png) from half an hour of a local cloud's own metrics
 	@$(RUN) -m tools.dashboard_picture
+
+console-pictures: setup-dev ## Take the console's main states as screenshots into docs/ (needs chromium)
+	@TLFIF_PICTURES=docs $(RUN) -m pytest -q tests/gui/console/test_looks.py $(ARGS)
 
 docs: setup-local ## Rewrite the generated tables of README and docs/
 	@$(RUN) -m tools.readme

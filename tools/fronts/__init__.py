@@ -1,0 +1,1 @@
+"""The commands that put a front before a deployed stack."""
