@@ -195,7 +195,7 @@ def test_both_addresses_that_a_browser_takes_localhost_for_answer(site: Site) ->
 @pytest.mark.parametrize(
     "path",
     [
-        "/parts", "/parts/", "//", "/.hidden", f"/{site_module.MANIFEST}", "/parts/../index.html",
+        "/parts", "/parts/", "///parts", "/.hidden", f"/{site_module.MANIFEST}", "/parts/../index.html",
         "/../config.json", "/..%2f..%2fetc/passwd", "/%2e%2e/source/index.html", "/./index.html",
         "/etc/passwd", "//etc/passwd", "/link.html", "/index.html/", "/index.html%00.js", "*",
         "/\\..\\index.html", "http://localhost/index.html", "/CON", "/" + "a" * 5000,
