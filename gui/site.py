@@ -177,18 +177,17 @@ class Site:
     """`with Site(folder) as site`: then `site.url` shows the console in that folder.
 
     It listens on the first of `ports` that is free on all of this machine's own addresses (0: any),
-    since a browser takes `localhost` for either. Raises SiteError.
+    since a browser takes `localhost` for either. Both steps raise SiteError.
     """
 
     def __init__(self, folder: Path, ports: Iterable[int] = PORTS) -> None:
         self.files: Mapping[str, Content] = {}
-        self.policy = ""
+        self.policy = self.url = ""
+        self.port = 0
+        self.hosts: set[str] = set()
         self.show(folder)
-        self._servers = _listen(self, list(ports))
-        self.port: int = self._servers[0].server_address[1]
-        self.url = f"http://localhost:{self.port}/"
-        bare = {*NAMES[:2], "[::1]"}
-        self.hosts = {f"{name}:{self.port}" for name in bare} | (bare if self.port == 80 else set())
+        self._ports = list(ports)
+        self._servers: list[_Server] = []
 
     def show(self, folder: Path) -> None:
         """Serves this folder from now on, as it is now: what is not read here is never served."""
@@ -203,6 +202,11 @@ class Site:
         self.policy, self.files = policy, {**files, "/": index}
 
     def __enter__(self) -> "Site":
+        self._servers = _listen(self, self._ports)
+        self.port = self._servers[0].server_address[1]
+        self.url = f"http://localhost:{self.port}/"
+        bare = {"localhost", "127.0.0.1", "[::1]"}
+        self.hosts = {f"{name}:{self.port}" for name in bare} | (bare if self.port == 80 else set())
         for server in self._servers:
             threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
         return self

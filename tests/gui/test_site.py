@@ -281,9 +281,9 @@ def test_a_port_that_is_taken_is_passed_over_or_named(folder: Path, site: Site) 
     with Site(folder, [site.port, 0]) as other:
         assert other.port != site.port
     with pytest.raises(SiteError, match=rf"port {site.port} cannot be had .*: choose another"):
-        Site(folder, [site.port])
+        Site(folder, [site.port]).__enter__()
     with pytest.raises(SiteError, match="port 99999 cannot be had"):
-        Site(folder, [99_999])
+        Site(folder, [99_999]).__enter__()
 
 
 @pytest.mark.parametrize("at", site_module.LOOPBACK)
@@ -298,7 +298,7 @@ def test_a_port_that_somebody_has_on_one_address_is_not_taken_on_the_other(
         squatter.listen()
         port = squatter.getsockname()[1]
         with pytest.raises(SiteError, match=f"port {port} cannot be had"):
-            Site(folder, [port])
+            Site(folder, [port]).__enter__()
 
 
 @pytest.mark.parametrize("broken", [None, "", "[]", '{"apiUrl": 7}'])

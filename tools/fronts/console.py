@@ -88,7 +88,11 @@ def _serve(folder: Path, arguments: argparse.Namespace) -> None:
         print(f"the console of stack {arguments.stack}: {site.url}\nCtrl-C ends it.", flush=True)
         if not arguments.no_open:
             webbrowser.open(site.url)
-        threading.Event().wait()
+        _until_ctrl_c()
+
+
+def _until_ctrl_c() -> None:
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -106,11 +106,10 @@ def test_it_is_served_and_opened_until_it_is_ended(
     opened: list[str] = []
     monkeypatch.setattr(console.webbrowser, "open", opened.append)
 
-    class Ended:
-        def wait(self) -> None:
-            raise KeyboardInterrupt
+    def ctrl_c() -> None:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(console.threading, "Event", Ended)
+    monkeypatch.setattr(console, "_until_ctrl_c", ctrl_c)
     file = tmp_path / "outputs.json"
     file.write_text(json.dumps(OUTPUTS))
     monkeypatch.setattr(sys, "argv", ["console", "--outputs", str(file), "--port", "0"])
