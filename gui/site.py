@@ -9,6 +9,7 @@ that the API lets in. It needs Python alone, so that it can be copied with `cons
         print(site.url)
 """
 
+import gzip
 import json
 import shutil
 import socket
@@ -53,6 +54,7 @@ TYPES = {
     ".txt": "text/plain; charset=utf-8",
     ".woff2": "font/woff2",
 }
+PACKED = "gzip"
 IDLE_S = 30
 
 
@@ -169,6 +171,7 @@ class Content(NamedTuple):
     """What is answered to a path."""
 
     body: bytes
+    packed: bytes
     type: str
     cache: str
 
@@ -237,7 +240,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.send_error(421, explain=f"This is {site.url}")
         if not hosts[0].lower().startswith("localhost"):
             # The API lets in http://localhost alone.
-            return self._send(302, Content(b"", TYPES[".txt"], "no-store"), Location=site.url)
+            nothing = Content(b"", gzip.compress(b""), TYPES[".txt"], "no-store")
+            return self._send(302, nothing, Location=site.url)
         found = site.files.get(self.path.partition("?")[0])
         if found is None:
             return self.send_error(404, explain="There is no such page.")
@@ -248,12 +252,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, content: Content, **headers: str) -> None:
         self.send_response(status)
         told = {"Content-Type": content.type, "Cache-Control": content.cache, **headers}
+        body = content.body
+        if PACKED in self.headers.get("Accept-Encoding", ""):
+            body = content.packed
+            told |= {"Content-Encoding": PACKED}
+        told |= {"Content-Length": str(len(body)), "Vary": "Accept-Encoding"}
         for name, value in told.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content.body)
+            self.wfile.write(body)
 
     def end_headers(self) -> None:
         self.send_header("Content-Security-Policy", self.server.site.policy)
@@ -324,7 +332,9 @@ def _has_ipv6() -> bool:
 
 def _content(path: Path) -> Content:
     kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
-    return Content(path.read_bytes(), kind, "no-store" if path.name == CONFIG else "no-cache")
+    cache = "no-store" if path.name == CONFIG else "no-cache"
+    body = path.read_bytes()
+    return Content(body, gzip.compress(body), kind, cache)
 
 
 def _origin(key: str, url: Any) -> str:

@@ -5,10 +5,9 @@ wider than a telephone. `make console-pictures` keeps them for docs/console.md.
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import ViewportSize, expect
 from support.console.api import Api, now_ms
 from support.console.cognito import Person
 from support.console.pictures import keep
@@ -19,10 +18,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")
 
 MAX_BYTES = 100_000
 PICTURES = os.environ.get("TLFIF_PICTURES")
-WIDE = {"width": 1000, "height": 760}
-NARROW = {"width": 360, "height": 720}
-LIGHT = {"color_scheme": "light", "viewport": WIDE}
-DARK = {"color_scheme": "dark", "viewport": NARROW}
+WIDE: ViewportSize = {"width": 1000, "height": 760}
+NARROW: ViewportSize = {"width": 360, "height": 720}
+TOO_WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+MOVING = "() => document.getAnimations().filter(each => each.playState === 'running').length"
 QUESTION = "What is a GPU, and why does a language model like one?"
 ANSWER = (
     "A GPU is a processor with thousands of small cores that do the same sum on many numbers at "
@@ -91,37 +90,33 @@ async def failed(screen: Screen, api: Api, ada: Person) -> None:
 
 
 STATES: list[State] = [signing_in, answered, waking, refused, failed]
-CASES = [
-    pytest.param(each, look, id=f"{each.__name__}-{look['color_scheme']}")
-    for each in STATES
-    for look in (LIGHT, DARK)
-]
 
 
-@pytest.mark.parametrize(("state", "look"), CASES)
+@pytest.mark.parametrize("state", STATES)
 async def test_nothing_keeps_people_out(
-    screen: Screen, api: Api, ada: Person, state: State, look: dict[str, Any]
+    screen: Screen, api: Api, ada: Person, state: State
 ) -> None:
+    await screen.page.set_viewport_size(WIDE)
     await state(screen, api, ada)
-    assert await screen.serious() == []
-    wide = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert await screen.page.evaluate(wide) <= 0
-    # Whoever wants no motion has none.
-    moving = "() => document.getAnimations().filter(each => each.playState === 'running').length"
-    assert await screen.page.evaluate(moving) == 0
-    if PICTURES:
-        name = f"console-{state.__name__.replace('_', '-')}-{look['color_scheme']}.png"
-        keep(await screen.page.screenshot(), Path(PICTURES) / name)
+    for scheme, size in (("light", WIDE), ("dark", NARROW)):
+        await screen.page.emulate_media(color_scheme=scheme)
+        await screen.page.set_viewport_size(size)
+        assert await screen.serious() == []
+        assert await screen.page.evaluate(TOO_WIDE) <= 0
+        # Whoever wants no motion has none.
+        assert await screen.page.evaluate(MOVING) == 0
+        if PICTURES:
+            name = f"console-{state.__name__.replace('_', '-')}-{scheme}.png"
+            keep(await screen.page.screenshot(), Path(PICTURES) / name)
 
 
-@pytest.mark.parametrize("look", [DARK])
+@pytest.mark.parametrize("look", [{"viewport": NARROW}])
 async def test_the_longest_word_fits_a_telephone(screen: Screen, api: Api, ada: Person) -> None:
     await screen.signed_in(ada)
     await screen.ask("w" * 2000)
     (await api.job()).end("https://example.org/" + "a" * 2000)
     await expect(screen.article("www")).to_contain_text("aaa")
-    wide = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert await screen.page.evaluate(wide) <= 0
+    assert await screen.page.evaluate(TOO_WIDE) <= 0
 
 
 async def test_it_is_small_and_all_of_it_comes_from_here(

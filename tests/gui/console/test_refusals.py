@@ -10,6 +10,25 @@ from support.console.screen import Screen
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
+FOR_GOOD = [
+    (503, "no_capacity", "No GPU is to be had"),
+    (503, "lane_unavailable", "Nobody is there to answer"),
+    (503, "nodes_broken", "have failed to start"),
+    (503, "no_node", "image is not baked"),
+    (429, "quota_exceeded", "a whole day"),
+    (413, "too_large", "too much"),
+    (418, "teapot", "Something unforeseen"),
+]
+PASSING = [
+    (429, "throttled", "Too many requests"),
+    (503, "queue_unavailable", "The queue does not respond"),
+    (503, "backlog_full", "As many questions wait"),
+    (503, "authorizer_unavailable", "Sign-ins cannot be checked"),
+    (503, "unavailable", "failed for a moment"),
+    (504, "timeout", "No answer came in time"),
+    (500, "internal", "the fault is ours"),
+]
+
 
 async def test_429_waits_and_asks_again_by_itself(screen: Screen, api: Api, ada: Person) -> None:
     await screen.signed_in(ada)
@@ -35,56 +54,37 @@ async def test_402_says_when_it_lifts(screen: Screen, api: Api, ada: Person) -> 
     await _can_ask_again(screen, api)
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "says"),
-    [
-        (503, "no_capacity", "No GPU is to be had"),
-        (503, "lane_unavailable", "Nobody is there to answer"),
-        (503, "nodes_broken", "have failed to start"),
-        (503, "no_node", "image is not baked"),
-        (429, "quota_exceeded", "a whole day"),
-        (413, "too_large", "too much"),
-        (418, "teapot", "Something unforeseen"),
-    ],
-)
 async def test_what_only_people_can_mend_is_said_and_not_sent_again(
-    screen: Screen, api: Api, ada: Person, status: int, code: str, says: str
+    screen: Screen, api: Api, ada: Person
 ) -> None:
     await screen.signed_in(ada)
-    api.refuse(status, code, retry_after=30 if status == 503 else 0)
-    await screen.ask("Hello?")
-    await expect(screen.alert).to_contain_text(says)
-    await screen.forward(90)
-    assert len(api.posts()) == 1
+    for status, code, says in FOR_GOOD:
+        posts = len(api.posts())
+        api.refuse(status, code, retry_after=30 if status == 503 else 0)
+        await screen.ask(f"What of {code}?")
+        await expect(screen.alert).to_contain_text(says)
+        await screen.forward(90)
+        assert len(api.posts()) == posts + 1, code
     await _can_ask_again(screen, api)
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "says"),
-    [
-        (429, "throttled", "Too many requests"),
-        (503, "queue_unavailable", "The queue does not respond"),
-        (503, "backlog_full", "As many questions wait"),
-        (503, "authorizer_unavailable", "Sign-ins cannot be checked"),
-        (503, "unavailable", "failed for a moment"),
-        (504, "timeout", "No answer came in time"),
-        (500, "internal", "the fault is ours"),
-    ],
-)
 async def test_what_passes_is_sent_again_by_itself_and_is_one_job(
-    screen: Screen, api: Api, ada: Person, status: int, code: str, says: str
+    screen: Screen, api: Api, ada: Person
 ) -> None:
     await screen.signed_in(ada)
-    api.refuse(status, code, retry_after=20 if status in (429, 503) else 0)
-    api.refuse(status, code, retry_after=20 if status in (429, 503) else 0)
-    await screen.ask("Hello?")
-    for tries in (1, 2):
-        await api.until(lambda tries=tries: len(api.posts()) == tries)
-        await expect(screen.article("Hello?")).to_contain_text(says)
-        await screen.forward(31)
-    (await api.job()).end("Hello.")
-    await expect(screen.article("Hello?")).to_contain_text("Hello.")
-    assert len({each.headers["idempotency-key"] for each in api.posts()}) == 1
+    for number, (status, code, says) in enumerate(PASSING, 1):
+        posts = len(api.posts())
+        for _ in range(2):
+            api.refuse(status, code, retry_after=20 if status in (429, 503) else 0)
+        prompt = f"What of {code}?"
+        await screen.ask(prompt)
+        for tries in (1, 2):
+            await api.until(lambda most=posts + tries: len(api.posts()) == most)
+            await expect(screen.article(prompt)).to_contain_text(says)
+            await screen.forward(31)
+        (await api.job(number)).end(f"Answer {number}.")
+        await expect(screen.article(prompt)).to_contain_text(f"Answer {number}.")
+        assert len({each.headers["idempotency-key"] for each in api.posts()[posts:]}) == 1
 
 
 async def _can_ask_again(screen: Screen, api: Api) -> None:

@@ -117,9 +117,8 @@ async def test_a_full_storage_is_no_reason_not_to_answer(
     screen: Screen, api: Api, ada: Person
 ) -> None:
     await screen.page.evaluate(
-        "() => { let text = 'x'.repeat(1 << 20); for (let size = text.length; size > 0;) {"
-        " try { localStorage.fill = text.slice(0, size) + (localStorage.fill ?? ''); }"
-        " catch { size = size >> 1; } } }"
+        "() => { for (let size = 1 << 20, count = 0; size > 0; count += 1)"
+        " try { localStorage[`fill ${count}`] = 'x'.repeat(size); } catch { size >>= 1; } }"
     )
     await screen.signed_in(ada)
     await screen.ask("Room?")

@@ -28,9 +28,10 @@ async def test_a_password_is_proved_and_never_sent(
     assert ada.password not in json.dumps(cognito.calls)
 
 
-@pytest.mark.parametrize("password", ["Pässwörter-ⅸ-9", " spaces within 9A ", "x" * 256])
-async def test_any_password_is_as_good(screen: Screen, cognito: Cognito, password: str) -> None:
-    await screen.signed_in(cognito.person(password=password))
+async def test_any_password_is_as_good(screen: Screen, cognito: Cognito) -> None:
+    for password in ("Pässwörter-ⅸ-9", " spaces within 9A ", "x" * 256):
+        await screen.signed_in(cognito.person(password=password))
+        await screen.sign_out()
 
 
 async def test_a_wrong_password_and_an_unknown_user_are_told_alike(
