@@ -220,7 +220,7 @@ export class Chat {
     this.#resume(conversation);
     this.#showConversations();
     this.#tick();
-    window.scrollTo(0, document.documentElement.scrollHeight);
+    this.#scroll();
     if (focus) $("prompt").focus();
     return true;
   }
@@ -386,11 +386,10 @@ export class Chat {
   }
 
   #atEnd() {
-    const { scrollHeight, clientHeight, scrollTop } = document.documentElement;
-    return scrollHeight - clientHeight - scrollTop < 120;
+    return $("talk").getBoundingClientRect().bottom - window.innerHeight < 120;
   }
 
   #scroll() {
-    window.scrollTo(0, document.documentElement.scrollHeight);
+    $("talk").scrollIntoView({ block: "end" });
   }
 }
