@@ -30,6 +30,7 @@ export class Chat {
   #listening = new AbortController();
   #timer = null;
   #said = "";
+  #told = null; // the article whose error the alert says
 
   constructor({ api, store, clock, sub, onSignInNeeded }) {
     this.#api = api;
@@ -219,7 +220,7 @@ export class Chat {
     this.#resume(conversation);
     this.#showConversations();
     this.#tick();
-    window.scrollTo(0, document.documentElement.scrollHeight);
+    this.#scroll();
     if (focus) $("prompt").focus();
     return true;
   }
@@ -267,10 +268,19 @@ export class Chat {
     if (!outcome || outcome.how === "left") return;
     this.#countdowns.delete(entry.id);
     this.#articles.get(entry.id)?.update();
-    if (outcome.how === "refused") this.#complain(outcome.error);
+    if (outcome.how === "refused") this.#refused(entry, outcome.error);
     else if (entry.conversation === this.#current) this.#tellEnd(entry);
     this.#feed.hurry({ now: true });
     this.#tick();
+  }
+
+  // What the alert says need not stand twice.
+  #refused(entry, error) {
+    const article = this.#articles.get(entry.id);
+    if (article) article.told = true;
+    article?.update();
+    this.#complain(error);
+    if (article) this.#told = article;
   }
 
   #tellEnd({ status, reply }) {
@@ -315,6 +325,9 @@ export class Chat {
   }
 
   #alert(text) {
+    if (this.#told) this.#told.told = false;
+    this.#told?.update();
+    this.#told = null;
     if ($("alert").textContent !== text) $("alert").textContent = text;
   }
 
@@ -373,11 +386,10 @@ export class Chat {
   }
 
   #atEnd() {
-    const { scrollHeight, clientHeight, scrollTop } = document.documentElement;
-    return scrollHeight - clientHeight - scrollTop < 120;
+    return $("talk").getBoundingClientRect().bottom - window.innerHeight < 120;
   }
 
   #scroll() {
-    window.scrollTo(0, document.documentElement.scrollHeight);
+    $("talk").scrollIntoView({ block: "end" });
   }
 }

@@ -36,14 +36,19 @@ export const nodeNow = (phase) => NODE_NOW[phase] ?? String(phase);
 
 const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
 
+/** Whether the lane's time was promised when the job was accepted; null when none was. */
+function lanePromised(job, { lane, estimate }) {
+  const promised = number(job.estimate);
+  if (promised === null) return null;
+  const off = (figure) => Math.abs(promised - (number(figure) ?? Infinity));
+  return Boolean(lane) && off(lane.estimate) <= off(estimate);
+}
+
 /** `gpu` or `lane`: who will answer a job, by what its acceptance and /status say. */
 export function answeredBy(job, status) {
   const lane = status?.lane;
   if (!lane || lane.failure || status.node === "ready") return "gpu";
-  const promised = number(job.estimate);
-  if (promised === null) return lane.phase === "off" ? "gpu" : "lane";
-  const off = (figure) => Math.abs(promised - (number(figure) ?? Infinity));
-  return off(lane.estimate) <= off(status.estimate) ? "lane" : "gpu";
+  return lanePromised(job, status) ?? lane.phase !== "off" ? "lane" : "gpu";
 }
 
 /** The node that boots and is furthest along; undefined when none does. */
@@ -80,7 +85,8 @@ export function steps(status) {
 export function nodeReadyInS(job, status, { serverMs, sinceS }) {
   if (status.node === "ready") return 0;
   const node = booting(status);
-  const promised = number(status.estimate) ?? number(job.estimate) ?? number(job.eta);
+  const told = lanePromised(job, status) ? null : number(job.estimate);
+  const promised = told ?? number(status.estimate) ?? number(job.eta);
   if (!node || serverMs === null) return promised === null ? null : promised - sinceS;
   const runs = (serverMs - node.timings.started) / 1000;
   const known = steps(status).filter((step) => step.measuredS !== null);
@@ -148,6 +154,6 @@ export class Countdown {
     const word = nowMs < this.#wordUntil ? this.#word : "";
     if (this.#endsAt === null) return { seconds: null, text: "", word };
     const seconds = Math.max(0, Math.ceil((this.#endsAt - nowMs) / 1000));
-    return { seconds, text: seconds ? `about ${duration(seconds)}` : "any moment now", word };
+    return { seconds, text: seconds ? `in about ${duration(seconds)}` : "any moment now", word };
   }
 }

@@ -137,6 +137,7 @@ async function enter() {
   $("account").hidden = false;
   $("who").textContent = lastEmail;
   $("prompt").focus();
+  $("talk").scrollIntoView({ block: "end" });
 }
 
 /** Back to the entrance; `problem` says why, unless somebody wanted it. */

@@ -3,7 +3,7 @@
 import { backoff } from "./judge.js";
 import { duration, explain, moment } from "./errors.js";
 import { nodeNow } from "./eta.js";
-import { euros, make } from "./view.js";
+import { euros, make, pair } from "./view.js";
 
 const BUSY_MS = 2_500;
 const IDLE_MS = 15_000;
@@ -182,7 +182,7 @@ export function facts(status) {
   const projected = number(status.money?.projected_eur);
   if (projected !== null) rows.push(["Month's end, projected", euros(projected)]);
   const boot = number(status.estimate);
-  if (boot !== null) rows.push(["A boot takes", `up to ${duration(boot)}, 9 times in 10`]);
+  if (boot !== null) rows.push(["9 of 10 boots within", duration(boot)]);
   return rows;
 }
 
@@ -208,8 +208,7 @@ export class Panel {
     ]);
     const parts = [make("h2", "", "Spend"), money];
     if (spent !== null && cap > 0) parts.push(this.#meter(spent, cap));
-    const row = ([name, text]) => make("div", "", [make("dt", "", name), make("dd", "", text)]);
-    parts.push(make("dl", "facts", facts(status).map(row)));
+    parts.push(make("dl", "facts", facts(status).map(pair)));
     for (const text of warnings(status)) parts.push(make("p", "warning", text));
     this.#root.replaceChildren(...parts, this.old);
   }

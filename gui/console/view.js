@@ -28,6 +28,10 @@ export function make(tag, className = "", content = [], attributes = {}) {
   return element;
 }
 
+/** A row of a list of figures. */
+export const pair = ([name, text]) =>
+  make("div", "", [make("dt", "", name), " ", make("dd", "", text), " "]);
+
 /** EUR with as many digits as say something: `€0.0000042`, `€1.25`. */
 export function euros(amount) {
   const digits = amount === 0 || Math.abs(amount) >= 1 ? 2 : undefined;
@@ -150,7 +154,8 @@ export class Article {
       const turns = this.entry.dropped === 1 ? "turn was" : "turns were";
       said.push(`${this.entry.dropped} earlier ${turns} left out, to keep within 6,000 bytes.`);
     }
-    if (status === "refused") said.push(this.entry.error ?? "It was refused.");
+    const error = this.told ? "It was not answered." : this.entry.error ?? "It was refused.";
+    if (status === "refused") said.push(error);
     if (status === "withdrawn") said.push("You took it back before it was sent.");
     said.push(trouble);
     if (reply && isFinal(reply)) said.push(ending(reply));
@@ -163,8 +168,7 @@ export class Article {
 
   #fill(list, rows) {
     list.hidden = !rows.length;
-    const row = ([name, value]) => make("div", "", [make("dt", "", name), make("dd", "", value)]);
-    list.replaceChildren(...rows.map(row));
+    list.replaceChildren(...rows.map(pair));
   }
 
   /** What it waits for: a sentence, a countdown and the steps of a boot (see eta.js). */
@@ -175,7 +179,7 @@ export class Article {
       this.clock = make("p", "clock", [], { role: "timer", "aria-live": "off" });
       this.word = make("p", "word");
       this.rail = make("ol", "rail", [], { role: "list", "aria-label": "Steps of the boot" });
-      this.wake.append(this.sentence, this.clock, this.word, this.rail);
+      this.wake.append(this.clock, this.word, this.sentence, this.rail);
     }
     this.wake.hidden = false;
     const put = (element, text) => {
@@ -205,8 +209,9 @@ export class Article {
 function railStep({ label, measuredS, reachedS }, current) {
   const done = reachedS !== null;
   const at = done ? reachedS : measuredS;
-  const time = at === null ? "" : ` ${done ? "at" : "usually at"} ${duration(Math.round(at))}`;
-  const item = make("li", done ? "done" : current ? "now" : "", [label, make("span", "at", time)]);
+  const text = at === null ? "" : `${done ? "" : "≈ "}${duration(Math.round(at))}`;
+  const when = make("span", "at", text);
+  const item = make("li", done ? "done" : current ? "now" : "", [label, " ", when]);
   if (current) item.setAttribute("aria-current", "step");
   return item;
 }

@@ -87,7 +87,7 @@ test("a countdown falls with the clock, and at once when things go faster", () =
   countdown.update(60, 0);
   assert.equal(countdown.read(10_000).seconds, 50);
   countdown.update(20, 10_000);
-  assert.deepEqual(countdown.read(10_000), { seconds: 20, text: "about 20 s", word: "" });
+  assert.deepEqual(countdown.read(10_000), { seconds: 20, text: "in about 20 s", word: "" });
 });
 
 test("it never rises without a word, and never below nothing", () => {
