@@ -228,10 +228,14 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     error_content_type = "text/plain; charset=utf-8"
     error_message_format = "%(code)d %(explain)s\n"
-    server: "_Server"
+
+    @property
+    def site(self) -> Site:
+        assert isinstance(self.server, _Server)
+        return self.server.site
 
     def do_GET(self) -> None:
-        site = self.server.site
+        site = self.site
         if {"content-length", "transfer-encoding"} & {name.lower() for name in self.headers}:
             # Nobody reads it: it must not be taken for the next request.
             self.close_connection = True
@@ -264,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def end_headers(self) -> None:
-        self.send_header("Content-Security-Policy", self.server.site.policy)
+        self.send_header("Content-Security-Policy", self.site.policy)
         for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
@@ -290,7 +294,7 @@ class _Server(ThreadingHTTPServer):
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, *_: Any) -> None:
         # A browser that left.
         pass
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-COLOURS = 64
+COLOURS = 128
 
 
 def keep(png: bytes, path: Path) -> None:
