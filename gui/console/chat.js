@@ -9,6 +9,7 @@ import { Article, Desk, make } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const TICK_MS = 500;
+const NEAR_PX = 120;
 const ONE_AT_A_TIME = "One answer at a time: what you have written is kept until this one ends.";
 
 /** One signed-in person's conversations in this tab. */
@@ -291,11 +292,9 @@ export class Chat {
   }
 
   #changed(entry) {
-    const atEnd = this.#atEnd();
     const { trouble } = this.#answers.run(entry);
     const words = trouble && `${trouble} The answer is not lost: it is looked for again.`;
-    this.#articles.get(entry.id)?.update(words);
-    if (atEnd) this.#scroll();
+    this.#atEndStill(() => this.#articles.get(entry.id)?.update(words));
     this.#tick();
   }
 
@@ -344,7 +343,7 @@ export class Chat {
     $("send").setAttribute("aria-disabled", String(Boolean(entry)));
     if (entry) {
       this.#feed.hurry();
-      this.#showWaiting(entry, this.#answers.run(entry));
+      this.#atEndStill(() => this.#showWaiting(entry, this.#answers.run(entry)));
     }
     this.#showState();
   }
@@ -355,6 +354,8 @@ export class Chat {
     const idle = [this.#said, node].filter(Boolean).join(" ");
     const text = entry ? this.#phase(entry, this.#answers.run(entry)) : idle;
     if ($("state").textContent !== text) $("state").textContent = text;
+    // What its article says need not stand twice; it is heard all the same.
+    $("state").classList.toggle("unseen", Boolean(entry && !entry.reply?.text));
   }
 
   #phase(entry, run) {
@@ -385,8 +386,12 @@ export class Chat {
     return article.showWake(sentence, { text: text && `First words ${text}`, word }, rail);
   }
 
-  #atEnd() {
-    return $("talk").getBoundingClientRect().bottom - window.innerHeight < 120;
+  // Who has scrolled up to read is left there.
+  #atEndStill(change) {
+    const { bottom, height } = $("talk").getBoundingClientRect();
+    change();
+    const grown = $("talk").getBoundingClientRect().height > height;
+    if (grown && bottom - window.innerHeight < NEAR_PX) this.#scroll();
   }
 
   #scroll() {

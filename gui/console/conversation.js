@@ -141,7 +141,10 @@ export class Answers {
         if (tries >= most) throw problem;
         run.retry = { at: this.#ports.now() + waitS * 1000, says };
         this.#ports.changed(entry);
-        await this.#ports.rest(waitS * 1000, signal);
+        // A rest ends when somebody looks; the server's wait does not.
+        for (let left = waitS * 1000; left > 0; left = run.retry.at - this.#ports.now()) {
+          await this.#ports.rest(left, signal);
+        }
         run.retry = null;
       }
     }

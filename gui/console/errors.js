@@ -20,14 +20,23 @@ const sentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`);
 const told = (problem, otherwise) => (problem.message ? sentence(problem.message) : otherwise);
 const because = (problem) => (problem.details.reason ? ` (${problem.details.reason})` : "");
 
-const AGAIN = "It is sent again by itself.";
 const BY_HAND = "Try again in a while.";
 const SIGN_IN = "Sign in again; your conversation is kept.";
 const OPERATOR = "Tell whoever runs this stack.";
 
-// Each row: says(problem), and do, a text or a function too. `tries` is how often the page sends
-// again by itself, `waitS` after how long when the server does not say; none: it is left to a hand.
-// `signIn` has the person sign in anew.
+// Cognito has one name for all of these; the last stands for a user that is not there, too.
+const REFUSALS = [
+  [/expired/i, "The temporary password has expired.", "Ask whoever runs this stack for a new one."],
+  [/attempts/i, "Too many wrong passwords.", "Wait some minutes, then try again."],
+  [/disabled/i, "This user is disabled.", OPERATOR],
+  [/(?:)/, "E-mail or password is wrong.", "Check both; make user makes users of a stack."],
+];
+const WRONG = REFUSALS.at(-1);
+const refusal = ({ message }) => REFUSALS.find(([pattern]) => pattern.test(message));
+
+// Each row: what it `says` and what to `do`, a text or a function of the problem. `tries` is how
+// often the page sends again by itself, `waitS` after how long when the server does not say; none:
+// it is left to a hand. `signIn` has the person sign in anew.
 export const ERRORS = {
   invalid_request: {
     says: (problem) => {
@@ -42,9 +51,9 @@ export const ERRORS = {
     says: (problem) => `The API could not read the request. ${told(problem, "")}`,
     do: "Reload this page and send it again.",
   },
-  unauthorized: { says: () => "The API does not know who you are.", do: SIGN_IN, signIn: true },
+  unauthorized: { says: "The API does not know who you are.", do: SIGN_IN, signIn: true },
   forbidden: {
-    says: () => "Your sign-in is not valid any more, or may not do this.",
+    says: "Your sign-in is not valid any more, or may not do this.",
     do: SIGN_IN,
     signIn: true,
   },
@@ -54,37 +63,31 @@ export const ERRORS = {
       `${until ? `It counts anew on ${moment(until)}.` : "It counts anew next month."} ` +
       "Whoever runs this stack can raise the cap before that.",
   },
-  not_found: {
-    says: () => "There is no such answer: it is gone, or somebody else's.", do: "Ask again.",
-  },
-  too_large: { says: () => "That is too much for one request.", do: "Shorten the question." },
+  not_found: { says: "There is no such answer: it is gone, or somebody else's.", do: "Ask again." },
+  too_large: { says: "That is too much for one request.", do: "Shorten the question." },
   unsupported_media_type: {
-    says: () => "The API wants another kind of content than this page sent.",
+    says: "The API wants another kind of content than this page sent.",
     do: "Reload this page; if it stays, something between you and the API changes requests.",
   },
   rate_limited: {
-    says: () => "You ask faster than one person may: 5 questions in a second, or 20 in a minute.",
-    do: AGAIN, tries: Infinity, waitS: 5,
+    says: "You ask faster than one person may: 5 questions in a second, or 20 in a minute.",
+    do: BY_HAND, tries: Infinity, waitS: 5,
   },
-  throttled: {
-    says: () => "Too many requests at once.", do: AGAIN, tries: Infinity, waitS: 2,
-  },
+  throttled: { says: "Too many requests at once.", do: BY_HAND, tries: Infinity, waitS: 2 },
   quota_exceeded: {
-    says: () => "You have made the requests of a whole day: 20,000.",
+    says: "You have made the requests of a whole day: 20,000.",
     do: "Come back after midnight UTC.",
   },
   storage_unavailable: {
-    says: () => "The store of answers does not respond.", do: AGAIN, tries: 5, waitS: 3,
+    says: "The store of answers does not respond.", do: BY_HAND, tries: 5, waitS: 3,
   },
-  queue_unavailable: {
-    says: () => "The queue does not respond.", do: AGAIN, tries: 5, waitS: 2,
-  },
+  queue_unavailable: { says: "The queue does not respond.", do: BY_HAND, tries: 5, waitS: 2 },
   queue_unhealthy: {
     says: (problem) => `The queue is not well. ${told(problem, "")}`, do: BY_HAND,
   },
   backlog_full: {
-    says: () => "As many questions wait already as could be answered in time.",
-    do: AGAIN, tries: 3, waitS: 30,
+    says: "As many questions wait already as could be answered in time.",
+    do: BY_HAND, tries: 3, waitS: 30,
   },
   no_capacity: {
     says: (problem) => `No GPU is to be had now. ${told(problem, "")}`,
@@ -102,34 +105,30 @@ export const ERRORS = {
     do: ({ retryAfterS }) =>
       `${retryAfterS ? `The next try is in ${duration(retryAfterS)}. ` : ""}${OPERATOR}`,
   },
-  no_node: {
-    says: () => "This stack has no GPU node yet: its image is not baked.", do: OPERATOR,
-  },
+  no_node: { says: "This stack has no GPU node yet: its image is not baked.", do: OPERATOR },
   authorizer_unavailable: {
-    says: () => "Sign-ins cannot be checked at the moment.", do: AGAIN, tries: 5, waitS: 5,
+    says: "Sign-ins cannot be checked at the moment.", do: BY_HAND, tries: 5, waitS: 5,
   },
-  unavailable: { says: () => "The API failed for a moment.", do: AGAIN, tries: 5, waitS: 5 },
-  timeout: { says: () => "No answer came in time.", do: AGAIN, tries: 3, waitS: 2 },
-  internal: { says: () => "The API failed; the fault is ours.", do: AGAIN, tries: 2, waitS: 3 },
+  unavailable: { says: "The API failed for a moment.", do: BY_HAND, tries: 5, waitS: 5 },
+  timeout: { says: "No answer came in time.", do: BY_HAND, tries: 3, waitS: 2 },
+  internal: { says: "The API failed; the fault is ours.", do: BY_HAND, tries: 2, waitS: 3 },
 
   // What the API does not say itself.
   offline: {
-    says: () => "This machine has no network.", do: "It goes on when the network is back.",
+    says: "This machine has no network.", do: "Try again when it is back.",
     tries: Infinity, waitS: 3,
   },
   unreachable: {
     says: (problem) => `Nothing answers at ${problem.message}.`,
-    do: "Is the stack deployed, or make local running? It is tried again by itself.",
+    do: "Is the stack deployed, or make local running?",
     tries: 8, waitS: 4,
   },
   wordless: {
-    says: () => "The API refused, and told the browser no reason: most likely too many requests.",
-    do: AGAIN, tries: 4, waitS: 3,
+    says: "The API refused, and told the browser no reason: most likely too many requests.",
+    do: BY_HAND, tries: 4, waitS: 3,
   },
-  session_over: { says: () => "Your sign-in is over.", do: SIGN_IN, signIn: true },
-  not_sent: {
-    says: () => "The page was closed before the question was taken.", do: "Send it again.",
-  },
+  session_over: { says: "Your sign-in is over.", do: SIGN_IN, signIn: true },
+  not_sent: { says: "The page was closed before the question was taken.", do: "Send it again." },
   unknown: {
     says: (problem) =>
       `Something unforeseen came back${problem.status ? ` (${problem.status})` : ""}. ` +
@@ -138,53 +137,35 @@ export const ERRORS = {
   },
 
   // Cognito's own.
-  NotAuthorizedException: {
-    says: (problem) =>
-      /expired/i.test(problem.message)
-        ? "The temporary password has expired."
-        : /attempts/i.test(problem.message)
-          ? "Too many wrong passwords."
-          : /disabled/i.test(problem.message)
-            ? "This user is disabled."
-            : "E-mail or password is wrong.",
-    do: (problem) =>
-      /expired|disabled/i.test(problem.message)
-        ? "Ask whoever runs this stack."
-        : /attempts/i.test(problem.message)
-          ? "Wait some minutes, then try again."
-          : "Check both; users are made by whoever runs this stack (make user).",
-  },
-  UserNotFoundException: {
-    says: () => "E-mail or password is wrong.",
-    do: "Check both; users are made by whoever runs this stack (make user).",
-  },
+  NotAuthorizedException: { says: (problem) => refusal(problem)[1], do: (it) => refusal(it)[2] },
+  UserNotFoundException: { says: WRONG[1], do: WRONG[2] },
   UserNotConfirmedException: {
-    says: () => "This user is not confirmed yet.",
+    says: "This user is not confirmed yet.",
     do: "Whoever runs this stack confirms users: aws cognito-idp admin-confirm-sign-up.",
   },
   PasswordResetRequiredException: {
-    says: () => "This user's password has been reset.",
+    says: "This user's password has been reset.",
     do: "Ask whoever runs this stack for a new one: aws cognito-idp admin-set-user-password.",
   },
   TooManyRequestsException: {
-    says: () => "Cognito has too many sign-ins at once.", do: "Wait a minute, then try again.",
+    says: "Cognito has too many sign-ins at once.", do: "Wait a minute, then try again.",
   },
   LimitExceededException: {
-    says: () => "You have tried too often.", do: "Wait some minutes, then try again.",
+    says: "You have tried too often.", do: "Wait some minutes, then try again.",
   },
   InvalidPasswordException: {
     says: (problem) => `That password is not accepted. ${told(problem, "")}`,
     do: "Take 12 characters or more, with small and capital letters and digits.",
   },
   ResourceNotFoundException: {
-    says: () => "Cognito does not know this stack, or the sign-in took too long.",
+    says: "Cognito does not know this stack, or the sign-in took too long.",
     do: "Try again; if it stays, write config.json anew (make console).",
   },
   InvalidParameterException: {
     says: (problem) => `Cognito does not take that. ${told(problem, "")}`,
     do: "Check what you wrote.",
   },
-  CodeMismatchException: { says: () => "That sign-in is over.", do: "Start again." },
+  CodeMismatchException: { says: "That sign-in is over.", do: "Start again." },
   unknown_challenge: {
     says: (problem) => `Cognito asks for ${problem.message || "more"}, which this page cannot do.`,
     do: OPERATOR,
@@ -193,7 +174,7 @@ export const ERRORS = {
     says: (problem) => `Nothing answers at ${problem.message}, where sign-ins are made.`,
     do: "Check your network; of a local cloud, whether make local runs.",
   },
-  cognito_failed: { says: () => "Cognito failed.", do: BY_HAND },
+  cognito_failed: { says: "Cognito failed.", do: BY_HAND },
 
   // config.json.
   no_config: {
@@ -202,24 +183,19 @@ export const ERRORS = {
   },
 };
 
-const filled = (problem) => ({
-  code: problem.code ?? "unknown",
-  status: problem.status ?? 0,
-  message: problem.message ?? "",
-  details: problem.details ?? {},
-  retryAfterS: problem.retryAfterS ?? null,
-});
+const spoken = (part, problem) => (typeof part === "function" ? part(problem).trim() : part);
 
 /**
  * {says, todo, tries, waitS, signIn} of a Problem, SignInError or any error: `tries` is 0 where the
  * page does not send again by itself.
  */
 export function explain(problem) {
-  const it = filled(problem);
-  const row = (Object.hasOwn(ERRORS, it.code) && ERRORS[it.code]) || ERRORS.unknown;
+  const { code, status = 0, message = "", details = {}, retryAfterS = null } = problem;
+  const it = { code, status, message, details, retryAfterS };
+  const row = Object.hasOwn(ERRORS, code ?? "") ? ERRORS[code] : ERRORS.unknown;
   return {
-    says: row.says(it).trim(),
-    todo: typeof row.do === "function" ? row.do(it) : row.do,
+    says: spoken(row.says, it),
+    todo: spoken(row.do, it),
     tries: row.tries ?? 0,
     waitS: Math.max(1, it.retryAfterS ?? row.waitS ?? 1),
     signIn: Boolean(row.signIn),

@@ -4,7 +4,7 @@ import { Api, Problem, ServerClock } from "./api.js";
 import { Chat } from "./chat.js";
 import { Session } from "./cognito.js";
 import { explain } from "./errors.js";
-import { Store } from "./storage.js";
+import { Store, shelf } from "./storage.js";
 
 const $ = (id) => document.getElementById(id);
 const TOLD = ["apiUrl", "cognitoUrl", "clientId", "userPoolId"];
@@ -129,7 +129,7 @@ function chooseForm(id, field) {
 async function enter() {
   const { sub } = session;
   const api = new Api(config, session, { clock });
-  const store = new Store(localStorage, sessionStorage, sub);
+  const store = new Store(shelf("localStorage"), shelf("sessionStorage"), sub);
   chat = new Chat({ api, store, clock, sub, onSignInNeeded: (problem) => leave(problem) });
   await chat.start();
   $("entrance").hidden = true;

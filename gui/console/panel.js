@@ -97,10 +97,10 @@ export class StatusFeed {
   async #lead(signal) {
     const ask = () => this.#ask(signal);
     try {
-      if (navigator.locks) await navigator.locks.request(this.#name, { signal }, ask);
-      else await ask();
-    } catch (error) {
-      if (!signal.aborted) this.#ports.troubled(error);
+      await navigator.locks.request(this.#name, { signal }, ask);
+    } catch {
+      // No locks here: each tab asks for itself.
+      await ask();
     }
   }
 

@@ -5,6 +5,24 @@ const KEPT_MS = 30 * 86_400_000;
 const KEPT_ENTRIES = 200;
 const DROPPED_AT_ONCE = 20;
 
+/** `localStorage` or `sessionStorage`; where the browser has none for us, one that is forgotten. */
+export function shelf(name) {
+  try {
+    return globalThis[name];
+  } catch {
+    const kept = new Map();
+    return {
+      get length() {
+        return kept.size;
+      },
+      key: (at) => [...kept.keys()][at],
+      getItem: (key) => kept.get(key) ?? null,
+      setItem: (key, text) => kept.set(key, text),
+      removeItem: (key) => kept.delete(key),
+    };
+  }
+}
+
 const read = (storage, key) => {
   try {
     return JSON.parse(storage.getItem(key));

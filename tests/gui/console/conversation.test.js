@@ -68,7 +68,7 @@ test("idle minutes are whole, from 1 to 30, or left out", () => {
 
 /** Answers over an API by script: a list of what POST says; then the reply. */
 function answering(posts, reply = { status: "done", text: "hi" }) {
-  const said = { posts: [], cancelled: [], kept: [], slept: [] };
+  const said = { posts: [], cancelled: [], kept: [], slept: [], now: 0, naps: 1 };
   const api = {
     infer: async (body, key, signal) => {
       said.posts.push(key);
@@ -84,9 +84,10 @@ function answering(posts, reply = { status: "done", text: "hi" }) {
   const ports = {
     api,
     serverMs: () => 0,
-    now: () => 0,
+    now: () => said.now,
     rest: async (ms, signal) => {
       said.slept.push(ms);
+      said.now += Math.max(ms / said.naps, Math.min(ms, 1_000));
       await Promise.resolve();
       if (signal.aborted) throw signal.reason;
     },
@@ -122,6 +123,13 @@ test("a 429 is waited out, and the same key makes one job of all", async () => {
   assert.deepEqual(said.slept.slice(0, 2), [9_000, 9_000]);
   assert.deepEqual(said.posts, ["k", "k", "k"]);
   assert.equal(entry.status, "done");
+});
+
+test("a tab that is looked at again does not send before the server's time", async () => {
+  const { answers, entry, said } = answering([new Problem("rate_limited", { retryAfterS: 9 })]);
+  said.naps = 2;
+  await answers.follow(entry);
+  assert.ok(said.slept.length > 2 && said.now >= 8_999, `${said.slept}`);
 });
 
 test("a wait can be ended, and nothing is asked", async () => {
