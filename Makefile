@@ -19,8 +19,8 @@ PROMPT ?= What is the capital of France? Answer in one sentence.
 # What a person says, on the command line or in the environment, is data: neither make nor a shell expands
 # it. Taken as it was given, by `value`, it goes to the recipes by their environment, where each is "$$PROMPT" in
 # quotes. ARGS is several words, which WITH_ARGS splits by blanks and quotes as a shell does, and CONFIG by blanks.
-GIVEN := AGAINST ARGS BENCH CONFIG EMAIL ENGINE EVENT EXAMPLES FILE FROM FUNCTION JOBS KEEP LANE OUTPUTS PROMPT PYTHON \
-  ROUNDS SEED SEEDS SLOWER STACK VERSION VLLM VLLM_DAY WORKERS
+GIVEN := AGAINST ARGS BENCH CONFIG EMAIL ENGINE EVENT EXAMPLES FILE FOLDER FROM FUNCTION JOBS KEEP LANE OUTPUTS PORT \
+  PROMPT PYTHON ROUNDS SEED SEEDS SLOWER STACK VERSION VLLM VLLM_DAY WORKERS
 $(foreach each,$(GIVEN),$(if $(filter-out undefined,$(origin $(each))),$(eval override $(each) := $$(value $(each)))$(eval export $(each))))
 WITH_ARGS := $(RUN) -m tools.words
 ON_OUTPUTS := --stack="$$STACK" $${OUTPUTS:+--outputs="$$OUTPUTS"}
@@ -29,7 +29,7 @@ ON_OUTPUTS := --stack="$$STACK" $${OUTPUTS:+--outputs="$$OUTPUTS"}
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo budget-drill local engine up refresh destroy test bench month vllm-check bake-check fuzz chaos postman invoke user bridge model bake unlatch reset-breaker check preview format pins lambda-package dashboard dashboard-picture docs push-test deploy rollback smoke latency smoke-user pipeline posture workflows clean setup-local setup-dev
+.PHONY: help demo budget-drill local engine up refresh destroy test bench month vllm-check bake-check fuzz chaos postman invoke user bridge console model bake unlatch reset-breaker check preview format pins lambda-package dashboard dashboard-picture console-pictures docs push-test deploy rollback smoke latency smoke-user pipeline posture workflows clean setup-local setup-dev
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ demo: setup-local ## The whole system on this machine answers a prompt: cold boo
 budget-drill: setup-local ## AWS Budgets at one cent stops a running node of the local cloud, and it stays stopped until it is let go
 	@$(RUN) -m local budget-drill --stack="$$STACK"
 
-local: setup-local ## Keep the local cloud running; prints its URLs, a token and a curl line (ENGINE=pulumi)
+local: setup-local ## Keep the local cloud running; serves its console, and prints its URLs, a token and a curl line (ENGINE=pulumi)
 	@$(RUN) -m local up --stack="$$STACK" --engine="$$ENGINE"
 
 engine: ## Build Pulumi's CLI from its Go module, where there is Go and no pulumi on PATH
@@ -58,7 +58,7 @@ destroy: setup-local ## Pulumi's own CLI destroys what it deployed into a runnin
 test: setup-dev ## Every test, with coverage of what is deployed (WORKERS=…, 0 for this process alone)
 	@$(WITH_ARGS) pytest -n "$$WORKERS" --cov --cov-report=term:skip-covered $${ARGS:+--cov-fail-under=0}
 
-bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, bridge, idle_stops, edge, router, queue, cold_start, publisher, month, weeks)
+bench: setup-dev ## Measure, each bench briefly or one of them (BENCH=worker, ROUNDS=…; worker, lane, bridge, idle_stops, edge, router, queue, cold_start, publisher, console, month, weeks)
 	@$(WITH_ARGS) bench $${BENCH:+"$$BENCH"} $${ROUNDS:+"$$ROUNDS"}
 
 month: setup-dev ## Simulate months of money, with all guards and with one alone (SEEDS=…, ARGS=write for the page and its picture)
@@ -87,6 +87,10 @@ user: setup-local ## Make a user of a deployed stack (EMAIL=…, STACK=…)
 
 bridge: setup-local ## OpenAI's API on loopback, answered by a deployed stack or by a running make local (EMAIL=…, STACK=…, OUTPUTS=…, ARGS=…)
 	@$(WITH_ARGS) tools.fronts.bridge $(ON_OUTPUTS) $${EMAIL:+--user="$$EMAIL"}
+
+
+console: setup-local ## The console of a deployed stack at http://localhost, in your browser (STACK=…, OUTPUTS=…, FOLDER=…, PORT=…, ARGS=--no-open)
+	@$(WITH_ARGS) tools.fronts.console $(ON_OUTPUTS) $${FOLDER:+--folder="$$FOLDER"} $${PORT:+--port="$$PORT"}
 
 model: setup-local ## Bring the weights of a deployed stack to its bucket now, from the hub or from a file (STACK=…, FILE=…)
 	@$(RUN) -m tools.model $(ON_OUTPUTS) $${FILE:+--file="$$FILE"}
@@ -153,6 +157,9 @@ dashboard: setup-dev ## Write observability/ out of the program, and have cfn-li
 
 dashboard-picture: setup-dev ## Draw the dashboard (docs/dashboard.png) from half an hour of a local cloud's own metrics
 	@$(RUN) -m tools.dashboard_picture
+
+console-pictures: setup-dev ## Take the console's main states as screenshots into docs/ (needs chromium)
+	@TLFIF_PICTURES=docs $(RUN) -m pytest -q tests/gui/console/test_looks.py $(ARGS)
 
 docs: setup-local ## Rewrite the generated tables of README and docs/
 	@$(RUN) -m tools.readme

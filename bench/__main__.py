@@ -20,6 +20,7 @@ BENCHES = {
     "queue": ("jobs", 2_000),
     "cold_start": ("repeats", 3),
     "publisher": ("calls", 100),
+    "console": ("openings", 10),
     "month": ("seeds", 1),
     "weeks": ("weeks", 1),
 }
@@ -30,7 +31,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", choices=BENCHES, help="all of them without it")
     parser.add_argument(
-        "how_many", nargs="?", type=count, help="rounds, stops, calls, jobs, repeats, seeds, weeks"
+        "how_many",
+        nargs="?",
+        type=count,
+        help="rounds, stops, calls, jobs, repeats, openings, seeds, weeks",
     )
     parser.add_argument("more", nargs="*", help="what else the bench takes, options too")
     args, options = parser.parse_known_args()

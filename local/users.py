@@ -1,5 +1,6 @@
 """Users of a local cloud's pool: made, confirmed, and signed in."""
 
+import contextlib
 import time
 
 import boto3
@@ -10,10 +11,11 @@ from local.cloud import LocalCloud
 
 
 def create_user(cloud: LocalCloud, username: str) -> str:
-    """A signed-up and confirmed user of the pool; their password."""
+    """A signed-up and confirmed user of the pool; their new password."""
     password = f"Local-{time.time_ns()}!"
     cognito, pool = cloud.moto.client("cognito-idp"), cloud.output("user_pool_id")
-    cognito.admin_create_user(UserPoolId=pool, Username=username, MessageAction="SUPPRESS")
+    with contextlib.suppress(cognito.exceptions.UsernameExistsException):
+        cognito.admin_create_user(UserPoolId=pool, Username=username, MessageAction="SUPPRESS")
     cognito.admin_set_user_password(
         UserPoolId=pool, Username=username, Password=password, Permanent=True
     )
@@ -21,8 +23,13 @@ def create_user(cloud: LocalCloud, username: str) -> str:
 
 
 def login(cloud: LocalCloud, username: str = "ada@example.com") -> str:
-    """A new user's access token."""
-    secrets = {"USERNAME": username, "PASSWORD": create_user(cloud, username)}
+    """A user's access token, with a new password."""
+    return sign_in(cloud, username, create_user(cloud, username))
+
+
+def sign_in(cloud: LocalCloud, username: str, password: str) -> str:
+    """A user's access token."""
+    secrets = {"USERNAME": username, "PASSWORD": password}
     # As any client does it: unsigned, at the one address of AWS's APIs.
     cognito = boto3.client(
         "cognito-idp",

@@ -8,7 +8,7 @@ from tlfif import names
 
 Event = dict[str, Any]
 Response = dict[str, Any]
-EXPOSED = "X-Request-Id, Location, Retry-After"
+EXPOSED = "X-Request-Id, Location, Retry-After, Date"
 
 
 class Problem(Exception):

@@ -149,6 +149,8 @@ class Endpoint:
     async def _answer(self, incoming: Incoming) -> Answer:
         if incoming.path.startswith(PREFIX):
             return await self._answer_metadata(incoming)
+        if (allowed := messages.preflight(incoming)) is not None:
+            return allowed
         try:
             request = parse(
                 incoming.method, incoming.path, incoming.query, incoming.headers, incoming.body
@@ -159,7 +161,7 @@ class Endpoint:
         with self._records.keeping(request) as trace:
             answer = await self._serve(incoming, request, trace)
             trace.status = answer.status
-            return answer
+        return messages.for_any_page(answer) if request.service == "cognito-idp" else answer
 
     async def _answer_metadata(self, incoming: Incoming) -> Answer:
         """The metadata service's answer; to a fault it is `imds`, and its paths are operations."""

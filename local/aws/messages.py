@@ -6,6 +6,23 @@ from typing import Any, NamedTuple
 
 Headers = Sequence[tuple[bytes, bytes]]
 
+# What Cognito tells browsers, whatever page asks: its calls bear no cookies.
+_CORS = b"access-control-"
+_ANY_PAGE = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage"),
+)
+_PREFLIGHT = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"POST"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization,Cache-Control,Content-Type,X-Amz-Date,X-Amz-Security-Token,X-Amz-Target,"
+        b"X-Amz-User-Agent",
+    ),
+    (b"access-control-max-age", b"172800"),
+)
+
 
 class Incoming(NamedTuple):
     """One HTTP request: raw for moto, text for reading; header names in lower case."""
@@ -51,6 +68,23 @@ async def read(scope: Mapping[str, Any], receive: Callable[..., Any]) -> Incomin
         body=b"".join(chunks),
         transport=scope["state"]["transport"],
     )
+
+
+def preflight(incoming: Incoming) -> Answer | None:
+    """The answer to a browser that asks whether a page may call Cognito; None for what else comes.
+
+    Only a page that asks for its header can name an operation.
+    """
+    wanted = incoming.headers.get("access-control-request-headers", "").lower()
+    if incoming.method != "OPTIONS" or "x-amz-target" not in wanted:
+        return None
+    return Answer(200, _PREFLIGHT)
+
+
+def for_any_page(answer: Answer) -> Answer:
+    """The answer as a page of any origin can read it."""
+    own = [each for each in answer.headers if not each[0].startswith(_CORS)]
+    return answer._replace(headers=[*own, *_ANY_PAGE])
 
 
 async def disconnected(receive: Callable[..., Any]) -> None:

@@ -26,6 +26,7 @@ _KEY = "AKIALOCALSETUP"
 
 # moto loads a service at its first call: these are loaded before the server listens.
 _SERVICES = ("budgets", "cognitoidp", "ec2", "iam", "lambda", "logs", "s3", "sns", "ssm")
+_ROOT = Path(__file__).parents[2]
 _SERVER = Path(__file__).parent / "server" / "moto_server.py"
 _CODE = "lambda-code"
 
@@ -144,6 +145,10 @@ async def start_moto(procs: Processes, region: str) -> Moto:
     code = procs.log_dir / _CODE
     argv = [sys.executable, "-P", str(_SERVER), str(code), region, ACCOUNT_ID, ",".join(_SERVICES)]
     argv += ["-H", LOOPBACK, "-p", str(port)]
-    env = {**_without_aws(os.environ), "MOTO_AMIS_PATH": str(no_images)}
+    env = {
+        **_without_aws(os.environ),
+        "MOTO_AMIS_PATH": str(no_images),
+        "PYTHONPATH": str(_ROOT),
+    }
     await procs.start("moto", argv, env=env, ready=listening(port))
     return Moto(f"http://{LOOPBACK}:{port}", region, code=code)

@@ -2,6 +2,7 @@
 
 from components.bundle import BundleError
 from components.settings_errors import SettingsError
+from gui.site import SiteError
 from local.control import NoCloudError, OrderFailedError
 from local.engine.cli import DeploymentError, EngineMissingError
 from local.machine.ports import PortTakenError
@@ -30,6 +31,7 @@ EXPECTED = (
     PortTakenError,
     ProcessError,
     SettingsError,
+    SiteError,
     TimeoutError,
 )
 

@@ -26,15 +26,19 @@ async def test_up_serves_what_it_deployed_and_destroy_closes_the_api(
     async def pulumi(what: str) -> int:
         return await deploy.deploy(Namespace(stack="prod", what=what, options=[]))
 
-    async with LocalCloud(Options(stack="prod", workers=1)) as cloud:
+    options = Options(stack="prod", workers=1)
+    async with LocalCloud(options) as cloud, up.console(cloud) as site:
         cloud.described.write(file)
         recorded, nodes = cloud.output("user_pool_id"), dict(cloud.nodes)
-        async with taking_orders(Path(cloud.described.control), up.orders(cloud)):
+        async with taking_orders(Path(cloud.described.control), up.orders(cloud, site)):
             assert await pulumi("up") == 0
             assert cloud.output("user_pool_id") != recorded, "the cloud was emptied first"
             assert cloud.nodes.keys() != nodes.keys()
             async with signed_in(cloud) as user:
                 assert (await user.ask(user.client.status))["node"] == "off"
+            async with httpx.AsyncClient() as http:
+                told = (await http.get(f"{site.url}config.json")).json()
+            assert told["userPoolId"] == cloud.output("user_pool_id"), "so is its console's pool"
 
             kept = dict(cloud.nodes)
             assert await pulumi("refresh") == 0

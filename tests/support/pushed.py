@@ -7,12 +7,14 @@ PROVIDER = "runs Terraform with the real provider, which a build machine has not
 EVALUATES = "evaluates the program, or another revision's, once and again"
 ORDERS = "tries every order of events, or whole months of them"
 LIFE = "tests/local/deployment/test_life.py::test_a_stack_lives_and_leaves_nothing_behind"
+BROWSES = "drives a browser"
 REAL = "runs a node's or the lane's own processes, with a real model"
 
 # Where a test's id begins so, it is not in the push's selection; and why.
 LATER = {
     "tests/system/": CLOUD,
     "tests/fuzz/": CLOUD,
+    "tests/gui/console/": BROWSES,
     "tests/local/commands/": CLOUD,
     "tests/local/pipeline/test_delivery.py": CLOUD,
     f"{LIFE}[literal]": EVALUATES,

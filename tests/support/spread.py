@@ -11,6 +11,8 @@ TOGETHER = {
     "tests/local/commands/test_tools.py": "cloud",
     "tests/local/commands/test_commands.py::test_a_second_cloud": "cloud",
     "tests/fuzz/": "surface",
+    # And a browser, a second of a processor.
+    "tests/gui/console/": "console",
 }
 # Each test of these is long, and shares nothing with the others.
 APART = ("tests/engine/", "tests/local/commands/test_commands.py", "tests/chaos/")

@@ -1,5 +1,6 @@
 """The moto server of a local cloud, run as a script: what it does otherwise than moto's own.
-Objects stay in memory, and Lambda's versions and aliases are as AWS has them.
+Objects stay in memory, Lambda's versions and aliases are as AWS has them, and Cognito has passwords
+proved.
 
 `python moto_server.py CODE_FOLDER REGION ACCOUNT SERVICES -H host -p port`; the code of functions
 is kept in CODE_FOLDER, by its SHA-256.
@@ -26,6 +27,8 @@ from moto.backends import get_backend
 from moto.core.exceptions import JsonRESTError
 from moto.s3 import models
 from moto.server import main
+
+from local.aws.server.cognito import mend_cognito
 
 LATEST = "$LATEST"
 # What a deployment of this machine uploads: where a bundle is, or will be once it is built. Bundles
@@ -324,6 +327,7 @@ def run(arguments: list[str]) -> None:
     code, region, account, services, *listening = arguments
     mend_s3()
     mend_lambda(Path(code))
+    mend_cognito()
     for service in services.split(","):
         regions: Any = get_backend(service)[account]  # type: ignore[call-overload]
         regions[region if region in regions else "aws"]

@@ -1,0 +1,177 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { Problem } from "../../../gui/console/api.js";
+import {
+  Answers, MAX_BYTES, bytes, compose, idleMinutes, isBlank, wellFormed, wrong,
+} from "../../../gui/console/conversation.js";
+
+const turn = (question, text, status = "done") => ({ question, status, reply: { text } });
+const contents = (body) => body.messages.map(({ content }) => content);
+
+test("a question goes with the conversation before it", () => {
+  const { body, dropped } = compose([turn("a", "b"), turn("c", "d")], "e");
+  assert.deepEqual(contents(body), ["a", "b", "c", "d", "e"]);
+  assert.deepEqual(body.messages.map(({ role }) => role).join(), "user,assistant,user,assistant,user");
+  assert.equal(dropped, 0);
+});
+
+test("the oldest turns are left out until all of it fits, by bytes", () => {
+  const half = "é".repeat(MAX_BYTES / 8);
+  const { body, dropped } = compose([turn(half, half), turn("old", half), turn("new", "x")], half);
+  assert.deepEqual(contents(body), ["old", half, "new", "x", half]);
+  assert.equal(dropped, 1);
+  assert.ok(contents(body).reduce((sum, text) => sum + bytes(text), 0) <= MAX_BYTES);
+});
+
+test("a turn that is left out takes all before it with it", () => {
+  const { body, dropped } = compose([turn("a", "b"), turn("c", "d".repeat(6000)), turn("e", "f")], "g");
+  assert.deepEqual(contents(body), ["e", "f", "g"]);
+  assert.equal(dropped, 2);
+});
+
+test("a question as long as may be goes alone", () => {
+  const { body, dropped } = compose([turn("a", "b")], "x".repeat(MAX_BYTES));
+  assert.deepEqual([body.messages.length, dropped], [1, 1]);
+});
+
+test("never more messages than the API takes", () => {
+  const { body, dropped } = compose(Array.from({ length: 80 }, () => turn("a", "b")), "c");
+  assert.equal(body.messages.length, 99);
+  assert.equal(dropped, 31);
+});
+
+test("what was not answered is no turn", () => {
+  const earlier = [
+    turn("a", "b", "cancelled"), turn("c", " \n"), { question: "d", status: "refused" },
+  ];
+  assert.deepEqual(contents(compose(earlier, "e").body), ["e"]);
+});
+
+test("half a surrogate pair is replaced before it is sent", () => {
+  assert.equal(wellFormed("a\ud83d"), "a\ufffd");
+  assert.equal(wellFormed("🙂"), "🙂");
+});
+
+test("what the API would refuse is told before", () => {
+  assert.ok(isBlank(" \n\t\r") && !isBlank("\u00a0"));
+  assert.match(wrong("  "), /Write something/);
+  assert.equal(wrong("x".repeat(6000)), null);
+  assert.match(wrong("é".repeat(3001)), /6,002 bytes, 2 too many/);
+});
+
+test("idle minutes are whole, from 1 to 30, or left out", () => {
+  assert.equal(idleMinutes(" 7 "), 7);
+  assert.equal(idleMinutes(""), null);
+  for (const text of ["0", "31", "1.5", "x", "-1", "1e9"]) assert.ok(Number.isNaN(idleMinutes(text)));
+});
+
+/** Answers over an API by script: a list of what POST says; then the reply. */
+function answering(posts, reply = { status: "done", text: "hi" }) {
+  const said = { posts: [], cancelled: [], kept: [], slept: [], now: 0, naps: 1 };
+  const api = {
+    infer: async (body, key, signal) => {
+      said.posts.push(key);
+      const next = posts.shift();
+      await Promise.resolve();
+      signal.throwIfAborted();
+      if (next instanceof Error) throw next;
+      return next ?? { id: "job", status: "queued", expires_at: 1 };
+    },
+    reply: async () => reply,
+    cancel: async (id) => said.cancelled.push(id),
+  };
+  const ports = {
+    api,
+    serverMs: () => 0,
+    now: () => said.now,
+    rest: async (ms, signal) => {
+      said.slept.push(ms);
+      said.now += Math.max(ms / said.naps, Math.min(ms, 1_000));
+      await Promise.resolve();
+      if (signal.aborted) throw signal.reason;
+    },
+    hidden: () => false,
+    keep: (entry) => said.kept.push(entry.status),
+    changed: (entry) => said.onChange?.(entry),
+  };
+  const answers = new Answers(ports);
+  const entry = { id: "e", key: "k", body: {}, asked: Date.now(), status: "sending" };
+  return { answers, entry, said };
+}
+
+test("an entry is asked, followed and kept at every step", async () => {
+  const { answers, entry, said } = answering([]);
+  assert.deepEqual(await answers.follow(entry), { how: "ended" });
+  assert.deepEqual([entry.status, entry.reply.text, entry.body], ["done", "hi", undefined]);
+  assert.equal(said.kept[0], "accepted");
+  assert.equal(answers.run(entry), undefined);
+});
+
+test("there are never two loops for one entry", async () => {
+  const { answers, entry, said } = answering([]);
+  const first = answers.follow(entry);
+  assert.equal(await answers.follow(entry), null);
+  await first;
+  assert.equal(said.posts.length, 1);
+});
+
+test("a 429 is waited out, and the same key makes one job of all", async () => {
+  const limited = () => new Problem("rate_limited", { retryAfterS: 9 });
+  const { answers, entry, said } = answering([limited(), limited()]);
+  await answers.follow(entry);
+  assert.deepEqual(said.slept.slice(0, 2), [9_000, 9_000]);
+  assert.deepEqual(said.posts, ["k", "k", "k"]);
+  assert.equal(entry.status, "done");
+});
+
+test("a tab that is looked at again does not send before the server's time", async () => {
+  const { answers, entry, said } = answering([new Problem("rate_limited", { retryAfterS: 9 })]);
+  said.naps = 2;
+  await answers.follow(entry);
+  assert.ok(said.slept.length > 2 && said.now >= 8_999, `${said.slept}`);
+});
+
+test("a wait can be ended, and nothing is asked", async () => {
+  const { answers, entry, said } = answering([new Problem("rate_limited", { retryAfterS: 9 })]);
+  said.onChange = () => answers.run(entry)?.retry && answers.cancel(entry);
+  assert.deepEqual(await answers.follow(entry), { how: "withdrawn" });
+  assert.deepEqual([entry.status, said.posts.length, said.cancelled.length], ["withdrawn", 1, 0]);
+});
+
+test("what is cancelled in flight is cancelled when its id is known", async () => {
+  const { answers, entry, said } = answering([], { status: "cancelled", text: "" });
+  const following = answers.follow(entry);
+  await answers.cancel(entry);
+  await following;
+  assert.deepEqual(said.cancelled, ["job"]);
+  assert.equal(entry.status, "cancelled");
+});
+
+test("what is refused for good says so, and stays", async () => {
+  const spent = new Problem("budget_exhausted", { details: { until: "2026-12-01T00:00:00Z" } });
+  const { answers, entry } = answering([spent]);
+  assert.deepEqual(await answers.follow(entry), { how: "refused", error: spent });
+  assert.equal(entry.status, "refused");
+  assert.match(entry.error, /budget.*1 Dec 2026/);
+});
+
+test("a fault that stays is not tried for ever", async () => {
+  const down = Array.from({ length: 50 }, () => new Problem("queue_unavailable", { retryAfterS: 2 }));
+  const { answers, entry, said } = answering(down);
+  assert.equal((await answers.follow(entry)).how, "refused");
+  assert.equal(said.posts.length, 6);
+});
+
+test("a sign-in that is over leaves the entry to be sent after the next one", async () => {
+  const { answers, entry } = answering([new Problem("session_over")]);
+  assert.equal((await answers.follow(entry)).how, "refused");
+  assert.deepEqual([entry.status, Boolean(entry.body)], ["sending", true]);
+});
+
+test("an old one that was never taken is not sent behind anybody's back", async () => {
+  const { answers, entry, said } = answering([]);
+  entry.asked -= 300_000;
+  const { how, error } = await answers.follow(entry);
+  assert.deepEqual([how, error.code, said.posts.length], ["refused", "not_sent", 0]);
+});
