@@ -133,7 +133,9 @@ export class Answers {
     for (let tries = 0; !entry.job; tries += 1) {
       try {
         const accepted = await this.#ports.api.infer(entry.body, entry.key, signal);
-        entry.job = { ...accepted, at: Date.now() };
+        // A clock that calls a new job expired is not the server's.
+        const trusted = !(this.#ports.serverMs() > accepted.expires_at);
+        entry.job = { ...accepted, at: Date.now(), trusted };
       } catch (problem) {
         signal.throwIfAborted();
         if (run.cancelled) throw WITHDRAWN;
@@ -156,7 +158,7 @@ export class Answers {
   }
 
   #read(entry, run) {
-    const { api, serverMs, now, rest, hidden, keep, changed } = this.#ports;
+    const { api, now, rest, hidden, keep, changed } = this.#ports;
     const { signal } = run.abort;
     run.since = now() - Math.max(0, Date.now() - entry.job.at);
     return follow(entry.job, {
@@ -171,7 +173,8 @@ export class Answers {
         run.trouble = problem ? explain(problem).says : "";
         changed(entry);
       },
-      serverMs, now, hidden, signal,
+      serverMs: () => (entry.job.trusted ? this.#ports.serverMs() : null),
+      now, hidden, signal,
     });
   }
 }
