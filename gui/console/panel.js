@@ -11,7 +11,10 @@ const IDLE_MS = 15_000;
 const HURRY_MS = 6_000;
 const STALE_MS = 60_000;
 
-/** Resolves after `ms`, or when the tab is looked at again; rejects when the signal ends it. */
+/**
+ * Resolves after `ms`, or when the tab is looked at again or the network is back; rejects when the
+ * signal ends it.
+ */
 export function rest(ms, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(done, ms);
@@ -19,11 +22,13 @@ export function rest(ms, signal) {
     function done() {
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", seen);
+      window.removeEventListener("online", done);
       signal.removeEventListener("abort", done);
       if (signal.aborted) reject(signal.reason);
       else resolve();
     }
     document.addEventListener("visibilitychange", seen);
+    window.addEventListener("online", done);
     signal.addEventListener("abort", done);
   });
 }

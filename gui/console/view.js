@@ -77,7 +77,7 @@ export class Article {
 
   #build(number, { again, edit }) {
     const start = this.entry.question.trim().slice(0, HEARD);
-    this.text = make("div", "text");
+    this.text = make("div", "text", [], { dir: "auto" });
     this.wake = make("div", "wake", [], { hidden: "" });
     this.note = make("p", "note", [], { hidden: "" });
     this.figures = make("dl", "figures", [], { hidden: "" });
@@ -90,7 +90,7 @@ export class Article {
       label("Answer"), this.wake, this.text, this.note, this.figures, this.buttons,
     ]);
     const question = make("div", "question", [
-      label("You"), make("div", "text", this.entry.question),
+      label("You"), make("div", "text", this.entry.question, { dir: "auto" }),
     ]);
     this.article = make("article", "turn", [question, this.answer], {
       "aria-label": `Question ${number}: ${start}`, tabindex: "-1",
