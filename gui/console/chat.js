@@ -94,10 +94,11 @@ export class Chat {
   }
 
   #send() {
-    if (this.#running()) return this.#alert(ONE_AT_A_TIME);
+    // Twice Enter is once too often, and no more.
+    if (this.#running()) return $("prompt").value && this.#alert(ONE_AT_A_TIME);
     const { question, idle, bad, field } = this.#desk.read();
-    if (bad) return this.#refuse(field, bad);
-    this.#alert("");
+    this.#alert(bad ?? "");
+    if (bad) return $(field).focus();
     const id = crypto.randomUUID();
     const entry = { id, conversation: this.#current, at: Date.now(), question };
     if (idle !== null) entry.idle = idle;
@@ -105,11 +106,6 @@ export class Chat {
     this.#ask(entry);
     this.#desk.draft("");
     return this.#showConversations();
-  }
-
-  #refuse(field, words) {
-    this.#alert(words);
-    $(field).focus();
   }
 
   /** Asks an entry's question, for the first time or anew. */

@@ -133,6 +133,7 @@ export class Answers {
     for (let tries = 0; !entry.job; tries += 1) {
       try {
         const accepted = await this.#ports.api.infer(entry.body, entry.key, signal);
+        if (typeof accepted?.id !== "string") throw new Problem("unknown");
         // A clock that calls a new job expired is not the server's.
         const trusted = !(this.#ports.serverMs() > accepted.expires_at);
         entry.job = { ...accepted, at: Date.now(), trusted };

@@ -176,6 +176,11 @@ test("a clock that calls a new job expired is not believed", async () => {
   assert.ok(said.now > 600_000, `given up after ${said.now} ms`);
 });
 
+test("an acceptance without an id is none", async () => {
+  const { answers, entry } = answering([{ status: "queued" }]);
+  assert.equal((await answers.follow(entry)).error.code, "unknown");
+});
+
 test("an old one that was never taken is not sent behind anybody's back", async () => {
   const { answers, entry, said } = answering([]);
   entry.asked -= 300_000;
