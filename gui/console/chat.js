@@ -55,7 +55,6 @@ export class Chat {
     });
   }
 
-  /** Resolves when questions can be asked. */
   async start() {
     this.#alert("");
     await this.#openFirst();
@@ -72,11 +71,8 @@ export class Chat {
     this.#answers.leave();
     this.#claims.release();
     this.#articles.clear();
-    $("history").replaceChildren();
-    $("conversations").replaceChildren();
-    $("spend").replaceChildren();
+    for (const id of ["history", "conversations", "spend", "state"]) $(id).replaceChildren();
     this.#desk.clear();
-    $("state").textContent = "";
     this.#alert("");
     if ($("sure").open) $("sure").close("no");
   }
@@ -100,8 +96,7 @@ export class Chat {
     this.#alert(bad ?? "");
     if (bad) return $(field).focus();
     const id = crypto.randomUUID();
-    const entry = { id, conversation: this.#current, at: Date.now(), question };
-    if (idle !== null) entry.idle = idle;
+    const entry = { id, conversation: this.#current, at: Date.now(), question, idle };
     this.#entries().push(entry);
     this.#ask(entry);
     this.#desk.draft("");
@@ -252,7 +247,6 @@ export class Chat {
 
   // --- one answer
 
-  /** The entry of the current conversation that is being answered; undefined when none is. */
   #running() {
     return this.#entries().find((entry) => this.#answers.run(entry));
   }
@@ -271,7 +265,6 @@ export class Chat {
     this.#tick();
   }
 
-  // What the alert says need not stand twice.
   #refused(entry, error) {
     const article = this.#articles.get(entry.id);
     if (article) article.told = true;

@@ -8,13 +8,11 @@ export const MAX_BYTES = 6_000;
 const MAX_MESSAGES = 100;
 const encoder = new TextEncoder();
 
-/** The size of a text in UTF-8, which is how the API counts. */
 export const bytes = (text) => encoder.encode(text).length;
 
 /** A text that can be sent: half a surrogate pair is no character, and no JSON parser's friend. */
 export const wellFormed = (text) => new TextDecoder().decode(encoder.encode(text));
 
-/** The API's own idea of blank. */
 export const isBlank = (text) => !/[^ \t\r\n]/.test(text);
 
 /** Whether an entry is a turn of the conversation: asked, and answered to the end. */

@@ -130,14 +130,9 @@ export class StatusFeed {
   }
 
   #rest(ms, signal) {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      signal.addEventListener("abort", this.#wake, { once: true });
-    });
+    const nap = new AbortController();
+    this.#wake = () => nap.abort();
+    return rest(ms, AbortSignal.any([signal, nap.signal])).catch(() => {});
   }
 }
 
@@ -191,7 +186,6 @@ export function facts(status) {
   return rows;
 }
 
-/** The panel 'Spend'. */
 export class Panel {
   #root;
   #heardAt = null;
@@ -226,7 +220,6 @@ export class Panel {
     return meter;
   }
 
-  /** Says why there is nothing newer. */
   trouble(problem) {
     this.old.textContent = explain(problem).says;
   }

@@ -72,7 +72,6 @@ export class Store {
       .sort((one, other) => one.at - other.at);
   }
 
-  /** A conversation's entries, the oldest first. */
   entries(conversation) {
     return this.#all().filter((entry) => entry.conversation === conversation);
   }
@@ -102,7 +101,6 @@ export class Store {
     return false;
   }
 
-  /** Forgets every conversation of this user. */
   clear() {
     for (const key of keys(this.#storage, this.#prefix)) this.#storage.removeItem(key);
   }

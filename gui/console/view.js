@@ -28,16 +28,16 @@ export function make(tag, className = "", content = [], attributes = {}) {
   return element;
 }
 
-/** A row of a list of figures. */
 export const pair = ([name, text]) =>
   make("div", "", [make("dt", "", name), " ", make("dd", "", text), " "]);
 
 /** EUR with as many digits as say something: `€0.0000042`, `€1.25`. */
 export function euros(amount) {
-  const digits = amount === 0 || Math.abs(amount) >= 1 ? 2 : undefined;
-  const exact = Math.abs(amount) < 0.01 ? { maximumSignificantDigits: 2 } : {};
-  const fixed = digits ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : exact;
-  return `€${amount.toLocaleString("en", { ...fixed, ...(digits ? {} : exact) })}`;
+  const small = amount !== 0 && Math.abs(amount) < 1;
+  const style = small
+    ? { maximumSignificantDigits: 2 }
+    : { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  return `€${amount.toLocaleString("en", style)}`;
 }
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
