@@ -76,7 +76,7 @@ export class Api {
   /** The reply so far; null while there is none. */
   async reply(id, signal) {
     try {
-      return await this.#call(`/infer/${id}`, { signal });
+      return await this.#call(`/infer/${encodeURIComponent(id)}`, { signal });
     } catch (problem) {
       if (problem.code === "not_found" && problem.status === 404) return null;
       throw problem;
@@ -84,7 +84,7 @@ export class Api {
   }
 
   cancel(id) {
-    return this.#call(`/infer/${id}`, { method: "DELETE" });
+    return this.#call(`/infer/${encodeURIComponent(id)}`, { method: "DELETE" });
   }
 
   stop() {

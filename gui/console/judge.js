@@ -11,7 +11,6 @@ const WORST_PAUSE_MS = 30_000;
 
 export const isFinal = (reply) => Boolean(reply) && FINAL.includes(reply.status);
 
-/** Whether two replies are the same version of one. */
 export function sameVersion(one, other) {
   const parts = ["sequence", "status", "updated_at", "worker", "attempt"];
   return Boolean(one && other) && parts.every((part) => one[part] === other[part]);

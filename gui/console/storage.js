@@ -43,7 +43,9 @@ const keys = (storage, prefix) => {
 const shaped = (entry) =>
   entry !== null && typeof entry === "object" && typeof entry.id === "string" &&
   typeof entry.conversation === "string" && typeof entry.question === "string" &&
-  typeof entry.status === "string" && Number.isFinite(entry.at);
+  typeof entry.status === "string" && Number.isFinite(entry.at) &&
+  typeof (entry.reply ?? { text: "" }).text === "string" &&
+  typeof (entry.job ?? { id: "" }).id === "string";
 
 /**
  * One user's entries: each has a key of its own, so that two tabs never write over one another.
@@ -70,7 +72,6 @@ export class Store {
       .sort((one, other) => one.at - other.at);
   }
 
-  /** A conversation's entries, the oldest first. */
   entries(conversation) {
     return this.#all().filter((entry) => entry.conversation === conversation);
   }
@@ -100,7 +101,6 @@ export class Store {
     return false;
   }
 
-  /** Forgets every conversation of this user. */
   clear() {
     for (const key of keys(this.#storage, this.#prefix)) this.#storage.removeItem(key);
   }
