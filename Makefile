@@ -88,7 +88,6 @@ user: setup-local ## Make a user of a deployed stack (EMAIL=…, STACK=…)
 bridge: setup-local ## OpenAI's API on loopback, answered by a deployed stack or by a running make local (EMAIL=…, STACK=…, OUTPUTS=…, ARGS=…)
 	@$(WITH_ARGS) tools.fronts.bridge $(ON_OUTPUTS) $${EMAIL:+--user="$$EMAIL"}
 
-
 console: setup-local ## The console of a deployed stack at http://localhost, in your browser (STACK=…, OUTPUTS=…, FOLDER=…, PORT=…, ARGS=--no-open)
 	@$(WITH_ARGS) tools.fronts.console $(ON_OUTPUTS) $${FOLDER:+--folder="$$FOLDER"} $${PORT:+--port="$$PORT"}
 
