@@ -136,7 +136,8 @@ def test_a_value_of_another_form_is_one_line(
 
 
 def test_the_pages_lines_are_what_the_command_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = re.findall(r"^\.venv/bin/python -m tools\.github_roles (.+?) > \w+\.json$", PAGE, re.MULTILINE)
+    line_of = r"^\.venv/bin/python -m tools\.github_roles (.+?) > \w+\.json$"
+    lines = re.findall(line_of, PAGE, re.MULTILINE)
     assert len(lines) == 4
     for line in lines:
         arguments = [word.replace('"$ACCOUNT"', ACCOUNT) for word in line.split()]
