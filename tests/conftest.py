@@ -174,8 +174,10 @@ async def cloud() -> AsyncIterator[LocalCloud]:
     """The whole system, one for all tests; a minute lasts a second, and a lost worker's lease only
     two.
     """
+    # A boot takes as long as it does, and a busy machine longer than the usual scaled minutes.
+    gpu = {"slots": 4, "maxLifetimeHours": 24, "bootAllowanceMinutes": 30}
     options = Options(
-        config={"tl-fif:gpu": {"slots": 4, "maxLifetimeHours": 24}},
+        config={"tl-fif:gpu": gpu},
         seconds_per_minute=1.0,
         delays=Delays(pending_s=0.2, stopping_s=0.2),
         watcher={"TLFIF_LEASE_RENEW_S": "0.5", "TLFIF_LEASE_IDLE_S": "2"},
