@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from support.jobs import new_job
 from support.routes import documented
 from support.world import Outage, World, full, hung, read_only, refused, slow_link
 
 from payload_samples import handler as payload_samples
 from ping_probe import handler as ping_probe
 from queue_health import handler as queue_health
+from router.samples import Sampler
 from tlfif import names
 from tlfif.queue import accepting, scripts, working
 
@@ -270,6 +272,16 @@ async def test_payloads_are_sampled_without_their_text_for_a_day_after_a_deploym
         {"max_tokens": 5},
         16,
     )
+
+
+@pytest.mark.story("LAM-005")
+def test_samples_tell_conversations_apart_as_they_do_prompts() -> None:
+    sampler = Sampler()
+    said = [{"role": "user", "content": text} for text in ("a", "b")]
+    asked = [{"messages": said}, {"messages": said}, {"messages": said[::-1]}, {"prompt": "ab"}]
+    hashes = [sampler._redacted(new_job(**each), "queued")["promptHash"] for each in asked]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
 
 
 @pytest.mark.story("LAM-005")
