@@ -23,6 +23,7 @@ export const STEPS = {
 };
 const PLAIN = ["booting", "loading", "ready"];
 const NODE_NOW = {
+  __proto__: null,
   off: "is off",
   starting: "is being started by EC2",
   booting: "boots",

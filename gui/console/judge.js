@@ -40,7 +40,7 @@ export function pause(reply, { unchangedMs, hidden }) {
   return unchangedMs < 20_000 ? 600 : 1_500;
 }
 
-/** How many milliseconds to wait after `failures` calls that failed in a row. */
+/** Milliseconds to wait after `failures` calls that failed in a row. */
 export function backoff(failures, retryAfterS) {
   const own = Math.min(WORST_PAUSE_MS, 500 * 2 ** failures);
   return Math.max(own, Math.min(WORST_PAUSE_MS, (retryAfterS ?? 0) * 1000));

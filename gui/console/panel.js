@@ -224,7 +224,7 @@ export class Panel {
     this.old.textContent = explain(problem).says;
   }
 
-  /** Called now and then: says how old the figures are, if they are. */
+  /** Called now and then: says how old the figures are. */
   age() {
     const ms = this.#heardAt === null ? 0 : performance.now() - this.#heardAt;
     if (ms > STALE_MS) this.old.textContent = `These figures are ${duration(ms / 1000)} old.`;

@@ -5,16 +5,14 @@ const KEPT_MS = 30 * 86_400_000;
 const KEPT_ENTRIES = 200;
 const DROPPED_AT_ONCE = 20;
 
-/** `localStorage` or `sessionStorage`; where the browser has none for us, one that is forgotten. */
+/** `localStorage` or `sessionStorage`, or what is forgotten where the browser has none for us. */
 export function shelf(name) {
   try {
     return globalThis[name];
   } catch {
     const kept = new Map();
     return {
-      get length() {
-        return kept.size;
-      },
+      get length() { return kept.size; },
       key: (at) => [...kept.keys()][at],
       getItem: (key) => kept.get(key) ?? null,
       setItem: (key, text) => kept.set(key, text),

@@ -5,6 +5,7 @@ import { duration, ending } from "./errors.js";
 import { growth, isFinal } from "./judge.js";
 
 const LANES = {
+  __proto__: null,
   "llama.cpp-lambda": "instant lane",
   vllm: "GPU node",
   "llama.cpp": "node (llama.cpp)",
@@ -93,7 +94,7 @@ export class Article {
       label("You"), make("div", "text", this.entry.question, { dir: "auto" }),
     ]);
     this.article = make("article", "turn", [question, this.answer], {
-      "aria-label": `Question ${number}: ${start}`, tabindex: "-1",
+      "aria-label": `Question ${number}: ${start}`,
     });
     this.element = make("li", "", this.article);
   }
@@ -105,12 +106,8 @@ export class Article {
   }
 
   async #copy() {
-    try {
-      await navigator.clipboard.writeText(this.#shown);
-      this.copy.textContent = "Copied";
-    } catch {
-      this.copy.textContent = "Could not be copied";
-    }
+    const copied = navigator.clipboard.writeText(this.#shown);
+    this.copy.textContent = await copied.then(() => "Copied", () => "Could not be copied");
     setTimeout(() => (this.copy.textContent = "Copy"), 2_000);
   }
 
@@ -262,7 +259,6 @@ export class Desk {
     $("prompt").focus();
   }
 
-  /** Takes the draft off the screen; it stays this user's. */
   clear() {
     $("prompt").value = "";
   }
