@@ -224,7 +224,7 @@ class Client:
             return f"is {self.url} the stack's api_url?"
         if answer.status in (401, 403):
             return why_refused(self._token, self._server_ms)
-        return ""
+        return f"{self.url} does not answer as the API does" if foreign else ""
 
     def _is_proxied(self) -> bool:
         if not self._proxied:
