@@ -4,7 +4,7 @@ The demo, the smoke test and benches use it, and the command beside it (gui/term
 
     python -m gui.client --api https://….amazonaws.com/v1 "What is a GPU?"
 
-It depends on httpx alone, so that it can be copied anywhere, with the two files that it imports.
+It depends on httpx alone, so that it can be copied anywhere, with the three files that it imports.
 Every error that leaves it is a ClientError: one line, whatever the server said, without the token.
 """
 
@@ -30,6 +30,7 @@ from gui.answers import (
     without,
 )
 from gui.checks import checked_token, checked_url, is_loopback, why_refused
+from gui.fetching import UNSENT, fetched, why_none
 
 FINAL = ("done", "failed", "expired", "cancelled")
 # After these the server can no longer answer (design: "the queue lost its memory"), so the client
@@ -42,14 +43,9 @@ LONGEST_WAIT_S = 600
 MAX_SERVER_ERRORS = 3
 # A pause that a 429 may ask for, and for how long it may go on to; a quota's is hours.
 LONGEST_PAUSE_S, THROTTLED_S = 60, 120
-# Of an answer; a reply has a few kB. Whoever sends more, or drips, is not this API.
-MAX_ANSWER_BYTES, ANSWER_S = 4_000_000, 60
 # No moment of a job's is later, in epoch ms.
 FAR_MS = 1e15
 _ID = re.compile(r"[0-9A-Za-z-]{1,64}")
-# The request never left.
-_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-
 Reply = dict[str, Any]
 # {"role": "system" | "user" | "assistant", "content": text}
 Message = dict[str, str]
@@ -199,12 +195,12 @@ class Client:
         url = f"{self.url}{path}"
         arguments["timeout"] = timeout_s or self._timeout_s
         try:
-            answer = _fetched(self._http, method, url, **arguments)
+            answer = fetched(self._http, method, url, **arguments)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, OverflowError) as error:
             via = " through the environment's proxy" if self._is_proxied() else ""
-            why = without(self._token, _why(error, self.url))
+            why = without(self._token, why_none(error, self.url))
             raise UnreachableError(
-                f"{method} {url}{via}: {why}", may_have_arrived=not isinstance(error, _UNSENT)
+                f"{method} {url}{via}: {why}", may_have_arrived=not isinstance(error, UNSENT)
             ) from error
         self._server_ms = _date_ms(answer.headers)
         if answer.status >= 400:
@@ -228,7 +224,7 @@ class Client:
             return f"is {self.url} the stack's api_url?"
         if answer.status in (401, 403):
             return why_refused(self._token, self._server_ms)
-        return ""
+        return f"{self.url} does not answer as the API does" if foreign else ""
 
     def _is_proxied(self) -> bool:
         if not self._proxied:
@@ -263,37 +259,6 @@ class _Failed:
         return wait_s
 
 
-def _fetched(http: httpx.Client, method: str, url: str, **arguments: Any) -> Answer:
-    """An answer of bounded size and time. Raises httpx's errors."""
-    began = time.monotonic()
-    content = b""
-    with http.stream(method, url, **arguments) as response:
-        for chunk in response.iter_bytes():
-            content += chunk
-            if len(content) > MAX_ANSWER_BYTES or time.monotonic() - began > ANSWER_S:
-                raise httpx.ReadError(f"no end after {len(content)} bytes")
-        return Answer(response.status_code, response.headers, content)
-
-
-def _why(error: Exception, url: str) -> str:
-    """Why nobody answered, and what may help."""
-    said = one_line(error) or type(error).__name__
-    match error:
-        case httpx.ConnectTimeout():
-            return "there is no connection in time"
-        case httpx.TimeoutException():
-            return "there is no answer in time"
-        case httpx.ConnectError() if "SSL" in said and "CERTIFICATE" not in said:
-            return f"it speaks no TLS there ({said}); is it {url.replace('https:', 'http:', 1)}?"
-        case httpx.RemoteProtocolError() | httpx.ReadError() if url.startswith("http:"):
-            return f"it broke off ({said}); does it want https?"
-        case httpx.DecodingError():
-            return f"its answer is not what it says it is ({said})"
-        case httpx.ConnectError():
-            return f"cannot be reached ({said})"
-    return f"it broke off ({said})"
-
-
 def _version(reply: Reply) -> tuple[object, ...]:
     return reply.get("sequence"), reply["status"], reply.get("updated_at")
 
@@ -320,7 +285,7 @@ def sign_in(cognito_url: str, client_id: str, username: str, password: str) -> s
     try:
         said = httpx.post(cognito_url, headers=headers, content=json.dumps(asked).encode())
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        why = f"{cognito_url}: {_why(error, cognito_url)}"
+        why = f"{cognito_url}: {why_none(error, cognito_url)}"
         raise UnreachableError(why, may_have_arrived=True) from error
     answer = Answer(said.status_code, said.headers, said.content)
     if answer.status >= 400:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gui.answers import AnswerError, ApiError, ClientError, UnreachableError, one_line
+from gui.answers import ApiError, ClientError, UnreachableError, one_line
 from gui.client import FINAL, Client, Job, Message, Reply
 from gui.terminal.screen import OutputError, Screen
 from gui.terminal.stops import Stopped, Stops
@@ -40,6 +40,7 @@ class Question:
         self.job: Job | None = None
         # A post went out whose answer nobody has seen.
         self._in_doubt = False
+        self._refused = ""
         self._is_final = False
 
     def ask(self, prompt: str | Sequence[Message], key: str, patience: Patience) -> Reply:
@@ -83,16 +84,14 @@ class Question:
 
     def _post(self, prompt: str | Sequence[Message], key: str, options: dict[str, Any]) -> Job:
         """Ctrl-C waits for the answer, which has the id that is to be cancelled."""
-        self._in_doubt = True
+        self._in_doubt, self._refused = True, ""
         with self._stops.held():
             try:
                 self.job = self._client.infer(prompt, idempotency_key=key, **options)
                 self._in_doubt = False
-            except UnreachableError as error:
-                self._in_doubt = error.may_have_arrived
-                raise
-            except (ApiError, AnswerError):
-                self._in_doubt = False
+            except ClientError as error:
+                self._in_doubt = isinstance(error, UnreachableError) and error.may_have_arrived
+                self._refused = str(error)
                 raise
         return self.job
 
@@ -120,6 +119,8 @@ class Question:
     def _cancel(self) -> None:
         """Says what became of it. A further Ctrl-C ends this at once."""
         if self.job is None:
+            if self._refused and self._in_doubt:
+                self._screen.say(self._refused)
             words = "it may have been accepted, and then runs until it is done"
             self._screen.say(words if self._in_doubt else "stopped; nothing was accepted")
             return

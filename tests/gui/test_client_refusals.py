@@ -130,6 +130,12 @@ def test_an_url_without_its_stage_is_told_what_is_missing(status: int, body: obj
     assert doubted in str(refused(Scripted(posts=[said]), "http://127.0.0.1:8999/v2"))
 
 
+def test_another_server_is_named() -> None:
+    said = httpx.Response(502, text="<title>502</title><h1>Bad gateway</h1>")
+    words = f"502 unknown: 502 Bad gateway ({URL} does not answer as the API does)"
+    assert str(refused(Scripted(posts=[said]))) == words
+
+
 def test_a_spent_budget_says_when_it_lifts_once() -> None:
     until = "2026-12-01T00:00:00Z"
     for message in ("spent", f"spent until {until}"):

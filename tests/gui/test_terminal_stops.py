@@ -1,12 +1,10 @@
 """The command as a process: Ctrl-C at every moment, SIGTERM, a closed stdout, a terminal."""
 
-import fcntl
 import os
 import pty
 import re
 import signal
 import subprocess
-import termios
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -165,8 +163,7 @@ def test_an_ignored_ctrl_c_stays_ignored(api: Scripted, url: str) -> None:
     """As of what a script runs in the background."""
     gate = Gate(partial(reply, "done", "Paris."))
     api.replies = [gate]
-    ignored = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    process = started(url, "Hello", preexec_fn=ignored)
+    process = started(url, "Hello", shell=("trap '' INT; exec \"$@\"", "sh"))
     assert gate.came.wait(LIMIT_S)
     process.send_signal(signal.SIGINT)
     gate.go.set()
@@ -178,20 +175,23 @@ class Person:
 
     def __init__(self, url: str, *argv: str) -> None:
         self.mine, theirs = pty.openpty()
-        # Its own terminal, whose keys make signals.
-        own = partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0)
-        streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
-        self.process = started(url, *argv, **streams, start_new_session=True, preexec_fn=own)
-        os.close(theirs)
+        # Opened in a new session it is the session's own, and its keys make signals.
+        own = ('exec "$@" <"$0" >"$0" 2>&1', os.ttyname(theirs))
+        nowhere = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+        self.process = started(url, *argv, shell=own, start_new_session=True, **nowhere)
+        # Whose end is this terminal's, once there is one of the process's own.
+        self._theirs = [theirs]
         self.seen = ""
 
     def sees(self, pattern: str) -> None:
         """Waits until the terminal shows it, after what was seen before."""
         while not (found := re.search(pattern, self.seen)):
             try:
-                self.seen += os.read(self.mine, 4096).decode()
+                self.seen += os.read(self.mine, 4096).decode(errors="replace")
             except OSError:
                 raise AssertionError(f"no {pattern!r}: {self.seen!r}") from None
+            while self._theirs:
+                os.close(self._theirs.pop())
         self.seen = self.seen[found.end() :]
 
     def types(self, text: str) -> None:

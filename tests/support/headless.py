@@ -184,8 +184,10 @@ def served(api: Scripted) -> Iterator[str]:
             thread.join()
 
 
-def started(url: str, *argv: str, **more: Any) -> Any:
-    """`python -m gui.client` as a process (a Popen of bytes), by default with pipes."""
+def started(url: str, *argv: str, shell: tuple[str, ...] = (), **more: Any) -> Any:
+    """`python -m gui.client` as a process (a Popen of bytes), by default with pipes; `shell` is
+    a script that ends with exec "$@", and its $0.
+    """
     environment = {**os.environ, "TLFIF_API": url, "TLFIF_TOKEN": TOKEN, "TERM": "xterm"}
     pipes: dict[str, Any] = {
         "stdin": subprocess.DEVNULL,
@@ -193,7 +195,10 @@ def started(url: str, *argv: str, **more: Any) -> Any:
         "stderr": subprocess.PIPE,
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "gui.client", *argv], cwd=ROOT, env=environment, **{**pipes, **more}
+        [*(("sh", "-c", *shell) if shell else ()), sys.executable, "-m", "gui.client", *argv],
+        cwd=ROOT,
+        env=environment,
+        **{**pipes, **more},
     )
 
 
