@@ -1,5 +1,8 @@
 """What is typed and what is answered is text, whatever it looks like; and nobody else is asked."""
 
+from functools import partial
+from typing import Any
+
 import pytest
 from playwright.async_api import Route, expect
 from support.console.api import Api
@@ -94,12 +97,8 @@ async def test_an_answer_of_another_shape_breaks_nothing(
     await screen.signed_in(ada)
     headers = {"Access-Control-Allow-Origin": servers.url.rstrip("/")}
     for number, answer in enumerate(SHAPES, 1):
-        asked: list[str] = []
-
-        async def odd(route: Route, answer: str = answer, asked: list[str] = asked) -> None:
-            asked.append(route.request.url)
-            await route.fulfill(body=answer, headers=headers)
-
+        asked: list[Route] = []
+        odd = partial(_fulfil, asked, {"body": answer, "headers": headers})
         await screen.page.route(f"{servers.api_url}/infer/*", odd)
         await screen.ask(f"Odd {number}?")
         job = await api.job(number)
@@ -108,6 +107,11 @@ async def test_an_answer_of_another_shape_breaks_nothing(
         job.end(f"Even {number}.")
         await screen.forward(3)
         await expect(screen.article(f"Odd {number}?")).to_contain_text(f"Even {number}.")
+
+
+async def _fulfil(asked: list[Route], told: dict[str, Any], route: Route) -> None:
+    asked.append(route)
+    await route.fulfill(**told)
 
 
 async def test_no_other_page_can_show_it(screen: Screen, servers: Servers) -> None:
