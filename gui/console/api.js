@@ -21,7 +21,6 @@ export class ServerClock {
     if (Number.isFinite(ms)) this.#ahead = ms - performance.now();
   }
 
-  /** Null until the server has said something. */
   now() {
     return this.#ahead === null ? null : this.#ahead + performance.now();
   }
@@ -37,7 +36,7 @@ async function problemOf(response) {
   try {
     body = await response.json();
   } catch {
-    // Not ours: a proxy's page, or nothing. The status has to do.
+    // A proxy's page, or nothing: the status has to do.
   }
   const told = body && typeof body === "object" && !Array.isArray(body) ? body : {};
   const { error, message, ...rest } = told;
@@ -49,6 +48,10 @@ async function problemOf(response) {
     details,
     retryAfterS: wait >= 0 ? wait : null,
   });
+}
+
+function signedOut({ code = "session_over", message }) {
+  throw new Problem(code, { message });
 }
 
 /** Calls the API; each call raises Problem, or the signal's reason when it was aborted. */
@@ -76,7 +79,7 @@ export class Api {
   /** The reply so far; null while there is none. */
   async reply(id, signal) {
     try {
-      return await this.#call(`/infer/${id}`, { signal });
+      return await this.#call(`/infer/${encodeURIComponent(id)}`, { signal });
     } catch (problem) {
       if (problem.code === "not_found" && problem.status === 404) return null;
       throw problem;
@@ -84,7 +87,7 @@ export class Api {
   }
 
   cancel(id) {
-    return this.#call(`/infer/${id}`, { method: "DELETE" });
+    return this.#call(`/infer/${encodeURIComponent(id)}`, { method: "DELETE" });
   }
 
   stop() {
@@ -96,7 +99,7 @@ export class Api {
   }
 
   async #call(path, options, again = true) {
-    const token = await this.#token();
+    const token = await this.#session.token().catch(signedOut);
     const limit = AbortSignal.timeout(LIMIT_MS);
     const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
     const headers = { Accept: "application/json", ...options.headers, Authorization: token };
@@ -114,27 +117,14 @@ export class Api {
     throw await problemOf(response);
   }
 
-  async #token() {
-    try {
-      return await this.#session.token();
-    } catch (error) {
-      throw new Problem(error.code ?? "session_over", { message: error.message });
-    }
-  }
-
   async #renewed(path, options) {
     this.#renewedAt = performance.now();
-    try {
-      await this.#session.renew();
-    } catch (error) {
-      throw new Problem(error.code ?? "session_over", { message: error.message });
-    }
+    await this.#session.renew().catch(signedOut);
     return this.#call(path, options, false);
   }
 
-  // Gateway responses (401, 403, a throttle, a time-out) have no CORS headers: a browser hides them
-  // behind a TypeError, as it does a network that is down. The token's own expiry, the network's
-  // state and a request that needs no CORS tell them apart.
+  // API Gateway's own refusals have no CORS headers: a TypeError, as of a network that is down. The
+  // token's expiry, the network's state and a request without CORS tell them apart.
   async #wordless(error, path, options, again) {
     if (error.name === "TimeoutError") throw new Problem("timeout");
     if (error instanceof SyntaxError) throw new Problem("unknown", { message: "It was no JSON." });

@@ -55,7 +55,6 @@ export class Chat {
     });
   }
 
-  /** Resolves when questions can be asked. */
   async start() {
     this.#alert("");
     await this.#openFirst();
@@ -72,11 +71,8 @@ export class Chat {
     this.#answers.leave();
     this.#claims.release();
     this.#articles.clear();
-    $("history").replaceChildren();
-    $("conversations").replaceChildren();
-    $("spend").replaceChildren();
+    for (const id of ["history", "conversations", "spend", "state"]) $(id).replaceChildren();
     this.#desk.clear();
-    $("state").textContent = "";
     this.#alert("");
     if ($("sure").open) $("sure").close("no");
   }
@@ -94,22 +90,17 @@ export class Chat {
   }
 
   #send() {
-    if (this.#running()) return this.#alert(ONE_AT_A_TIME);
+    // Twice Enter is once too often, and no more.
+    if (this.#running()) return $("prompt").value && this.#alert(ONE_AT_A_TIME);
     const { question, idle, bad, field } = this.#desk.read();
-    if (bad) return this.#refuse(field, bad);
-    this.#alert("");
+    this.#alert(bad ?? "");
+    if (bad) return $(field).focus();
     const id = crypto.randomUUID();
-    const entry = { id, conversation: this.#current, at: Date.now(), question };
-    if (idle !== null) entry.idle = idle;
+    const entry = { id, conversation: this.#current, at: Date.now(), question, idle };
     this.#entries().push(entry);
     this.#ask(entry);
     this.#desk.draft("");
     return this.#showConversations();
-  }
-
-  #refuse(field, words) {
-    this.#alert(words);
-    $(field).focus();
   }
 
   /** Asks an entry's question, for the first time or anew. */
@@ -256,7 +247,6 @@ export class Chat {
 
   // --- one answer
 
-  /** The entry of the current conversation that is being answered; undefined when none is. */
   #running() {
     return this.#entries().find((entry) => this.#answers.run(entry));
   }
@@ -275,7 +265,6 @@ export class Chat {
     this.#tick();
   }
 
-  // What the alert says need not stand twice.
   #refused(entry, error) {
     const article = this.#articles.get(entry.id);
     if (article) article.told = true;

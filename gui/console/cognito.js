@@ -1,6 +1,6 @@
 // Who is signed in: Cognito by SRP, tokens in memory only, renewed before they expire.
 
-import { begin, prove } from "./srp.js";
+import { begin, fromBase64, prove } from "./srp.js";
 
 const LIMIT_MS = 15_000;
 // A token is renewed this long before it expires, or a tenth of its life if that is less.
@@ -16,9 +16,7 @@ export class SignInError extends Error {
 
 /** The claims of a token, unchecked: whoever uses one here got it from Cognito. */
 export function claims(token) {
-  const part = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
-  const bytes = Uint8Array.from(atob(part), (letter) => letter.charCodeAt(0));
-  return JSON.parse(new TextDecoder().decode(bytes));
+  return JSON.parse(new TextDecoder().decode(fromBase64(token.split(".")[1])));
 }
 
 /** One person's sign-in. `onClock(ms)` hears what Cognito's clock said when a token was made. */

@@ -8,13 +8,11 @@ export const MAX_BYTES = 6_000;
 const MAX_MESSAGES = 100;
 const encoder = new TextEncoder();
 
-/** The size of a text in UTF-8, which is how the API counts. */
 export const bytes = (text) => encoder.encode(text).length;
 
 /** A text that can be sent: half a surrogate pair is no character, and no JSON parser's friend. */
 export const wellFormed = (text) => new TextDecoder().decode(encoder.encode(text));
 
-/** The API's own idea of blank. */
 export const isBlank = (text) => !/[^ \t\r\n]/.test(text);
 
 /** Whether an entry is a turn of the conversation: asked, and answered to the end. */
@@ -133,7 +131,10 @@ export class Answers {
     for (let tries = 0; !entry.job; tries += 1) {
       try {
         const accepted = await this.#ports.api.infer(entry.body, entry.key, signal);
-        entry.job = { ...accepted, at: Date.now() };
+        if (typeof accepted?.id !== "string") throw new Problem("unknown");
+        // A clock that calls a new job expired is not the server's.
+        const trusted = !(this.#ports.serverMs() > accepted.expires_at);
+        entry.job = { ...accepted, at: Date.now(), trusted };
       } catch (problem) {
         signal.throwIfAborted();
         if (run.cancelled) throw WITHDRAWN;
@@ -156,7 +157,7 @@ export class Answers {
   }
 
   #read(entry, run) {
-    const { api, serverMs, now, rest, hidden, keep, changed } = this.#ports;
+    const { api, now, rest, hidden, keep, changed } = this.#ports;
     const { signal } = run.abort;
     run.since = now() - Math.max(0, Date.now() - entry.job.at);
     return follow(entry.job, {
@@ -171,7 +172,8 @@ export class Answers {
         run.trouble = problem ? explain(problem).says : "";
         changed(entry);
       },
-      serverMs, now, hidden, signal,
+      serverMs: () => (entry.job.trusted ? this.#ports.serverMs() : null),
+      now, hidden, signal,
     });
   }
 }

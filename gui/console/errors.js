@@ -203,6 +203,7 @@ export function explain(problem) {
 }
 
 const REASONS = {
+  __proto__: null,
   user: "You cancelled it.",
   stopped: "It was cancelled because the nodes were stopped.",
   unclaimed: "Nobody could take it in time.",
@@ -210,12 +211,10 @@ const REASONS = {
 };
 
 /** How a reply ended, in a sentence; empty for one that is done and complete. */
-export function ending(reply) {
-  const why = REASONS[reply.reason] ?? (reply.reason ? sentence(String(reply.reason)) : "");
-  if (reply.status === "failed") {
-    return `It failed: ${reply.error ? sentence(String(reply.error)) : "no reason was given."}`;
-  }
-  if (reply.status === "expired") return `It expired. ${why}`.trim();
-  if (reply.status === "cancelled") return why || "It was cancelled.";
+export function ending({ status, reason, error = "no reason was given" }) {
+  const why = REASONS[reason] ?? (reason ? sentence(String(reason)) : "");
+  if (status === "failed") return `It failed: ${sentence(String(error))}`;
+  if (status === "expired") return `It expired. ${why}`.trim();
+  if (status === "cancelled") return why || "It was cancelled.";
   return "";
 }

@@ -23,6 +23,7 @@ export const STEPS = {
 };
 const PLAIN = ["booting", "loading", "ready"];
 const NODE_NOW = {
+  __proto__: null,
   off: "is off",
   starting: "is being started by EC2",
   booting: "boots",
@@ -31,7 +32,6 @@ const NODE_NOW = {
   draining: "is going to sleep",
 };
 
-/** What a node does, in words: `boots`. */
 export const nodeNow = (phase) => NODE_NOW[phase] ?? String(phase);
 
 const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
@@ -78,9 +78,8 @@ export function steps(status) {
 }
 
 /**
- * Seconds until a node is ready; null when nothing is known. `sinceS` is how long ago the job was
- * accepted. By the latest step that this boot has reached, and the time from there to the end that
- * the last boot took; before there is one, by the 90th percentile of all.
+ * Seconds until a node is ready, null if unknown; `sinceS` is how long ago the job was accepted. By
+ * the latest step of this boot and what the last took from there; before, by the 90th percentile.
  */
 export function nodeReadyInS(job, status, { serverMs, sinceS }) {
   if (status.node === "ready") return 0;

@@ -11,7 +11,6 @@ const WORST_PAUSE_MS = 30_000;
 
 export const isFinal = (reply) => Boolean(reply) && FINAL.includes(reply.status);
 
-/** Whether two replies are the same version of one. */
 export function sameVersion(one, other) {
   const parts = ["sequence", "status", "updated_at", "worker", "attempt"];
   return Boolean(one && other) && parts.every((part) => one[part] === other[part]);
@@ -41,7 +40,7 @@ export function pause(reply, { unchangedMs, hidden }) {
   return unchangedMs < 20_000 ? 600 : 1_500;
 }
 
-/** How many milliseconds to wait after `failures` calls that failed in a row. */
+/** Milliseconds to wait after `failures` calls that failed in a row. */
 export function backoff(failures, retryAfterS) {
   const own = Math.min(WORST_PAUSE_MS, 500 * 2 ** failures);
   return Math.max(own, Math.min(WORST_PAUSE_MS, (retryAfterS ?? 0) * 1000));

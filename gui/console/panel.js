@@ -11,7 +11,10 @@ const IDLE_MS = 15_000;
 const HURRY_MS = 6_000;
 const STALE_MS = 60_000;
 
-/** Resolves after `ms`, or when the tab is looked at again; rejects when the signal ends it. */
+/**
+ * Resolves after `ms`, or when the tab is looked at again or the network is back; rejects when the
+ * signal ends it.
+ */
 export function rest(ms, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(done, ms);
@@ -19,11 +22,13 @@ export function rest(ms, signal) {
     function done() {
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", seen);
+      window.removeEventListener("online", done);
       signal.removeEventListener("abort", done);
       if (signal.aborted) reject(signal.reason);
       else resolve();
     }
     document.addEventListener("visibilitychange", seen);
+    window.addEventListener("online", done);
     signal.addEventListener("abort", done);
   });
 }
@@ -125,14 +130,9 @@ export class StatusFeed {
   }
 
   #rest(ms, signal) {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      signal.addEventListener("abort", this.#wake, { once: true });
-    });
+    const nap = new AbortController();
+    this.#wake = () => nap.abort();
+    return rest(ms, AbortSignal.any([signal, nap.signal])).catch(() => {});
   }
 }
 
@@ -186,7 +186,6 @@ export function facts(status) {
   return rows;
 }
 
-/** The panel 'Spend'. */
 export class Panel {
   #root;
   #heardAt = null;
@@ -221,12 +220,11 @@ export class Panel {
     return meter;
   }
 
-  /** Says why there is nothing newer. */
   trouble(problem) {
     this.old.textContent = explain(problem).says;
   }
 
-  /** Called now and then: says how old the figures are, if they are. */
+  /** Called now and then: says how old the figures are. */
   age() {
     const ms = this.#heardAt === null ? 0 : performance.now() - this.#heardAt;
     if (ms > STALE_MS) this.old.textContent = `These figures are ${duration(ms / 1000)} old.`;

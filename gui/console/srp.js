@@ -14,10 +14,6 @@ const N = BigInt("0x" + N_HEX);
 const G = 2n;
 const INFO = "Caldera Derived Key";
 const SECRET_BYTES = 32;
-const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MONTHS = [
-  "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
 
 const utf8 = (text) => new TextEncoder().encode(text);
 const toHex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -58,18 +54,13 @@ export function begin(secret = toNumber(crypto.getRandomValues(new Uint8Array(SE
 
 /** Cognito's form of a time: `Tue Sep 5 22:04:05 UTC 2026`. */
 export function timestamp(date) {
-  const [clock] = date.toISOString().slice(11).split(".");
-  const day = `${DAYS[date.getUTCDay()]} ${MONTHS[date.getUTCMonth()]} ${date.getUTCDate()}`;
-  return `${day} ${clock} UTC ${date.getUTCFullYear()}`;
+  const [weekday, day, month, year, clock] = date.toUTCString().replace(",", "").split(" ");
+  return `${weekday} ${month} ${Number(day)} ${clock} UTC ${year}`;
 }
 
-// Node's decoder is as lenient, and a local pool's block is no base64 at all but a UUID.
-function fromBase64(text) {
-  const plain = text.replace(/-/g, "+").replace(/_/g, "/").replace(/[^A-Za-z0-9+/]/g, "");
-  return Uint8Array.from(atob(plain.slice(0, plain.length - (plain.length % 4 === 1))), (letter) =>
-    letter.charCodeAt(0)
-  );
-}
+/** The bytes of a text in base64, of either alphabet. */
+export const fromBase64 = (text) =>
+  Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (it) => it.charCodeAt(0));
 
 async function sharedKey(pair, server, salt, identity) {
   const u = toNumber(await sha256(joined(padded(pair.open), padded(server))));

@@ -5,16 +5,14 @@ const KEPT_MS = 30 * 86_400_000;
 const KEPT_ENTRIES = 200;
 const DROPPED_AT_ONCE = 20;
 
-/** `localStorage` or `sessionStorage`; where the browser has none for us, one that is forgotten. */
+/** `localStorage` or `sessionStorage`, or what is forgotten where the browser has none for us. */
 export function shelf(name) {
   try {
     return globalThis[name];
   } catch {
     const kept = new Map();
     return {
-      get length() {
-        return kept.size;
-      },
+      get length() { return kept.size; },
       key: (at) => [...kept.keys()][at],
       getItem: (key) => kept.get(key) ?? null,
       setItem: (key, text) => kept.set(key, text),
@@ -43,7 +41,9 @@ const keys = (storage, prefix) => {
 const shaped = (entry) =>
   entry !== null && typeof entry === "object" && typeof entry.id === "string" &&
   typeof entry.conversation === "string" && typeof entry.question === "string" &&
-  typeof entry.status === "string" && Number.isFinite(entry.at);
+  typeof entry.status === "string" && Number.isFinite(entry.at) &&
+  typeof (entry.reply ?? { text: "" }).text === "string" &&
+  typeof (entry.job ?? { id: "" }).id === "string";
 
 /**
  * One user's entries: each has a key of its own, so that two tabs never write over one another.
@@ -70,7 +70,6 @@ export class Store {
       .sort((one, other) => one.at - other.at);
   }
 
-  /** A conversation's entries, the oldest first. */
   entries(conversation) {
     return this.#all().filter((entry) => entry.conversation === conversation);
   }
@@ -100,7 +99,6 @@ export class Store {
     return false;
   }
 
-  /** Forgets every conversation of this user. */
   clear() {
     for (const key of keys(this.#storage, this.#prefix)) this.#storage.removeItem(key);
   }

@@ -5,6 +5,7 @@ import { duration, ending } from "./errors.js";
 import { growth, isFinal } from "./judge.js";
 
 const LANES = {
+  __proto__: null,
   "llama.cpp-lambda": "instant lane",
   vllm: "GPU node",
   "llama.cpp": "node (llama.cpp)",
@@ -28,16 +29,16 @@ export function make(tag, className = "", content = [], attributes = {}) {
   return element;
 }
 
-/** A row of a list of figures. */
 export const pair = ([name, text]) =>
   make("div", "", [make("dt", "", name), " ", make("dd", "", text), " "]);
 
 /** EUR with as many digits as say something: `€0.0000042`, `€1.25`. */
 export function euros(amount) {
-  const digits = amount === 0 || Math.abs(amount) >= 1 ? 2 : undefined;
-  const exact = Math.abs(amount) < 0.01 ? { maximumSignificantDigits: 2 } : {};
-  const fixed = digits ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : exact;
-  return `€${amount.toLocaleString("en", { ...fixed, ...(digits ? {} : exact) })}`;
+  const small = amount !== 0 && Math.abs(amount) < 1;
+  const style = small
+    ? { maximumSignificantDigits: 2 }
+    : { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  return `€${amount.toLocaleString("en", style)}`;
 }
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
@@ -77,7 +78,7 @@ export class Article {
 
   #build(number, { again, edit }) {
     const start = this.entry.question.trim().slice(0, HEARD);
-    this.text = make("div", "text");
+    this.text = make("div", "text", [], { dir: "auto" });
     this.wake = make("div", "wake", [], { hidden: "" });
     this.note = make("p", "note", [], { hidden: "" });
     this.figures = make("dl", "figures", [], { hidden: "" });
@@ -90,10 +91,10 @@ export class Article {
       label("Answer"), this.wake, this.text, this.note, this.figures, this.buttons,
     ]);
     const question = make("div", "question", [
-      label("You"), make("div", "text", this.entry.question),
+      label("You"), make("div", "text", this.entry.question, { dir: "auto" }),
     ]);
     this.article = make("article", "turn", [question, this.answer], {
-      "aria-label": `Question ${number}: ${start}`, tabindex: "-1",
+      "aria-label": `Question ${number}: ${start}`,
     });
     this.element = make("li", "", this.article);
   }
@@ -105,12 +106,8 @@ export class Article {
   }
 
   async #copy() {
-    try {
-      await navigator.clipboard.writeText(this.#shown);
-      this.copy.textContent = "Copied";
-    } catch {
-      this.copy.textContent = "Could not be copied";
-    }
+    const copied = navigator.clipboard.writeText(this.#shown);
+    this.copy.textContent = await copied.then(() => "Copied", () => "Could not be copied");
     setTimeout(() => (this.copy.textContent = "Copy"), 2_000);
   }
 
@@ -262,7 +259,6 @@ export class Desk {
     $("prompt").focus();
   }
 
-  /** Takes the draft off the screen; it stays this user's. */
   clear() {
     $("prompt").value = "";
   }

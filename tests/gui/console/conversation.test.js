@@ -68,7 +68,7 @@ test("idle minutes are whole, from 1 to 30, or left out", () => {
 
 /** Answers over an API by script: a list of what POST says; then the reply. */
 function answering(posts, reply = { status: "done", text: "hi" }) {
-  const said = { posts: [], cancelled: [], kept: [], slept: [], now: 0, naps: 1 };
+  const said = { posts: [], cancelled: [], kept: [], slept: [], now: 0, naps: 1, serverMs: 0 };
   const api = {
     infer: async (body, key, signal) => {
       said.posts.push(key);
@@ -83,7 +83,7 @@ function answering(posts, reply = { status: "done", text: "hi" }) {
   };
   const ports = {
     api,
-    serverMs: () => 0,
+    serverMs: () => said.serverMs,
     now: () => said.now,
     rest: async (ms, signal) => {
       said.slept.push(ms);
@@ -167,6 +167,18 @@ test("a sign-in that is over leaves the entry to be sent after the next one", as
   const { answers, entry } = answering([new Problem("session_over")]);
   assert.equal((await answers.follow(entry)).how, "refused");
   assert.deepEqual([entry.status, Boolean(entry.body)], ["sending", true]);
+});
+
+test("a clock that calls a new job expired is not believed", async () => {
+  const { answers, entry, said } = answering([], null);
+  said.serverMs = 9e15;
+  await answers.follow(entry);
+  assert.ok(said.now > 600_000, `given up after ${said.now} ms`);
+});
+
+test("an acceptance without an id is none", async () => {
+  const { answers, entry } = answering([{ status: "queued" }]);
+  assert.equal((await answers.follow(entry)).error.code, "unknown");
 });
 
 test("an old one that was never taken is not sent behind anybody's back", async () => {

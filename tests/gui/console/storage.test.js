@@ -77,6 +77,10 @@ test("what is broken is no entry", () => {
   shelf.setItem("tl-fif.ann.entry.c.x", "{");
   shelf.setItem("tl-fif.ann.entry.c.y", JSON.stringify({ id: 5 }));
   shelf.setItem("tl-fif.ann.entry.c.z", "null");
+  for (const more of [{ reply: 7 }, { reply: { text: 7 } }, { job: "x" }]) {
+    store(shelf).put(entry("1", more));
+    assert.deepEqual(store(shelf).entries("c"), [], JSON.stringify(more));
+  }
   assert.deepEqual(store(shelf).entries("c"), []);
 });
 
