@@ -258,10 +258,14 @@ export class Chat {
     const outcome = await following;
     if (!outcome || outcome.how === "left") return;
     this.#countdowns.delete(entry.id);
-    this.#articles.get(entry.id)?.update();
-    if (outcome.how === "refused") this.#refused(entry, outcome.error);
-    else if (entry.conversation === this.#current) this.#tellEnd(entry);
+    this.#atEndStill(() => this.#end(entry, outcome));
     this.#feed.hurry({ now: true });
+  }
+
+  #end(entry, { how, error }) {
+    this.#articles.get(entry.id)?.update();
+    if (how === "refused") this.#refused(entry, error);
+    else if (entry.conversation === this.#current) this.#tellEnd(entry);
     this.#tick();
   }
 
