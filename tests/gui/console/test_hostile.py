@@ -55,9 +55,11 @@ async def test_nothing_is_ever_interpreted(screen: Screen, api: Api, ada: Person
         await screen.ask(prompt)
         job = await api.job(number)
         assert job.prompt.startswith(f"Number {number}:")
-        job.say(attack)
-        job.end(f"{attack} ({number})", error=attack, reason=attack, notice=attack)
         article = screen.article(f"Number {number}:")
+        job.say(f"At first {attack}")
+        await expect(article).to_contain_text("At first")
+        # As another worker would begin it again.
+        job.end(f"{attack} ({number})", error=attack, reason=attack, notice=attack)
         await expect(article).to_contain_text(f"({number})")
         assert await article.evaluate(INSIDE) == 0
         if "<" in attack:
