@@ -1,5 +1,8 @@
 """What is typed and what is answered is text, whatever it looks like; and nobody else is asked."""
 
+from functools import partial
+from typing import Any
+
 import pytest
 from playwright.async_api import Route, expect
 from support.console.api import Api
@@ -52,9 +55,11 @@ async def test_nothing_is_ever_interpreted(screen: Screen, api: Api, ada: Person
         await screen.ask(prompt)
         job = await api.job(number)
         assert job.prompt.startswith(f"Number {number}:")
-        job.say(attack)
-        job.end(f"{attack} ({number})", error=attack, reason=attack, notice=attack)
         article = screen.article(f"Number {number}:")
+        job.say(f"At first {attack}")
+        await expect(article).to_contain_text("At first")
+        # As another worker would begin it again.
+        job.end(f"{attack} ({number})", error=attack, reason=attack, notice=attack)
         await expect(article).to_contain_text(f"({number})")
         assert await article.evaluate(INSIDE) == 0
         if "<" in attack:
@@ -94,12 +99,8 @@ async def test_an_answer_of_another_shape_breaks_nothing(
     await screen.signed_in(ada)
     headers = {"Access-Control-Allow-Origin": servers.url.rstrip("/")}
     for number, answer in enumerate(SHAPES, 1):
-        asked: list[str] = []
-
-        async def odd(route: Route, answer: str = answer, asked: list[str] = asked) -> None:
-            asked.append(route.request.url)
-            await route.fulfill(body=answer, headers=headers)
-
+        asked: list[Route] = []
+        odd = partial(_fulfil, asked, {"body": answer, "headers": headers})
         await screen.page.route(f"{servers.api_url}/infer/*", odd)
         await screen.ask(f"Odd {number}?")
         job = await api.job(number)
@@ -108,6 +109,11 @@ async def test_an_answer_of_another_shape_breaks_nothing(
         job.end(f"Even {number}.")
         await screen.forward(3)
         await expect(screen.article(f"Odd {number}?")).to_contain_text(f"Even {number}.")
+
+
+async def _fulfil(asked: list[Route], told: dict[str, Any], route: Route) -> None:
+    asked.append(route)
+    await route.fulfill(**told)
 
 
 async def test_no_other_page_can_show_it(screen: Screen, servers: Servers) -> None:

@@ -48,7 +48,8 @@ async def test_a_job_that_the_api_lost_is_told_as_expired(
     await screen.signed_in(ada)
     await screen.ask("Lost?")
     await api.job()
-    await screen.forward(320)
+    api.ahead_s = 320
+    await screen.forward(20)
     await expect(screen.article("Lost?")).to_contain_text("expired", ignore_case=True)
 
 

@@ -8,12 +8,15 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from support.calls import eventually
 from support.console.cognito import claims
+
+from tlfif import proxy
 
 WAIT_S = 60
 LOCALHOST = re.compile(r"http://localhost(:[0-9]{1,5})?")
@@ -97,6 +100,8 @@ class Api:
         self.gateway: int | None = None
         self.away = False
         self.stops = 0
+        # How far its clock is ahead of this machine's.
+        self.ahead_s = 0.0
         self._refusals: list[Response] = []
 
     def refuse(self, status: int, code: str, *, retry_after: int = 0, **told: Any) -> None:
@@ -126,7 +131,7 @@ class Api:
                 "Access-Control-Allow-Methods": "GET,POST,DELETE,OPTIONS",
                 "Access-Control-Allow-Headers": "Authorization,Content-Type,Idempotency-Key",
             }
-            return _for(request, Response(headers=allowed))
+            return self._for(request, Response(headers=allowed))
         raw = await request.body()
         body = json.loads(raw) if raw else None
         self.asked.append(Asked(request.method, request.url.path, dict(request.headers), body))
@@ -138,7 +143,18 @@ class Api:
         sub = _sub(request)
         if sub is None:
             return JSONResponse({"error": "forbidden", "message": "The token is expired."}, 403)
-        return _for(request, self._route(request, sub, body))
+        return self._for(request, self._route(request, sub, body))
+
+    def _for(self, request: Request, response: Response) -> Response:
+        """With what the API tells pages of this machine, its own time included."""
+        origin = request.headers.get("origin", "")
+        response.headers["Date"] = formatdate(time.time() + self.ahead_s, usegmt=True)
+        response.headers["Vary"] = "Origin"
+        response.headers["Cache-Control"] = "no-store"
+        if LOCALHOST.fullmatch(origin):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = proxy.EXPOSED
+        return response
 
     def _route(self, request: Request, sub: str, body: Any) -> Response:
         match request.method, request.url.path.removeprefix("/v1").strip("/").split("/"):
@@ -197,14 +213,3 @@ def _sub(request: Request) -> str | None:
 
 def _refused(status: int, code: str) -> Response:
     return JSONResponse({"error": code, "message": f"The API says {code}."}, status)
-
-
-def _for(request: Request, response: Response) -> Response:
-    origin = request.headers.get("origin", "")
-    response.headers["Vary"] = "Origin"
-    response.headers["Cache-Control"] = "no-store"
-    if LOCALHOST.fullmatch(origin):
-        response.headers["Access-Control-Allow-Origin"] = origin
-        exposed = "X-Request-Id, Location, Retry-After"
-        response.headers["Access-Control-Expose-Headers"] = exposed
-    return response
