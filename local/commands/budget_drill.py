@@ -51,7 +51,7 @@ async def drill(arguments: argparse.Namespace, began: float) -> int:
 
 
 async def run(cloud: LocalCloud, show: Timeline) -> None:
-    """The drill's steps; afterwards the cloud is as it was. Raises DrillError, ApiError."""
+    """The drill's steps; afterwards the cloud is as it was. Raises DrillError, ClientError."""
     token = await asyncio.to_thread(login, cloud, "drill@example.com")
     [budget] = cloud.recording.of_type(BUDGET)
     name, limit_usd = budget.outputs["name"], float(budget.inputs["limitAmount"])

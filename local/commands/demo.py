@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from gui.client import ApiError, Client, Job
+from gui.client import Client, ClientError, Job
 from local.aws.ec2 import Delays
 from local.cloud import LocalCloud, Options
 from local.commands.shared import SECONDS_PER_MINUTE, CommandError
@@ -79,7 +79,7 @@ async def answer(arguments: argparse.Namespace, began: float) -> int:
         with Client(cloud.api_url, token) as client:
             try:
                 replies, lane = await prompts(client, arguments.prompt, show)
-            except ApiError as error:
+            except ClientError as error:
                 raise DemoError(str(error)) from error
         await until_stopped(cloud, show)
         require_off(cloud)
@@ -107,7 +107,7 @@ async def prompts(
     client: Client, text: str, show: Timeline
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Posts the prompt, and again when the node is ready; the replies, and what /status says of the
-    lane. Raises DemoError, ApiError.
+    lane. Raises DemoError, ClientError.
     """
     job = await post(client, text, show)
     phases = asyncio.create_task(show_phases(client, show))
@@ -123,7 +123,7 @@ async def prompts(
 
 
 async def post(client: Client, text: str, show: Timeline) -> Job:
-    """Posts a prompt; raises ApiError."""
+    """Posts a prompt; raises ClientError."""
     job = await asyncio.to_thread(lambda: client.infer(text, **OPTIONS))
     show.say("accepted", f"202 {job.answer}")
     return job
@@ -201,9 +201,11 @@ async def until_stopped(cloud: LocalCloud, show: Timeline) -> None:
     [instance_id] = cloud.nodes
 
     async def stopped() -> bool:
-        return await cloud.endpoint.instances.state(instance_id) == "stopped"
+        # EC2 says so a moment before the last process is gone.
+        off = await cloud.endpoint.instances.state(instance_id) == "stopped"
+        return off and not cloud.nodes[instance_id].pids
 
-    await cloud.until(stopped, STOP_TIMEOUT_S, "the node stopped itself")
+    await cloud.until(stopped, STOP_TIMEOUT_S, "the node stopped itself, and its processes ended")
 
 
 def require_off(cloud: LocalCloud) -> None:
