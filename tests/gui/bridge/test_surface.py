@@ -164,7 +164,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("said", "status", "code"), REFUSED, ids=lambda each: str(each))
+@pytest.mark.parametrize(("said", "status", "code"), REFUSED)
 async def test_a_refusal_of_the_stacks_is_one_of_openais(
     running: Running, stack: ScriptedStack, said: Any, status: int, code: str
 ) -> None:
