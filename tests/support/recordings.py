@@ -14,7 +14,10 @@ from support import run
 from recording import evaluate as program
 from recording.engine import Backend
 from recording.model import Recording
+from recording.shipped import stacks
 
+# It declares what prod does, with other numbers and names: a test of components/ says so.
+ALIKE = ("dev", "prod")
 LOG = logging.getLogger("recording.engine")
 
 
@@ -37,6 +40,11 @@ def evaluate(
         if LOG.isEnabledFor(record.levelno):
             LOG.handle(record)
     return recording
+
+
+def different() -> list[str]:
+    """The stacks that differ in more than numbers and names: of those alike the last one alone."""
+    return [stack for stack in stacks() if stack not in ALIKE[:-1]]
 
 
 @contextmanager
