@@ -5,10 +5,12 @@ Pulumi's classes for the first one takes five.
 import hashlib
 import logging
 import pickle
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from support import run
 
 from recording import evaluate as program
@@ -40,6 +42,16 @@ def evaluate(
         if LOG.isEnabledFor(record.levelno):
             LOG.handle(record)
     return recording
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """What the program's tools evaluate within the block is evaluated once a run, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in [*sys.modules.items()]:
+            if name.startswith("tools.") and vars(module).get("evaluate") is program.evaluate:
+                patch.setattr(module, "evaluate", evaluate)
+        yield
 
 
 def different() -> list[str]:
