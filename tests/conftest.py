@@ -2,6 +2,7 @@
 stands before it.
 """
 
+import gc
 import os
 import re
 import sys
@@ -77,6 +78,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     # Each worker has its own folder in one that all share; pytest names them to fixtures alone.
     own: Path = session.config._tmp_path_factory.getbasetemp()
     run.begin((own if run.worker() == run.ALONE else own.parent) / "shared")
+
+
+def pytest_collection_finish() -> None:
+    # What was read by now stays: to look for garbage among it took a part of each test's time.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

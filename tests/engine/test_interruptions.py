@@ -1,4 +1,7 @@
-"""An `up` that is interrupted, killed or refused in the middle, and the one after it."""
+"""An `up` that is interrupted, killed or refused in the middle, and the one after it.
+
+What is stopped are processes as everywhere; what comes after them is forked, as in other tests.
+"""
 
 import asyncio
 import signal
@@ -8,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.engine import Site, lines, needs_engine, site
+from support.engine import Site, fork, lines, needs_engine, site
 from support.leftovers import inventory
 
 from local.engine.cli import QUIET
@@ -43,6 +46,7 @@ async def test_after_ctrl_c_the_next_up_completes_the_stack(tmp_path: Path) -> N
         await _stopped_in_the_middle(here, signal.SIGINT)
         assert not (await here.state())["deployment"].get("pending_operations")
 
+        fork(here.workspace)
         await here.do("up", *QUIET)
         await here.do("destroy", *QUIET)
         assert inventory(here.moto) == nothing, "and nothing was made twice"
@@ -56,6 +60,7 @@ async def test_after_a_kill_the_next_up_completes_the_stack(tmp_path: Path) -> N
         await _stopped_in_the_middle(here, signal.SIGKILL)
         await here.configure()
 
+        fork(here.workspace)
         await here.do("up", *QUIET)
         await here.do("destroy", *QUIET)
         assert inventory(here.moto) == nothing, "and nothing was made twice"

@@ -5,16 +5,21 @@ Pulumi's classes for the first one takes five.
 import hashlib
 import logging
 import pickle
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from support import run
 
 from recording import evaluate as program
 from recording.engine import Backend
 from recording.model import Recording
+from recording.shipped import stacks
 
+# It declares what prod does, with other numbers and names: a test of components/ says so.
+ALIKE = ("dev", "prod")
 LOG = logging.getLogger("recording.engine")
 
 
@@ -37,6 +42,21 @@ def evaluate(
         if LOG.isEnabledFor(record.levelno):
             LOG.handle(record)
     return recording
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """What the program's tools evaluate within the block is evaluated once a run, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in [*sys.modules.items()]:
+            if name.startswith("tools.") and vars(module).get("evaluate") is program.evaluate:
+                patch.setattr(module, "evaluate", evaluate)
+        yield
+
+
+def different() -> list[str]:
+    """The stacks that differ in more than numbers and names: of those alike the last one alone."""
+    return [stack for stack in stacks() if stack not in ALIKE[:-1]]
 
 
 @contextmanager

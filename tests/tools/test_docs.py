@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import recordings
 
 from recording.model import ROOT
 from tools import readme
@@ -21,6 +22,13 @@ STORIES = [f"{epic}-00{n}" for epic, last in STORIES_OF_EPIC.items() for n in ra
 STATES = {"done", "partly", "open"}
 ROW = re.compile(r"^\| ([A-Z0-9]+-\d{3}) \| (\w+) \| (.*) \|$", re.MULTILINE)
 README_LINES = 180
+
+
+@pytest.fixture(scope="module", autouse=True)
+def evaluated_once() -> Iterator[None]:
+    """The tables of many pages are of the same stacks."""
+    with recordings.shared():
+        yield
 
 
 # --- stories

@@ -289,7 +289,7 @@ def _check(world: World) -> None:
     assert world.aws.named() <= known, "the alias names versions that are there"
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(

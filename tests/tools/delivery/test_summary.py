@@ -1,6 +1,7 @@
 """What a deployment says when it is over."""
 
 import pytest
+from support.recordings import evaluate
 
 from recording.model import ROOT
 from tools.delivery import summary
@@ -61,7 +62,6 @@ def test_where_it_cannot_be_compared_it_says_so(before: str, line: str) -> None:
 
 def test_only_the_routers_code_is_no_reason_for_pulumi() -> None:
     from recording.differences import Change, Property
-    from recording.evaluate import evaluate
 
     dev = evaluate("dev")
     function = "aws:lambda/function:Function"
