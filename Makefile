@@ -158,7 +158,7 @@ dashboard-picture: setup-dev ## Draw the dashboard (docs/dashboard.png) from hal
 	@$(RUN) -m tools.dashboard_picture
 
 console-pictures: setup-dev ## Take the console's main states as screenshots into docs/ (needs chromium)
-	@TLFIF_PICTURES=docs $(RUN) -m pytest -q tests/gui/console/test_looks.py $(ARGS)
+	@TLFIF_PICTURES=docs $(WITH_ARGS) pytest -q tests/gui/console/test_looks.py
 
 docs: setup-local ## Rewrite the generated tables of README and docs/
 	@$(RUN) -m tools.readme

@@ -24,6 +24,8 @@ BENCHES = {
     "month": ("seeds", 1),
     "weeks": ("weeks", 1),
 }
+# Which are in a folder of their own.
+FRONTS = ("bridge", "console")
 
 
 def main() -> int:
@@ -47,7 +49,8 @@ def main() -> int:
         # One that is named runs as its figures are published, unless told otherwise.
         number = args.how_many or (None if args.name else brief)
         print(f"== {name}" + (f", {number} {what}" if number else ""), flush=True)
-        argv = [sys.executable, "-m", f"bench.{name}", *([str(number)] if number else []), *more]
+        module = f"bench.fronts.{name}" if name in FRONTS else f"bench.{name}"
+        argv = [sys.executable, "-m", module, *([str(number)] if number else []), *more]
         failed += subprocess.run(argv).returncode != 0
     return 1 if failed else 0
 

@@ -238,6 +238,7 @@ def test_a_chat_outlives_ctrl_c_and_ends_with_ctrl_d(
     api.replies = [partial(reply, "done", "Rome.")]
     ada.types("\x1b[200~Three\nfour\x1b[201~\n")
     ada.sees(r"Rome\.")
+    ada.sees("> ")
     ada.types(CTRL_D)
     assert ada.leaves() == 0
     first, second, third = api.bodies()

@@ -24,7 +24,7 @@ INTERNAL = {
     "tools.bake_check.engine",
 }
 # What it does not know is another's: pytest's, or a module's.
-HANDS_ON = {"tools.delivery.push_test", "tools.words"}
+HANDS_ON = {"tools.delivery.push_test", "tools.fronts.bridge", "tools.words"}
 COMMANDS = sorted(
     {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")

@@ -74,14 +74,14 @@ def test_a_local_clouds_cognito_is_where_every_command_finds_it(
 @pytest.mark.parametrize(
     ("outputs", "says"),
     [
-        ({**OUTPUTS, "api_url": None}, "stack dev has no output api_url; is it deployed?"),
-        ({**OUTPUTS, "user_pool_client_id": ""}, "has no output user_pool_client_id"),
-        ({}, "has no output api_url"),
-        ([], "has no output api_url"),
-        ({**OUTPUTS, "user_pool_id": "Abc"}, "output user_pool_id 'Abc' is no user pool's id"),
-        ({**OUTPUTS, "user_pool_id": 7}, "output user_pool_id '7' is no user pool's id"),
-        ({**OUTPUTS, "api_url": "nowhere"}, "apiUrl 'nowhere' is no address of an API"),
-        ({**OUTPUTS, "api_url": ["x"]}, "apiUrl ['x'] is no address of an API"),
+        ({**OUTPUTS, "api_url": None}, "api_url"),
+        ({**OUTPUTS, "user_pool_client_id": ""}, "user_pool_client_id"),
+        ({}, "api_url"),
+        ([], "gave no stack outputs: it is a list"),
+        ({**OUTPUTS, "user_pool_id": "Abc"}, "user_pool_id = 'Abc', from "),
+        ({**OUTPUTS, "user_pool_id": 7}, "user_pool_id = 7, from "),
+        ({**OUTPUTS, "api_url": "nowhere"}, "api_url = 'nowhere', from "),
+        ({**OUTPUTS, "api_url": ["x"]}, "api_url = ['x'], from "),
         ({**OUTPUTS, "api_url": "http://example.org"}, "would have tokens sent in clear"),
     ],
 )

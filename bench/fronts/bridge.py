@@ -5,14 +5,13 @@ it comes, and a stream of the bridge's. Cold begins with the node off and has it
 without EC2's own 20 to 30 s. The sample is what the caller sees: from before the post to the first
 text.
 
-    python -m bench.bridge [rounds]
+    python -m bench.fronts.bridge [rounds]
 """
 
 import asyncio
 import json
 import socket
 import statistics
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from bench.arguments import how_many
 from gui.bridge.app import MODEL, Access, Bridge
 from gui.bridge.stack.api import Api
 from gui.bridge.stack.cognito import SignIn
@@ -144,4 +144,4 @@ async def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5))
+    asyncio.run(main(how_many(__doc__, "rounds", 5)))

@@ -3,18 +3,18 @@
 A browser opens it in a new profile each time, as `make console` serves it. First paint is what the
 browser itself measures: from the navigation to the first pixels that are not background.
 
-    python -m bench.console [times]
+    python -m bench.fronts.console [openings]
 """
 
 import asyncio
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 from playwright.async_api import Browser, async_playwright
 
+from bench.arguments import how_many
 from bench.figures import percentiles, table
 from gui.site import Configuration, Site, write
 
@@ -67,7 +67,7 @@ async def _look(browser: Browser, url: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    times = int(sys.argv[1]) if len(sys.argv) > 1 else TIMES
+    times = how_many(__doc__, "openings", TIMES)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "console"
         write(folder, CONFIGURATION)

@@ -1,0 +1,1 @@
+"""The fronts: how soon they show something."""
