@@ -11,6 +11,7 @@ from support.users import LONG, WAIT_S, Reply, User
 from gui.client import FINAL, Job
 from local.aws.records import Call
 from local.cloud import LocalCloud
+from local.node.node import LocalNode
 from tlfif import names
 
 # The `cloud` fixture's.
@@ -29,6 +30,15 @@ async def until_state(cloud: LocalCloud, wanted: str) -> None:
         return await state(cloud) == wanted
 
     await eventually(so, WAIT_S)
+
+
+async def until_off(node: LocalNode) -> None:
+    """Returns when a node's supervisord, too, knows that none of its processes runs."""
+
+    async def so() -> bool:
+        return node.pids == {}
+
+    await eventually(so)
 
 
 async def busy(ada: User) -> list[Job]:

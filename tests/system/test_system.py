@@ -20,6 +20,7 @@ from support.system import (
     forgotten,
     one_final_reply,
     sub,
+    until_off,
     until_state,
 )  # fmt: skip
 from support.users import User
@@ -224,7 +225,7 @@ async def test_stop_cancels_everything_and_stops_the_node_until_somebody_asks_ag
     assert answer == {"status": "stopping", "jobs": SLOTS + 1, "nodes": 1}
     await until_state(cloud, "stopped")
     await until_gone(processes.values())
-    assert up.pids == {}
+    await until_off(up)
     for job in jobs:
         final = one_final_reply(cloud, job)
         assert (final["status"], final["reason"]) == ("cancelled", "stopped")
@@ -267,4 +268,4 @@ async def test_an_idle_node_stops_itself(
     )
     assert (stop.status, count.status) == (200, 200)
     await until_gone(processes.values())
-    assert up.pids == {}
+    await until_off(up)
