@@ -6,6 +6,7 @@ Run as `python -m support.fuller_moto`, with the server's own arguments.
 import json
 import sys
 import threading
+from collections import OrderedDict
 from typing import Any
 
 from moto.apigateway.models import APIGatewayBackend, RestAPI
@@ -24,6 +25,8 @@ from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.s3.responses import S3Response
 from moto.server import main
 
+# Answers, of the last requests.
+REMEMBERED = 200
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 
 
@@ -32,10 +35,22 @@ def _answer_one_at_a_time() -> None:
     trips over another's change answers 500, and the provider repeats what was done.
     """
     lock, dispatch = threading.RLock(), BaseResponse._dispatch
+    answered: OrderedDict[str, Any] = OrderedDict()
 
-    def dispatch_alone(self: Any, *args: Any, **options: Any) -> Any:
+    def dispatch_alone(self: Any, request: Any, *args: Any, **options: Any) -> Any:
         with lock:
-            return dispatch(self, *args, **options)
+            # A connection may break after the deed: what an SDK sends again under the same id has
+            # the same answer, and is not done twice.
+            sent = request.headers.get("amz-sdk-invocation-id", "")
+            if sent in answered:
+                return answered[sent]
+            answer = dispatch(self, request, *args, **options)
+            failed = isinstance(answer, tuple) and answer[0] in range(500, 600)
+            if sent and not failed:
+                answered[sent] = answer
+            if len(answered) > REMEMBERED:
+                answered.popitem(last=False)
+            return answer
 
     BaseResponse._dispatch = dispatch_alone
 
