@@ -262,7 +262,7 @@ class World:
         looked = looking.look(self.tariff, known, self.metered, self.billed, None, now)
         told = Degree(ledger.degree) if ledger is not None and not dead else Degree.OPEN
         if Degree.TRICKLE in (told, looked.decision.degree):
-            self.trickle_rate = deciding.trickle(self.tariff, looked.spent_usd, now)
+            self.trickle_rate = deciding.trickle(self.tariff, looked.dearest_usd, now)
         else:
             self.trickle_rate = math.inf
 
@@ -287,7 +287,7 @@ class World:
         self.record.published_usd = looked.seen.spent_usd
         self.record.calls["published"] += 1
         if "meter" not in self.guards and looked.seen.decision.degree is Degree.TRICKLE:
-            self.trickle_rate = deciding.trickle(self.tariff, looked.seen.spent_usd, now)
+            self.trickle_rate = deciding.trickle(self.tariff, looked.seen.dearest_usd, now)
         if looked.stop or looked.seen.spent_usd >= self.tariff.cap_usd:
             self._latch()
         self._judge(looked.seen)

@@ -194,29 +194,28 @@ def test_the_stack_closes_by_degrees() -> None:
 
 
 def test_what_is_not_billed_yet_may_be_dearer() -> None:
-    most = spending.most_usd(TARIFF, (15.0, 9.0), None, None, 15.0, NOW)
+    most = spending.dearest_usd((15.0, 9.0), None, 15.0, NOW)
     assert most == pytest.approx(15.9)
     point = [NOW - 25 * HOUR_S, 14.5, 8.8]
     billed = Billed(month=MONTH, at=NOW - 60, actual_usd=14.5, own_usd=15.0, points=[point])
-    confirmed = spending.most_usd(TARIFF, (15.0, 9.0), None, billed, 15.0, NOW)
+    confirmed = spending.dearest_usd((15.0, 9.0), billed, 15.0, NOW)
     assert confirmed == pytest.approx(15.02)
-    dearer = spending.most_usd(TARIFF, (15.0, 9.0), None, billed, 17.0, NOW)
+    dearer = spending.dearest_usd((15.0, 9.0), billed, 17.0, NOW)
     assert dearer == 17.0
 
 
 def test_what_the_counters_do_not_show_yet_is_the_worst() -> None:
     tariff = replace(TARIFF, worst_usd_per_hour={"a": 1.0, "b": 2.0})
     metered = Metered(month=MONTH, at=NOW - 120)
-    late = spending.most_usd(tariff, (1.0, 0.0), metered, None, 1.0, NOW)
+    late = spending.most_usd(tariff, 1.0, metered, NOW)
     assert late == pytest.approx(1 + 3 * 300 / HOUR_S)
     for silent in (None, replace(metered, at=0.0), replace(metered, month="2026-10")):
-        assert spending.most_usd(tariff, (1.0, 0.0), silent, None, 1.0, NOW) == pytest.approx(
-            1 + 3 * 900 / HOUR_S
-        )
+        most = spending.most_usd(tariff, 1.0, silent, NOW)
+        assert most == pytest.approx(1 + 3 * 900 / HOUR_S)
 
 
 def test_a_trickle_is_what_is_left_and_its_reserve_over_the_rest_of_the_month() -> None:
-    each = spending.request_usd(TARIFF)
+    each = spending.request_usd(TARIFF) * (1 + spending.DEARER)
     fixed = TARIFF.fixed_usd
     spent = TARIFF.cap_usd - fixed - 0.30
     begins = deciding.trickle(TARIFF, spent, BEGIN)

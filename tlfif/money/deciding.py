@@ -77,13 +77,13 @@ def left_usd(tariff: Tariff, spent_usd: float, now: float) -> float:
     return tariff.cap_usd - spent_usd - tariff.fixed_usd * (1 - months.elapsed(now))
 
 
-def trickle(tariff: Tariff, spent_usd: float, now: float) -> float:
+def trickle(tariff: Tariff, dearest_usd: float, now: float) -> float:
     """How many requests a second cost no more until the month's end than what is left and the
-    reserve, when everything else is closed.
+    reserve, when everything else is closed, however dear those were that are not billed yet.
     """
-    left = left_usd(tariff, spent_usd, now)
+    left = left_usd(tariff, dearest_usd, now)
     seconds = max(spending.HOUR_S, months.end(now) - now)
-    each = spending.request_usd(tariff)
+    each = spending.request_usd(tariff) * (1 + spending.DEARER)
     return max(0.0, left + RESERVE_USD) / (each * seconds) if each else 0.0
 
 

@@ -21,14 +21,15 @@ MINUTES_S = 300.0
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen: the ledger with it, our own count and its `most`, what is reported, what is to
-    be closed.
+    """What was seen: the ledger with it, our own count and its `most`, what is reported, what it
+    may have cost at its dearest, what is to be closed.
     """
 
     ledger: Ledger
     own_usd: float
     most: spending.Most
     spent_usd: float
+    dearest_usd: float
     decision: Decision
 
 
@@ -60,7 +61,8 @@ def look(
     own = spending.fixed_usd(tariff, reckoned, now) + variable + carried
     spent = spending.spend_usd(own, billed, now)
     most = spending.counted_most(tariff, reckoned, own, variable)
-    most_usd = spending.most_usd(tariff, most, metered, billed, spent, now)
+    dearest = spending.dearest_usd(most, billed, spent, now)
+    most_usd = spending.most_usd(tariff, dearest, metered, now)
     decision = deciding.decide(tariff, most_usd, now)
     then = spending.own_usd(tariff, ledger, metered, ledger.at) + carried
     return Look(
@@ -75,6 +77,7 @@ def look(
         own_usd=own,
         most=most,
         spent_usd=spent,
+        dearest_usd=dearest,
         decision=decision,
     )
 

@@ -93,16 +93,9 @@ def counted_most(tariff: Tariff, ledger: Ledger, own: float, variable: float) ->
     return own + unseen, variable + unseen
 
 
-def most_usd(
-    tariff: Tariff,
-    most: Most,
-    metered: Metered | None,
-    billed: Billed | None,
-    reported: float,
-    now: float,
-) -> float:
-    """What may have been spent at most, which is what decides: what was counted at most, with what
-    may be dearer than we know and is not billed yet, and with what the counters do not show yet.
+def dearest_usd(most: Most, billed: Billed | None, reported: float, now: float) -> float:
+    """What was counted may have cost so much: with what may be dearer than we know and is not
+    billed yet.
     """
     own, variable = most
     found = own + DEARER * variable
@@ -110,11 +103,18 @@ def most_usd(
         actual, own_then, variable_then = billing.covered(billed, now)
         since = own - own_then + DEARER * (variable - variable_then)
         found = min(found, actual + max(0.0, since)) if actual else found
+    return max(found, reported)
+
+
+def most_usd(tariff: Tariff, dearest: float, metered: Metered | None, now: float) -> float:
+    """What may have been spent at most, which is what decides: what was counted at its dearest, and
+    what the counters do not show yet.
+    """
     uncounted_s = LATEST_S
     if metered is not None and metered.month == months.month(now):
         uncounted_s = min(LATEST_S, max(0.0, now - metered.at) + LATE_S)
     late = sum(tariff.worst_usd_per_hour.values()) * uncounted_s / HOUR_S
-    return max(found, reported) + late
+    return dearest + late
 
 
 def rest_usd(tariff: Tariff, now: float) -> float:

@@ -68,7 +68,7 @@ def _ledger(known: Known, now: float) -> Ledger:
 
 def trickle(known: Known, now: float) -> float:
     """How many requests a second are let through, all routes together, until the month ends."""
-    return min(MOST_TRICKLE, deciding.trickle(known.tariff, _look(known, now).spent_usd, now))
+    return min(MOST_TRICKLE, deciding.trickle(known.tariff, _look(known, now).dearest_usd, now))
 
 
 def wanted(closed: Degree, known: Known, now: float) -> dict[str, Throttle]:
