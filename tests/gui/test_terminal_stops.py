@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import threading
@@ -187,9 +188,11 @@ class Person:
         """Waits until the terminal shows it, after what was seen before."""
         while not (found := re.search(pattern, self.seen)):
             try:
+                if not select.select([self.mine], [], [], LIMIT_S)[0]:
+                    raise TimeoutError(f"not in {LIMIT_S} s")
                 self.seen += os.read(self.mine, 4096).decode(errors="replace")
-            except OSError:
-                raise AssertionError(f"no {pattern!r}: {self.seen!r}") from None
+            except OSError as error:
+                raise AssertionError(f"no {pattern!r}: {self.seen!r}: {error}") from None
             while self._theirs:
                 os.close(self._theirs.pop())
         self.seen = self.seen[found.end() :]
