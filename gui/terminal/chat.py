@@ -148,7 +148,8 @@ class Chat:
             # stdout is a file, and no place for it.
             self._screen.tell(prompt)
             prompt = ""
-        return checked_text(input(prompt))
+        with self._stops.looked_for():
+            return checked_text(input(prompt))
 
 
 def edit_lines() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
+_LOOK_S = 0.3
 
 
 class Stopped(KeyboardInterrupt):
@@ -73,6 +74,22 @@ class Stops:
             if self._kept is not None:
                 number, self._kept = self._kept, None
                 raise Stopped(number)
+
+    @contextmanager
+    def looked_for(self) -> Iterator[None]:
+        """While readline waits for a key it hears of a signal that interrupts it, and of one that
+        came a moment before at the next key only: an alarm interrupts it again and again.
+        """
+        if not self._before or not hasattr(signal, "setitimer"):
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
     def _on(self, number: int, _: FrameType | None) -> None:
         self._count += 1

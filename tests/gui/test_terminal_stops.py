@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -252,9 +253,12 @@ def test_a_chat_outlives_ctrl_c_and_ends_with_ctrl_d(
     assert [each["content"] for each in first["messages"]] == ["One"]
 
 
-def test_a_chat_ends_with_sigterm(person: Callable[..., Person]) -> None:
+@pytest.mark.parametrize("moment", range(4))
+def test_a_chat_ends_with_sigterm(moment: int, person: Callable[..., Person]) -> None:
+    """Also when it comes between the prompt and the wait for a key."""
     ada = person("chat")
     ada.sees("> ")
+    time.sleep(moment * 0.001)
     ada.process.terminate()
     assert ada.leaves() == 143
 
