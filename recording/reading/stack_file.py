@@ -29,8 +29,8 @@ def read(stack: str, project_dir: Path) -> dict[str, Any]:
     try:
         written = document.parse(path.read_bytes())
     except OSError as error:
-        said = f"{path.name} cannot be read: {error.strerror}. Put the stack's own file in its"
-        raise SettingsError(f"{said} place: git checkout {path.name}") from None
+        said = f"{path.name} cannot be read: {error.strerror}. Make it a file that"
+        raise SettingsError(f"{said} can be read: chmod u+r {path.name}") from None
     except document.DocumentError as error:
         raise _no_stack_file(path, str(error)) from None
     return _full_keys(path, _configuration(path, written))
@@ -54,8 +54,8 @@ def _configuration(path: Path, written: Any) -> Mapping[str, Any]:
 
 
 def _kind(value: Any) -> str:
-    """What a value is; of a list nothing is shown, which may hold a secret."""
-    return "a list" if isinstance(value, list) else shown(value)
+    """What a value is; of a list and of text nothing is shown, which may be a secret."""
+    return {list: "a list", str: "text"}.get(type(value)) or shown(value)
 
 
 def _misplaced(key: str) -> str:

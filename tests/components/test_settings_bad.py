@@ -241,6 +241,32 @@ def test_a_secret_as_plain_text_is_refused_and_not_shown(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "config",
+    [
+        {"tl-fif:alert": {"pagerDutyUrl": "https://hunter2"}},
+        {"tl-fif:slackWebhookUrl": "https://hunter2"},
+        {"tlfif:pagerDutyUrl": "https://hunter2"},
+        {"tl-fif:gpu": {"slackWebhookUrl": "https://hunter2"}},
+        {"tl-fif:gpu": {"count": {"slackWebhookUrl": "https://hunter2"}}},
+        {"tl-fif:gpu": '{"slackWebhookUrl": "https://hunter2"'},
+        {"tl-fif:gpu.slackWebhookUrl": "hunter2"},
+        {"tl-fif:gpuu.pagerDutyUrl": "hunter2"},
+        {"gpu:slackWebhookUrl": "hunter2"},
+        {"tl-fif": {"alerts": {"pagerDutyUrl": "hunter2"}}},
+        {"tl-fif:tl-fif": {"alerts": {"pagerDutyUrl": "hunter2"}}},
+        {"aws:secret_key": "hunter2"},
+        {"aws:acessKey": "hunter2"},
+        {"awss:secretKey": "hunter2"},
+    ],
+)
+def test_what_may_be_a_secret_under_a_misspelt_key_is_not_shown(config: dict[str, Any]) -> None:
+    said = refused(config)
+    # Without a namespace a file's key has been completed before.
+    assert said is not None or "tl-fif" in config
+    assert "hunter2" not in str(said)
+
+
+@pytest.mark.parametrize(
     ("config", "said"),
     [
         ({"other:key": 1, "pulumi:tags": {}, "aws:profile": "me"}, None),
@@ -249,7 +275,9 @@ def test_a_secret_as_plain_text_is_refused_and_not_shown(key: str) -> None:
         ({'tl-fif:gpu["count"]': 2}, """tl-fif:gpu["count"] = 2: it is one key, and no path"""),
         ({"tl-fif:gpu:count": 2}, "tl-fif:gpu:count = 2: it is one key, and no path"),
         ({"tl-fif:gpu.'": 10**5000}, "tl-fif:gpu.' = a int of 16610 bits: "),
-        ({"tl-fif:ü\n.x": HUGE}, "tl-fif:ü\\n.x = 'xxx"),
+        ({"tl-fif:ü\n.x": HUGE}, "tl-fif:ü\\n.x = [hidden]: "),
+        ({"datadog:alerts": "x", "myorg:model": 1, "random:queue.x": 1, "awsx:region": "x"}, None),
+        ({"awscc:region": "eu-west-1", "aws-native:region": "x"}, None),
         ({"aws:": 1}, "aws: = 1: AWS's provider has no such key."),
         ({"aws:defaultTags.tags": {}}, "aws:defaultTags.tags = {}: AWS's provider has no such key"),
     ],

@@ -128,7 +128,7 @@ def test_keys_are_completed_as_by_the_cli(text: str, config: dict[str, Any], fol
         ("- a", "is no stack file with a map `config`: it is a list"),
         ("7", "it is 7"),
         ("config: [https://hush]", "`config` is a list; indent its keys below it"),
-        ("config: text", "`config` is 'text'; indent"),
+        ("config: text", "`config` is text; indent"),
         ("confg: {aws:region: us-east-1}", "'confg' is no part .* Did you mean config"),
         ("Config: {aws:region: us-east-1}", "'Config' is no part .* Did you mean config"),
         ("tl-fif:gpu: {count: 2}", "'tl-fif:gpu' is no part .*; indent it below `config:`"),
@@ -158,7 +158,7 @@ def test_a_file_that_may_not_be_read_is_refused_by_name(
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "read_bytes", denied)
-    with pytest.raises(SettingsError, match=r"cannot be read: Permission denied\. Put "):
+    with pytest.raises(SettingsError, match=r"cannot be read: Permission denied\. [^\n]* chmod u\+r "):
         stack_file.read("dev", ROOT)
 
 
