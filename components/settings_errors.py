@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_origin
 
 import pulumi
 from pydantic import BaseModel
@@ -152,6 +152,11 @@ def is_secret(field: FieldInfo) -> bool:
     return "SecretStr" in repr(field.annotation)
 
 
+def is_list(field: FieldInfo) -> bool:
+    """Whether a key has a list of values."""
+    return get_origin(field.annotation) is tuple
+
+
 def _fault(
     path: list[str], group: type[BaseModel], field: FieldInfo | None, error: Mapping[str, Any]
 ) -> str:
@@ -166,6 +171,11 @@ def _fault(
         return f"{said}, after removing what is there with: {remove}"
     said = error["msg"].removeprefix("Value error, ")
     wrong = f"{said[0].lower()}{said[1:]}"
+    if is_list(field):
+        first = command.replace(f"{key}'", f"{key}[0]'")
+        remove = f"pulumi config rm --path '{PROJECT}:{key}'"
+        meaning = f"It is {field.description}; the default is none"
+        return f"{wrong}. {meaning}. Remove it with: {remove}, and set each with: {first}"
     meaning = f"It is {field.description}; the default is {field.default!r}"
     return f"{wrong}. {meaning}. Set it with: {command}"
 

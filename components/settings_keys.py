@@ -87,13 +87,14 @@ def no_secret(key: str) -> str:
 
 def in_clear(settings: type[BaseModel], groups: Mapping[str, Any], secret: Collection[str]) -> None:
     """Raises SettingsError for secrets that stand in the configuration as plain text; `groups` has
-    the groups by their names, and `secret` the names of those that are encrypted, in part or whole.
+    the groups by their names, and `secret` what is encrypted, as `alerts.email`; or `alerts`, where
+    nobody knows which of its keys are.
     """
     wrong = [
         f"{group}:{key} = {HIDDEN}: it is a secret, and stands in the stack's file as plain text. "
         f"Set it with: pulumi config set --path --secret '{PROJECT}:{group}.{key}' <value>"
         for group, key, _ in secrets_of(settings, groups)
-        if group not in secret
+        if not {group, f"{group}.{key}"} & {*secret}
     ]
     if wrong:
         raise SettingsError("\n".join(wrong))

@@ -17,6 +17,21 @@ KNOWN = ("config", "encryptionsalt", "secretsprovider", "encryptedkey", "environ
 _OLD = re.compile(r"([^:]*):config:([^:]*)")
 
 
+def project(project_dir: Path) -> str:
+    """The project's name. Raises SettingsError for a Pulumi.yaml that has none."""
+    path = project_dir / "Pulumi.yaml"
+    try:
+        written = document.parse(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"{path.name} cannot be read: {error.strerror}") from None
+    except document.DocumentError as error:
+        raise SettingsError(f"{path.name} is no project's file: {error}") from None
+    name = written.get("name") if isinstance(written, Mapping) else None
+    if not isinstance(name, str) or not name:
+        raise SettingsError(f"{path.name} has no name; put this in it: name: {PROJECT}")
+    return name
+
+
 def read(stack: str, project_dir: Path) -> dict[str, Any]:
     """The configuration as the file has it, what is encrypted too.
 

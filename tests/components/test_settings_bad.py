@@ -41,7 +41,8 @@ def test_a_value_that_no_key_takes_is_refused_in_one_line(key: str, value: Any) 
     for line in said.splitlines():
         assert line.startswith((f"{key} = ", f"{group}:{name} = "))
         assert len(line) < 5 * LONGEST
-        assert f"'tl-fif:{group}.{name}' <value>" in line
+        index = "[0]" if key == "gateway:extraPingCidrs" else ""
+        assert f"'tl-fif:{group}.{name}{index}' <value>" in line
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -60,6 +61,41 @@ def test_a_switch_is_no_number(key: str) -> None:
     said = refused({f"tl-fif:{group}": {name: True}})
     assert said is not None
     assert said.startswith(f"{key} = ")
+
+
+@pytest.mark.parametrize("value", ["yes", "on", "True", "1", 1, 0, 1.0, "y", None, "[]"])
+def test_a_switch_is_true_or_false(value: Any) -> None:
+    said = refused({"tl-fif:gpu": {"spot": value}})
+    assert said is not None
+    assert said.startswith(f"gpu:spot = {value!r}: must be true or false. ")
+
+
+@pytest.mark.parametrize("value", [True, False, "true", "false"])
+def test_a_switch_may_be_the_text_that_the_cli_writes(value: Any) -> None:
+    settings = Settings.parse({**REGION, "tl-fif:gpu": {"spot": value}})
+    assert settings.gpu.spot is (value in (True, "true"))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("10.0.0.0/8", "must be a list, also of one alone. "),
+        (["10.0.0.0/255.255.255.0"], "must be a network such as "),
+        (["10.0.0.0/0.0.0.255"], "must be a network such as "),
+        (["fe80::%eth0/64"], "must be a network such as "),
+        (["10.0.0.0/08"], "must be a network such as "),
+        (["10.0.0.0/33"], "'10.0.0.0/33' does not appear"),
+        (["10.0.0.0/8", "::/0", "10.0.0.0/8"], "has 10.0.0.0/8 twice; keep one of them. "),
+        (["2001:db8::/32", "2001:DB8:0::/32"], "has 2001:DB8:0::/32 twice"),
+    ],
+)
+def test_networks_are_a_list_of_different_ones(value: Any, said: str) -> None:
+    found = refused({"tl-fif:gateway": {"extraPingCidrs": value}})
+    assert found is not None
+    assert found.startswith("gateway:extraPingCidrs = ")
+    assert f": {said}" in found
+    assert "tuple" not in found
+    assert found.endswith("--path 'tl-fif:gateway.extraPingCidrs[0]' <value>")
 
 
 @pytest.mark.parametrize("group", sorted({key.partition(":")[0] for key in KEYS}))

@@ -14,6 +14,7 @@ import pytest
 from components.settings import Settings, SettingsError
 from local import __main__ as local
 from local.commands import demo
+from local.control import NoCloudError
 from local.engine import cli
 from recording import encrypted, preview, shipped
 from recording.evaluate import evaluate
@@ -170,6 +171,14 @@ def test_one_mistake_is_the_same_line_in_every_front(
     assert said("--stack", "dev", by=preview.main) == refusal
     assert [said(*words) for words in COMMANDS] == [refusal] * len(COMMANDS)
     assert by_program(config, monkeypatch) == refusal
+
+
+@pytest.mark.parametrize("line", ["tlfif:gpu: {}", "tl-fif:gpu.count: 2", "aws:regoin: mars"])
+def test_what_is_deployed_can_be_destroyed_whatever_is_wrong_in_its_settings(
+    line: str, write: Callable[[str], dict[str, Any]], said: Said
+) -> None:
+    write(line)
+    assert said("deploy", "destroy") == str(NoCloudError("dev"))
 
 
 @pytest.mark.parametrize("key", ["gpu:count", "budget:capEur", "delivery:branch"])
