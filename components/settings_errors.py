@@ -102,12 +102,12 @@ def shown_at(settings: type[BaseModel], path: Sequence[str], value: Any) -> str:
     """A value in one line, or that it is hidden: text stands there only below a known key that is
     no secret, for anywhere else it may be a secret under a misspelt key.
     """
-    group = group_of(settings, path[0])
-    known = any(
-        path[1:2] == [each.alias] and not is_secret(each) for each in group.model_fields.values()
-    )
-    secret = not known or _has_map(value)
-    return HIDDEN if value == HIDDEN or (secret and _has_text(value)) else shown(value)
+    fields = group_of(settings, path[0]).model_fields.values()
+    field = next((each for each in fields if path[1:2] == [each.alias]), None)
+    if value == HIDDEN or (field and is_secret(field)):
+        return HIDDEN
+    suspect = field is None or _has_map(value)
+    return HIDDEN if suspect and _has_text(value) else shown(value)
 
 
 def _has_map(value: Any) -> bool:

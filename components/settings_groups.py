@@ -62,7 +62,7 @@ class Group(BaseModel):
             # Python would count it as 0 or 1.
             raise ValueError("is a switch, and no switch is wanted here")
         if is_list(field) and not isinstance(value, list | tuple):
-            raise ValueError("must be a list, also of one alone")
+            raise ValueError("must be a list, even of one")
         return value
 
 

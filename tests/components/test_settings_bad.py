@@ -79,7 +79,7 @@ def test_a_switch_may_be_the_text_that_the_cli_writes(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("10.0.0.0/8", "must be a list, also of one alone. "),
+        ("10.0.0.0/8", "must be a list, even of one. "),
         (["10.0.0.0/255.255.255.0"], "must be a network such as "),
         (["10.0.0.0/0.0.0.255"], "must be a network such as "),
         (["fe80::%eth0/64"], "must be a network such as "),
@@ -234,6 +234,14 @@ def test_the_fix_for_a_secret_key_keeps_it_secret(key: str) -> None:
     assert said is not None
     assert said.endswith(f"pulumi config set --path --secret 'tl-fif:{group}.{name}' <value>")
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("key", SECRET_KEYS)
+@pytest.mark.parametrize("value", [70707, [70707], {"a": 70707}])
+def test_no_value_of_a_secret_key_is_shown(key: str, value: Any) -> None:
+    group, name = key.split(":")
+    for config in ({f"tl-fif:{group}": {name: value}}, {f"tl-fif:{group}.{name}": value}):
+        assert "70707" not in str(refused(config))
 
 
 def test_there_are_secret_keys() -> None:
