@@ -77,10 +77,11 @@ class Settings(Group):
     def parse(cls, config: Mapping[str, Any], secret: Collection[str] | None = None) -> Self:
         """Settings from full keys (`tl-fif:gpu`, `aws:region`) to objects or their JSON text.
 
-        `secret` are the full keys that are encrypted where they stand, None if nobody knows.
+        `secret` are the full keys that are encrypted where they stand, or paths such as
+        `tl-fif:alerts.email` where it is known which of a group's keys are; None if nobody knows.
         Raises SettingsError, which shows no value of theirs.
         """
-        decoded = {key: _decode(value) for key, value in config.items()}
+        decoded = {key: decode(value) for key, value in config.items()}
         settings_keys.check(cls, decoded, secret or ())
         prefix = f"{PROJECT}:"
         groups = {
@@ -96,10 +97,12 @@ class Settings(Group):
                 f"region is no key of {PROJECT}; the region is aws:region. Remove it with: "
                 f"pulumi config rm '{prefix}region'"
             )
-        hidden = {key.removeprefix(prefix) for key in secret or ()}
+        encrypted = {key.removeprefix(prefix) for key in secret or ()}
         try:
             settings = cls.model_validate({**groups, "region": region})
         except ValidationError as error:
+            # As under Pulumi's engine, which says only that there is a secret in a group.
+            hidden = {key.partition(".")[0] for key in encrypted}
             raise explained(cls, error.errors(), hidden) from None
         settings._check_priced()
         settings._check_together()
@@ -108,7 +111,7 @@ class Settings(Group):
         settings._check_lane()
         settings._check_delivery()
         if secret is not None:
-            settings_keys.in_clear(cls, groups, hidden)
+            settings_keys.in_clear(cls, groups, encrypted)
         return settings
 
     def _check_priced(self) -> None:
@@ -280,7 +283,8 @@ def _stack_config() -> tuple[dict[str, Any], list[str]]:
     return passed, [*pulumi.runtime.get_config_secret_keys_env(), *secret]
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
+    """What a value's JSON text says; any other value as it is."""
     if not isinstance(value, str):
         return value
     try:

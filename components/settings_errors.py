@@ -1,8 +1,8 @@
 """What is wrong with the configuration, in one line a mistake: the key, the value and the fix."""
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_origin
 
 import pulumi
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 PROJECT = "tl-fif"
 LONGEST = 120
+HIDDEN = "[hidden]"
 # Keys that there were, and what there is in their place.
 REPLACED = {
     "delivery:pipeline": "It is gone: a stack has a delivery pipeline when delivery:connectionArn "
@@ -97,15 +98,45 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
+def shown_at(settings: type[BaseModel], path: Sequence[str], value: Any) -> str:
+    """A value in one line, or that it is hidden: text stands there only below a known key that is
+    no secret, for anywhere else it may be a secret under a misspelt key.
+    """
+    fields = group_of(settings, path[0]).model_fields.values()
+    field = next((each for each in fields if path[1:2] == [each.alias]), None)
+    if value == HIDDEN or (field and is_secret(field)):
+        return HIDDEN
+    suspect = field is None or _has_map(value)
+    return HIDDEN if suspect and _has_text(value) else shown(value)
+
+
+def _has_map(value: Any) -> bool:
+    return any(isinstance(each, Mapping) for each in _parts(value))
+
+
+def _has_text(value: Any) -> bool:
+    """Whether there is anything in a value but numbers and switches, and the keys of maps."""
+    plain = (Mapping, list, tuple, int, float, type(None))
+    return any(not isinstance(each, plain) for each in _parts(value))
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """A value and all that is in it."""
+    left = [value]
+    while left:
+        each = left.pop()
+        yield each
+        left.extend(each.values() if isinstance(each, Mapping) else ())
+        left.extend(each if isinstance(each, list | tuple) else ())
+
+
 def _explain(settings: type[BaseModel], error: Mapping[str, Any], hidden: Collection[str]) -> str:
     """One pydantic error as `group:key = value: what is wrong; what it means; how to set it`."""
     path = [repr(str(part))[1:-1][:LONGEST] for part in error["loc"]]
     group = group_of(settings, path[0])
     field = next((f for f in group.model_fields.values() if path[1:2] == [f.alias]), None)
-    # What is unknown in a group with a secret may be the secret, under a misspelt key.
-    suspects = [field] if field else group.model_fields.values()
-    secret = path[0] in hidden or any(map(is_secret, suspects))
-    value = "[hidden]" if secret else shown(error["input"])
+    said = shown_at(settings, path[:2], error["input"])
+    value = HIDDEN if path[0] in hidden else said
     return f"{':'.join(path[:2])} = {value}: {_fault(path, group, field, error)}"
 
 
@@ -119,6 +150,11 @@ def group_of(settings: type[BaseModel], name: str) -> type[BaseModel]:
 def is_secret(field: FieldInfo) -> bool:
     """Whether what a key says is kept from every eye."""
     return "SecretStr" in repr(field.annotation)
+
+
+def is_list(field: FieldInfo) -> bool:
+    """Whether a key has a list of values."""
+    return get_origin(field.annotation) is tuple
 
 
 def _fault(
@@ -135,6 +171,11 @@ def _fault(
         return f"{said}, after removing what is there with: {remove}"
     said = error["msg"].removeprefix("Value error, ")
     wrong = f"{said[0].lower()}{said[1:]}"
+    if is_list(field):
+        first = command.replace(f"{key}'", f"{key}[0]'")
+        remove = f"pulumi config rm --path '{PROJECT}:{key}'"
+        meaning = f"It is {field.description}; the default is none"
+        return f"{wrong}. {meaning}. Remove it with: {remove}, and set each with: {first}"
     meaning = f"It is {field.description}; the default is {field.default!r}"
     return f"{wrong}. {meaning}. Set it with: {command}"
 

@@ -16,11 +16,23 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from components import prices
+from components.settings_errors import is_list
 from tlfif import names
 
 
 def _cidr(value: str) -> str:
+    # Python would take a mask for the length, and a zone, which AWS does not.
+    if not re.fullmatch(r"[0-9A-Fa-f.:]+(/(0|[1-9][0-9]{0,2}))?", value):
+        raise ValueError("must be a network such as 192.0.2.0/24 or 2001:db8::/32")
     ip_network(value)
+    return value
+
+
+def _different(value: tuple[str, ...]) -> tuple[str, ...]:
+    networks = [ip_network(each) for each in value]
+    again = [each for n, each in enumerate(value) if networks[n] in networks[:n]]
+    if again:
+        raise ValueError(f"has {again[0]} twice; keep one of them")
     return value
 
 
@@ -39,11 +51,18 @@ class Group(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _switch_where_one_is_wanted(cls, value: Any, info: ValidationInfo) -> Any:
         field = cls.model_fields[info.field_name or ""]
+        if field.annotation is bool:
+            # As YAML 1.2 and Pulumi's CLI have them; pydantic would take `yes` and 1 too.
+            if not (isinstance(value, bool) or value in ("true", "false")):
+                raise ValueError("must be true or false")
+            return value
         if isinstance(value, bool) and field.annotation is not bool:
             # Python would count it as 0 or 1.
             raise ValueError("is a switch, and no switch is wanted here")
+        if is_list(field) and not isinstance(value, list | tuple):
+            raise ValueError("must be a list, even of one")
         return value
 
 
@@ -197,7 +216,9 @@ class QueueSettings(Group):
 class GatewaySettings(Group):
     """The HTTP surface."""
 
-    extra_ping_cidrs: tuple[Annotated[str, AfterValidator(_cidr)], ...] = Field(
+    extra_ping_cidrs: Annotated[
+        tuple[Annotated[str, AfterValidator(_cidr)], ...], AfterValidator(_different)
+    ] = Field(
         default=(),
         # The API's policy, which names each, may have 8,192 bytes.
         max_length=50,

@@ -13,15 +13,18 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from components.settings_errors import (
+    HIDDEN,
     LONGEST,
     PROJECT,
     SettingsError,
     group_of,
     is_secret,
-    shown,
+    shown_at,
 )
 
-PROVIDER, HIDDEN = "aws", "[hidden]"
+PROVIDER = "aws"
+# Namespaces of Pulumi's other packages for AWS, which are like the provider's.
+_OTHERS = ("awsx", "awscc", "aws-iam", "aws-native")
 # Where a path begins within a key: `gpu.count`, `gpu:count`, `gpu["count"]`.
 _PATH = re.compile(r"[.:\[]")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/,-]{0,80}")
@@ -84,13 +87,14 @@ def no_secret(key: str) -> str:
 
 def in_clear(settings: type[BaseModel], groups: Mapping[str, Any], secret: Collection[str]) -> None:
     """Raises SettingsError for secrets that stand in the configuration as plain text; `groups` has
-    the groups by their names, and `secret` the names of those that are encrypted, in part or whole.
+    the groups by their names, and `secret` what is encrypted, as `alerts.email`; or `alerts`, where
+    nobody knows which of its keys are.
     """
     wrong = [
         f"{group}:{key} = {HIDDEN}: it is a secret, and stands in the stack's file as plain text. "
         f"Set it with: pulumi config set --path --secret '{PROJECT}:{group}.{key}' <value>"
         for group, key, _ in secrets_of(settings, groups)
-        if group not in secret
+        if not {group, f"{group}.{key}"} & {*secret}
     ]
     if wrong:
         raise SettingsError("\n".join(wrong))
@@ -113,8 +117,13 @@ def _refusals(settings: type[BaseModel], key: str, value: Any) -> Iterator[str]:
     namespace = key.partition(":")[0]
     judge = {PROJECT: _unnested, PROVIDER: _of_provider, "pulumi": None}.get(namespace, _misspelt)
     if judge and (said := judge(settings, key, value)):
-        shown_value = HIDDEN if _may_hold_secret(settings, key, value) else shown(value)
+        shown_value = shown_at(settings, _path(key), value)
         yield f"{_said(key)} = {shown_value}: {said} {_removal(key)}"
+
+
+def _path(key: str) -> list[str]:
+    """Group and name as a key may have meant them: `tl-fif:gpu.count`, `gpu:count`."""
+    return _PATH.split(key.removeprefix(f"{PROJECT}:"), maxsplit=1)
 
 
 def _removal(key: str) -> str:
@@ -156,14 +165,14 @@ def _misspelt(settings: type[BaseModel], key: str, value: Any) -> str | None:
     group, *inner = _PATH.split(name, maxsplit=1)
     if namespace in groups:
         return f"{said} {_set(settings, f'{PROJECT}:{namespace}.{name}', value)}."
-    if _near(namespace, [PROJECT, PROJECT.replace("-", "")]) or group in groups:
+    if _near(namespace, [PROJECT, PROJECT.replace("-", "")]):
         near = _near(group, groups) or group
         if not inner:
             return f"{said}{_meant(PROJECT, near)}"
         return f"{said} {_set(settings, f'{PROJECT}:{near}.{inner[0]}', value)}."
-    if _near(namespace, [PROVIDER]) and name in _provider_keys():
-        return f"{said}{_meant(PROVIDER, name)}"
-    return None
+    if namespace in _OTHERS or not _near(namespace, [PROVIDER]) or name not in _provider_keys():
+        return None
+    return f"{said}{_meant(PROVIDER, name)}"
 
 
 def _meant(namespace: str, name: str) -> str:
@@ -186,7 +195,7 @@ def _set(settings: type[BaseModel], key: str, value: Any) -> str:
     fields = group_of(settings, group).model_fields.values()
     secret = any(is_secret(each) for each in fields if each.alias == name)
     text = _plain(value)
-    plain = not _may_hold_secret(settings, key, value) and _WORD.fullmatch(text)
+    plain = shown_at(settings, [group, name], value) != HIDDEN and _WORD.fullmatch(text)
     flags = "--path --secret" if secret else "--path"
     return f"Set it with: pulumi config set {flags} {_quoted(key)} {text if plain else '<value>'}"
 
@@ -211,13 +220,3 @@ def _quoted(key: str) -> str:
 def _said(key: str) -> str:
     """A key in a line of bearable length."""
     return repr(key)[1:-1][:LONGEST]
-
-
-def _may_hold_secret(settings: type[BaseModel], key: str, value: Any) -> bool:
-    """Whether a value might be a secret, by any reading of its key."""
-    kinds = {each: group_of(settings, each) for each in _groups(settings)}
-    secretive = [
-        name for name, kind in kinds.items() if any(map(is_secret, kind.model_fields.values()))
-    ]
-    words = re.findall("[a-z]+", key.lower())
-    return value == HIDDEN or any(_near(each, secretive) for each in words)

@@ -47,7 +47,9 @@ def _run(arguments: argparse.Namespace) -> int:
         "pipeline": partial(pipeline.run, began=BEGAN),
     }
     try:
-        shared.require_stack(arguments.stack, whole=arguments.command != "deploy")
+        # What is deployed can be looked at and destroyed, whatever is wrong in its settings by now.
+        deployed = arguments.command == "deploy" and arguments.what in ("refresh", "destroy")
+        shared.require_stack(arguments.stack, whole=not deployed)
         return asyncio.run(_until_told(commands[arguments.command](arguments)))
     except shared.EXPECTED as error:
         print(f"tl-fif: {error}", file=sys.stderr)

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
 from pulumi.runtime.mocks import MockSettings
 
 from components import bundle, costs, settings_keys
 from components.naming import check_stack
-from components.settings import Settings
+from components.settings import Settings, decode
 from components.settings_errors import PROJECT
 from recording import encrypted
 from recording.engine import Backend, Engine, Monitor
@@ -47,9 +46,9 @@ def evaluate(
     the program or the back end raises is raised here. It has a thread and context of its own: call
     it again, or from a running event loop.
     """
-    project = yaml.safe_load((project_dir / "Pulumi.yaml").read_text())["name"]
+    project = stack_file.project(project_dir)
     written = stack_file.read(stack, project_dir)
-    settings, secret = _opened(written, config or {})
+    settings, secret = _checked(written, config or {})
     if project == PROJECT:
         # At once: what the program imports before it reads them takes seconds.
         Settings.parse(settings, secret)
@@ -61,7 +60,9 @@ def evaluate(
 
     def run() -> dict[str, Any]:
         bundle.BUILDS.set(False)
-        pulumi.runtime.set_all_config(_as_text(settings), secret)
+        # As the engine hands them over: by their groups.
+        keys = {path if path in settings else path.partition(".")[0] for path in secret}
+        pulumi.runtime.set_all_config(_as_text(settings), sorted(keys))
         return asyncio.run(_run(project_dir, project, stack, monitor))
 
     with _collecting_no_garbage(), ThreadPoolExecutor(1, thread_name_prefix="pulumi") as pool:
@@ -93,7 +94,7 @@ def stack_region(
 
     Raises FileNotFoundError, and SettingsError for whatever is wrong with the configuration.
     """
-    opened = _opened(stack_file.read(stack, project_dir), config or {})
+    opened = _checked(stack_file.read(stack, project_dir), config or {})
     check_stack(stack)
     return Settings.parse(*opened).region
 
@@ -101,25 +102,37 @@ def stack_region(
 def configuration(
     stack: str, *, project_dir: Path = ROOT, config: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A stack's configuration, with stand-ins for what is encrypted, and keys of `config` instead.
+    """A stack's configuration, with stand-ins for what is encrypted, and keys of `config` instead;
+    whatever is wrong in it.
 
-    Raises FileNotFoundError and SettingsError.
+    Raises FileNotFoundError, and SettingsError for a file that cannot be read.
     """
-    return _opened(stack_file.read(stack, project_dir), config or {})[0]
+    return _opened(stack_file.read(stack, project_dir), config or {})
 
 
-def _opened(
+def _checked(
     written: Mapping[str, Any], config: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    """The configuration with stand-ins and keys of `config`, and which of its full keys are
-    secrets: what is encrypted, and what `config` sets for this once.
+    """The configuration with stand-ins and keys of `config`, and the paths of its secrets: what is
+    encrypted, and what `config` sets for this once.
     """
     settings_keys.check(Settings, written, encrypted.keys(written))
-    settings = merged(encrypted.with_stand_ins(written), config)
+    settings = _opened(written, config)
     prefix = f"{PROJECT}:"
     given = {key.removeprefix(prefix): value for key, value in config.items()}
-    once = [f"{prefix}{group}" for group, *_ in settings_keys.secrets_of(Settings, given)]
-    return settings, [*(key for key in written if encrypted.keys({key: written[key]})), *once]
+    once = [f"{prefix}{group}.{key}" for group, key, _ in settings_keys.secrets_of(Settings, given)]
+    return settings, [*encrypted.keys(written), *once]
+
+
+def _opened(written: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    opened = encrypted.with_stand_ins(written)
+    # `pulumi config set` without `--path` writes a group as one text.
+    groups = {key: _group(value) for key, value in opened.items() if key.startswith(f"{PROJECT}:")}
+    return merged({**opened, **groups}, config)
+
+
+def _group(value: Any) -> Any:
+    return group if isinstance(group := decode(value), Mapping) else value
 
 
 def merged(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:

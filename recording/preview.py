@@ -5,6 +5,7 @@ Pulumi CLI.
 import argparse
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import pulumi
 
 from components import costs
-from components.settings_errors import PROJECT
+from components.settings import Settings
+from components.settings_errors import HIDDEN, PROJECT, shown, shown_at
 from recording import replacing
 from recording.differences import Change, differences
 from recording.evaluate import evaluate
@@ -23,6 +25,8 @@ from recording.revision import RevisionError, evaluating
 
 _SIGNS = {"added": "+", "changed": "~", "replaced": "±", "removed": "-"}
 _SHORT = 90
+# What begins a setting, and is no value that was pasted in its place.
+_NAMED = re.compile(r"[A-Za-z]*(:[A-Za-z]*)?")
 
 
 class SettingError(ValueError):
@@ -240,11 +244,14 @@ def overrides(config: Sequence[str]) -> dict[str, Any]:
         key, equals, text = each.removeprefix(f"{PROJECT}:").partition("=")
         group, colon, name = key.partition(":")
         if not (equals and colon and name):
-            raise SettingError(f"{each!r} is no group:key=value, such as gpu:tlsIngress=true")
+            said = shown(key) if _NAMED.fullmatch(key) else HIDDEN
+            raise SettingError(f"{said} is no group:key=value, such as gpu:tlsIngress=true")
         try:
             value = document.parse(text.encode(errors="surrogateescape"))
         except document.DocumentError as error:
-            raise SettingError(f"{key} = {text!r} is no value: {error}") from None
+            said = shown_at(Settings, [group, name], text)
+            why = "put it in quotes" if said == HIDDEN else error
+            raise SettingError(f"{key} = {said} is no value: {why}") from None
         if group == "aws":
             result[key] = value
         else:

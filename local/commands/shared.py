@@ -43,7 +43,6 @@ def require_stack(stack: str, *, whole: bool) -> None:
     if whole:
         stack_region(stack)
     else:
-        # What is deployed can be destroyed, whatever is wrong in its settings by now.
         configuration(stack)
 
 

@@ -23,6 +23,7 @@ from local.engine import language_host
 from local.engine.recovery import is_pending, known, recover
 from recording.evaluate import configuration
 from recording.model import ROOT
+from recording.reading.stack_file import project
 from recording.shipped import stack_file
 
 # Where tools/engine/build.py leaves the CLI, and what runs a Python program for it.
@@ -106,8 +107,8 @@ class Workspace:
 
     @property
     def name(self) -> str:
-        """The project's name."""
-        return yaml.safe_load((self.project / "Pulumi.yaml").read_text())["name"]
+        """The project's name. Raises SettingsError for a Pulumi.yaml that has none."""
+        return project(self.project)
 
     def prepare(self) -> None:
         """Makes the copy, the folders of state and home, and the plugins; again does no harm."""

@@ -22,6 +22,7 @@ MOST_VALUES = 20_000
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LONGEST_NUMBER = 40
 _TAG = "tag:yaml.org,2002:"
+_WRONG_TAG = "a tag names another kind than its value is of; remove it"
 
 
 class DocumentError(ValueError):
@@ -43,7 +44,7 @@ def parse(content: bytes) -> Any:
     except RecursionError:
         raise DocumentError("it is nested too deeply") from None
     except (AttributeError, LookupError, TypeError, ValueError):
-        raise DocumentError("a tag names another kind than its value is of; remove it") from None
+        raise DocumentError(_WRONG_TAG) from None
     if _is_endless(value):
         raise DocumentError("it holds itself, or too many values; write out what is an alias")
     return value
@@ -93,8 +94,9 @@ class _Loader(Reader, Scanner, Parser, Composer, SafeConstructor, BaseResolver):
         SafeConstructor.__init__(self)
         BaseResolver.__init__(self)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A map whose keys are text, and different ones."""
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A map whose keys are text, and different ones; by what is written, before any merge."""
+        node = super().compose_mapping_node(anchor)
         first: dict[str, int] = {}
         for key, _ in node.value:
             self._require_text(key)
@@ -103,7 +105,22 @@ class _Loader(Reader, Scanner, Parser, Composer, SafeConstructor, BaseResolver):
                 said = f"the key {_shown(key)} is there twice, {before}; keep one of them"
                 raise yaml.MarkedYAMLError(problem=said, problem_mark=key.start_mark)
             first[key.value] = key.start_mark.line + 1
-        return super().construct_mapping(node, deep)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The node's value."""
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise yaml.MarkedYAMLError(problem=_WRONG_TAG, problem_mark=node.start_mark) from None
+
+    def scan_flow_scalar_non_spaces(self, double: bool, start_mark: yaml.Mark) -> list[str]:
+        """A part of a text in quotes, with its escapes."""
+        try:
+            return super().scan_flow_scalar_non_spaces(double, start_mark)
+        except (OverflowError, ValueError):
+            said = "the escape names no character; write the character itself"
+            raise yaml.MarkedYAMLError(problem=said, problem_mark=self.get_mark()) from None
 
     def _require_text(self, key: yaml.Node) -> None:
         wanted = (f"{_TAG}str", f"{_TAG}merge")
@@ -151,7 +168,11 @@ _implied("bool", "true|True|TRUE|false|False|FALSE", "tTfF")
 _implied("null", "~|null|Null|NULL", "~nN")
 _Loader.add_implicit_resolver(f"{_TAG}null", re.compile("$"), [""])
 _implied("merge", "<<", "<")
-_implied("int", "[-+]?(?:[0-9][0-9_]*|0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+)", "-+0123456789")
+_implied(
+    "int",
+    "[-+]?(?:[0-9][0-9_]*|0[xX]_*[0-9a-fA-F][0-9a-fA-F_]*|0[oO]_*[0-7][0-7_]*|0[bB]_*[01][01_]*)",
+    "-+0123456789",
+)
 _implied(
     "float",
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"

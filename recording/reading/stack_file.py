@@ -17,6 +17,21 @@ KNOWN = ("config", "encryptionsalt", "secretsprovider", "encryptedkey", "environ
 _OLD = re.compile(r"([^:]*):config:([^:]*)")
 
 
+def project(project_dir: Path) -> str:
+    """The project's name. Raises SettingsError for a Pulumi.yaml that has none."""
+    path = project_dir / "Pulumi.yaml"
+    try:
+        written = document.parse(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"{path.name} cannot be read: {error.strerror}") from None
+    except document.DocumentError as error:
+        raise SettingsError(f"{path.name} is no project's file: {error}") from None
+    name = written.get("name") if isinstance(written, Mapping) else None
+    if not isinstance(name, str) or not name:
+        raise SettingsError(f"{path.name} has no name; put this in it: name: {PROJECT}")
+    return name
+
+
 def read(stack: str, project_dir: Path) -> dict[str, Any]:
     """The configuration as the file has it, what is encrypted too.
 
@@ -29,8 +44,8 @@ def read(stack: str, project_dir: Path) -> dict[str, Any]:
     try:
         written = document.parse(path.read_bytes())
     except OSError as error:
-        said = f"{path.name} cannot be read: {error.strerror}. Put the stack's own file in its"
-        raise SettingsError(f"{said} place: git checkout {path.name}") from None
+        said = f"{path.name} cannot be read: {error.strerror}. Make it a file that"
+        raise SettingsError(f"{said} can be read: chmod u+r {path.name}") from None
     except document.DocumentError as error:
         raise _no_stack_file(path, str(error)) from None
     return _full_keys(path, _configuration(path, written))
@@ -54,8 +69,8 @@ def _configuration(path: Path, written: Any) -> Mapping[str, Any]:
 
 
 def _kind(value: Any) -> str:
-    """What a value is; of a list nothing is shown, which may hold a secret."""
-    return "a list" if isinstance(value, list) else shown(value)
+    """What a value is; of a list and of text nothing is shown, which may be a secret."""
+    return {list: "a list", str: "text"}.get(type(value)) or shown(value)
 
 
 def _misplaced(key: str) -> str:

@@ -90,7 +90,7 @@ def test_bad_network_names_key_and_value() -> None:
 
 def test_a_group_that_is_no_object_is_explained() -> None:
     message = refusal({"tl-fif:gpu": "g4dn.xlarge"})
-    assert "gpu = 'g4dn.xlarge': gpu is a group of keys" in message
+    assert "gpu = [hidden]: gpu is a group of keys" in message
     assert "pulumi config set --path 'tl-fif:gpu.<key>' <value>" in message
 
 

@@ -41,7 +41,8 @@ def test_a_value_that_no_key_takes_is_refused_in_one_line(key: str, value: Any) 
     for line in said.splitlines():
         assert line.startswith((f"{key} = ", f"{group}:{name} = "))
         assert len(line) < 5 * LONGEST
-        assert f"'tl-fif:{group}.{name}' <value>" in line
+        index = "[0]" if key == "gateway:extraPingCidrs" else ""
+        assert f"'tl-fif:{group}.{name}{index}' <value>" in line
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -60,6 +61,41 @@ def test_a_switch_is_no_number(key: str) -> None:
     said = refused({f"tl-fif:{group}": {name: True}})
     assert said is not None
     assert said.startswith(f"{key} = ")
+
+
+@pytest.mark.parametrize("value", ["yes", "on", "True", "1", 1, 0, 1.0, "y", None, "[]"])
+def test_a_switch_is_true_or_false(value: Any) -> None:
+    said = refused({"tl-fif:gpu": {"spot": value}})
+    assert said is not None
+    assert said.startswith(f"gpu:spot = {value!r}: must be true or false. ")
+
+
+@pytest.mark.parametrize("value", [True, False, "true", "false"])
+def test_a_switch_may_be_the_text_that_the_cli_writes(value: Any) -> None:
+    settings = Settings.parse({**REGION, "tl-fif:gpu": {"spot": value}})
+    assert settings.gpu.spot is (value in (True, "true"))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("10.0.0.0/8", "must be a list, even of one. "),
+        (["10.0.0.0/255.255.255.0"], "must be a network such as "),
+        (["10.0.0.0/0.0.0.255"], "must be a network such as "),
+        (["fe80::%eth0/64"], "must be a network such as "),
+        (["10.0.0.0/08"], "must be a network such as "),
+        (["10.0.0.0/33"], "'10.0.0.0/33' does not appear"),
+        (["10.0.0.0/8", "::/0", "10.0.0.0/8"], "has 10.0.0.0/8 twice; keep one of them. "),
+        (["2001:db8::/32", "2001:DB8:0::/32"], "has 2001:DB8:0::/32 twice"),
+    ],
+)
+def test_networks_are_a_list_of_different_ones(value: Any, said: str) -> None:
+    found = refused({"tl-fif:gateway": {"extraPingCidrs": value}})
+    assert found is not None
+    assert found.startswith("gateway:extraPingCidrs = ")
+    assert f": {said}" in found
+    assert "tuple" not in found
+    assert found.endswith("--path 'tl-fif:gateway.extraPingCidrs[0]' <value>")
 
 
 @pytest.mark.parametrize("group", sorted({key.partition(":")[0] for key in KEYS}))
@@ -200,6 +236,14 @@ def test_the_fix_for_a_secret_key_keeps_it_secret(key: str) -> None:
     assert "hunter2" not in said
 
 
+@pytest.mark.parametrize("key", SECRET_KEYS)
+@pytest.mark.parametrize("value", [70707, [70707], {"a": 70707}])
+def test_no_value_of_a_secret_key_is_shown(key: str, value: Any) -> None:
+    group, name = key.split(":")
+    for config in ({f"tl-fif:{group}": {name: value}}, {f"tl-fif:{group}.{name}": value}):
+        assert "70707" not in str(refused(config))
+
+
 def test_there_are_secret_keys() -> None:
     assert SECRET_KEYS == ["delivery:slackWebhookUrl", "alerts:pagerDutyUrl"]
 
@@ -241,6 +285,32 @@ def test_a_secret_as_plain_text_is_refused_and_not_shown(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "config",
+    [
+        {"tl-fif:alert": {"pagerDutyUrl": "https://hunter2"}},
+        {"tl-fif:slackWebhookUrl": "https://hunter2"},
+        {"tlfif:pagerDutyUrl": "https://hunter2"},
+        {"tl-fif:gpu": {"slackWebhookUrl": "https://hunter2"}},
+        {"tl-fif:gpu": {"count": {"slackWebhookUrl": "https://hunter2"}}},
+        {"tl-fif:gpu": '{"slackWebhookUrl": "https://hunter2"'},
+        {"tl-fif:gpu.slackWebhookUrl": "hunter2"},
+        {"tl-fif:gpuu.pagerDutyUrl": "hunter2"},
+        {"gpu:slackWebhookUrl": "hunter2"},
+        {"tl-fif": {"alerts": {"pagerDutyUrl": "hunter2"}}},
+        {"tl-fif:tl-fif": {"alerts": {"pagerDutyUrl": "hunter2"}}},
+        {"aws:secret_key": "hunter2"},
+        {"aws:acessKey": "hunter2"},
+        {"awss:secretKey": "hunter2"},
+    ],
+)
+def test_what_may_be_a_secret_under_a_misspelt_key_is_not_shown(config: dict[str, Any]) -> None:
+    said = refused(config)
+    # Without a namespace a file's key has been completed before.
+    assert said is not None or "tl-fif" in config
+    assert "hunter2" not in str(said)
+
+
+@pytest.mark.parametrize(
     ("config", "said"),
     [
         ({"other:key": 1, "pulumi:tags": {}, "aws:profile": "me"}, None),
@@ -249,7 +319,9 @@ def test_a_secret_as_plain_text_is_refused_and_not_shown(key: str) -> None:
         ({'tl-fif:gpu["count"]': 2}, """tl-fif:gpu["count"] = 2: it is one key, and no path"""),
         ({"tl-fif:gpu:count": 2}, "tl-fif:gpu:count = 2: it is one key, and no path"),
         ({"tl-fif:gpu.'": 10**5000}, "tl-fif:gpu.' = a int of 16610 bits: "),
-        ({"tl-fif:ü\n.x": HUGE}, "tl-fif:ü\\n.x = 'xxx"),
+        ({"tl-fif:ü\n.x": HUGE}, "tl-fif:ü\\n.x = [hidden]: "),
+        ({"datadog:alerts": "x", "myorg:model": 1, "random:queue.x": 1, "awsx:region": "x"}, None),
+        ({"awscc:region": "eu-west-1", "aws-native:region": "x"}, None),
         ({"aws:": 1}, "aws: = 1: AWS's provider has no such key."),
         ({"aws:defaultTags.tags": {}}, "aws:defaultTags.tags = {}: AWS's provider has no such key"),
     ],

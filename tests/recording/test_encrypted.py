@@ -11,7 +11,7 @@ import yaml
 from components.settings import Settings, SettingsError
 from recording import encrypted, preview
 from recording.engine import SECRET
-from recording.evaluate import evaluate
+from recording.evaluate import configuration, evaluate
 from recording.model import ROOT
 
 SECURE = {"secure": "v1:abc:def=="}
@@ -100,6 +100,33 @@ def test_a_secret_in_clear_is_in_no_recording() -> None:
     url = "https://events.pagerduty.com/integration/0123456789abcdef0123/enqueue"
     recording = evaluate("dev", config={"tl-fif:alerts": {"pagerDutyUrl": url}})
     assert url not in repr(recording)
+
+
+@pytest.mark.parametrize("neighbour", [SECURE, "a@b"])
+def test_a_secret_in_plain_text_is_refused_whatever_its_neighbour_is(
+    neighbour: Any, tmp_path: Path
+) -> None:
+    alerts = {"pagerDutyUrl": "https://hunter2", "email": neighbour}
+    text = yaml.safe_dump({"config": {"aws:region": "us-east-1", "tl-fif:alerts": alerts}})
+    with pytest.raises(SettingsError, match=r"^alerts:pagerDutyUrl = \[hidden\]: it is a secret"):
+        evaluate("dev", project_dir=project(tmp_path, text))
+
+
+def test_a_group_as_json_text_is_set_key_by_key(tmp_path: Path) -> None:
+    gpu = '{"count": 2, "idleMinutes": 7}'
+    text = yaml.safe_dump({"config": {"aws:region": "us-east-1", "tl-fif:gpu": gpu}})
+    config = {"tl-fif:gpu": {"count": 3}}
+    read = configuration("dev", project_dir=project(tmp_path, text), config=config)
+    assert read["tl-fif:gpu"] == {"count": 3, "idleMinutes": 7}
+
+
+@pytest.mark.parametrize("text", ["name: [", "runtime: python", "- a", "x", "", "name: {}"])
+def test_a_project_file_without_a_name_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    project(tmp_path, "config: {aws:region: us-east-1}")
+    (tmp_path / "Pulumi.yaml").unlink()
+    (tmp_path / "Pulumi.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=r"^Pulumi\.yaml (has no name|is no project's)[^\n]*$"):
+        evaluate("dev", project_dir=tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[", "- a", "config: [1]", "config: 7", "x: &a [*a"])

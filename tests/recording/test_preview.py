@@ -135,6 +135,13 @@ def test_a_pull_requests_comment_has_the_changes_and_folds_the_rest(clone: Path)
             ["--config", "tlsIngress"],
             "error: 'tlsIngress' is no group:key=value, such as gpu:tlsIngress=true\n",
         ),
+        (["--config", "pagerDutyUrl:https://x"], "error: [hidden] is no group:key=value"),
+        (
+            ["--config", "alerts:pagerDutyUrl=[https://x"],
+            "error: alerts:pagerDutyUrl = [hidden] is no value: put it in quotes\n",
+        ),
+        (["--config", "gpu:domain=[x"], "error: gpu:domain = '[x' is no value: line 1, "),
+        (["--config", "slackWebhookUrl=x"], "error: 'slackWebhookUrl' is no group:key=value"),
         (
             ["--config", "gpu:tls=true"],
             "error: gpu:tls = True: no such key. Did you mean gpu:tlsIngress? Known keys:",

@@ -33,6 +33,9 @@ LAUGHS = "a0: &a0 [x, x]\n" + "".join(
         ("-.5", -0.5),
         (".inf", math.inf),
         ("1:30", "1:30"),
+        ("0x_", "0x_"),
+        ("-0b_", "-0b_"),
+        ("0x_f", 15),
         ("2026-01-01", "2026-01-01"),
         ("2026-01-01T10:00:00Z", "2026-01-01T10:00:00Z"),
         ("~", None),
@@ -74,7 +77,11 @@ def test_an_editor_of_windows_changes_nothing(content: bytes) -> None:
         (b"a: \x00", "#x0000; remove it"),
         (b"a: !secret x", "line 1, column 4: .*tag '!secret'; remove it"),
         (b"a: !!python/object/apply:os.system [x]", "tag .*; remove it"),
-        (b"a: !!int x", "a tag names another kind"),
+        (b"a: !!int x", "line 1, column 4: a tag names another kind"),
+        (b'a: 1\nb: "\\U00110000"', "line 2, column [0-9]+: the escape names no character"),
+        (b'a: 1\nb: "\\UFFFFFFFF"', "line 2, column [0-9]+: the escape names no character"),
+        (b"a: !!map [b]", "line 1, column 4: expected a mapping"),
+        (b"a: &a {b: 1}\nd: {<<: *a, c: 1, c: 2}", "line 2, .* the key 'c' is there twice"),
         (b"a: 1\n---\nb: 2", "line 2, column 1: but found another document"),
         (b"a: [1", "line 1, column 6"),
         (b"[" * 5000, "it is nested too deeply"),
@@ -88,6 +95,13 @@ def test_what_cannot_be_read_is_one_line_with_its_place_and_the_fix(
     with pytest.raises(document.DocumentError, match=said) as refused:
         document.parse(content)
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_map_is_merged_as_often_as_it_is_named() -> None:
+    text = b"a: &a {b: 1}\nx: {inner: &c {<<: *a, b: 2}}\nd: {<<: *c}\ne: [*c, {<<: [*a, *c]}]"
+    read = document.parse(text)
+    assert (read["x"], read["d"]) == ({"inner": {"b": 2}}, {"b": 2})
+    assert read["e"][0] == {"b": 2}
 
 
 # --- the file
@@ -128,7 +142,7 @@ def test_keys_are_completed_as_by_the_cli(text: str, config: dict[str, Any], fol
         ("- a", "is no stack file with a map `config`: it is a list"),
         ("7", "it is 7"),
         ("config: [https://hush]", "`config` is a list; indent its keys below it"),
-        ("config: text", "`config` is 'text'; indent"),
+        ("config: text", "`config` is text; indent"),
         ("confg: {aws:region: us-east-1}", "'confg' is no part .* Did you mean config"),
         ("Config: {aws:region: us-east-1}", "'Config' is no part .* Did you mean config"),
         ("tl-fif:gpu: {count: 2}", "'tl-fif:gpu' is no part .*; indent it below `config:`"),
@@ -158,7 +172,9 @@ def test_a_file_that_may_not_be_read_is_refused_by_name(
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "read_bytes", denied)
-    with pytest.raises(SettingsError, match=r"cannot be read: Permission denied\. Put "):
+    with pytest.raises(
+        SettingsError, match=r"cannot be read: Permission denied\. [^\n]* chmod u\+r "
+    ):
         stack_file.read("dev", ROOT)
 
 

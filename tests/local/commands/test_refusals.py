@@ -14,6 +14,7 @@ import pytest
 from components.settings import Settings, SettingsError
 from local import __main__ as local
 from local.commands import demo
+from local.control import NoCloudError
 from local.engine import cli
 from recording import encrypted, preview, shipped
 from recording.evaluate import evaluate
@@ -35,8 +36,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "TL-FIF:gpu: {count: 2}": ("TL-FIF:gpu = {", "tl-fif:gpu?", f"{RM} 'TL-FIF:gpu'"),
     "tl-fif:gpuu: {count: 2}": ("gpuu = {", "Did you mean gpu?", "rm --path 'tl-fif:gpuu'"),
     "tl-fif:gpu: {cuont: 2}": ("gpu:cuont = 2: ", "gpu:count?", "rm --path 'tl-fif:gpu.cuont'"),
-    "aws:regoin: mars": ("aws:regoin = 'mars': ", "aws:region?", f"{RM} 'aws:regoin'"),
-    "awss:profile: me": ("awss:profile = 'me': ", "aws:profile?", f"{RM} 'awss:profile'"),
+    "aws:regoin: mars": ("aws:regoin = [hidden]: ", "aws:region?", f"{RM} 'aws:regoin'"),
+    "awss:profile: me": ("awss:profile = [hidden]: ", "aws:profile?", f"{RM} 'awss:profile'"),
     "tl-fif:gpu.count: 2": (
         "tl-fif:gpu.count = 2: ",
         f"{SET} 'tl-fif:gpu.count' 2",
@@ -46,12 +47,12 @@ WRONG: dict[str, tuple[str, ...]] = {
     "gpu:count: 2": ("gpu:count = 2: ", f"{SET} 'tl-fif:gpu.count' 2", f"{RM} 'gpu:count'"),
     "tlfif:gpu.count: 2": ("tlfif:gpu.count = 2: ", f"{SET} 'tl-fif:gpu.count' 2"),
     "tl-fif:gpu: [a]": (
-        "gpu = ['a']: gpu is a group of keys",
+        "gpu = [hidden]: gpu is a group of keys",
         f"{SET} 'tl-fif:gpu.<key>' <value>",
         f"{RM} 'tl-fif:gpu'",
     ),
     "tl-fif:gpu: 7": ("gpu = 7: gpu is a group of keys", f"{RM} 'tl-fif:gpu'"),
-    "tl-fif:gpu: text": ("gpu = 'text': gpu is a group of keys", f"{RM} 'tl-fif:gpu'"),
+    "tl-fif:gpu: text": ("gpu = [hidden]: gpu is a group of keys", f"{RM} 'tl-fif:gpu'"),
     "tl-fif:gpu: {count: [2]}": ("gpu:count = [2]: ", f"{SET} 'tl-fif:gpu.count' <value>"),
     "tl-fif:gpu: {count: 2.5}": ("gpu:count = 2.5: ", f"{SET} 'tl-fif:gpu.count' <value>"),
     "tl-fif:gpu: {count: 0o17}": ("gpu:count = 15: ", f"{SET} 'tl-fif:gpu.count' <value>"),
@@ -170,6 +171,14 @@ def test_one_mistake_is_the_same_line_in_every_front(
     assert said("--stack", "dev", by=preview.main) == refusal
     assert [said(*words) for words in COMMANDS] == [refusal] * len(COMMANDS)
     assert by_program(config, monkeypatch) == refusal
+
+
+@pytest.mark.parametrize("line", ["tlfif:gpu: {}", "tl-fif:gpu.count: 2", "aws:regoin: mars"])
+def test_what_is_deployed_can_be_destroyed_whatever_is_wrong_in_its_settings(
+    line: str, write: Callable[[str], dict[str, Any]], said: Said
+) -> None:
+    write(line)
+    assert said("deploy", "destroy") == str(NoCloudError("dev"))
 
 
 @pytest.mark.parametrize("key", ["gpu:count", "budget:capEur", "delivery:branch"])
