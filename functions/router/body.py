@@ -151,11 +151,13 @@ def _document(raw: str) -> Any:
 
 def _check_fields(document: dict[str, Any]) -> None:
     """Refuses what is no field, at the first of them: a body has room for a million, and the model
-    would collect them all for seconds.
+    would collect them all for seconds. Of messages too many none is looked at.
     """
     _check_known(document, InferRequest, "this request")
     messages = document.get("messages")
-    turns = messages[: names.MAX_MESSAGES] if isinstance(messages, list) else []
+    turns = messages if isinstance(messages, list) else []
+    if len(turns) > names.MAX_MESSAGES:
+        raise _refusal("messages", messages, f"must be {MESSAGES}")
     for number, turn in enumerate(turns):
         if isinstance(turn, dict):
             _check_known(turn, Turn, "a message", f"messages.{number}.")

@@ -68,6 +68,7 @@ BAD_CONVERSATIONS = [
     *(({"messages": bad}, "messages", ARRAY) for bad in (None, [], "x", 5, {"0": USER}, True)),
     ({"messages": [USER] * 101}, "messages", ARRAY),
     ({"messages": [5] * 300_000}, "messages", ARRAY),
+    ({"messages": [USER] * 100 + [dict.fromkeys("abc", 1)]}, "messages", ARRAY),
     *(({"messages": [USER, bad]}, "messages.1", "an object such as") for bad in (None, 5, "x", [])),
     ({"messages": [{}]}, "messages.0.role", "is missing; send system, user or assistant"),
     ({"messages": [{"role": "user"}]}, "messages.0.content", "is missing; send text"),
@@ -141,12 +142,20 @@ def test_a_conversation_of_up_to_six_thousand_bytes_is_accepted(messages: Any) -
     assert request.options() == {"seed": 4}
 
 
-@pytest.mark.parametrize("body", [{"x": 1}, {"messages": [{**USER, "x": 1}]}])
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"x": 1}, "is not a field"),
+        ({"messages": [{**USER, "x": 1}]}, "is not a field"),
+        ({"messages": [USER] * 99 + [{**USER, "x": 1}]}, "is not a field"),
+        ({"messages": [USER] * 100 + [{**USER, "x": 1}]}, ARRAY),
+    ],
+)
 def test_what_is_no_field_is_refused_before_the_model_collects_a_million(
-    body: Any, monkeypatch: pytest.MonkeyPatch
+    body: Any, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requests.InferRequest, "model_validate", None)
-    with pytest.raises(Problem, match="is not a field"):
+    with pytest.raises(Problem, match=why):
         requests.parse(event(body))
 
 
