@@ -30,6 +30,8 @@ ROLE = "system, user or assistant"
 IDLE_MINUTES = f"a whole number from {names.MIN_IDLE_MINUTES} to {names.MAX_IDLE_MINUTES}"
 MESSAGES = f"an array of 1 to {names.MAX_MESSAGES} messages such as [{MESSAGE}]"
 MAX_SEED = 2**31 - 1
+# Up to here a number with a point is the one that was written.
+MAX_EXACT = 2**53
 
 
 def _text(text: str) -> str:
@@ -97,6 +99,14 @@ class InferRequest(BaseModel):
         if value is None:
             wanted = cls.model_fields[str(info.field_name)].description
             raise ValueError(f"is null; send {wanted}, or leave it out")
+        return value
+
+    @field_validator("idle_minutes", "max_tokens", "seed", mode="before")
+    @classmethod
+    def _whole(cls, value: object) -> object:
+        """1.0 and 1e2 are integers in JSON Schema, of which openapi.yaml speaks."""
+        if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT:
+            return int(value)
         return value
 
     def conversation(self) -> list[Message]:

@@ -54,7 +54,10 @@ BAD_BODIES = [
     ({"prompt": "x", "idle_minutes": True}, "idle_minutes", f"{WHOLE} 1 to 30"),
     ({"prompt": "x", "max_tokens": 0}, "max_tokens", f"{WHOLE} 1 to 1024"),
     ({"prompt": "x", "max_tokens": 10**30}, "max_tokens", f"{WHOLE} 1 to 1024"),
-    ({"prompt": "x", "seed": 1.5}, "seed", f"{WHOLE} 0 to 2147483647"),
+    *(
+        (f'{{"prompt": "x", "seed": {bad}}}', "seed", f"{WHOLE} 0 to 2147483647")
+        for bad in ("1.5", "-1.0", "3e9", "1e300", "1e999", "NaN", "true", '"1"')
+    ),
     ('{"prompt": "x", "seed": ' + "9" * 5000 + "}", "body", "too long a number"),
     ('{"prompt": "x", "temperature": NaN}', "temperature", "a number from 0 to 2"),
     ('{"prompt": "x", "temperature": 1e999}', "temperature", "a number from 0 to 2"),
@@ -208,6 +211,14 @@ def test_options_are_those_the_caller_set() -> None:
     request = requests.parse(event({"prompt": "x", "idle_minutes": 3, "temperature": 0, "seed": 4}))
     assert request.idle_minutes == 3
     assert request.options() == {"temperature": 0, "seed": 4}
+
+
+@pytest.mark.story("LAM-002")
+def test_a_number_that_is_whole_is_an_integer_however_it_is_written() -> None:
+    body = '{"prompt": "x", "idle_minutes": 3.0, "max_tokens": 1e2, "seed": -0.0}'
+    request = requests.parse(event(body))
+    assert request.idle_minutes == 3
+    assert json.dumps(request.options()) == '{"max_tokens": 100, "seed": 0}'
 
 
 @pytest.mark.story("LAM-002")
