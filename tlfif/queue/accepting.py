@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tlfif import names
-from tlfif.queue.conversation import Message, dump, size, transcript
+from tlfif.queue.conversation import Message, dump, reading, size, transcript
 from tlfif.queue.lane import Lane, policy
 from tlfif.queue.scripts import Call, pairs
 
@@ -38,7 +38,7 @@ class NewJob:
 
     @property
     def prompt_bytes(self) -> int:
-        """How much there is to read, in UTF-8."""
+        """How long the contents are, in UTF-8."""
         return size(self.messages) if self.messages else len(self.prompt.encode())
 
     def keys(self) -> tuple[str, str, str]:
@@ -126,13 +126,13 @@ def accept(job: NewJob, limits: Limits) -> Call[Accepted | Refused]:
 
 
 def _asked(job: NewJob) -> dict[str, Any]:
-    """What is to be answered; of a conversation, also how long it is without its roles."""
+    """What is to be answered; of a conversation, also how much of it there is to read."""
     if not job.messages:
         return {"prompt": job.prompt}
     return {
         "prompt": transcript(job.messages),
         "messages": dump(job.messages),
-        "bytes": job.prompt_bytes,
+        "bytes": reading(job.messages),
     }
 
 
