@@ -188,8 +188,9 @@ class CpuSettings(Group):
         default=1_500,
         ge=100,
         le=names.MAX_PROMPT_BYTES,
-        description="longer prompts (of a conversation, all its contents), which a processor reads "
-        "slowly, are left to a node where there is one",
+        description="longer prompts (of a conversation, all its contents, and 24 bytes for each "
+        "message after the first), which a processor reads slowly, are left to a node where there "
+        "is one",
     )
     answers_per_month: int = Field(
         default=5_000,

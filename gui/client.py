@@ -8,6 +8,12 @@ It depends on httpx alone, so that it can be copied anywhere, with the three fil
 Every error that leaves it is a ClientError: one line, whatever the server said, without the token.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until the command's own handler is there: Ctrl-C while the rest is imported is no traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import json
 import re
 import sys

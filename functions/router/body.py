@@ -30,6 +30,8 @@ ROLE = "system, user or assistant"
 IDLE_MINUTES = f"a whole number from {names.MIN_IDLE_MINUTES} to {names.MAX_IDLE_MINUTES}"
 MESSAGES = f"an array of 1 to {names.MAX_MESSAGES} messages such as [{MESSAGE}]"
 MAX_SEED = 2**31 - 1
+# Up to here a number with a point is the one that was written.
+MAX_EXACT = 2**53
 
 
 def _text(text: str) -> str:
@@ -99,6 +101,14 @@ class InferRequest(BaseModel):
             raise ValueError(f"is null; send {wanted}, or leave it out")
         return value
 
+    @field_validator("idle_minutes", "max_tokens", "seed", mode="before")
+    @classmethod
+    def _whole(cls, value: object) -> object:
+        """1.0 and 1e2 are integers in JSON Schema, of which openapi.yaml speaks."""
+        if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT:
+            return int(value)
+        return value
+
     def conversation(self) -> list[Message]:
         """Its messages; none of a request with a prompt."""
         return [Message(role=each.role, content=each.content) for each in self.messages or ()]
@@ -151,11 +161,13 @@ def _document(raw: str) -> Any:
 
 def _check_fields(document: dict[str, Any]) -> None:
     """Refuses what is no field, at the first of them: a body has room for a million, and the model
-    would collect them all for seconds.
+    would collect them all for seconds. Of messages too many none is looked at.
     """
     _check_known(document, InferRequest, "this request")
     messages = document.get("messages")
-    turns = messages[: names.MAX_MESSAGES] if isinstance(messages, list) else []
+    turns = messages if isinstance(messages, list) else []
+    if len(turns) > names.MAX_MESSAGES:
+        raise _refusal("messages", messages, f"must be {MESSAGES}")
     for number, turn in enumerate(turns):
         if isinstance(turn, dict):
             _check_known(turn, Turn, "a message", f"messages.{number}.")

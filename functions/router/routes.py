@@ -72,12 +72,13 @@ def infer(services: Services, event: Event, sub: str) -> Response:
         prompt=request.prompt or "",
         messages=request.conversation(),
         idle_minutes=request.idle_minutes or settings.idle_minutes,
+        asked_idle_minutes=request.idle_minutes,
         options=request.options(),
         idempotency_key=_idempotency_key(event),
     )
     answer = _accept(services, job)
     if isinstance(answer, accepting.Refused):
-        raise _refusal(services, answer)
+        raise _refusal(services, job, answer)
     if answer.call:
         services.caller.call(job.id)
     if answer.wake:
@@ -137,7 +138,7 @@ def _estimate_s(boot_ms: int | None) -> float:
     return float(names.BOOT_ETA_S) if boot_ms is None else round(boot_ms / 1000, 1)
 
 
-def _refusal(services: Services, refused: accepting.Refused) -> Problem:
+def _refusal(services: Services, job: accepting.NewJob, refused: accepting.Refused) -> Problem:
     limits = services.limits
     match refused.why:
         case "limited":
@@ -160,7 +161,8 @@ def _refusal(services: Services, refused: accepting.Refused) -> Problem:
             return Problem(503, "lane_unavailable", message, retry_after_s=wait_s)
         case "conflict":
             message = "Idempotency-Key was used for another request; send a new key with a new body"
-            return Problem(400, "invalid_request", message, field="Idempotency-Key")
+            key = job.idempotency_key[:80]
+            return Problem(400, "invalid_request", message, field="Idempotency-Key", value=key)
         case _:
             message = "The job queue answered too late; try again."
             return Problem(503, "queue_unavailable", message, retry_after_s=2)

@@ -54,7 +54,10 @@ BAD_BODIES = [
     ({"prompt": "x", "idle_minutes": True}, "idle_minutes", f"{WHOLE} 1 to 30"),
     ({"prompt": "x", "max_tokens": 0}, "max_tokens", f"{WHOLE} 1 to 1024"),
     ({"prompt": "x", "max_tokens": 10**30}, "max_tokens", f"{WHOLE} 1 to 1024"),
-    ({"prompt": "x", "seed": 1.5}, "seed", f"{WHOLE} 0 to 2147483647"),
+    *(
+        (f'{{"prompt": "x", "seed": {bad}}}', "seed", f"{WHOLE} 0 to 2147483647")
+        for bad in ("1.5", "-1.0", "3e9", "1e300", "1e999", "NaN", "true", '"1"')
+    ),
     ('{"prompt": "x", "seed": ' + "9" * 5000 + "}", "body", "too long a number"),
     ('{"prompt": "x", "temperature": NaN}', "temperature", "a number from 0 to 2"),
     ('{"prompt": "x", "temperature": 1e999}', "temperature", "a number from 0 to 2"),
@@ -68,6 +71,7 @@ BAD_CONVERSATIONS = [
     *(({"messages": bad}, "messages", ARRAY) for bad in (None, [], "x", 5, {"0": USER}, True)),
     ({"messages": [USER] * 101}, "messages", ARRAY),
     ({"messages": [5] * 300_000}, "messages", ARRAY),
+    ({"messages": [USER] * 100 + [dict.fromkeys("abc", 1)]}, "messages", ARRAY),
     *(({"messages": [USER, bad]}, "messages.1", "an object such as") for bad in (None, 5, "x", [])),
     ({"messages": [{}]}, "messages.0.role", "is missing; send system, user or assistant"),
     ({"messages": [{"role": "user"}]}, "messages.0.content", "is missing; send text"),
@@ -141,12 +145,20 @@ def test_a_conversation_of_up_to_six_thousand_bytes_is_accepted(messages: Any) -
     assert request.options() == {"seed": 4}
 
 
-@pytest.mark.parametrize("body", [{"x": 1}, {"messages": [{**USER, "x": 1}]}])
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"x": 1}, "is not a field"),
+        ({"messages": [{**USER, "x": 1}]}, "is not a field"),
+        ({"messages": [USER] * 99 + [{**USER, "x": 1}]}, "is not a field"),
+        ({"messages": [USER] * 100 + [{**USER, "x": 1}]}, ARRAY),
+    ],
+)
 def test_what_is_no_field_is_refused_before_the_model_collects_a_million(
-    body: Any, monkeypatch: pytest.MonkeyPatch
+    body: Any, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requests.InferRequest, "model_validate", None)
-    with pytest.raises(Problem, match="is not a field"):
+    with pytest.raises(Problem, match=why):
         requests.parse(event(body))
 
 
@@ -199,6 +211,14 @@ def test_options_are_those_the_caller_set() -> None:
     request = requests.parse(event({"prompt": "x", "idle_minutes": 3, "temperature": 0, "seed": 4}))
     assert request.idle_minutes == 3
     assert request.options() == {"temperature": 0, "seed": 4}
+
+
+@pytest.mark.story("LAM-002")
+def test_a_number_that_is_whole_is_an_integer_however_it_is_written() -> None:
+    body = '{"prompt": "x", "idle_minutes": 3.0, "max_tokens": 1e2, "seed": -0.0}'
+    request = requests.parse(event(body))
+    assert request.idle_minutes == 3
+    assert json.dumps(request.options()) == '{"max_tokens": 100, "seed": 0}'
 
 
 @pytest.mark.story("LAM-002")

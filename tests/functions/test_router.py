@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urljoin
 
@@ -9,6 +10,7 @@ import pytest
 from support.routes import documented, metrics, only_a_mark_is_left
 from support.world import World, unsigned
 
+from router import handler as router
 from tlfif import names
 from tlfif.queue import scripts, working
 from tlfif.queue.conversation import of
@@ -187,9 +189,27 @@ async def test_an_idempotency_key_repeats_the_first_answer(world: World, node: s
     assert world.queue.xlen(names.STREAM) == 1
     other = await world.infer("Another", **{"Idempotency-Key": "k"})
     assert (other.status, other.body["field"]) == (400, "Idempotency-Key")
+    assert other.body["value"] == "k"
     assert (await world.infer("Hi", sub="bob", **{"Idempotency-Key": "k"})).body[
         "id"
     ] != first.body["id"]
+
+
+async def test_an_idempotency_key_holds_on_a_version_with_another_default(
+    world: World, node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while a canary has another gpu:idleMinutes."""
+    key = {"Idempotency-Key": "k"}
+    first = await world.infer("Hi", **key)
+    old = router.services()
+    new = replace(old, settings=replace(old.settings, idle_minutes=9))
+    with monkeypatch.context() as patch:
+        patch.setattr(router, "services", lambda: new)
+        again = await world.infer("Hi", **key)
+        asked = {"prompt": "Hi", "idle_minutes": 5}
+        other = await world.send("POST", "/infer", asked, **key)
+    assert (again.status, again.body) == (202, first.body)
+    assert (other.status, other.body["field"]) == (400, "Idempotency-Key")
 
 
 async def test_an_idempotency_key_that_cannot_be_one_is_refused(world: World) -> None:

@@ -242,6 +242,9 @@ BODIES = {
     "a wide message": json.dumps(
         {"messages": [HI | {f"f{n}": n for n in range(200_000)}]}
     ).encode(),
+    "a wide message beyond the last": json.dumps(
+        {"messages": [HI] * 100 + [HI | {f"f{n}": n for n in range(200_000)}]}
+    ).encode(),
     "half a surrogate pair in a message": (
         b'{"messages": [{"role": "user", "content": "\\udfff"}]}'
     ),

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -140,6 +141,28 @@ def test_ctrl_c_before_anything_was_accepted_says_so(api: Scripted, url: str) ->
     said = quiet(stopped(process))
     assert (said.code, said.err) == (130, "tl-fif: stopped; nothing was accepted\n")
     assert api.methods() == ["POST"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "err"),
+    [
+        ((), -signal.SIGINT, ""),
+        (("trap '' INT; exec \"$@\"", "sh"), 0, "goes on\n"),
+    ],
+    ids=["heard", "ignored"],
+)
+def test_ctrl_c_while_it_is_being_imported_ends_it_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: tuple[str, ...], code: int, err: str
+) -> None:
+    (tmp_path / "httpx.py").write_text(
+        "import os, signal, sys\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.stderr.write('goes on\\n')\n"
+        "sys.exit(0)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said = ended(started("http://127.0.0.1:9/v1", "Hello", shell=shell))
+    assert (said.code, said.out, said.err) == (code, "", err)
 
 
 @pytest.mark.parametrize("where", ["pipe", "full"])

@@ -133,7 +133,9 @@ def test_an_idempotency_key_repeats_the_first_answer_and_refuses_another_body(
     again = accept(client, new_job(idempotency_key="k"))
     assert (again.id, again.state, again.expires_at) == (first.id, first.state, first.expires_at)
     assert again.wake == 0
-    assert refuse(client, new_job(idempotency_key="k", prompt="Other")).why == "conflict"
+    others = [{"prompt": "Other"}, {"asked_idle_minutes": 5}]
+    for other in others:
+        assert refuse(client, new_job(idempotency_key="k", **other)).why == "conflict"
     assert accept(client, new_job("bob", idempotency_key="k")).id != first.id
 
 

@@ -10,7 +10,7 @@ import redis
 from support.jobs import LANE, UNLIMITED, accept, new_job, read, refuse
 
 from tlfif import names
-from tlfif.queue.conversation import Message, dump, of, size, transcript
+from tlfif.queue.conversation import Message, dump, of, reading, size, transcript
 
 ADA: list[Message] = [
     {"role": "user", "content": "I am Ada."},
@@ -36,6 +36,12 @@ def test_as_one_text_it_says_who_said_what(messages: list[Message], text: str) -
 
 def test_its_size_is_that_of_what_was_said() -> None:
     assert size([{"role": "user", "content": "é"}, {"role": "assistant", "content": "ab"}]) == 4
+
+
+def test_each_message_after_the_first_is_more_to_read() -> None:
+    assert reading(ADA[:1]) == size(ADA[:1]), "as a prompt is"
+    brief: Message = {"role": "user", "content": "x"}
+    assert reading([brief] * 99) == 99 + 98 * 24
 
 
 @pytest.mark.story("LAM-003")
@@ -88,10 +94,12 @@ def test_an_idempotency_key_is_for_one_conversation(client: "redis.Redis") -> No
 @pytest.mark.story("LAM-004")
 @pytest.mark.integration
 def test_the_lane_is_asked_by_how_much_there_is_to_read(client: "redis.Redis") -> None:
-    """Its roles, which the text for older workers spells out, are not counted."""
+    """Its roles, which the text for older workers spells out, are not counted; what the template
+    adds to each message is.
+    """
     suits = []
     for spare in (0, 1):
-        lane = replace(LANE, prompt_bytes=size(ADA) - spare)
+        lane = replace(LANE, prompt_bytes=size(ADA) + 2 * 24 - spare)
         job = new_job(messages=ADA)
         accept(client, job, replace(UNLIMITED, lane=lane))
         suits.append(client.hget(names.job_key(job.id), "lane"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tlfif import names
-from tlfif.queue.conversation import Message, dump, size, transcript
+from tlfif.queue.conversation import Message, dump, reading, size, transcript
 from tlfif.queue.lane import Lane, policy
 from tlfif.queue.scripts import Call, pairs
 
@@ -17,7 +17,8 @@ class NewJob:
     """What the router asks the queue to accept.
 
     Either a `prompt` or `messages`, a conversation. `options` are the model's sampling options;
-    `deadline_ms` (epoch) is when the caller gives up.
+    `deadline_ms` (epoch) is when the caller gives up. `asked_idle_minutes` is what the request
+    says of them, None where `idle_minutes` are the stack's.
     """
 
     id: str
@@ -25,6 +26,7 @@ class NewJob:
     prompt: str = ""
     messages: Sequence[Message] = ()
     idle_minutes: int
+    asked_idle_minutes: int | None = None
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     idempotency_key: str = ""
     deadline_ms: int = 2**53
@@ -36,7 +38,7 @@ class NewJob:
 
     @property
     def prompt_bytes(self) -> int:
-        """How much there is to read, in UTF-8."""
+        """How long the contents are, in UTF-8."""
         return size(self.messages) if self.messages else len(self.prompt.encode())
 
     def keys(self) -> tuple[str, str, str]:
@@ -48,10 +50,11 @@ class NewJob:
     def fingerprint(self) -> str:
         """Equal for equal requests, and for no others.
 
-        The same Idempotency-Key with another body is a mistake of the caller's.
+        The same Idempotency-Key with another body is a mistake of the caller's; with another
+        default of the stack's it is none.
         """
         asked = list(self.messages) or self.prompt
-        body = json.dumps([asked, self.idle_minutes, self.options], sort_keys=True)
+        body = json.dumps([asked, self.asked_idle_minutes, self.options], sort_keys=True)
         return hashlib.sha256(body.encode()).hexdigest()
 
 
@@ -123,13 +126,13 @@ def accept(job: NewJob, limits: Limits) -> Call[Accepted | Refused]:
 
 
 def _asked(job: NewJob) -> dict[str, Any]:
-    """What is to be answered; of a conversation, also how long it is without its roles."""
+    """What is to be answered; of a conversation, also how much of it there is to read."""
     if not job.messages:
         return {"prompt": job.prompt}
     return {
         "prompt": transcript(job.messages),
         "messages": dump(job.messages),
-        "bytes": job.prompt_bytes,
+        "bytes": reading(job.messages),
     }
 
 

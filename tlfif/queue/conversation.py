@@ -4,6 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
+# What a model's chat template adds to a message, in bytes of text of as many tokens.
+TEMPLATE_BYTES = 24
+
 
 class Message(TypedDict):
     """One message of a conversation, as an engine takes it; `role` is system, user or assistant."""
@@ -15,6 +18,13 @@ class Message(TypedDict):
 def size(messages: Sequence[Message]) -> int:
     """How many bytes its contents have together, in UTF-8."""
     return sum(len(each["content"].encode()) for each in messages)
+
+
+def reading(messages: Sequence[Message]) -> int:
+    """How much there is to read, in bytes of a prompt that takes as long: each message but the
+    first brings the words of the template along.
+    """
+    return size(messages) + TEMPLATE_BYTES * (len(messages) - 1)
 
 
 def dump(messages: Sequence[Message]) -> str:
