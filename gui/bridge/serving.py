@@ -39,7 +39,8 @@ async def serve(bridge: Bridge, listener: socket.socket) -> None:
     )
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
-    heard = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    heard = [each for each in SIGNALS if each is not signal.SIGHUP or not ignored]
     for number in heard:
         loop.add_signal_handler(number, told.set)
     running = asyncio.create_task(server.serve([listener]))
