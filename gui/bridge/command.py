@@ -101,6 +101,12 @@ def _check(given: argparse.Namespace) -> None:
             raise CommandError(f"{name} is missing: {fix}")
     given.cognito = given.cognito or f"https://cognito-idp.{given.region}.amazonaws.com/"
     given.api, given.cognito = _url("--api", given.api), _url("--cognito", given.cognito)
+    # As browsers name a page's origin.
+    given.allow_origin = [each.rstrip("/") for each in given.allow_origin]
+    for each in given.allow_host:
+        name, colon, _ = each.partition(":")
+        if colon and not _is_address(each):
+            raise CommandError(f"--allow-host {each} is no name alone: {name}, which has any port")
     if not 0 <= given.port <= 65_535:
         raise CommandError(f"--port {given.port} is none: from 0 to 65535")
     if not _is_loopback(given.host) and not given.expose:
@@ -124,6 +130,13 @@ def _url(name: str, text: str) -> str:
 def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
     except ValueError:
         return False
 

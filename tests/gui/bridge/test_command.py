@@ -59,6 +59,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             "--cognito 'http://…@127.0.0.1:1/' has a user or password",
         ),
         ({"--port": "70000"}, "--port 70000 is none: from 0 to 65535"),
+        ({"--allow-host": "box:8787"}, "--allow-host box:8787 is no name alone: box, which"),
         ({"--host": "0.0.0.0"}, "--host 0.0.0.0 can be reached by others"),
         ({"--host": "example.com"}, "--host example.com can be reached by others"),
         ({"--api": "http://127.0.0.1:1/v1", "--cognito": "http://127.0.0.1:1"}, "Cognito at http"),
@@ -83,6 +84,13 @@ def test_an_environment_that_cannot_be_used_is_one_line(
     err = capsys.readouterr().err
     assert err.startswith("tl-fif: the environment's proxy or certificates cannot be used: ")
     assert err.count("\n") == 1
+
+
+def test_an_origin_is_as_browsers_name_it() -> None:
+    argv = {**GOOD, "--allow-origin": "http://localhost:3000/", "--allow-host": "::1"}
+    given = command._parser().parse_args([part for pair in argv.items() for part in pair])
+    command._check(given)
+    assert given.allow_origin == ["http://localhost:3000"]
 
 
 def test_no_secret_for_loopback_goes_through_a_proxy(

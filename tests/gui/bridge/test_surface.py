@@ -282,6 +282,9 @@ async def test_a_page_may_ask_only_if_it_was_named() -> None:
     access = Access(key=KEY, origins=[page])
     answer = await asked(access, "OPTIONS", **preflight)
     assert answer.headers["access-control-allow-origin"] == page
+    asks = {"Access-Control-Request-Private-Network": "true"}
+    answer = await asked(access, "OPTIONS", **preflight, **asks)
+    assert answer.headers["access-control-allow-private-network"] == "true"
     refused = await asked(access, Origin=page, Authorization="")
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, page)
     other = await asked(access, "OPTIONS", **{**preflight, "Origin": "http://evil.test"})
