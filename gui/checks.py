@@ -20,13 +20,13 @@ _TOKEN = re.compile(r"(Bearer )?[!-~]+")
 _ROUTE = re.compile(r"/(infer(/.*)?|status|stop|ping|queue-health)/*$")
 
 
-def checked_url(text: str) -> str:
-    """The API's URL without a slash at its end. Raises SettingError."""
+def checked_url(text: str, what: str = "the API's URL") -> str:
+    """A URL without a slash at its end; `what` it is. Raises SettingError."""
     url = text.strip()
     if wrong := _wrong_with(url):
         # Neither a user's password nor a query, which may be as secret.
         shown = one_line(re.sub(r"//.*@", "//…@", re.sub(r"[?#].*", "?…", url, flags=re.DOTALL)))
-        raise SettingError(f"the API's URL {shown!r} {wrong}")
+        raise SettingError(f"{what} {shown!r} {wrong}")
     scheme, separator, rest = url.partition("://")
     return f"{scheme.lower()}{separator}{rest}".rstrip("/")
 

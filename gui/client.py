@@ -47,6 +47,8 @@ GRACE_S, SILENCE_S = 5, 120
 # Should the server send no Date: longer than any job waits.
 LONGEST_WAIT_S = 600
 MAX_SERVER_ERRORS = 3
+# A reply may not be readable for so long in a row before that is raised.
+BEAR_S = 30
 # A pause that a 429 may ask for, and for how long it may go on to; a quota's is hours.
 LONGEST_PAUSE_S, THROTTLED_S = 60, 120
 # No moment of a job's is later, in epoch ms.
@@ -150,7 +152,7 @@ class Client:
         """Yields the reply each time it changed; the last one is final. `waiting` is called before
         each pause.
 
-        Three 5xx in a row are raised; a 429 is when it lasts.
+        What fails for 30 s in a row is raised; a 429 is when it lasts.
         """
         seen: object = None
         changed_at = time.monotonic()
@@ -245,19 +247,20 @@ class Client:
 class _Failed:
     """What failed in a row while a reply was asked for."""
 
-    errors: int = 0
+    since: float | None = None
     throttled_s: float = 0.0
 
     def bear(self, error: ClientError, every_s: float) -> float:
         """For how many seconds to pause; raises the error where it is not to be borne."""
         wait_s = getattr(error, "retry_after_s", None) or every_s
+        now = time.monotonic()
         if isinstance(error, ApiError) and error.status == 429:
             self.throttled_s += wait_s
-        else:
-            self.errors += 1
+        elif self.since is None:
+            self.since = now
         if (
             (isinstance(error, ApiError) and error.status < 500 and error.status != 429)
-            or self.errors >= MAX_SERVER_ERRORS
+            or (self.since is not None and now - self.since > BEAR_S)
             or self.throttled_s > THROTTLED_S
             or wait_s > LONGEST_PAUSE_S
         ):
@@ -289,8 +292,13 @@ def sign_in(cognito_url: str, client_id: str, username: str, password: str) -> s
         "Content-Type": "application/x-amz-json-1.1",
     }
     try:
-        said = httpx.post(cognito_url, headers=headers, content=json.dumps(asked).encode())
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        said = httpx.post(
+            cognito_url,
+            headers=headers,
+            content=json.dumps(asked).encode(),
+            trust_env=not is_loopback(cognito_url),
+        )
+    except (ImportError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         why = f"{cognito_url}: {why_none(error, cognito_url)}"
         raise UnreachableError(why, may_have_arrived=True) from error
     answer = Answer(said.status_code, said.headers, said.content)

@@ -2,6 +2,7 @@
 refuses it.
 """
 
+import inspect
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from gui.bridge.stack.outlook import Outlook
 
 MODEL = "tl-fif"
 SURFACE = "/v1/chat/completions, /v1/models and /v1/models/{id}"
+# Chrome asks whether a public page may reach this machine; older starlettes cannot answer.
+_CAN = "allow_private_network" in inspect.signature(CORSMiddleware).parameters
+_PRIVATE: dict[str, Any] = {"allow_private_network": True} if _CAN else {}
 EXPOSED = ("x-request-id", "retry-after", "x-should-retry")
 
 
@@ -64,6 +68,7 @@ class Bridge:
             allow_origins=access.origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
+            **_PRIVATE,
             expose_headers=EXPOSED,
         )
         app = Starlette(

@@ -14,16 +14,17 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import httpx
 
+from gui.answers import SettingError, one_line
 from gui.bridge import keys
 from gui.bridge.app import MODEL, Access, Bridge
 from gui.bridge.errors import UPSTREAM, ApiError, SignInError
 from gui.bridge.serving import serve
 from gui.bridge.stack.api import Api
 from gui.bridge.stack.cognito import SignIn
+from gui.checks import checked_url, is_loopback
 
 PORT = 8787
 NEXT = """tl-fif: {user} is signed in; OpenAI's API is at {url}, model {model}. For clients:
@@ -99,8 +100,13 @@ def _check(given: argparse.Namespace) -> None:
         if not value:
             raise CommandError(f"{name} is missing: {fix}")
     given.cognito = given.cognito or f"https://cognito-idp.{given.region}.amazonaws.com/"
-    for name, url in (("--api", given.api), ("--cognito", given.cognito)):
-        _check_url(name, url)
+    given.api, given.cognito = _url("--api", given.api), _url("--cognito", given.cognito)
+    # As browsers name a page's origin.
+    given.allow_origin = [each.rstrip("/") for each in given.allow_origin]
+    for each in given.allow_host:
+        name, colon, _ = each.partition(":")
+        if colon and not _is_address(each):
+            raise CommandError(f"--allow-host {each} is no name alone: {name}, which has any port")
     if not 0 <= given.port <= 65_535:
         raise CommandError(f"--port {given.port} is none: from 0 to 65535")
     if not _is_loopback(given.host) and not given.expose:
@@ -110,23 +116,27 @@ def _check(given: argparse.Namespace) -> None:
         )
 
 
-def _check_url(name: str, url: str) -> None:
+def _url(name: str, text: str) -> str:
     try:
-        split = urlsplit(url)
-        # The port is judged when it is asked for.
-        scheme, host, _ = split.scheme, split.hostname, split.port
-    except ValueError:
-        scheme, host = "", None
-    if not host or scheme not in ("http", "https"):
-        raise CommandError(f"{name} {url} is no URL: https://…")
-    if scheme == "http" and not _is_loopback(host):
+        url = checked_url(text, name)
+    except SettingError as error:
+        raise CommandError(str(error)) from error
+    if url.startswith("http:") and not is_loopback(url):
         # The token is sent there, or the password.
         raise CommandError(f"{name} {url} is not encrypted: https://, or an address on loopback")
+    return url
 
 
 def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
     except ValueError:
         return False
 
@@ -153,9 +163,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _run(given: argparse.Namespace, key: str, password: str, listener: socket.socket) -> None:
-    limits = httpx.Limits(max_connections=200, max_keepalive_connections=20)
-    async with httpx.AsyncClient(limits=limits) as http:
-        sign_in = SignIn(http, given.cognito, given.client_id, given.user, password)
+    async with _http(given.cognito) as cognito, _http(given.api) as http:
+        sign_in = SignIn(cognito, given.cognito, given.client_id, given.user, password)
         api = Api(http, given.api, sign_in)
         await _try(api, given.api)
         access = Access(
@@ -167,6 +176,16 @@ async def _run(given: argparse.Namespace, key: str, password: str, listener: soc
         bridge = Bridge(api, access, _say, model=given.model)
         print(_help(given, listener), flush=True)
         await serve(bridge, listener)
+
+
+def _http(url: str) -> httpx.AsyncClient:
+    """A client for a URL, without the environment's proxies on loopback: it sends secrets."""
+    limits = httpx.Limits(max_connections=200, max_keepalive_connections=20)
+    try:
+        return httpx.AsyncClient(limits=limits, trust_env=not is_loopback(url))
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        why = f"the environment's proxy or certificates cannot be used: {one_line(error)}"
+        raise CommandError(why) from error
 
 
 async def _try(api: Api, url: str) -> None:

@@ -12,7 +12,8 @@ import uvicorn
 
 from gui.bridge.app import Bridge
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# The last comes when the terminal is closed; under nohup it is ignored, and stays so.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # For the streams to be told, then for the jobs to be cancelled, then for connections to be closed.
 CLOSE_S = 1.0
 
@@ -38,7 +39,9 @@ async def serve(bridge: Bridge, listener: socket.socket) -> None:
     )
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in SIGNALS:
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    heard = [each for each in SIGNALS if each is not signal.SIGHUP or not ignored]
+    for number in heard:
         loop.add_signal_handler(number, told.set)
     running = asyncio.create_task(server.serve([listener]))
     ends = asyncio.create_task(told.wait())
@@ -47,7 +50,7 @@ async def serve(bridge: Bridge, listener: socket.socket) -> None:
         await bridge.close(CLOSE_S)
     finally:
         ends.cancel()
-        for number in SIGNALS:
+        for number in heard:
             loop.remove_signal_handler(number)
         server.should_exit = True
         await running

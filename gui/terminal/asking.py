@@ -62,6 +62,11 @@ class Question:
                 self._screen.say("the prompt may have been accepted; then it runs until it is done")
             raise
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is, or may be, a job that nobody sees any more."""
+        return self._in_doubt or (self.job is not None and not self._is_final)
+
     def _posted(self, prompt: str | Sequence[Message], key: str, patience: Patience) -> Job:
         """The accepted job: the key makes one of all tries."""
         tries, throttled_s = patience.tries, patience.throttled_s

@@ -86,7 +86,7 @@ def _run(given: argparse.Namespace, screen: Screen, stops: Stops) -> int:
             prompt = prompt_of(given.prompt)
             asked = [message("system", system), message("user", prompt)] if system else prompt
             key = given.idempotency_key or str(uuid.uuid4())
-            reply = Question(client, screen, stops).ask(asked, key, patience)
+            reply = _answered(Question(client, screen, stops), asked, key, patience, screen)
         return _ended(reply, given.output, screen)
     except OutputError:
         return FAILED
@@ -95,6 +95,18 @@ def _run(given: argparse.Namespace, screen: Screen, stops: Stops) -> int:
     except ClientError as error:
         screen.say(error)
         return REFUSED
+
+
+def _answered(
+    question: Question, asked: Any, key: str, patience: Patience, screen: Screen
+) -> Reply:
+    """The final reply; of a job that goes on unseen it says how it is found again."""
+    try:
+        return question.ask(asked, key, patience)
+    except ClientError:
+        if question.goes_on:
+            screen.say(f"the same prompt with --idempotency-key {key} finds it again")
+        raise
 
 
 def _ended(reply: Reply, output: Path | None, screen: Screen) -> int:

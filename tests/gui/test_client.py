@@ -100,11 +100,13 @@ def test_a_quota_is_not_waited_for_nor_a_throttle_without_end(
 
 
 @pytest.mark.usefixtures("slept")
-def test_two_failures_in_a_row_are_borne_and_a_third_is_raised() -> None:
-    answers = [*[refusal(503), refusal(502), reply("running")] * 3, reply("done", 2)]
+def test_failures_are_borne_for_30_s_in_a_row_and_then_raised(slept: list[float]) -> None:
+    answers = [*[*[refusal(503), refusal(502)] * 25, reply("running")] * 3, reply("done", 2)]
     assert statuses(JOB, *answers)[-1] == "done"
+    slept.clear()
     with pytest.raises(ApiError, match=r"^503 no: not now"):
-        statuses(JOB, *[refusal(503)] * 3)
+        statuses(JOB, *[refusal(503)] * 62)
+    assert sum(slept) == 30.5
 
 
 @pytest.mark.usefixtures("slept")
@@ -157,7 +159,7 @@ def test_without_a_date_a_job_nobody_took_is_waited_for_longer_than_any_waits(
 def test_a_network_that_fails_says_nothing_about_the_job(failure: Any, error: Any) -> None:
     assert statuses(LATE, failure, failure, reply("done")) == ["done"]
     with pytest.raises(error):
-        statuses(LATE, failure, failure, failure)
+        statuses(LATE, *[failure] * 62)
 
 
 @pytest.mark.usefixtures("slept")

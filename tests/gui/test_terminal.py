@@ -107,9 +107,13 @@ def test_a_refusal_is_3_and_its_last_line_says_what(headless: Headless) -> None:
     assert ended.code == 3
     assert ended.err == "tl-fif: 402 budget_exhausted: spent until Tuesday\n"
     headless.api.posts, headless.api.replies = [accepted], [partial(refusal, 503)]
-    ended = headless.run("Hello")
+    ended = headless.run("--idempotency-key", "k", "Hello")
     assert ended.code == 3
-    assert ended.err.endswith(f"tl-fif: the job goes on: {JOB}\ntl-fif: 503 no: not now\n")
+    assert ended.err.endswith(
+        f"tl-fif: the job goes on: {JOB}\n"
+        "tl-fif: the same prompt with --idempotency-key k finds it again\n"
+        "tl-fif: 503 no: not now\n"
+    )
     headless.api.posts = [httpx.ReadTimeout("slow")]
     ended = headless.run("Hello")
     assert ended.code == 3

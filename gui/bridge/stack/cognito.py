@@ -32,7 +32,8 @@ class SignIn:
 
     async def token(self) -> str:
         """An access token; raises SignInError when there is none that may still be good."""
-        if self._fresh():
+        if self._fresh() or (self._turn.locked() and self._good()):
+            # Whoever renews it keeps nobody else waiting.
             return self._token
         async with self._turn:
             if self._fresh():
@@ -40,8 +41,10 @@ class SignIn:
             try:
                 await self._renew()
             except SignInError:
-                if time.monotonic() >= self._expires_at:
+                if not self._good():
                     raise
+                again_at = time.monotonic() + RENEW_EVERY_S
+                self._renew_at = min(again_at, self._expires_at)
         return self._token
 
     async def renewed(self, refused: str) -> str:
@@ -57,6 +60,9 @@ class SignIn:
 
     def _fresh(self) -> bool:
         return time.monotonic() < self._renew_at
+
+    def _good(self) -> bool:
+        return time.monotonic() < self._expires_at
 
     async def _renew(self) -> None:
         """By the refresh token, or, when that is no good any more, by the password."""

@@ -102,6 +102,33 @@ async def test_while_cognito_is_away_a_token_is_used_to_its_end(
     assert PASSWORD not in str(caught.value)
 
 
+async def test_a_renewal_that_fails_is_tried_anew_after_a_pause_and_keeps_nobody_waiting(
+    stack: ScriptedStack, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stack.client() as http:
+        sign_in = session(http)
+        await sign_in.token()
+        asked, gives_up = [], asyncio.Event()
+
+        async def slow(*_: object, **__: object) -> httpx.Response:
+            asked.append(clock.now)
+            await gives_up.wait()
+            raise httpx.ReadTimeout("")
+
+        monkeypatch.setattr(http, "post", slow)
+        clock.now += 3500
+        first = asyncio.create_task(sign_in.token())
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            assert await asyncio.gather(*(sign_in.token() for _ in range(9))) == ["token-1"] * 9
+        gives_up.set()
+        assert await first == "token-1"
+        for _ in range(20):
+            clock.now += 1
+            await sign_in.token()
+    assert asked == [4500, 4510, 4520]
+
+
 @pytest.mark.parametrize(
     ("status", "answer", "says", "passes"),
     [

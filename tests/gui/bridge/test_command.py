@@ -19,6 +19,7 @@ from support.calls import eventually
 from support.scripted_stack import CLIENT_ID, PASSWORD, USER, ScriptedStack
 
 from gui.bridge import command, keys
+from gui.client import UnreachableError, sign_in
 from local.machine.serving import serving
 from recording.model import ROOT
 
@@ -48,11 +49,17 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     [
         ({"--api": ""}, "--api is missing: "),
         ({"--user": ""}, "--user is missing: "),
-        ({"--api": "ftp://x"}, "--api ftp://x is no URL: https://"),
-        ({"--api": "http://[x"}, "--api http://[x is no URL: https://"),
+        ({"--api": "ftp://x"}, "--api 'ftp://x' has an unknown scheme; "),
+        ({"--api": "http://[x"}, "--api 'http://[x' is none: "),
         ({"--api": "http://example.com/v1"}, "--api http://example.com/v1 is not encrypted"),
         ({"--cognito": "http://10.0.0.1"}, "--cognito http://10.0.0.1 is not encrypted"),
+        ({"--cognito": "https://x_é-.com"}, "--cognito 'https://x_é-.com' is none: "),
+        (
+            {"--cognito": "http://u:hunter2@127.0.0.1:1/"},
+            "--cognito 'http://…@127.0.0.1:1/' has a user or password",
+        ),
         ({"--port": "70000"}, "--port 70000 is none: from 0 to 65535"),
+        ({"--allow-host": "box:8787"}, "--allow-host box:8787 is no name alone: box, which"),
         ({"--host": "0.0.0.0"}, "--host 0.0.0.0 can be reached by others"),
         ({"--host": "example.com"}, "--host example.com can be reached by others"),
         ({"--api": "http://127.0.0.1:1/v1", "--cognito": "http://127.0.0.1:1"}, "Cognito at http"),
@@ -67,6 +74,42 @@ def test_what_cannot_be_is_one_line(
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"tl-fif: {says}")
     assert PASSWORD not in err
+
+
+def test_an_environment_that_cannot_be_used_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    assert command.main([part for pair in GOOD.items() for part in pair]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("tl-fif: the environment's proxy or certificates cannot be used: ")
+    assert err.count("\n") == 1
+
+
+def test_an_origin_is_as_browsers_name_it() -> None:
+    argv = {**GOOD, "--allow-origin": "http://localhost:3000/", "--allow-host": "::1"}
+    given = command._parser().parse_args([part for pair in argv.items() for part in pair])
+    command._check(given)
+    assert given.allow_origin == ["http://localhost:3000"]
+
+
+def test_no_secret_for_loopback_goes_through_a_proxy(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        url = "http://127.0.0.1:1"
+        argv = {**GOOD, "--api": f"{url}/v1", "--cognito": url}
+        assert command.main([part for pair in argv.items() for part in pair]) == 1
+        assert "(ConnectError)" in capsys.readouterr().err
+        with pytest.raises(UnreachableError):
+            sign_in(url, "c", USER, PASSWORD)
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 def test_a_port_that_is_taken_is_said_before_anybody_signs_in(
@@ -125,7 +168,7 @@ async def bridge(outputs: Path, cognito: str) -> AsyncIterator[asyncio.subproces
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_it_serves_until_a_signal_and_cancels_what_runs(
     tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from support.bridges import KEY, Running, request
@@ -13,6 +14,7 @@ from support.calls import eventually
 from support.scripted_stack import Look, ScriptedStack, done, refusal
 
 from gui.bridge.stack import jobs
+from gui.bridge.stack.api import Job
 
 pytestmark = pytest.mark.integration
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -193,3 +195,26 @@ async def test_a_reply_that_does_not_change_any_more_has_expired(
     stack.script = [silent]
     answer = await running.chat()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "expired")
+
+
+@pytest.mark.parametrize(
+    ("estimate_s", "waited_s", "begun", "pause_s"),
+    [
+        (None, 0, False, 0.1),
+        (60, 0, False, 2.0),
+        (60, 49, False, 2.0),
+        (60, 51, False, 0.5),
+        (9, 2, False, 0.25),
+        (60, 0, True, 0.5),
+    ],
+)
+def test_looks_are_rare_while_the_answer_is_far(
+    monkeypatch: pytest.MonkeyPatch,
+    estimate_s: float | None,
+    waited_s: float,
+    begun: bool,
+    pause_s: float,
+) -> None:
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(monotonic=lambda: 100.0 + waited_s))
+    job = Job("id", estimate_s, 0, 100.0)
+    assert jobs._pause_s(job, begun=begun) == pause_s

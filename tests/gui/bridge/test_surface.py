@@ -66,6 +66,7 @@ async def test_while_a_node_wakes_a_stream_says_what_is_done_and_for_how_long(
     running: Running, stack: ScriptedStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gui.bridge.delivery.WAITING_S", 0.0)
+    monkeypatch.setattr("gui.bridge.stack.jobs.FAR_LOOK_S", 0.1)
     stack.estimate, stack.script = 43.4, [*[None] * 4, done("Paris.")]
     text = (await running.chat(stream=True)).text
     comments = [line for line in text.splitlines() if line.startswith(":")]
@@ -282,6 +283,9 @@ async def test_a_page_may_ask_only_if_it_was_named() -> None:
     access = Access(key=KEY, origins=[page])
     answer = await asked(access, "OPTIONS", **preflight)
     assert answer.headers["access-control-allow-origin"] == page
+    asks = {"Access-Control-Request-Private-Network": "true"}
+    answer = await asked(access, "OPTIONS", **preflight, **asks)
+    assert answer.headers["access-control-allow-private-network"] == "true"
     refused = await asked(access, Origin=page, Authorization="")
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, page)
     other = await asked(access, "OPTIONS", **{**preflight, "Origin": "http://evil.test"})
