@@ -76,18 +76,19 @@ export function steps(status) {
 }
 
 // Seconds until a node is ready, null if unknown; `sinceS` is how long ago the job was accepted. By
-// the latest step of this boot and what the last took from there; before, by the 90th percentile.
+// the latest step of this boot and what the last took from there; before, by all that it took.
 export function nodeReadyInS(job, status, { serverMs, sinceS }) {
   if (status.node === "ready") return 0;
   const node = booting(status);
   const told = lanePromised(job, status) ? null : number(job.estimate);
   const promised = told ?? number(status.estimate) ?? number(job.eta);
-  if (!node || serverMs === null) return promised === null ? null : promised - sinceS;
+  const readyS = number(status.last_boot?.ready);
+  const whole = readyS || promised;
+  if (!node || serverMs === null) return whole === null ? null : whole - sinceS;
   const runs = (serverMs - node.timings.started) / 1000;
   const known = steps(status).filter((step) => step.measuredS !== null);
-  const readyS = status.last_boot && number(status.last_boot.ready);
   const done = known.filter((step) => step.reachedS !== null && step.step !== "ready").at(-1);
-  if (!readyS || !done) return promised === null ? null : promised - runs;
+  if (!readyS || !done) return whole === null ? null : whole - runs;
   const next = known.find((step) => step.reachedS === null && step.measuredS >= done.measuredS);
   const byStep = done.reachedS + readyS - done.measuredS - runs;
   // A step that is late holds the rest up.
