@@ -11,6 +11,7 @@ that the API lets in. It needs Python alone, so that it can be copied with `cons
 
 import gzip
 import json
+import re
 import shutil
 import socket
 import tempfile
@@ -25,6 +26,8 @@ from urllib.parse import urlsplit
 SOURCE = Path(__file__).parent / "console"
 # The history of a browser is its port's: always the same one, where it is free.
 PORTS = range(8765, 8785)
+# Of any port: a tunnel's end may have another than this server.
+HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])((?::\d{1,5})?)", re.ASCII)
 INDEX, CONFIG, PLACEHOLDER = "index.html", "config.json", "{{connect-src}}"
 # Names what was written: nothing else is replaced.
 MANIFEST = ".tl-fif-console"
@@ -187,7 +190,6 @@ class Site:
         self.files: Mapping[str, Content] = {}
         self.policy = self.url = ""
         self.port = 0
-        self.hosts: set[str] = set()
         self.show(folder)
         self._ports = list(ports)
         self._servers: list[_Server] = []
@@ -208,8 +210,6 @@ class Site:
         self._servers = _listen(self, self._ports)
         self.port = self._servers[0].server_address[1]
         self.url = f"http://localhost:{self.port}/"
-        bare = {"localhost", "127.0.0.1", "[::1]"}
-        self.hosts = {f"{name}:{self.port}" for name in bare} | (bare if self.port == 80 else set())
         for server in self._servers:
             threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
         return self
@@ -240,12 +240,13 @@ class _Handler(BaseHTTPRequestHandler):
             # Nobody reads it: it must not be taken for the next request.
             self.close_connection = True
         hosts = self.headers.get_all("Host") or [""]
-        if len(hosts) > 1 or hosts[0].lower() not in site.hosts:
+        host = HOST.fullmatch(hosts[0].lower())
+        if len(hosts) > 1 or not host:
             return self.send_error(421, explain=f"This is {site.url}")
-        if not hosts[0].lower().startswith("localhost"):
+        if host[1] != "localhost":
             # The API lets in http://localhost alone.
             nothing = Content(b"", gzip.compress(b""), TYPES[".txt"], "no-store")
-            return self._send(302, nothing, Location=site.url)
+            return self._send(302, nothing, Location=f"http://localhost{host[2]}/")
         found = site.files.get(self.path.partition("?")[0])
         if found is None:
             return self.send_error(404, explain="There is no such page.")

@@ -5,7 +5,7 @@ const LIMIT_MS = 35_000;
 const RENEWED_MS = 60_000;
 const SHOWN = 400;
 
-/** A refusal: `code` is a row of errors.js, `retryAfterS` what the server asked to wait. */
+// A refusal: `code` is a row of errors.js, `retryAfterS` what the server asked to wait.
 export class Problem extends Error {
   constructor(code, { status = 0, message = "", details = {}, retryAfterS = null } = {}) {
     super(message);
@@ -13,7 +13,7 @@ export class Problem extends Error {
   }
 }
 
-/** The server's time in ms: what it said last, and what has passed since by a steady clock. */
+// The server's time in ms: what it said last, and what has passed since by a steady clock.
 export class ServerClock {
   #ahead = null;
 
@@ -54,7 +54,7 @@ function signedOut({ code = "session_over", message }) {
   throw new Problem(code, { message });
 }
 
-/** Calls the API; each call raises Problem, or the signal's reason when it was aborted. */
+// Calls the API; each call raises Problem, or the signal's reason when it was aborted.
 export class Api {
   #session;
   #fetch;
@@ -70,13 +70,13 @@ export class Api {
     this.#online = online ?? (() => globalThis.navigator?.onLine !== false);
   }
 
-  /** Posts a body once, however often it is sent with this key. */
+  // Posts a body once, however often it is sent with this key.
   infer(body, key, signal) {
     const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
     return this.#call("/infer", { method: "POST", body: JSON.stringify(body), headers, signal });
   }
 
-  /** The reply so far; null while there is none. */
+  // The reply so far; null while there is none.
   async reply(id, signal) {
     try {
       return await this.#call(`/infer/${encodeURIComponent(id)}`, { signal });

@@ -12,7 +12,7 @@ const TICK_MS = 500;
 const NEAR_PX = 120;
 const ONE_AT_A_TIME = "One answer at a time: what you have written is kept until this one ends.";
 
-/** One signed-in person's conversations in this tab. */
+// One signed-in person's conversations in this tab.
 export class Chat {
   #api;
   #store;
@@ -47,6 +47,7 @@ export class Chat {
       hidden: () => document.visibilityState === "hidden",
       keep: (entry) => this.#keep(entry),
       changed: (entry) => this.#changed(entry),
+      complain: (problem) => this.#complain(problem),
     });
     this.#panel = new Panel($("spend"));
     this.#feed = new StatusFeed(api, `tl-fif.status.${api.url}.${sub}`, {
@@ -77,8 +78,6 @@ export class Chat {
     if ($("sure").open) $("sure").close("no");
   }
 
-  // --- what people do
-
   #listen() {
     const { signal } = this.#listening;
     const on = (id, event, act) => $(id).addEventListener(event, act, { signal });
@@ -103,12 +102,13 @@ export class Chat {
     return this.#showConversations();
   }
 
-  /** Asks an entry's question, for the first time or anew. */
+  // Asks an entry's question, for the first time or anew.
   #ask(entry) {
     const entries = this.#entries();
     const { body, dropped } = compose(entries.slice(0, entries.indexOf(entry)), entry.question);
     if (entry.idle) body.idle_minutes = entry.idle;
     Object.assign(entry, { body, dropped, key: crypto.randomUUID(), status: "sending" });
+    entry.doubtful = false;
     Object.assign(entry, { asked: Date.now(), job: null, reply: null, error: null });
     this.#said = "";
     this.#keep(entry);
@@ -164,8 +164,6 @@ export class Chat {
     await this.#open(crypto.randomUUID(), { focus: true });
   }
 
-  // --- conversations
-
   #entries(conversation = this.#current) {
     if (!this.#opened.has(conversation)) {
       this.#opened.set(conversation, this.#store.entries(conversation));
@@ -185,8 +183,16 @@ export class Chat {
   async #resumeOthers() {
     for (const { id } of this.#store.conversations()) {
       if (id === this.#current || !this.#store.entries(id).some(isUnfinished)) continue;
-      if (await this.#claims.take(id)) this.#resume(id);
+      if (!(await this.#claims.take(id))) continue;
+      this.#resume(id);
+      this.#letGo(id);
     }
+  }
+
+  #letGo(id) {
+    if (id === this.#current || this.#entries(id).some(isUnfinished)) return;
+    this.#claims.release(id);
+    this.#opened.delete(id);
   }
 
   #resume(conversation) {
@@ -200,11 +206,7 @@ export class Chat {
     }
     const before = this.#current;
     this.#current = conversation;
-    const busy = this.#entries(before).some(isUnfinished);
-    if (before && before !== conversation && !busy) {
-      this.#claims.release(before);
-      this.#opened.delete(before);
-    }
+    this.#letGo(before);
     this.#store.set("conversation", conversation, { tab: true });
     this.#articles.clear();
     $("history").replaceChildren();
@@ -233,6 +235,7 @@ export class Chat {
       again: (it) => {
         if (this.#running()) return this.#alert(ONE_AT_A_TIME);
         this.#alert("");
+        $("prompt").focus();
         return this.#ask(it);
       },
       edit: ({ question }) => {
@@ -245,8 +248,6 @@ export class Chat {
     $("empty").hidden = true;
   }
 
-  // --- one answer
-
   #running() {
     return this.#entries().find((entry) => this.#answers.run(entry));
   }
@@ -258,6 +259,7 @@ export class Chat {
     const outcome = await following;
     if (!outcome || outcome.how === "left") return;
     this.#countdowns.delete(entry.id);
+    this.#letGo(entry.conversation);
     this.#atEndStill(() => this.#end(entry, outcome));
     this.#feed.hurry({ now: true });
   }
@@ -296,8 +298,6 @@ export class Chat {
     this.#alert("This browser keeps nothing: the conversation is gone when the page is closed.");
   }
 
-  // --- what is shown
-
   #heard(status) {
     this.#status = status;
     this.#panel.show(status);
@@ -323,7 +323,7 @@ export class Chat {
     if ($("alert").textContent !== text) $("alert").textContent = text;
   }
 
-  /** Says something that has happened, in front of what the node does. */
+  // Says something that has happened, in front of what the node does.
   #say(text) {
     this.#said = text;
     this.#showState();
@@ -369,6 +369,7 @@ export class Chat {
     }
     const sentence = this.#phase(entry, run);
     if (!run.since || !this.#status) return article.showWake(sentence, {}, []);
+    if (this.#status.node === "ready") this.#countdowns.delete(entry.id);
     if (!this.#countdowns.has(entry.id)) this.#countdowns.set(entry.id, new Countdown());
     const countdown = this.#countdowns.get(entry.id);
     const known = { serverMs: this.#clock.now(), sinceS: (now - run.since) / 1000 };

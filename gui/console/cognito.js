@@ -5,8 +5,11 @@ import { begin, fromBase64, prove } from "./srp.js";
 const LIMIT_MS = 15_000;
 // A token is renewed this long before it expires, or a tenth of its life if that is less.
 const EARLY_MS = 300_000;
+// What else Cognito says to a renewal passes.
+const OVER = ["NotAuthorizedException", "UserNotFoundException", "PasswordResetRequiredException"];
+const PAUSE_MS = 10_000;
 
-/** Cognito refused, or could not be asked; `code` is a row of errors.js. */
+// Cognito refused, or could not be asked; `code` is a row of errors.js.
 export class SignInError extends Error {
   constructor(code, message) {
     super(message || code);
@@ -14,12 +17,12 @@ export class SignInError extends Error {
   }
 }
 
-/** The claims of a token, unchecked: whoever uses one here got it from Cognito. */
+// The claims of a token, unchecked: whoever uses one here got it from Cognito.
 export function claims(token) {
   return JSON.parse(new TextDecoder().decode(fromBase64(token.split(".")[1])));
 }
 
-/** One person's sign-in. `onClock(ms)` hears what Cognito's clock said when a token was made. */
+// One person's sign-in. `onClock(ms)` hears what Cognito's clock said when a token was made.
 export class Session {
   #config;
   #fetch;
@@ -27,6 +30,7 @@ export class Session {
   #tokens = null;
   #challenge = null;
   #renewing = null;
+  #restsUntil = 0;
 
   constructor(config, { fetch = globalThis.fetch.bind(globalThis), onClock = () => {} } = {}) {
     this.#config = config;
@@ -34,12 +38,12 @@ export class Session {
     this.#onClock = onClock;
   }
 
-  /** The signed-in user's id in the pool; null while nobody is. */
+  // The signed-in user's id in the pool; null while nobody is.
   get sub() {
     return this.#tokens && this.#tokens.sub;
   }
 
-  /** True when a new password is asked for, false when the user is in. Raises SignInError. */
+  // True when a new password is asked for, false when the user is in. Raises SignInError.
   async signIn(email, password) {
     const pair = begin();
     const first = await this.#call("InitiateAuth", {
@@ -52,23 +56,23 @@ export class Session {
     return this.#take(answer, proof.USERNAME);
   }
 
-  /** Ends a sign-in that asked for a new password. Raises SignInError. */
+  // Ends a sign-in that asked for a new password. Raises SignInError.
   async setPassword(password) {
     const { session, user } = this.#challenge;
     const answers = { USERNAME: user, NEW_PASSWORD: password };
     this.#take(await this.#answer("NEW_PASSWORD_REQUIRED", session, answers), user);
   }
 
-  /** Whether the access token has expired, by either of this machine's clocks. */
+  // Whether the access token has expired, by either of this machine's clocks.
   get expired() {
     return !this.#tokens || this.#leftMs() <= 0;
   }
 
-  /** An access token that is good now. Raises SignInError, `session_over` if there is none. */
+  // An access token that is good now. Raises SignInError, `session_over` if there is none.
   async token() {
-    if (this.#tokens && this.#leftMs() > Math.min(EARLY_MS, this.#tokens.lifeMs / 10)) {
-      return this.#tokens.access;
-    }
+    const rests = performance.now() < this.#restsUntil;
+    const early = rests || !this.#tokens ? 0 : Math.min(EARLY_MS, this.#tokens.lifeMs / 10);
+    if (this.#tokens && this.#leftMs() > early) return this.#tokens.access;
     try {
       await this.renew();
     } catch (error) {
@@ -77,7 +81,7 @@ export class Session {
     return this.#tokens.access;
   }
 
-  /** New tokens for the refresh token; several callers share one call. Raises SignInError. */
+  // New tokens for the refresh token; several callers share one call. Raises SignInError.
   async renew() {
     this.#renewing ??= this.#renew().finally(() => {
       this.#renewing = null;
@@ -85,7 +89,7 @@ export class Session {
     return this.#renewing;
   }
 
-  /** Forgets the tokens, and has Cognito forget them too if it can be reached. */
+  // Forgets the tokens, and has Cognito forget them too if it can be reached.
   signOut() {
     const refresh = this.#tokens && this.#tokens.refresh;
     this.#tokens = null;
@@ -103,8 +107,8 @@ export class Session {
       // Somebody may have signed out meanwhile.
       if (this.#tokens) this.#keep(answer.AuthenticationResult, refresh);
     } catch (error) {
-      const asked = ["cognito_unreachable", "offline", "TooManyRequestsException"];
-      if (asked.includes(error.code)) throw error;
+      this.#restsUntil = performance.now() + PAUSE_MS;
+      if (!OVER.includes(error.code)) throw error;
       this.#tokens = null;
       throw new SignInError("session_over", error.message);
     }

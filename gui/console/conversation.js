@@ -10,18 +10,15 @@ const encoder = new TextEncoder();
 
 export const bytes = (text) => encoder.encode(text).length;
 
-/** A text that can be sent: half a surrogate pair is no character, and no JSON parser's friend. */
+// A text that can be sent: half a surrogate pair is no character, and no JSON parser's friend.
 export const wellFormed = (text) => new TextDecoder().decode(encoder.encode(text));
 
 export const isBlank = (text) => !/[^ \t\r\n]/.test(text);
 
-/** Whether an entry is a turn of the conversation: asked, and answered to the end. */
 export const isTurn = (entry) => entry.status === "done" && !isBlank(entry.reply?.text ?? "");
 
-/**
- * {body, dropped}: the body of POST /infer without its options, and how many earlier turns did not
- * fit. `earlier` are entries in their order; the oldest are left out first.
- */
+// {body, dropped}: the body of POST /infer without its options, and how many earlier turns did not
+// fit. `earlier` are entries in their order; the oldest are left out first.
 export function compose(earlier, question) {
   const turns = earlier.filter(isTurn);
   let left = MAX_BYTES - bytes(question);
@@ -37,7 +34,7 @@ export function compose(earlier, question) {
   return { body: { messages }, dropped: turns.length - kept.length / 2 };
 }
 
-/** What is wrong with a question before it is sent; null when nothing is. */
+// What is wrong with a question before it is sent; null when nothing is.
 export function wrong(question) {
   if (isBlank(question)) return "Write something first.";
   const size = bytes(question);
@@ -46,7 +43,6 @@ export function wrong(question) {
     `${(size - MAX_BYTES).toLocaleString("en")} too many: shorten it.`;
 }
 
-/** The minutes of a field: a whole number from 1 to 30, null when it is empty, NaN otherwise. */
 export function idleMinutes(text) {
   if (text.trim() === "") return null;
   const minutes = Number(text);
@@ -57,13 +53,16 @@ export function idleMinutes(text) {
 const SENT_AGAIN_MS = 240_000;
 const LEFT = "left";
 const WITHDRAWN = "withdrawn";
+// After these nobody here knows whether it was taken.
+const DOUBTFUL = [
+  "timeout", "unreachable", "wordless", "offline", "unknown", "unavailable", "internal",
+];
 
 export const isUnfinished = (entry) => ["sending", "accepted"].includes(entry.status);
 
-/**
- * Sends entries and follows their answers, each once. `ports`: api, serverMs(), now() in ms,
- * rest(ms, signal), hidden(), keep(entry) to store it, changed(entry) when it looks otherwise.
- */
+// Sends entries and follows their answers, each once. `ports`: api, serverMs(), now() in ms,
+// rest(ms, signal), hidden(), keep(entry) to store it, changed(entry) when it looks otherwise,
+// complain(problem).
 export class Answers {
   #ports;
   #runs = new Map(); // entry's id → {abort, retry, cancelled, trouble, since}
@@ -72,23 +71,22 @@ export class Answers {
     this.#ports = ports;
   }
 
-  /** What is known of an entry's run: `retry` {at, says}, `trouble`, `cancelled`; or undefined. */
+  // What is known of an entry's run: `retry` {at, says}, `trouble`, `cancelled`; or undefined.
   run(entry) {
     return this.#runs.get(entry.id);
   }
 
-  /** Ends every run, and leaves the entries as they are: somebody may take them up again. */
+  // Ends every run, and leaves the entries as they are: somebody may take them up again.
   leave() {
     for (const { abort } of this.#runs.values()) abort.abort(LEFT);
   }
 
-  /**
-   * How it ended: `ended`, `withdrawn`, `left`, or `refused` with the error. An entry that runs
-   * already is not followed twice: null.
-   */
+  // How it ended: `ended`, `withdrawn`, `left`, or `refused` with the error. An entry that runs
+  // already is not followed twice: null.
   async follow(entry) {
     if (this.#runs.has(entry.id)) return null;
-    const run = { abort: new AbortController(), retry: null, cancelled: false, trouble: "" };
+    const run = { abort: new AbortController(), back: new AbortController(), retry: null };
+    Object.assign(run, { cancelled: false, trouble: "" });
     this.#runs.set(entry.id, run);
     try {
       if (!entry.job) await this.#post(entry, run);
@@ -103,14 +101,18 @@ export class Answers {
     }
   }
 
-  /** Takes back what is not accepted yet, and cancels what is. Raises Problem. */
+  // Takes back what is not accepted yet, and cancels what is. Raises Problem.
   async cancel(entry) {
     const run = this.#runs.get(entry.id);
     if (!run) return;
     run.cancelled = true;
-    // In flight it may be accepted yet: then it is cancelled as soon as its id is known.
-    if (entry.job) await this.#ports.api.cancel(entry.job.id);
-    else if (run.retry) run.abort.abort(WITHDRAWN);
+    if (!entry.job) return run.back.abort();
+    try {
+      await this.#ports.api.cancel(entry.job.id);
+    } catch (problem) {
+      run.cancelled = false;
+      throw problem;
+    }
   }
 
   #failed(entry, error) {
@@ -127,8 +129,13 @@ export class Answers {
 
   async #post(entry, run) {
     const { signal } = run.abort;
-    if (Date.now() - entry.asked > SENT_AGAIN_MS) throw new Problem("not_sent");
+    const nap = AbortSignal.any([signal, run.back.signal]);
     for (let tries = 0; !entry.job; tries += 1) {
+      const old = Date.now() - entry.asked > SENT_AGAIN_MS;
+      if (old && entry.doubtful) throw new Problem("doubtful");
+      if (old && !tries) throw new Problem("not_sent");
+      const last = run.cancelled;
+      const online = globalThis.navigator?.onLine !== false;
       try {
         const accepted = await this.#ports.api.infer(entry.body, entry.key, signal);
         if (typeof accepted?.id !== "string") throw new Problem("unknown");
@@ -137,23 +144,29 @@ export class Answers {
         entry.job = { ...accepted, at: Date.now(), trusted };
       } catch (problem) {
         signal.throwIfAborted();
-        if (run.cancelled) throw WITHDRAWN;
+        entry.doubtful ||= online && DOUBTFUL.includes(problem.code);
+        if (last) throw new Problem("doubtful");
+        if (run.cancelled && !entry.doubtful) throw WITHDRAWN;
         const { says, waitS, tries: most } = explain(problem);
-        if (tries >= most) throw problem;
+        if (tries >= most && !run.cancelled) throw problem;
+        this.#ports.keep(entry);
         run.retry = { at: this.#ports.now() + waitS * 1000, says };
         this.#ports.changed(entry);
         // A rest ends when somebody looks; the server's wait does not.
-        for (let left = waitS * 1000; left > 0; left = run.retry.at - this.#ports.now()) {
-          await this.#ports.rest(left, signal);
+        for (let left = 1; left > 0 && !run.cancelled; left = run.retry.at - this.#ports.now()) {
+          await this.#ports.rest(run.retry.at - this.#ports.now(), nap).catch(() => {});
+          signal.throwIfAborted();
         }
         run.retry = null;
+        // Its key tells what became of it.
+        if (run.cancelled && !entry.doubtful) throw WITHDRAWN;
       }
     }
     delete entry.body;
     entry.status = "accepted";
     this.#ports.keep(entry);
     this.#ports.changed(entry);
-    if (run.cancelled) await this.#ports.api.cancel(entry.job.id);
+    if (run.cancelled) await this.cancel(entry).catch(this.#ports.complain);
   }
 
   #read(entry, run) {

@@ -2,13 +2,13 @@
 
 const STYLE = { dateStyle: "medium", timeStyle: "short" };
 
-/** A time as people read it, in their own zone; the text itself where it is none. */
+// A time as people read it, in their own zone; the text itself where it is none.
 export function moment(text) {
   const date = new Date(text);
   return Number.isNaN(date.getTime()) ? String(text) : date.toLocaleString("en-GB", STYLE);
 }
 
-/** Seconds in words: `8 s`, `1 min 20 s`, `2 h 5 min`. */
+// Seconds in words: `8 s`, `1 min 20 s`, `2 h 5 min`.
 export function duration(seconds) {
   const s = Math.max(0, Math.ceil(seconds));
   if (s < 100) return `${s} s`;
@@ -129,6 +129,10 @@ export const ERRORS = {
   },
   session_over: { says: "Your sign-in is over.", do: SIGN_IN, signIn: true },
   not_sent: { says: "The page was closed before the question was taken.", do: "Send it again." },
+  doubtful: {
+    says: "The question may have been accepted all the same.",
+    do: "If you ask again, it may be answered twice.",
+  },
   unknown: {
     says: (problem) =>
       `Something unforeseen came back${problem.status ? ` (${problem.status})` : ""}. ` +
@@ -185,10 +189,8 @@ export const ERRORS = {
 
 const spoken = (part, problem) => (typeof part === "function" ? part(problem).trim() : part);
 
-/**
- * {says, todo, tries, waitS, signIn} of a Problem, SignInError or any error: `tries` is 0 where the
- * page does not send again by itself.
- */
+// {says, todo, tries, waitS, signIn} of a Problem, SignInError or any error: `tries` is 0 where the
+// page does not send again by itself.
 export function explain(problem) {
   const { code, status = 0, message = "", details = {}, retryAfterS = null } = problem;
   const it = { code, status, message, details, retryAfterS };
@@ -210,7 +212,7 @@ const REASONS = {
   silent: "Whoever wrote it has fallen silent.",
 };
 
-/** How a reply ended, in a sentence; empty for one that is done and complete. */
+// How a reply ended, in a sentence; empty for one that is done and complete.
 export function ending({ status, reason, error = "no reason was given" }) {
   const why = REASONS[reason] ?? (reason ? sentence(String(reason)) : "");
   if (status === "failed") return `It failed: ${sentence(String(error))}`;

@@ -7,7 +7,7 @@ const FIRST_WORD_S = 1.5;
 // A prediction may grow by as much without a word.
 const JITTER_S = 2;
 
-/** The steps of a boot in people's words (docs/boot.md). */
+// The steps of a boot in people's words (docs/boot.md).
 export const STEPS = {
   kernel: "machine started",
   userspace: "system up",
@@ -36,7 +36,7 @@ export const nodeNow = (phase) => NODE_NOW[phase] ?? String(phase);
 
 const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
 
-/** Whether the lane's time was promised when the job was accepted; null when none was. */
+// Whether the lane's time was promised when the job was accepted; null when none was.
 function lanePromised(job, { lane, estimate }) {
   const promised = number(job.estimate);
   if (promised === null) return null;
@@ -44,14 +44,14 @@ function lanePromised(job, { lane, estimate }) {
   return Boolean(lane) && off(lane.estimate) <= off(estimate);
 }
 
-/** `gpu` or `lane`: who will answer a job, by what its acceptance and /status say. */
+// `gpu` or `lane`: who will answer a job, by what its acceptance and /status say.
 export function answeredBy(job, status) {
   const lane = status?.lane;
   if (!lane || lane.failure || status.node === "ready") return "gpu";
   return lanePromised(job, status) ?? lane.phase !== "off" ? "lane" : "gpu";
 }
 
-/** The node that boots and is furthest along; undefined when none does. */
+// The node that boots and is furthest along; undefined when none does.
 function booting(status) {
   const nodes = (status.nodes ?? []).filter(
     (node) => ["booting", "loading"].includes(node.phase) && number(node.timings?.started) !== null
@@ -60,10 +60,8 @@ function booting(status) {
   return nodes.sort((one, other) => reached(other) - reached(one))[0];
 }
 
-/**
- * The steps of the boot that is under way: [{step, label, measuredS, reachedS}] in the order of the
- * last boot, in seconds after the machine's start; null where unknown.
- */
+// The steps of the boot that is under way: [{step, label, measuredS, reachedS}] in the order of the
+// last boot, in seconds after the machine's start; null where unknown.
 export function steps(status) {
   const last = status.last_boot ?? {};
   const names = Object.keys(last).length ? Object.keys(last) : PLAIN;
@@ -77,28 +75,27 @@ export function steps(status) {
     });
 }
 
-/**
- * Seconds until a node is ready, null if unknown; `sinceS` is how long ago the job was accepted. By
- * the latest step of this boot and what the last took from there; before, by the 90th percentile.
- */
+// Seconds until a node is ready, null if unknown; `sinceS` is how long ago the job was accepted. By
+// the latest step of this boot and what the last took from there; before, by all that it took.
 export function nodeReadyInS(job, status, { serverMs, sinceS }) {
   if (status.node === "ready") return 0;
   const node = booting(status);
   const told = lanePromised(job, status) ? null : number(job.estimate);
   const promised = told ?? number(status.estimate) ?? number(job.eta);
-  if (!node || serverMs === null) return promised === null ? null : promised - sinceS;
+  const readyS = number(status.last_boot?.ready);
+  const whole = readyS || promised;
+  if (!node || serverMs === null) return whole === null ? null : whole - sinceS;
   const runs = (serverMs - node.timings.started) / 1000;
   const known = steps(status).filter((step) => step.measuredS !== null);
-  const readyS = status.last_boot && number(status.last_boot.ready);
   const done = known.filter((step) => step.reachedS !== null && step.step !== "ready").at(-1);
-  if (!readyS || !done) return promised === null ? null : promised - runs;
+  if (!readyS || !done) return whole === null ? null : whole - runs;
   const next = known.find((step) => step.reachedS === null && step.measuredS >= done.measuredS);
   const byStep = done.reachedS + readyS - done.measuredS - runs;
   // A step that is late holds the rest up.
   return Math.max(byStep, next ? readyS - next.measuredS : 0);
 }
 
-/** Seconds until the first word of the answer; null when nothing is known. */
+// Seconds until the first word of the answer; null when nothing is known.
 export function firstWordInS(job, status, { serverMs, sinceS }) {
   if (answeredBy(job, status) === "lane") {
     const promised = number(job.estimate) ?? number(status.lane.estimate);
@@ -108,7 +105,6 @@ export function firstWordInS(job, status, { serverMs, sinceS }) {
   return ready === null || status.node === "ready" ? null : ready + FIRST_WORD_S;
 }
 
-/** What goes on while an answer is waited for, in a sentence that changes with its phase only. */
 export function waitingFor(job, status) {
   if (!status) return "The question is in the queue.";
   const { node, lane } = status;
@@ -125,16 +121,14 @@ export function waitingFor(job, status) {
   return `The GPU node will answer: it ${nodeNow(node)}.`;
 }
 
-/**
- * A countdown that people can trust: it runs by a steady clock, is never negative, falls when
- * things go faster, and says so when it has to rise.
- */
+// A countdown that people can trust: it runs by a steady clock, is never negative, falls when
+// things go faster, and says so when it has to rise.
 export class Countdown {
   #endsAt = null;
   #word = "";
   #wordUntil = 0;
 
-  /** `seconds` until the end, as is thought now, or null; `nowMs` by a steady clock. */
+  // `seconds` until the end, as is thought now, or null; `nowMs` by a steady clock.
   update(seconds, nowMs) {
     if (seconds === null) return;
     const endsAt = nowMs + seconds * 1000;
@@ -148,7 +142,7 @@ export class Countdown {
     }
   }
 
-  /** {seconds, text, word}: whole seconds, null when unknown. */
+  // {seconds, text, word}: whole seconds, null when unknown.
   read(nowMs) {
     const word = nowMs < this.#wordUntil ? this.#word : "";
     if (this.#endsAt === null) return { seconds: null, text: "", word };

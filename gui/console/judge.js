@@ -16,10 +16,8 @@ export function sameVersion(one, other) {
   return Boolean(one && other) && parts.every((part) => one[part] === other[part]);
 }
 
-/**
- * The reply as it may be believed, null while there is none. `serverMs` is the server's time or
- * null, `unchangedMs` how long this page has seen no change.
- */
+// The reply as it may be believed, null while there is none. `serverMs` is the server's time or
+// null, `unchangedMs` how long this page has seen no change.
 export function judge(job, reply, { serverMs, unchangedMs }) {
   if (reply === null) {
     const over = serverMs === null || !Number.isFinite(job.expires_at)
@@ -33,20 +31,20 @@ export function judge(job, reply, { serverMs, unchangedMs }) {
   return silentMs > SILENCE_MS ? { ...reply, status: "expired", reason: "silent" } : reply;
 }
 
-/** Milliseconds until the next look: often while text flows, seldom while a node wakes. */
+// Milliseconds until the next look: often while text flows, seldom while a node wakes.
 export function pause(reply, { unchangedMs, hidden }) {
   if (hidden) return 5_000;
   if (reply) return unchangedMs < 10_000 ? 400 : 1_500;
   return unchangedMs < 20_000 ? 600 : 1_500;
 }
 
-/** Milliseconds to wait after `failures` calls that failed in a row. */
+// Milliseconds to wait after `failures` calls that failed in a row.
 export function backoff(failures, retryAfterS) {
   const own = Math.min(WORST_PAUSE_MS, 500 * 2 ** failures);
   return Math.max(own, Math.min(WORST_PAUSE_MS, (retryAfterS ?? 0) * 1000));
 }
 
-/** What new text is to the one that is shown: the rest to append, or all of it, begun again. */
+// What new text is to the one that is shown: the rest to append, or all of it, begun again.
 export function growth(shown, text) {
   return text.startsWith(shown)
     ? { again: false, rest: text.slice(shown.length) }
@@ -61,11 +59,9 @@ const shaped = (reply) =>
 // Nothing more can come of these: somebody has to do something first.
 const GIVES_UP = ["session_over", "bad_request", "unsupported_media_type", "quota_exceeded"];
 
-/**
- * Looks until the reply is final, and returns it. `ports`: read(id, signal), serverMs(), now() in
- * ms, sleep(ms), hidden(), changed(reply), troubled(problem or null), and the signal that ends it.
- * Raises the signal's reason, or the Problem that more tries do not mend.
- */
+// Looks until the reply is final, and returns it. `ports`: read(id, signal), serverMs(), now() in
+// ms, sleep(ms), hidden(), changed(reply), troubled(problem or null), and the signal that ends it.
+// Raises the signal's reason, or the Problem that more tries do not mend.
 export async function follow(job, ports) {
   let seen = null;
   let changedAt = ports.now();

@@ -29,7 +29,7 @@ const isUrl = (text) => {
   }
 };
 
-/** The configuration. Raises Problem `no_config`, with what is wrong with it. */
+// The configuration. Raises Problem `no_config`, with what is wrong with it.
 async function configuration() {
   let found;
   try {
@@ -63,7 +63,7 @@ function showStack(found) {
   if (name) document.title = `tl-fif ${name}`;
 }
 
-/** Runs a form's work once at a time, its button busy meanwhile, its error told. */
+// Runs a form's work once at a time, its button busy meanwhile, its error told.
 function onSubmit(form, work) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -140,7 +140,7 @@ async function enter() {
   $("talk").scrollIntoView({ block: "end" });
 }
 
-/** Back to the entrance; `problem` says why, unless somebody wanted it. */
+// Back to the entrance; `problem` says why, unless somebody wanted it.
 function leave(problem) {
   if (!chat) return;
   chat.stop();

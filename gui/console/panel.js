@@ -11,10 +11,8 @@ const IDLE_MS = 15_000;
 const HURRY_MS = 6_000;
 const STALE_MS = 60_000;
 
-/**
- * Resolves after `ms`, or when the tab is looked at again or the network is back; rejects when the
- * signal ends it.
- */
+// Resolves after `ms`, or when the tab is looked at again or the network is back; rejects when the
+// signal ends it.
 export function rest(ms, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(done, ms);
@@ -33,10 +31,8 @@ export function rest(ms, signal) {
   });
 }
 
-/**
- * GET /status every few seconds while a tab is visible. The tab that holds the lock asks, and tells
- * the others. `heard(status)` and `troubled(problem)` hear what came of it.
- */
+// GET /status every few seconds while a tab is visible. The tab that holds the lock asks, and tells
+// the others. `heard(status)` and `troubled(problem)` hear what came of it.
 export class StatusFeed {
   #api;
   #name;
@@ -74,7 +70,7 @@ export class StatusFeed {
     this.#channel = null;
   }
 
-  /** Asks for fresh figures for some seconds; `now`, for the next ones at once. */
+  // Asks for fresh figures for some seconds; `now`, for the next ones at once.
   hurry({ now = false } = {}) {
     const idle = performance.now() - this.#hurriedAt > HURRY_MS;
     this.#hurry(now || idle);
@@ -144,7 +140,6 @@ function laneNow(lane) {
   return words[lane.phase] ?? String(lane.phase);
 }
 
-/** What is wrong or closed, a sentence each. */
 export function warnings(status) {
   const said = [];
   const { latch, money, nodes_broken: broken, start_failure: failure, lane } = status;
@@ -168,7 +163,7 @@ export function warnings(status) {
   return said.map((text) => text.replace(/\.\.+\s*$/, ".").trim());
 }
 
-/** [name, text] of the stack's state. */
+// [name, text] of the stack's state.
 export function facts(status) {
   const hours = number(status.gpu_hours_left);
   const nodes = Array.isArray(status.nodes) ? status.nodes.length : 0;
@@ -224,14 +219,12 @@ export class Panel {
     this.old.textContent = explain(problem).says;
   }
 
-  /** Called now and then: says how old the figures are. */
   age() {
     const ms = this.#heardAt === null ? 0 : performance.now() - this.#heardAt;
     if (ms > STALE_MS) this.old.textContent = `These figures are ${duration(ms / 1000)} old.`;
   }
 }
 
-/** Asks before something that cannot be taken back: resolves to whether it is wanted. */
 export function sure({ title, text, yes, no }) {
   const dialog = document.getElementById("sure");
   const words = { "sure-title": title, "sure-text": text, "sure-yes": yes, "sure-no": no };

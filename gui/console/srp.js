@@ -20,7 +20,7 @@ const toHex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(
 const toNumber = (bytes) => BigInt("0x" + toHex(bytes));
 const sha256 = async (bytes) => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
 
-/** A number's bytes as Java's BigInteger writes them: a zero before a leading bit that is set. */
+// A number's bytes as Java's BigInteger writes them: a zero before a leading bit that is set.
 export function padded(number) {
   let hex = number.toString(16);
   if (hex.length % 2) hex = "0" + hex;
@@ -47,18 +47,18 @@ function power(base, exponent) {
   return result;
 }
 
-/** The client's secret and public values; `secret` (a BigInt) is given by tests only. */
+// The client's secret and public values; `secret` (a BigInt) is given by tests only.
 export function begin(secret = toNumber(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)))) {
   return { secret, open: power(G, secret) };
 }
 
-/** Cognito's form of a time: `Tue Sep 5 22:04:05 UTC 2026`. */
+// Cognito's form of a time: `Tue Sep 5 22:04:05 UTC 2026`.
 export function timestamp(date) {
   const [weekday, day, month, year, clock] = date.toUTCString().replace(",", "").split(" ");
   return `${weekday} ${month} ${Number(day)} ${clock} UTC ${year}`;
 }
 
-/** The bytes of a text in base64, of either alphabet. */
+// The bytes of a text in base64, of either alphabet.
 export const fromBase64 = (text) =>
   Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (it) => it.charCodeAt(0));
 
@@ -76,10 +76,8 @@ async function sharedKey(pair, server, salt, identity) {
   return crypto.subtle.deriveBits(kdf, material, 128);
 }
 
-/**
- * The answer to PASSWORD_VERIFIER, which proves the password. `pair` is what `begin` returned,
- * `challenge` Cognito's ChallengeParameters. Raises RangeError for values that are not safe.
- */
+// The answer to PASSWORD_VERIFIER, which proves the password. `pair` is what `begin` returned,
+// `challenge` Cognito's ChallengeParameters. Raises RangeError for values that are not safe.
 export async function prove(pair, poolId, password, challenge, date = new Date()) {
   const pool = poolId.slice(poolId.indexOf("_") + 1);
   const user = challenge.USER_ID_FOR_SRP;

@@ -5,7 +5,7 @@ const KEPT_MS = 30 * 86_400_000;
 const KEPT_ENTRIES = 200;
 const DROPPED_AT_ONCE = 20;
 
-/** `localStorage` or `sessionStorage`, or what is forgotten where the browser has none for us. */
+// `localStorage` or `sessionStorage`, or what is forgotten where the browser has none for us.
 export function shelf(name) {
   try {
     return globalThis[name];
@@ -45,10 +45,8 @@ const shaped = (entry) =>
   typeof (entry.reply ?? { text: "" }).text === "string" &&
   typeof (entry.job ?? { id: "" }).id === "string";
 
-/**
- * One user's entries: each has a key of its own, so that two tabs never write over one another.
- * `storage` is shared by all tabs and survives them, `tab` is this tab's and survives a reload.
- */
+// One user's entries: each has a key of its own, so that two tabs never write over one another.
+// `storage` is shared by all tabs and survives them, `tab` is this tab's and survives a reload.
 export class Store {
   #storage;
   #tab;
@@ -74,7 +72,7 @@ export class Store {
     return this.#all().filter((entry) => entry.conversation === conversation);
   }
 
-  /** [{id, title, at}] of every conversation, the latest first. */
+  // [{id, title, at}] of every conversation, the latest first.
   conversations() {
     const found = new Map();
     for (const { conversation: id, question, at } of this.#all()) {
@@ -83,7 +81,7 @@ export class Store {
     return [...found.values()].sort((one, other) => other.at - one.at);
   }
 
-  /** Keeps an entry as it is now; false when the browser does not let us. */
+  // Keeps an entry as it is now; false when the browser does not let us.
   put(entry) {
     const text = JSON.stringify(entry);
     for (const last of [false, true]) {
@@ -103,7 +101,7 @@ export class Store {
     for (const key of keys(this.#storage, this.#prefix)) this.#storage.removeItem(key);
   }
 
-  /** A setting of the user's, or of this tab alone. */
+  // A setting of the user's, or of this tab alone.
   get(name, { tab = false } = {}) {
     return read(tab ? this.#tab : this.#storage, this.#prefix + name);
   }
@@ -131,7 +129,7 @@ export class Store {
   }
 }
 
-/** Which conversations are this tab's: one belongs to one tab at a time. */
+// Which conversations are this tab's: one belongs to one tab at a time.
 export class Claims {
   #prefix;
   #held = new Map();
@@ -140,7 +138,7 @@ export class Claims {
     this.#prefix = prefix;
   }
 
-  /** Whether it is this tab's now. */
+  // Whether it is this tab's now.
   take(conversation) {
     if (!globalThis.navigator?.locks || this.#held.has(conversation)) return Promise.resolve(true);
     return new Promise((resolve) => {
@@ -154,7 +152,7 @@ export class Claims {
     });
   }
 
-  /** Lets go of one, or of all. */
+  // Lets go of one, or of all.
   release(conversation) {
     const ids = conversation === undefined ? [...this.#held.keys()] : [conversation];
     for (const id of ids) {

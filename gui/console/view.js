@@ -20,7 +20,6 @@ const EXAMPLES = [
 
 const $ = (id) => document.getElementById(id);
 
-/** An element with a class, children and attributes. */
 export function make(tag, className = "", content = [], attributes = {}) {
   const element = document.createElement(tag);
   if (className) element.className = className;
@@ -32,7 +31,7 @@ export function make(tag, className = "", content = [], attributes = {}) {
 export const pair = ([name, text]) =>
   make("div", "", [make("dt", "", name), " ", make("dd", "", text), " "]);
 
-/** EUR with as many digits as say something: `€0.0000042`, `€1.25`. */
+// EUR with as many digits as say something: `€0.0000042`, `€1.25`.
 export function euros(amount) {
   const small = amount !== 0 && Math.abs(amount) < 1;
   const style = small
@@ -43,7 +42,7 @@ export function euros(amount) {
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
-/** [name, text] of what an answer says about itself. */
+// [name, text] of what an answer says about itself.
 export function figures(reply) {
   const rows = [];
   if (reply.engine) rows.push(["Lane", LANES[reply.engine] ?? String(reply.engine)]);
@@ -65,7 +64,7 @@ function seconds(ms) {
   return ms < 100_000 ? `${(Math.max(0, ms) / 1000).toFixed(1)} s` : duration(ms / 1000);
 }
 
-/** The article of one entry; `acts` has again(entry) and edit(entry). */
+// The article of one entry; `acts` has again(entry) and edit(entry).
 export class Article {
   #shown = "";
   #steps = "";
@@ -111,7 +110,7 @@ export class Article {
     setTimeout(() => (this.copy.textContent = "Copy"), 2_000);
   }
 
-  /** Shows the entry as it is now; `trouble` is what keeps it from being read. */
+  // Shows the entry as it is now; `trouble` is what keeps it from being read.
   update(trouble = "") {
     const { entry } = this;
     const { reply = null, status } = entry;
@@ -168,7 +167,7 @@ export class Article {
     list.replaceChildren(...rows.map(pair));
   }
 
-  /** What it waits for: a sentence, a countdown and the steps of a boot (see eta.js). */
+  // What it waits for: a sentence, a countdown and the steps of a boot (see eta.js).
   showWake(sentence, { text = "", word = "" }, steps) {
     if (this.#shown) return this.hideWake();
     if (!this.wake.childElementCount) {
@@ -213,7 +212,6 @@ function railStep({ label, measuredS, reachedS }, current) {
   return item;
 }
 
-/** Where questions are written: keeps the draft, counts its bytes, sends it at Enter. */
 export class Desk {
   #store;
 
@@ -244,7 +242,7 @@ export class Desk {
     this.#count();
   }
 
-  /** {question, idle}, or {bad, field}: what is wrong with which. */
+  // {question, idle}, or {bad, field}: what is wrong with which.
   read() {
     const question = wellFormed($("prompt").value);
     const idle = idleMinutes($("idle").value);

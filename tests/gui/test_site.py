@@ -226,13 +226,20 @@ def test_nothing_else_is_served(folder: Path, tmp_path: Path, path: str) -> None
 
 @pytest.mark.parametrize(
     "host",
-    ["attacker.example", "localhost", "localhost:1", "localhost.attacker.example:{port}", " ",
+    ["attacker.example", "localhost:", "localhost:x", "localhost.attacker.example:{port}", " ",
      "attacker.example:{port}", "localhost:{port}@attacker.example", "0.0.0.0:{port}"],
 )  # fmt: skip
 def test_it_answers_to_its_own_name_alone(site: Site, host: str) -> None:
     status, _, body = ask(site, host=host.format(port=site.port))
     assert status == 421
     assert body.decode() == f"421 This is {site.url}\n"
+
+
+def test_a_tunnel_s_end_may_have_another_port(site: Site) -> None:
+    for host in ("localhost", "localhost:9000"):
+        assert ask(site, host=host)[0] == 200
+    status, headers, _ = ask(site, host="127.0.0.1:9000")
+    assert (status, headers["Location"]) == (302, "http://localhost:9000/")
 
 
 def test_who_comes_by_the_address_is_sent_to_the_name_that_the_api_lets_in(site: Site) -> None:

@@ -91,6 +91,20 @@ test("a refresh token that is refused ends the sign-in", async () => {
   assert.equal(it.sub, null);
 });
 
+test("a fault of Cognito's ends nothing, and is not asked again at once", async () => {
+  for (const fault of [
+    { status: 500, body: { __type: "InternalErrorException" } }, { status: 503, body: "x" },
+    refusal("LimitExceededException"),
+  ]) {
+    const { session: it, calls } = session([ASKED, result({ ExpiresIn: 3600 }), fault, result()]);
+    await it.signIn("a", "b");
+    await assert.rejects(it.renew());
+    assert.deepEqual([it.sub, it.expired], ["ann", false]);
+    assert.ok(await it.token());
+    assert.equal(calls.length, 3);
+  }
+});
+
 test("a network that is down ends nothing", async () => {
   const { session: it } = session([ASKED, result({ ExpiresIn: 0 }), new TypeError(), result()]);
   await it.signIn("a", "b");

@@ -68,7 +68,7 @@ test("idle minutes are whole, from 1 to 30, or left out", () => {
 
 /** Answers over an API by script: a list of what POST says; then the reply. */
 function answering(posts, reply = { status: "done", text: "hi" }) {
-  const said = { posts: [], cancelled: [], kept: [], slept: [], now: 0, naps: 1, serverMs: 0 };
+  const said = { complaints: [], posts: [], cancelled: [], kept: [], slept: [], now: 0, naps: 1, serverMs: 0 };
   const api = {
     infer: async (body, key, signal) => {
       said.posts.push(key);
@@ -79,7 +79,10 @@ function answering(posts, reply = { status: "done", text: "hi" }) {
       return next ?? { id: "job", status: "queued", expires_at: 1 };
     },
     reply: async () => reply,
-    cancel: async (id) => said.cancelled.push(id),
+    cancel: async (id) => {
+      said.cancelled.push(id);
+      if (said.cancelFails) throw new Problem("storage_unavailable");
+    },
   };
   const ports = {
     api,
@@ -94,6 +97,7 @@ function answering(posts, reply = { status: "done", text: "hi" }) {
     hidden: () => false,
     keep: (entry) => said.kept.push(entry.status),
     changed: (entry) => said.onChange?.(entry),
+    complain: (problem) => said.complaints.push(problem.code),
   };
   const answers = new Answers(ports);
   const entry = { id: "e", key: "k", body: {}, asked: Date.now(), status: "sending" };
@@ -186,4 +190,63 @@ test("an old one that was never taken is not sent behind anybody's back", async 
   entry.asked -= 300_000;
   const { how, error } = await answers.follow(entry);
   assert.deepEqual([how, error.code, said.posts.length], ["refused", "not_sent", 0]);
+});
+
+const cancelAtRetry = ({ answers, entry, said }) => {
+  said.onChange = () => answers.run(entry)?.retry && answers.cancel(entry);
+};
+
+test("what may have been taken is asked for by its key, and cancelled", async () => {
+  const it = answering([new Problem("timeout")], { status: "cancelled", text: "" });
+  cancelAtRetry(it);
+  assert.deepEqual(await it.answers.follow(it.entry), { how: "ended" });
+  assert.deepEqual([it.said.posts, it.said.cancelled], [["k", "k"], ["job"]]);
+  assert.equal(it.entry.status, "cancelled");
+});
+
+test("a cancel whose own post is lost is asked for once more", async () => {
+  const { answers, entry, said } = answering([new Problem("timeout")], { status: "cancelled" });
+  const following = answers.follow(entry);
+  await answers.cancel(entry);
+  await following;
+  assert.deepEqual([said.posts, said.cancelled], [["k", "k"], ["job"]]);
+});
+
+test("when nobody knows whether it was taken, that is said", async () => {
+  const it = answering([new Problem("timeout"), new Problem("unreachable"), new Problem("timeout")]);
+  cancelAtRetry(it);
+  const { how, error } = await it.answers.follow(it.entry);
+  assert.deepEqual([how, error.code, it.said.posts.length], ["refused", "doubtful", 2]);
+  assert.match(it.entry.error, /may have been accepted/);
+});
+
+test("a cancel that fails is told, and the answer is followed on", async () => {
+  const { answers, entry, said } = answering([]);
+  said.cancelFails = true;
+  const following = answers.follow(entry);
+  await answers.cancel(entry);
+  assert.equal(answers.run(entry).cancelled, true);
+  said.onChange = () => assert.equal(answers.run(entry).cancelled, said.complaints.length === 0);
+  await following;
+  assert.deepEqual([entry.status, said.complaints], ["done", ["storage_unavailable"]]);
+});
+
+test("a known job whose cancel fails is not being cancelled any more", async () => {
+  const { answers, entry, said } = answering([]);
+  said.cancelFails = true;
+  entry.job = { id: "job", at: Date.now() };
+  const following = answers.follow(entry);
+  await assert.rejects(answers.cancel(entry), { code: "storage_unavailable" });
+  assert.notEqual(answers.run(entry)?.cancelled, true);
+  await following;
+  assert.equal(entry.status, "done");
+});
+
+test("a doubtful one is not sent again when its key is forgotten", async () => {
+  const { answers, entry, said } = answering(Array.from({ length: 9 }, () => new Problem("offline")));
+  said.onChange = () => {
+    if (said.posts.length === 3) entry.asked -= 300_000;
+  };
+  const { error } = await answers.follow(entry);
+  assert.deepEqual([error.code, said.posts.length], ["doubtful", 3]);
 });

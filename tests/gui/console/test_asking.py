@@ -70,6 +70,9 @@ async def test_while_a_node_wakes_its_phases_are_told_and_the_time_that_is_left(
     await expect(screen.timer).not_to_contain_text(f" {before} s")
     assert before - 40 <= await _seconds_left(screen) <= before - 18
     api.status["node"] = "ready"
+    await screen.forward(3)
+    await expect(screen.state).to_contain_text("which is ready")
+    await expect(screen.timer).to_be_hidden()
     job.say("Yes")
     await expect(screen.article("Are you awake?")).to_contain_text("Yes")
     await expect(screen.timer).to_be_hidden()
